@@ -1,0 +1,134 @@
+use std::fmt;
+use std::sync::Arc;
+
+/// The longest topic name a client may create. Retry and dead-letter topics may be longer.
+/// Source: `TopicValidator.java`, Apache RocketMQ 5.3.
+const TOPIC_BYTES_MAX: usize = 127;
+const DERIVED_TOPIC_BYTES_MAX: usize = 255;
+const GROUP_BYTES_MAX: usize = 120;
+
+/// The name of a topic: not empty, letters, digits, `%`, `|`, `-` and `_`, of bounded length.
+///
+/// Cloning shares the text.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicName(Arc<str>);
+
+/// The name of a consumer or producer group, of the same characters as a topic.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupName(Arc<str>);
+
+/// Why a text is not a legal topic or group name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Nothing was given.
+    #[error("the name is empty")]
+    Empty,
+    /// Longer than clients and record formats allow.
+    #[error("the name has {len} bytes, more than the {max} allowed")]
+    TooLong {
+        /// Bytes given.
+        len: usize,
+        /// Bytes allowed.
+        max: usize,
+    },
+    /// A character outside `%|a-zA-Z0-9_-`.
+    #[error("the name contains {0:?}; only letters, digits and `%|-_` are allowed")]
+    Character(char),
+}
+
+impl TopicName {
+    /// Checks a name once; everything inward relies on it.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        let derived = text.starts_with("%RETRY%") || text.starts_with("%DLQ%");
+        let max = if derived { DERIVED_TOPIC_BYTES_MAX } else { TOPIC_BYTES_MAX };
+        check_name(text, max)?;
+        Ok(Self(text.into()))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl GroupName {
+    /// Checks a name once; everything inward relies on it.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        check_name(text, GROUP_BYTES_MAX)?;
+        Ok(Self(text.into()))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Whether a topic is the broker's own: its messages are state, and only the broker writes them.
+pub fn is_system_topic(topic: &TopicName) -> bool {
+    topic.as_str().starts_with("MILLRACE_")
+}
+
+fn check_name(text: &str, max: usize) -> Result<(), NameError> {
+    if text.is_empty() {
+        return Err(NameError::Empty);
+    }
+    if text.len() > max {
+        return Err(NameError::TooLong { len: text.len(), max });
+    }
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '%' | '|' | '-' | '_');
+    match text.chars().find(|&c| !legal(c)) {
+        Some(c) => Err(NameError::Character(c)),
+        None => Ok(()),
+    }
+}
+
+macro_rules! text_like {
+    ($name:ident) => {
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:?}", &*self.0)
+            }
+        }
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+    };
+}
+text_like!(TopicName);
+text_like!(GroupName);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: Option<NameError>) {
+        assert_eq!(TopicName::parse(text).err(), expected, "{text:?}");
+    }
+
+    #[test]
+    fn names_are_checked_for_length_and_characters() {
+        check("orders", None);
+        check("%DLQ%lake_parquet", None);
+        check("", Some(NameError::Empty));
+        check("a.b", Some(NameError::Character('.')));
+        check("naïve", Some(NameError::Character('ï')));
+        check(&"x".repeat(127), None);
+        check(&"x".repeat(128), Some(NameError::TooLong { len: 128, max: 127 }));
+        check(&format!("%RETRY%{}", "x".repeat(120)), None);
+    }
+
+    #[test]
+    fn only_the_brokers_own_topics_are_system_topics() {
+        assert!(is_system_topic(&TopicName::parse("MILLRACE_LEDGER").unwrap()));
+        assert!(!is_system_topic(&TopicName::parse("millrace").unwrap()));
+    }
+}

@@ -1,0 +1,138 @@
+//! A message's properties: `name 0x01 value 0x02`, repeated, the last 0x02 optional.
+
+/// Names of properties that the broker, the clients or the pipelines give a meaning.
+pub mod keys {
+    /// The tag, by which consumers filter.
+    pub const TAGS: &str = "TAGS";
+    /// Blank-separated look-up keys.
+    pub const KEYS: &str = "KEYS";
+    /// The client-made unique id, which users see as the message id.
+    pub const UNIQ_KEY: &str = "UNIQ_KEY";
+    /// `false` if the producer does not wait for the disk even in sync-flush mode.
+    pub const WAIT: &str = "WAIT";
+    /// Delay level, 1 to 18.
+    pub const DELAY: &str = "DELAY";
+    /// The whole-record checksum; see [`crate::record`].
+    pub const CRC32: &str = "__CRC32#";
+    /// Present on every record of a group but the last; see [`crate::record`].
+    pub const MORE: &str = "__MORE";
+    /// Epoch of the worker that wrote a ledger record, decimal.
+    pub const EPOCH: &str = "MR_EPOCH";
+}
+
+const NAME_END: u8 = 1;
+const VALUE_END: u8 = 2;
+
+/// Properties as bytes, scanned on demand: a filter that asks for one name pays for one scan.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Properties<'a>(&'a [u8]);
+
+impl<'a> Properties<'a> {
+    /// Wraps encoded properties. Nothing is checked; a malformed part reads as absent.
+    pub fn new(encoded: &'a [u8]) -> Self {
+        Self(encoded)
+    }
+
+    /// The encoded form.
+    pub fn as_bytes(self) -> &'a [u8] {
+        self.0
+    }
+
+    /// The value of a property; `None` if absent or not UTF-8. The last of equal names wins, as
+    /// in the map that clients decode into.
+    pub fn get(self, name: &str) -> Option<&'a str> {
+        let mut found = None;
+        for (key, value) in self.raw() {
+            if key == name.as_bytes() {
+                found = Some(value);
+            }
+        }
+        found.and_then(|value| std::str::from_utf8(value).ok())
+    }
+
+    /// All properties whose name and value are UTF-8, in order.
+    pub fn iter(self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.raw().filter_map(|(key, value)| {
+            Some((std::str::from_utf8(key).ok()?, std::str::from_utf8(value).ok()?))
+        })
+    }
+
+    fn raw(self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        self.0.split(|&b| b == VALUE_END).filter_map(|pair| {
+            let at = pair.iter().position(|&b| b == NAME_END)?;
+            Some((&pair[..at], &pair[at + 1..]))
+        })
+    }
+}
+
+/// Properties being built.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PropertiesBuf(Vec<u8>);
+
+impl PropertiesBuf {
+    /// No properties.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a property. The two separator bytes cannot occur in a name or value; they are left out.
+    pub fn push(&mut self, name: &str, value: &str) -> &mut Self {
+        self.0.extend(name.bytes().filter(|b| *b != NAME_END && *b != VALUE_END));
+        self.0.push(NAME_END);
+        self.0.extend(value.bytes().filter(|b| *b != NAME_END && *b != VALUE_END));
+        self.0.push(VALUE_END);
+        self
+    }
+
+    /// Empties it, keeping the memory.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// The encoded form.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The encoded form.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+
+    /// A view to read from.
+    pub fn view(&self) -> Properties<'_> {
+        Properties(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_pushed_is_found() {
+        let mut buf = PropertiesBuf::new();
+        buf.push("TAGS", "a").push("KEYS", "k1 k2").push("empty", "");
+        let read = buf.view();
+        assert_eq!(read.get("TAGS"), Some("a"));
+        assert_eq!(read.get("KEYS"), Some("k1 k2"));
+        assert_eq!(read.get("empty"), Some(""));
+        assert_eq!(read.get("TAG"), None);
+        assert_eq!(read.iter().count(), 3);
+    }
+
+    #[test]
+    fn separators_in_a_value_cannot_forge_a_property() {
+        let mut buf = PropertiesBuf::new();
+        buf.push("a", "x\u{2}evil\u{1}1");
+        assert_eq!(buf.view().get("evil"), None);
+        assert_eq!(buf.view().get("a"), Some("xevil1"));
+    }
+
+    #[test]
+    fn malformed_bytes_read_as_absent() {
+        assert_eq!(Properties::new(b"no separator").get("no"), None);
+        assert_eq!(Properties::new(b"a\x01\xff\x02").get("a"), None);
+        assert_eq!(Properties::new(b"a\x011").get("a"), Some("1"));
+    }
+}

@@ -1,0 +1,31 @@
+/// The hash of a message's tag, which a ConsumeQueue entry carries so that a pull can skip
+/// messages without reading them. Zero when the message has no tag.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TagsCode(pub i64);
+
+impl TagsCode {
+    /// The code of one tag: `String.hashCode`, widened with its sign.
+    pub fn of(tag: &str) -> Self {
+        if tag.is_empty() { Self(0) } else { Self(i64::from(java_hash(tag))) }
+    }
+}
+
+/// `String.hashCode` of Java: over UTF-16 units, modulo 2³².
+pub fn java_hash(text: &str) -> i32 {
+    text.encode_utf16().fold(0i32, |hash, unit| {
+        hash.wrapping_mul(31).wrapping_add(i32::from(unit))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_is_javas() {
+        assert_eq!(java_hash(""), 0);
+        assert_eq!(java_hash("TagA"), 2598919);
+        assert_eq!(java_hash("polygenelubricants"), i32::MIN);
+        assert_eq!(java_hash("日本"), 835047);
+    }
+}
