@@ -4,12 +4,14 @@
 //! wire and the clients share; start reading there.
 
 mod name; // topics and groups, checked once
+mod now; // a moment, as the shell tells it to the core
 mod offset; // the two offsets that must never be mixed
 mod properties; // the `name 0x01 value 0x02` string of a message
 pub mod record; // one message as it lies in the CommitLog and on the wire
 mod tag; // the hash by which RocketMQ filters tags
 
 pub use name::{GroupName, NameError, TopicName, is_system_topic};
+pub use now::Now;
 pub use offset::{PhysicalOffset, QueueId, QueueOffset};
 pub use properties::{Properties, PropertiesBuf, keys};
 pub use tag::{TagsCode, java_hash};

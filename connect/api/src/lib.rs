@@ -1,1 +1,22 @@
-//! Placeholder.
+//! A connector's contract: what a source gives, what a step changes, what a sink is handed and
+//! what it must answer.
+//!
+//! A source or sink sees this crate and nothing else of the runtime. Start reading at [`Batch`],
+//! then at [`FileSink`].
+
+mod batch; // messages of one queue, a selection among them, and their columns
+pub mod decode; // bodies to columns, strictly
+mod letter; // what becomes of a record that cannot go on
+mod queue; // a queue, wherever it lies
+mod schema; // the column types of pipelines
+mod sink; // where records leave
+mod source; // where records come from
+mod step; // what happens in between
+
+pub use batch::{Batch, DamagedRun, Message, Messages, Selection};
+pub use letter::{Reject, RejectCode};
+pub use queue::{OffsetRange, QueueRef};
+pub use schema::{Column, DataType, Schema};
+pub use sink::{Cut, FileSink, Part, PartState, Plan, Resume, SinkError, Written};
+pub use source::{Chunk, Origin, Polled, Position, Source, SourceCursor, SourceError, Span};
+pub use step::{Step, StepError};

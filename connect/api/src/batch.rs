@@ -1,0 +1,240 @@
+use std::sync::Arc;
+
+use arrow_array::ArrayRef;
+use bytes::Bytes;
+use millrace_types::{Properties, QueueOffset, record::Record};
+
+use crate::QueueRef;
+
+/// Messages of one queue as the log holds them, with where each part of them lies.
+#[derive(Debug)]
+pub struct Messages {
+    queue: QueueRef,
+    from: QueueOffset,
+    to: QueueOffset,
+    runs: Vec<Bytes>,
+    entries: Vec<Entry>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    run: u32,
+    record_at: u32,
+    body_at: u32,
+    body_len: u32,
+    properties_at: u32,
+    properties_len: u32,
+    queue_offset: QueueOffset,
+    store_at_ms: i64,
+}
+
+/// A pulled run of bytes does not consist of whole records of ascending queue offsets.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the pulled bytes are damaged after queue offset {after}")]
+pub struct DamagedRun {
+    /// The last queue offset that could be read.
+    pub after: QueueOffset,
+}
+
+/// One message of a [`Messages`].
+#[derive(Clone, Copy, Debug)]
+pub struct Message<'a> {
+    /// Where it stands in its queue.
+    pub queue_offset: QueueOffset,
+    /// When the broker stored it, milliseconds since the Unix epoch. The time of a record in a
+    /// pipeline, because it is the same each time the record is read.
+    pub store_at_ms: i64,
+    /// The payload.
+    pub body: &'a [u8],
+    /// The properties.
+    pub properties: Properties<'a>,
+}
+
+impl Messages {
+    /// Indexes pulled bytes. `from..to` is what the pull covered, which may be more than the
+    /// records in it.
+    pub fn parse(
+        queue: QueueRef,
+        from: QueueOffset,
+        to: QueueOffset,
+        runs: Vec<Bytes>,
+    ) -> Result<Self, DamagedRun> {
+        let mut entries = Vec::new();
+        let mut next = from;
+        for (run, bytes) in runs.iter().enumerate() {
+            let mut at = 0;
+            while at < bytes.len() {
+                let record = Record::parse(&bytes[at..]).map_err(|_| DamagedRun { after: next })?;
+                let queue_offset = record.queue_offset();
+                if queue_offset < next || queue_offset >= to {
+                    return Err(DamagedRun { after: next });
+                }
+                next = queue_offset + 1;
+                let (body, properties) = (record.body_range(), record.properties_range());
+                entries.push(Entry {
+                    run: run as u32,
+                    record_at: at as u32,
+                    body_at: (at + body.start) as u32,
+                    body_len: body.len() as u32,
+                    properties_at: (at + properties.start) as u32,
+                    properties_len: properties.len() as u32,
+                    queue_offset,
+                    store_at_ms: record.store_at_ms(),
+                });
+                at += record.as_bytes().len();
+            }
+        }
+        Ok(Self { queue, from, to, runs, entries })
+    }
+
+    /// The queue all of them come from.
+    pub fn queue(&self) -> &QueueRef {
+        &self.queue
+    }
+
+    /// First queue offset covered.
+    pub fn from(&self) -> QueueOffset {
+        self.from
+    }
+
+    /// One past the last queue offset covered.
+    pub fn to(&self) -> QueueOffset {
+        self.to
+    }
+
+    /// How many messages there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Message number `row`.
+    ///
+    /// # Panics
+    /// If there are not that many.
+    pub fn get(&self, row: usize) -> Message<'_> {
+        let entry = self.entries[row];
+        let run = &self.runs[entry.run as usize];
+        let part = |at: u32, len: u32| &run[at as usize..(at + len) as usize];
+        Message {
+            queue_offset: entry.queue_offset,
+            store_at_ms: entry.store_at_ms,
+            body: part(entry.body_at, entry.body_len),
+            properties: Properties::new(part(entry.properties_at, entry.properties_len)),
+        }
+    }
+
+    /// Message number `row` as the whole record, for what [`Message`] leaves out.
+    pub fn record(&self, row: usize) -> Option<Record<'_>> {
+        let entry = self.entries.get(row)?;
+        Record::parse(&self.runs[entry.run as usize][entry.record_at as usize..]).ok()
+    }
+
+    /// All messages in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Message<'_>> {
+        (0..self.len()).map(|row| self.get(row))
+    }
+
+    /// Bytes that the records take.
+    pub fn bytes(&self) -> usize {
+        self.runs.iter().map(Bytes::len).sum()
+    }
+}
+
+/// Which messages of a batch are still in it, as ascending row numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selection {
+    /// Every row.
+    All(usize),
+    /// These rows.
+    Rows(Arc<[u32]>),
+}
+
+impl Selection {
+    /// How many rows are selected.
+    pub fn len(&self) -> usize {
+        match self {
+            Selection::All(len) => *len,
+            Selection::Rows(rows) => rows.len(),
+        }
+    }
+
+    /// Whether no row is selected.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The selected row numbers, ascending.
+    pub fn iter(&self) -> impl Iterator<Item = usize> {
+        let (all, rows): (_, &[u32]) = match self {
+            Selection::All(len) => (0..*len, &[]),
+            Selection::Rows(rows) => (0..0, rows),
+        };
+        all.chain(rows.iter().map(|&row| row as usize))
+    }
+}
+
+/// Messages of one queue, a selection among them, and their columns.
+///
+/// Every column has one row per *message*, selected or not, so that a filter only narrows the
+/// selection and columns are shared between the sinks of a pipeline. The value of an unselected
+/// row means nothing.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    messages: Arc<Messages>,
+    selection: Selection,
+    columns: Vec<(Arc<str>, ArrayRef)>,
+}
+
+impl Batch {
+    /// All messages, no columns yet.
+    pub fn new(messages: Arc<Messages>) -> Self {
+        let selection = Selection::All(messages.len());
+        Self { messages, selection, columns: Vec::new() }
+    }
+
+    /// The messages, selected or not.
+    pub fn messages(&self) -> &Arc<Messages> {
+        &self.messages
+    }
+
+    /// Which of them are still in the batch.
+    pub fn selection(&self) -> &Selection {
+        &self.selection
+    }
+
+    /// The columns in the order in which they were added.
+    pub fn columns(&self) -> &[(Arc<str>, ArrayRef)] {
+        &self.columns
+    }
+
+    /// The column of this name.
+    pub fn column(&self, name: &str) -> Option<&ArrayRef> {
+        self.columns.iter().find(|(known, _)| **known == *name).map(|(_, column)| column)
+    }
+
+    /// The same batch with another selection.
+    #[must_use]
+    pub fn with_selection(mut self, selection: Selection) -> Self {
+        self.selection = selection;
+        self
+    }
+
+    /// The same batch with a column added, or replaced where it stands.
+    ///
+    /// # Panics
+    /// If the column does not have one row per message.
+    #[must_use]
+    pub fn with_column(mut self, name: Arc<str>, column: ArrayRef) -> Self {
+        assert_eq!(column.len(), self.messages.len(), "one row per message in `{name}`");
+        match self.columns.iter_mut().find(|(known, _)| *known == name) {
+            Some(slot) => slot.1 = column,
+            None => self.columns.push((name, column)),
+        }
+        self
+    }
+}

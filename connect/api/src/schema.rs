@@ -1,0 +1,65 @@
+use arrow_schema::{DataType as Arrow, TimeUnit};
+
+/// The column types of pipelines: a subset of Arrow's with one spelling each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DataType {
+    /// `bool`
+    Bool,
+    /// `int`: 64 bits, signed.
+    Int,
+    /// `double`: 64 bits.
+    Double,
+    /// `string`: UTF-8.
+    String,
+    /// `timestamp`: microseconds since the Unix epoch, UTC.
+    Timestamp,
+    /// `date`: days since the Unix epoch.
+    Date,
+}
+
+/// A named, typed column. Every column may be null.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// Name in files and expressions; a path such as `user.id` reads a nested field.
+    pub name: String,
+    /// Type.
+    pub data_type: DataType,
+}
+
+/// Columns in the order in which files have them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Schema {
+    /// The columns.
+    pub columns: Vec<Column>,
+}
+
+impl DataType {
+    /// The names by which YAML knows the types.
+    pub const NAMES: [(&'static str, DataType); 6] = [
+        ("bool", DataType::Bool),
+        ("int", DataType::Int),
+        ("double", DataType::Double),
+        ("string", DataType::String),
+        ("timestamp", DataType::Timestamp),
+        ("date", DataType::Date),
+    ];
+
+    /// The Arrow type in which such a column is held.
+    pub fn to_arrow(self) -> Arrow {
+        match self {
+            DataType::Bool => Arrow::Boolean,
+            DataType::Int => Arrow::Int64,
+            DataType::Double => Arrow::Float64,
+            DataType::String => Arrow::Utf8,
+            DataType::Timestamp => Arrow::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            DataType::Date => Arrow::Date32,
+        }
+    }
+}
+
+impl Schema {
+    /// The column of this name.
+    pub fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+}

@@ -1,0 +1,27 @@
+use crate::{Batch, Reject};
+
+/// Something between the log and the sinks that narrows or widens batches.
+///
+/// Deterministic: the same messages give the same rows, whenever they are read and however they
+/// are cut into batches; a record's time is its store time.
+pub trait Step: Send {
+    /// Applies the step. Rows that cannot go on are taken out of the selection and named in
+    /// `rejects` by their row number.
+    fn apply(&mut self, batch: Batch, rejects: &mut Vec<(u32, Reject)>) -> Result<Batch, StepError>;
+
+    /// Rows taken out so far on purpose, by reason, for the summary; for instance
+    /// `("false", 12), ("unknown", 3)`.
+    fn filtered(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
+}
+
+/// A step that cannot go on at all, whatever the record.
+#[derive(Debug, thiserror::Error)]
+#[error("step `{step}` failed: {reason}")]
+pub struct StepError {
+    /// The step, as the pipeline file calls it.
+    pub step: String,
+    /// What went wrong.
+    pub reason: String,
+}
