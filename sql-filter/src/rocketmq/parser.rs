@@ -1,0 +1,480 @@
+//! Tokens to a tree.
+//!
+//! ```text
+//! condition  := and {OR and}                        and whatever follows is ignored
+//! and        := equality {AND equality}
+//! equality   := comparison {("=" | "<>") comparison | IS [NOT] NULL}
+//! comparison := unary {("<" | "<=" | ">" | ">=") unary
+//!                    | [NOT] BETWEEN unary AND unary | [NOT] IN "(" text {"," text} ")"
+//!                    | [NOT] (CONTAINS | STARTSWITH | ENDSWITH) text}
+//! unary      := ("+" | "-" | NOT) unary | text | number | TRUE | FALSE | NULL | name
+//!             | "(" condition ")"
+//! ```
+
+use std::ops::Range;
+
+use crate::columns::Columns;
+use crate::error::code;
+use crate::limits;
+use crate::operator::Operator;
+use crate::value::quoted;
+use crate::{Column, SyntaxError};
+
+use super::lexer::{Keyword, Lexer, Token};
+use super::tree::{Between, In, Node, Place, Search};
+
+/// A parsed condition.
+pub(crate) struct Parsed {
+    pub(crate) node: Node,
+    pub(crate) columns: Vec<Column>,
+    /// The text behind the condition, which the parser does not look at.
+    pub(crate) ignored: Option<Range<usize>>,
+}
+
+/// Parses the longest condition at the start of a text.
+pub(crate) fn parse(text: &str) -> Result<Parsed, SyntaxError> {
+    limits::check_length(text)?;
+    let mut lexer = Lexer::new(text);
+    let (token, span) = lexer.next()?;
+    let columns = Columns::default();
+    let mut parser = Parser {
+        text,
+        lexer,
+        token,
+        span,
+        before: 0,
+        columns,
+        nesting: 0,
+    };
+    let part = parser.or()?;
+    let node = parser.condition(part)?.node;
+    let ignored = (parser.token != Token::End).then_some(parser.span.start..text.len());
+    Ok(Parsed {
+        node,
+        columns: parser.columns.into_list(),
+        ignored,
+    })
+}
+
+/// A node, where it starts, and the height of the tree below it.
+struct Part {
+    node: Node,
+    start: usize,
+    depth: usize,
+}
+
+struct Parser<'t> {
+    text: &'t str,
+    lexer: Lexer<'t>,
+    /// The token to read next, and where it stands. It is always known, as in RocketMQ: one that
+    /// cannot be read is an error even if nothing would have used it.
+    token: Token,
+    span: Range<usize>,
+    /// Where the token before it ended.
+    before: usize,
+    columns: Columns,
+    nesting: usize,
+}
+
+impl Parser<'_> {
+    fn or(&mut self) -> Result<Part, SyntaxError> {
+        let mut left = self.and()?;
+        let mut operands = Vec::new();
+        while self.skip_keyword(Keyword::Or)? {
+            let right = self.and()?;
+            left = self.chained(left, right, &mut operands)?;
+        }
+        if !operands.is_empty() {
+            left.node = Node::Or(operands);
+        }
+        Ok(left)
+    }
+
+    fn and(&mut self) -> Result<Part, SyntaxError> {
+        let mut left = self.equality()?;
+        let mut operands = Vec::new();
+        while self.skip_keyword(Keyword::And)? {
+            let right = self.equality()?;
+            left = self.chained(left, right, &mut operands)?;
+        }
+        if !operands.is_empty() {
+            left.node = Node::And(operands);
+        }
+        Ok(left)
+    }
+
+    /// Adds an operand to a chain of AND or OR, which is one node however long.
+    fn chained(
+        &self,
+        left: Part,
+        right: Part,
+        operands: &mut Vec<Node>,
+    ) -> Result<Part, SyntaxError> {
+        let (start, mut depth) = (left.start, left.depth);
+        if operands.is_empty() {
+            operands.push(self.condition(left)?.node);
+            depth += 1;
+        }
+        let right = self.condition(right)?;
+        operands.push(right.node);
+        self.part(start, depth.max(right.depth + 1), Node::Null)
+    }
+
+    fn equality(&mut self) -> Result<Part, SyntaxError> {
+        let mut left = self.comparison()?;
+        loop {
+            left = match self.token {
+                Token::Compare(operator @ (Operator::Equal | Operator::NotEqual)) => {
+                    self.advance()?;
+                    let right = self.comparison()?;
+                    self.equal(left, right, operator == Operator::NotEqual)?
+                }
+                Token::Keyword(Keyword::Is) => {
+                    self.advance()?;
+                    let negated = self.skip_keyword(Keyword::Not)?;
+                    self.expect(Token::Keyword(Keyword::Null), "`NULL`")?;
+                    let node = Node::IsNull(Box::new(left.node));
+                    self.negated_part(left.start, left.depth + 1, node, negated)?
+                }
+                _ => return Ok(left),
+            };
+        }
+    }
+
+    fn equal(&self, left: Part, right: Part, negated: bool) -> Result<Part, SyntaxError> {
+        if matches!(left.node, Node::Null) || matches!(right.node, Node::Null) {
+            let message = "nothing compares with NULL".to_owned();
+            return Err(
+                SyntaxError::new(code::NULL, left.start..self.before, message)
+                    .with_help("write `IS NULL` or `IS NOT NULL`"),
+            );
+        }
+        let other = matches!(
+            right.node,
+            Node::Int(_) | Node::Long(_) | Node::Double(_) | Node::Text(_)
+        );
+        if matches!(left.node, Node::Bool(_)) && other {
+            return Err(self.incomparable(left.start));
+        }
+        let depth = left.depth.max(right.depth) + 1;
+        let node = Node::Equal(Box::new((left.node, right.node)));
+        self.negated_part(left.start, depth, node, negated)
+    }
+
+    fn comparison(&mut self) -> Result<Part, SyntaxError> {
+        let mut left = self.unary()?;
+        loop {
+            left = match self.token {
+                Token::Compare(operator) if operator.orders() => {
+                    self.advance()?;
+                    self.check_ordered(&left)?;
+                    let right = self.unary()?;
+                    self.check_ordered(&right)?;
+                    let depth = left.depth.max(right.depth) + 1;
+                    let node = Node::Order(Box::new((operator, left.node, right.node)));
+                    self.part(left.start, depth, node)?
+                }
+                Token::Keyword(Keyword::Not) => {
+                    self.advance()?;
+                    self.predicate(left, true)?
+                }
+                Token::Keyword(
+                    Keyword::Between
+                    | Keyword::In
+                    | Keyword::Contains
+                    | Keyword::StartsWith
+                    | Keyword::EndsWith,
+                ) => self.predicate(left, false)?,
+                _ => return Ok(left),
+            };
+        }
+    }
+
+    fn predicate(&mut self, left: Part, negated: bool) -> Result<Part, SyntaxError> {
+        let place = match self.token {
+            Token::Keyword(Keyword::Between) => return self.between(left, negated),
+            Token::Keyword(Keyword::In) => return self.membership(left, negated),
+            Token::Keyword(Keyword::Contains) => Place::Anywhere,
+            Token::Keyword(Keyword::StartsWith) => Place::Start,
+            Token::Keyword(Keyword::EndsWith) => Place::End,
+            _ => {
+                let wanted = "`BETWEEN`, `IN`, `CONTAINS`, `STARTSWITH` or `ENDSWITH`";
+                return Err(self.unexpected(wanted));
+            }
+        };
+        self.advance()?;
+        let text = self.text()?;
+        let (start, depth) = (left.start, left.depth + 1);
+        let search = Search {
+            operand: left.node,
+            place,
+            text,
+            negated,
+        };
+        self.part(start, depth, Node::Search(Box::new(search)))
+    }
+
+    fn between(&mut self, left: Part, negated: bool) -> Result<Part, SyntaxError> {
+        self.advance()?;
+        let low = self.unary()?;
+        self.expect(Token::Keyword(Keyword::And), "`AND` and the upper bound")?;
+        let high = self.unary()?;
+        for side in [&left, &low, &high] {
+            self.check_ordered(side)?;
+        }
+        if !negated && reversed(&low.node, &high.node) {
+            let message = "the lower bound is above the upper bound".to_owned();
+            return Err(SyntaxError::new(
+                code::TYPE,
+                low.start..self.before,
+                message,
+            ));
+        }
+        let depth = left.depth.max(low.depth).max(high.depth) + 1;
+        let between = Between {
+            operand: left.node,
+            low: low.node,
+            high: high.node,
+            negated,
+        };
+        self.part(left.start, depth, Node::Between(Box::new(between)))
+    }
+
+    fn membership(&mut self, left: Part, negated: bool) -> Result<Part, SyntaxError> {
+        self.advance()?;
+        self.expect(Token::Open, "`(`")?;
+        let mut texts = vec![self.text()?];
+        while self.skip(&Token::Comma)? {
+            texts.push(self.text()?);
+        }
+        self.expect(Token::Close, "`,` or `)`")?;
+        let Node::Column(slot) = left.node else {
+            let message = "only a property can be looked up with IN".to_owned();
+            return Err(SyntaxError::new(
+                code::TYPE,
+                left.start..self.before,
+                message,
+            ));
+        };
+        texts.sort_unstable();
+        texts.dedup();
+        self.part(
+            left.start,
+            left.depth + 1,
+            Node::In(Box::new(In {
+                slot,
+                texts,
+                negated,
+            })),
+        )
+    }
+
+    fn unary(&mut self) -> Result<Part, SyntaxError> {
+        self.nesting += 1;
+        if self.nesting > limits::NESTING_MAX {
+            return Err(limits::too_deep(self.span.clone()));
+        }
+        let start = self.span.start;
+        let part = match self.token {
+            Token::Plus => {
+                self.advance()?;
+                self.unary()?
+            }
+            Token::Minus => {
+                self.advance()?;
+                let operand = self.unary()?;
+                self.negative(start, operand)?
+            }
+            Token::Keyword(Keyword::Not) => {
+                self.advance()?;
+                let operand = self.unary()?;
+                let operand = self.condition(operand)?;
+                self.part(start, operand.depth + 1, Node::Not(Box::new(operand.node)))?
+            }
+            _ => self.primary()?,
+        };
+        self.nesting -= 1;
+        Ok(part)
+    }
+
+    /// A minus is a node of its own even before a number: RocketMQ checks the order of the bounds
+    /// of BETWEEN only where both are plain literals.
+    fn negative(&self, start: usize, operand: Part) -> Result<Part, SyntaxError> {
+        self.part(
+            start,
+            operand.depth + 1,
+            Node::Negate(Box::new(operand.node)),
+        )
+    }
+
+    fn primary(&mut self) -> Result<Part, SyntaxError> {
+        let span = self.span.clone();
+        let written = &self.text[span.clone()];
+        let node = match self.token {
+            Token::Open => {
+                self.advance()?;
+                let inner = self.or()?;
+                self.expect(Token::Close, "`)`")?;
+                return Ok(Part {
+                    start: span.start,
+                    ..inner
+                });
+            }
+            Token::Text => {
+                let text = self.text()?;
+                return self.part(span.start, 1, Node::Text(text));
+            }
+            Token::Name => Node::Column(self.columns.slot(written, span.clone())),
+            Token::Whole => whole(written).ok_or_else(|| out_of_range(written, span.clone()))?,
+            Token::Fraction => {
+                fraction(written).ok_or_else(|| out_of_range(written, span.clone()))?
+            }
+            Token::Keyword(Keyword::True) => Node::Bool(true),
+            Token::Keyword(Keyword::False) => Node::Bool(false),
+            Token::Keyword(Keyword::Null) => Node::Null,
+            _ => return Err(self.unexpected("a value")),
+        };
+        self.advance()?;
+        self.part(span.start, 1, node)
+    }
+
+    /// A text without its quotes, the doubled ones inside made single.
+    fn text(&mut self) -> Result<Box<str>, SyntaxError> {
+        if self.token != Token::Text {
+            return Err(self.unexpected("a text in single quotes"));
+        }
+        let content = &self.text[self.span.start + 1..self.span.end - 1];
+        let text = content.replace("''", "'").into_boxed_str();
+        self.advance()?;
+        Ok(text)
+    }
+
+    /// A part as a condition: a property becomes one, any other value is refused.
+    fn condition(&self, part: Part) -> Result<Part, SyntaxError> {
+        match part.node {
+            Node::Column(slot) => Ok(Part {
+                node: Node::Cast(slot),
+                ..part
+            }),
+            _ if part.node.is_condition() => Ok(part),
+            _ => {
+                let message = "a condition is needed here, found a value".to_owned();
+                Err(
+                    SyntaxError::new(code::TYPE, part.start..self.before, message)
+                        .with_help("compare it with something"),
+                )
+            }
+        }
+    }
+
+    /// Refuses what `<`, `<=`, `>`, `>=` and BETWEEN cannot take.
+    fn check_ordered(&self, part: &Part) -> Result<(), SyntaxError> {
+        if matches!(part.node, Node::Text(_)) || part.node.is_condition() {
+            Err(self.incomparable(part.start))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn incomparable(&self, start: usize) -> SyntaxError {
+        let message = "only numbers and properties can be compared like this".to_owned();
+        SyntaxError::new(code::TYPE, start..self.before, message)
+    }
+
+    fn part(&self, start: usize, depth: usize, node: Node) -> Result<Part, SyntaxError> {
+        if depth > limits::DEPTH_MAX {
+            return Err(limits::too_deep(start..self.before));
+        }
+        Ok(Part { node, start, depth })
+    }
+
+    fn negated_part(
+        &self,
+        start: usize,
+        depth: usize,
+        node: Node,
+        negated: bool,
+    ) -> Result<Part, SyntaxError> {
+        if negated {
+            self.part(start, depth + 1, Node::Not(Box::new(node)))
+        } else {
+            self.part(start, depth, node)
+        }
+    }
+
+    fn advance(&mut self) -> Result<(), SyntaxError> {
+        self.before = self.span.end;
+        (self.token, self.span) = self.lexer.next()?;
+        Ok(())
+    }
+
+    fn skip(&mut self, token: &Token) -> Result<bool, SyntaxError> {
+        let found = self.token == *token;
+        if found {
+            self.advance()?;
+        }
+        Ok(found)
+    }
+
+    fn skip_keyword(&mut self, keyword: Keyword) -> Result<bool, SyntaxError> {
+        self.skip(&Token::Keyword(keyword))
+    }
+
+    fn expect(&mut self, token: Token, wanted: &str) -> Result<(), SyntaxError> {
+        if self.skip(&token)? {
+            Ok(())
+        } else {
+            Err(self.unexpected(wanted))
+        }
+    }
+
+    fn unexpected(&self, wanted: &str) -> SyntaxError {
+        let message = match self.token {
+            Token::End => format!("expected {wanted}, but the expression ends"),
+            _ => {
+                let found = quoted(&self.text[self.span.clone()]);
+                format!("expected {wanted}, found {found}")
+            }
+        };
+        SyntaxError::new(code::UNEXPECTED, self.span.clone(), message)
+    }
+}
+
+/// A whole number; beyond 32 bits it is a `Long`, with or without its `L`.
+fn whole(written: &str) -> Option<Node> {
+    let digits = written.strip_suffix(['l', 'L']).unwrap_or(written);
+    let long = digits.parse::<i64>().ok()?;
+    Some(i32::try_from(long).map_or(Node::Long(long), Node::Int))
+}
+
+/// RocketMQ refuses a literal below `Double.MIN_VALUE`, and so every literal zero with a point.
+fn fraction(written: &str) -> Option<Node> {
+    let double = written.parse::<f64>().ok()?;
+    (double > 0.0 && double.is_finite()).then_some(Node::Double(double))
+}
+
+fn out_of_range(written: &str, span: Range<usize>) -> SyntaxError {
+    let message = format!("the number {} is out of range", quoted(written));
+    SyntaxError::new(code::NUMBER, span, message)
+}
+
+/// Whether two literal bounds are in the wrong order.
+fn reversed(low: &Node, high: &Node) -> bool {
+    let as_double = |node: &Node| match node {
+        Node::Int(int) => Some(f64::from(*int)),
+        Node::Long(long) => Some(*long as f64),
+        Node::Double(double) => Some(*double),
+        _ => None,
+    };
+    let as_long = |node: &Node| match node {
+        Node::Int(int) => Some(i64::from(*int)),
+        Node::Long(long) => Some(*long),
+        _ => None,
+    };
+    match (as_long(low), as_long(high)) {
+        (Some(low), Some(high)) => high < low,
+        _ => as_double(low)
+            .zip(as_double(high))
+            .is_some_and(|(low, high)| high < low),
+    }
+}

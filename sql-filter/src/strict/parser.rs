@@ -1,0 +1,665 @@
+//! Tokens to a tree, by precedence climbing.
+//!
+//! ```text
+//! expression := expression OR expression            loosest
+//!             | expression AND expression
+//!             | NOT expression
+//!             | expression ("=" | "<>") expression | expression IS [NOT] NULL
+//!             | expression ("<" | "<=" | ">" | ">=") expression
+//!             | expression [NOT] BETWEEN expression AND expression
+//!             | expression [NOT] IN "(" expression {"," expression} ")"
+//!             | expression [NOT] LIKE text [ESCAPE text]
+//!             | expression [NOT] (CONTAINS | STARTSWITH | ENDSWITH) text
+//!             | expression ("+" | "-") expression
+//!             | expression ("*" | "/" | "%") expression
+//!             | ("+" | "-") expression
+//!             | name | number | text | TRUE | FALSE | NULL | "(" expression ")" | case | call
+//! case := CASE [expression] WHEN expression THEN expression {WHEN ...} [ELSE expression] END
+//! call := CAST "(" expression AS type ")" | COALESCE "(" expression {"," expression} ")"
+//!       | (LOWER | UPPER | DATE) "(" expression ")"
+//! ```
+
+use std::ops::Range;
+
+use crate::columns::Columns;
+use crate::error::code;
+use crate::limits;
+use crate::operator::Operator;
+use crate::pattern::Pattern;
+use crate::{Column, SyntaxError, Type};
+
+use super::cast;
+use super::lexer::{Keyword, Lexer, Token};
+use super::list::List;
+use super::literal::Literal;
+use super::tree::{
+    Arithmetic, Between, Calculation, Case, Comparison, Kind, Match, Membership, Node, TextLiteral,
+};
+use super::types;
+
+/// Parses a whole text.
+pub(crate) fn parse(text: &str) -> Result<(Node, Vec<Column>), SyntaxError> {
+    limits::check_length(text)?;
+    let mut lexer = Lexer::new(text);
+    let (token, span) = lexer.next()?;
+    let columns = Columns::default();
+    let mut parser = Parser {
+        text,
+        lexer,
+        token,
+        span,
+        before: 0,
+        columns,
+        nesting: 0,
+    };
+    let part = parser.expression(Level::Or)?;
+    if parser.token != Token::End {
+        return Err(parser.left_over());
+    }
+    types::infer(&part.node, &types::Columns::Unknown)?;
+    Ok((part.node, parser.columns.into_list()))
+}
+
+/// How tightly an operator binds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Level {
+    Or,
+    And,
+    Not,
+    Equality,
+    Order,
+    Sum,
+    Product,
+    Sign,
+}
+
+/// A node and the height of the tree below it.
+struct Part {
+    node: Node,
+    depth: usize,
+}
+
+struct Parser<'t> {
+    text: &'t str,
+    lexer: Lexer<'t>,
+    /// The token to read next, and where it stands.
+    token: Token,
+    span: Range<usize>,
+    /// Where the token before it ended.
+    before: usize,
+    columns: Columns,
+    nesting: usize,
+}
+
+impl Parser<'_> {
+    /// An expression whose operators all bind at least as tightly as `floor`.
+    fn expression(&mut self, floor: Level) -> Result<Part, SyntaxError> {
+        self.nesting += 1;
+        if self.nesting > limits::NESTING_MAX {
+            return Err(limits::too_deep(self.span.clone()));
+        }
+        let mut left = self.operand(floor)?;
+        while let Some(level) = infix_level(&self.token).filter(|level| *level >= floor) {
+            left = self.continued(left, level)?;
+        }
+        self.nesting -= 1;
+        Ok(left)
+    }
+
+    fn advance(&mut self) -> Result<Token, SyntaxError> {
+        self.before = self.span.end;
+        let (token, span) = self.lexer.next()?;
+        self.span = span;
+        Ok(std::mem::replace(&mut self.token, token))
+    }
+
+    fn skip(&mut self, token: &Token) -> Result<bool, SyntaxError> {
+        let found = self.token == *token;
+        if found {
+            self.advance()?;
+        }
+        Ok(found)
+    }
+
+    fn skip_keyword(&mut self, keyword: Keyword) -> Result<bool, SyntaxError> {
+        self.skip(&Token::Keyword(keyword))
+    }
+
+    fn expect(&mut self, token: &Token, wanted: &str) -> Result<(), SyntaxError> {
+        if self.skip(token)? {
+            Ok(())
+        } else {
+            Err(self.unexpected(wanted))
+        }
+    }
+
+    fn unexpected(&self, wanted: &str) -> SyntaxError {
+        let message = match self.token {
+            Token::End => format!("expected {wanted}, but the expression ends"),
+            _ => format!("expected {wanted}, found {}", self.found()),
+        };
+        SyntaxError::new(code::UNEXPECTED, self.span.clone(), message)
+    }
+
+    fn found(&self) -> String {
+        crate::value::quoted(&self.text[self.span.clone()])
+    }
+
+    /// The error for a token behind a complete expression.
+    fn left_over(&self) -> SyntaxError {
+        let message = format!("{} does not continue the expression", self.found());
+        let error = SyntaxError::new(code::UNEXPECTED, self.span.clone(), message);
+        match &self.token {
+            Token::Close => error.with_help("no parenthesis is open here"),
+            Token::Name(name) => match likely_operator(name) {
+                Some(word) => error.with_help(format!("did you mean `{word}`?")),
+                None => error.with_help("is an operator missing before it, `AND` or `OR`?"),
+            },
+            _ => error.with_help("is an operator missing before it?"),
+        }
+    }
+
+    /// Makes a node that ends before the current token.
+    fn part(&self, start: usize, depth: usize, kind: Kind) -> Result<Part, SyntaxError> {
+        let span = start..self.before;
+        if depth > limits::DEPTH_MAX {
+            return Err(limits::too_deep(span));
+        }
+        Ok(Part {
+            node: Node::new(kind, span),
+            depth,
+        })
+    }
+
+    /// What stands before the first infix operator.
+    fn operand(&mut self, floor: Level) -> Result<Part, SyntaxError> {
+        let start = self.span.start;
+        match self.token {
+            Token::Keyword(Keyword::Not) if floor > Level::Not => {
+                let error = self.unexpected("a value");
+                Err(error.with_help("put parentheses around `NOT ...`"))
+            }
+            Token::Keyword(Keyword::Not) => {
+                self.advance()?;
+                let operand = self.expression(Level::Not)?;
+                self.part(start, operand.depth + 1, Kind::Not(Box::new(operand.node)))
+            }
+            Token::Minus => {
+                self.advance()?;
+                self.negative(start)
+            }
+            Token::Plus => {
+                self.advance()?;
+                let operand = self.expression(Level::Sign)?;
+                self.part(start, operand.depth + 1, Kind::Plus(Box::new(operand.node)))
+            }
+            _ => self.primary(),
+        }
+    }
+
+    fn negative(&mut self, start: usize) -> Result<Part, SyntaxError> {
+        if self.skip(&Token::Number(Literal::MinMagnitude))? {
+            return self.part(start, 1, Kind::Int(i64::MIN));
+        }
+        let operand = self.expression(Level::Sign)?;
+        let kind = match operand.node.kind {
+            Kind::Int(int) if int != i64::MIN => Kind::Int(-int),
+            Kind::Double(double) => Kind::Double(-double),
+            _ => Kind::Negate(Box::new(operand.node)),
+        };
+        self.part(start, operand.depth + 1, kind)
+    }
+
+    fn primary(&mut self) -> Result<Part, SyntaxError> {
+        let start = self.span.start;
+        let kind = match &self.token {
+            Token::Number(Literal::Int(int)) => Kind::Int(*int),
+            Token::Number(Literal::Double(double)) => Kind::Double(*double),
+            Token::Number(Literal::MinMagnitude) => {
+                let message = format!("{} is not a number", self.found());
+                let error = SyntaxError::new(code::NUMBER, self.span.clone(), message);
+                return Err(error.with_help("whole numbers have 64 bits"));
+            }
+            Token::Keyword(Keyword::True) => Kind::Bool(true),
+            Token::Keyword(Keyword::False) => Kind::Bool(false),
+            Token::Keyword(Keyword::Null) => Kind::Null,
+            Token::Keyword(Keyword::Case) => return self.case(),
+            Token::Open => {
+                self.advance()?;
+                let mut inner = self.expression(Level::Or)?;
+                self.expect(&Token::Close, "`)`")?;
+                inner.node = Node::new(inner.node.kind, start..self.before);
+                return Ok(inner);
+            }
+            Token::Text(_) => Kind::Text(Box::new(TextLiteral::new(self.text("a text")?))),
+            Token::Name(_) => return self.named(),
+            _ => return Err(self.unexpected("a value")),
+        };
+        if !matches!(kind, Kind::Text(_)) {
+            self.advance()?;
+        }
+        self.part(start, 1, kind)
+    }
+
+    fn text(&mut self, wanted: &str) -> Result<String, SyntaxError> {
+        if !matches!(self.token, Token::Text(_)) {
+            return Err(self.unexpected(wanted));
+        }
+        match self.advance()? {
+            Token::Text(text) => Ok(text),
+            other => unreachable!("{other:?} was a text"),
+        }
+    }
+
+    /// A column or a call.
+    fn named(&mut self) -> Result<Part, SyntaxError> {
+        let span = self.span.clone();
+        let quoted = self.text[span.clone()].contains('"');
+        let Token::Name(name) = self.advance()? else {
+            return Err(self.unexpected("a name"));
+        };
+        if self.token == Token::Open && !quoted {
+            return self.call(&name, span);
+        }
+        let slot = self.columns.slot(&name, span.clone());
+        self.part(span.start, 1, Kind::Column(slot))
+    }
+
+    fn call(&mut self, name: &str, span: Range<usize>) -> Result<Part, SyntaxError> {
+        type Wrap = fn(Box<Node>) -> Kind;
+        let wrap: Wrap = match name.to_ascii_uppercase().as_str() {
+            "CAST" => return self.cast(span.start),
+            "COALESCE" => return self.coalesce(span.start),
+            "LOWER" => Kind::Lower,
+            "UPPER" => Kind::Upper,
+            "DATE" => Kind::Date,
+            _ => {
+                let message = format!("there is no function {}", crate::value::quoted(name));
+                return Err(SyntaxError::new(code::NAME, span, message)
+                    .with_help("there are CAST, COALESCE, DATE, LOWER and UPPER"));
+            }
+        };
+        self.advance()?;
+        let operand = self.expression(Level::Or)?;
+        self.expect(&Token::Close, "`)`")?;
+        self.part(span.start, operand.depth + 1, wrap(Box::new(operand.node)))
+    }
+
+    fn cast(&mut self, start: usize) -> Result<Part, SyntaxError> {
+        self.advance()?;
+        let operand = self.expression(Level::Or)?;
+        if !matches!(&self.token, Token::Name(name) if name.eq_ignore_ascii_case("AS")) {
+            return Err(self.unexpected("`AS` and a type"));
+        }
+        self.advance()?;
+        let to = self.type_name()?;
+        self.expect(&Token::Close, "`)`")?;
+        let kind = Kind::Cast {
+            operand: Box::new(operand.node),
+            to,
+        };
+        self.part(start, operand.depth + 1, kind)
+    }
+
+    fn type_name(&mut self) -> Result<Type, SyntaxError> {
+        let Token::Name(name) = &self.token else {
+            return Err(self.unexpected("a type"));
+        };
+        let known = cast::TYPES
+            .iter()
+            .find(|(word, _)| word.eq_ignore_ascii_case(name));
+        let Some((_, to)) = known else {
+            let message = format!("there is no type {}", self.found());
+            let words = cast::TYPES.map(|(word, _)| word).join(", ");
+            return Err(SyntaxError::new(code::NAME, self.span.clone(), message)
+                .with_help(format!("there are {words}")));
+        };
+        self.advance()?;
+        Ok(*to)
+    }
+
+    fn coalesce(&mut self, start: usize) -> Result<Part, SyntaxError> {
+        let (operands, depth) = self.list()?;
+        self.part(start, depth + 1, Kind::Coalesce(operands))
+    }
+
+    /// At least one expression between parentheses, and the height of the highest.
+    fn list(&mut self) -> Result<(Vec<Node>, usize), SyntaxError> {
+        self.expect(&Token::Open, "`(`")?;
+        let mut nodes = Vec::new();
+        let mut depth = 0;
+        loop {
+            let element = self.expression(Level::Or)?;
+            nodes.push(element.node);
+            depth = depth.max(element.depth);
+            if !self.skip(&Token::Comma)? {
+                self.expect(&Token::Close, "`,` or `)`")?;
+                return Ok((nodes, depth));
+            }
+        }
+    }
+
+    fn case(&mut self) -> Result<Part, SyntaxError> {
+        let start = self.span.start;
+        self.advance()?;
+        let mut depth = 0;
+        let mut operand = None;
+        if self.token != Token::Keyword(Keyword::When) {
+            let part = self.expression(Level::Or)?;
+            depth = part.depth;
+            operand = Some(part.node);
+        }
+        let mut branches = Vec::new();
+        while self.skip_keyword(Keyword::When)? {
+            let when = self.expression(Level::Or)?;
+            self.expect(&Token::Keyword(Keyword::Then), "`THEN`")?;
+            let then = self.expression(Level::Or)?;
+            depth = depth.max(when.depth).max(then.depth);
+            branches.push((when.node, then.node));
+        }
+        if branches.is_empty() {
+            return Err(self.unexpected("`WHEN`"));
+        }
+        let mut otherwise = None;
+        if self.skip_keyword(Keyword::Else)? {
+            let part = self.expression(Level::Or)?;
+            depth = depth.max(part.depth);
+            otherwise = Some(part.node);
+        }
+        self.expect(&Token::Keyword(Keyword::End), "`WHEN`, `ELSE` or `END`")?;
+        self.part(
+            start,
+            depth + 1,
+            Kind::Case(Box::new(Case {
+                operand,
+                branches,
+                otherwise,
+            })),
+        )
+    }
+
+    /// `left`, the infix operator at the current token, and what belongs to it.
+    fn continued(&mut self, left: Part, level: Level) -> Result<Part, SyntaxError> {
+        let token = self.advance()?;
+        match token {
+            Token::Keyword(Keyword::Or) => self.chain(left, level),
+            Token::Keyword(Keyword::And) => self.chain(left, level),
+            Token::Compare(operator) => self.comparison(left, operator, level),
+            Token::Keyword(Keyword::Is) => self.is_null(left),
+            Token::Keyword(Keyword::Not) => self.predicate(left, true),
+            Token::Plus | Token::Minus | Token::Star | Token::Slash | Token::Percent => {
+                self.arithmetic(left, &token, level)
+            }
+            Token::Keyword(keyword) => self.predicate_of(left, keyword, false),
+            other => unreachable!("{other:?} is no infix operator"),
+        }
+    }
+
+    /// Another operand of AND or OR. A chain of them is one node.
+    fn chain(&mut self, left: Part, level: Level) -> Result<Part, SyntaxError> {
+        let start = left.node.span().start;
+        let right = self.expression(tighter(level))?;
+        let depth = right.depth + 1;
+        let is_or = level == Level::Or;
+        let (mut operands, depth) = match left.node.kind {
+            Kind::Or(operands) if is_or => (operands, left.depth.max(depth)),
+            Kind::And(operands) if !is_or => (operands, left.depth.max(depth)),
+            _ => (vec![left.node], depth.max(left.depth + 1)),
+        };
+        operands.push(right.node);
+        self.part(
+            start,
+            depth,
+            if is_or {
+                Kind::Or(operands)
+            } else {
+                Kind::And(operands)
+            },
+        )
+    }
+
+    fn comparison(
+        &mut self,
+        left: Part,
+        operator: Operator,
+        level: Level,
+    ) -> Result<Part, SyntaxError> {
+        let start = left.node.span().start;
+        let right = self.expression(tighter(level))?;
+        for side in [&left.node, &right.node] {
+            if matches!(side.kind, Kind::Null) {
+                let message = "nothing compares with NULL".to_owned();
+                return Err(SyntaxError::new(code::NULL, side.span(), message)
+                    .with_help("write `IS NULL` or `IS NOT NULL`"));
+            }
+        }
+        let depth = left.depth.max(right.depth) + 1;
+        let (mut left, mut right, mut operator) = (left.node, right.node, operator);
+        if left.is_literal_text() {
+            (left, right, operator) = (right, left, operator.mirrored());
+        }
+        self.part(
+            start,
+            depth,
+            Kind::Compare(Box::new(Comparison {
+                operator,
+                left,
+                right,
+            })),
+        )
+    }
+
+    fn is_null(&mut self, left: Part) -> Result<Part, SyntaxError> {
+        let start = left.node.span().start;
+        let negated = self.skip_keyword(Keyword::Not)?;
+        self.expect(
+            &Token::Keyword(Keyword::Null),
+            if negated {
+                "`NULL`"
+            } else {
+                "`NULL` or `NOT NULL`"
+            },
+        )?;
+        let kind = Kind::IsNull {
+            operand: Box::new(left.node),
+            negated,
+        };
+        self.part(start, left.depth + 1, kind)
+    }
+
+    /// What follows an infix NOT.
+    fn predicate(&mut self, left: Part, negated: bool) -> Result<Part, SyntaxError> {
+        match self.token {
+            Token::Keyword(
+                keyword @ (Keyword::Between
+                | Keyword::In
+                | Keyword::Like
+                | Keyword::Contains
+                | Keyword::StartsWith
+                | Keyword::EndsWith),
+            ) => {
+                self.advance()?;
+                self.predicate_of(left, keyword, negated)
+            }
+            _ => {
+                Err(self
+                    .unexpected("`BETWEEN`, `IN`, `LIKE`, `CONTAINS`, `STARTSWITH` or `ENDSWITH`"))
+            }
+        }
+    }
+
+    fn predicate_of(
+        &mut self,
+        left: Part,
+        keyword: Keyword,
+        negated: bool,
+    ) -> Result<Part, SyntaxError> {
+        let start = left.node.span().start;
+        let operand = left.node;
+        let (kind, depth) = match keyword {
+            Keyword::Between => {
+                let low = self.expression(Level::Sum)?;
+                self.expect(&Token::Keyword(Keyword::And), "`AND` and the upper bound")?;
+                let high = self.expression(Level::Sum)?;
+                let depth = low.depth.max(high.depth);
+                let between = Between {
+                    operand,
+                    low: low.node,
+                    high: high.node,
+                    negated,
+                };
+                (Kind::Between(Box::new(between)), depth)
+            }
+            Keyword::In => {
+                let (elements, depth) = self.list()?;
+                let membership = Membership {
+                    operand,
+                    list: List::new(elements),
+                    negated,
+                };
+                (Kind::In(Box::new(membership)), depth)
+            }
+            _ => {
+                let pattern = self.pattern(keyword)?;
+                (
+                    Kind::Match(Box::new(Match {
+                        operand,
+                        pattern,
+                        negated,
+                    })),
+                    0,
+                )
+            }
+        };
+        self.part(start, depth.max(left.depth) + 1, kind)
+    }
+
+    fn pattern(&mut self, keyword: Keyword) -> Result<Pattern, SyntaxError> {
+        let span = self.span.clone();
+        let search = self.text("a text in single quotes")?;
+        if keyword == Keyword::Like {
+            let escape = self.escape()?;
+            return Ok(Pattern::like(&search, escape));
+        }
+        if search.is_empty() {
+            let message = "every text contains the empty text".to_owned();
+            return Err(SyntaxError::new(code::PATTERN, span, message)
+                .with_help("write `IS NOT NULL` to ask whether there is a text"));
+        }
+        let search = search.into_boxed_str();
+        Ok(match keyword {
+            Keyword::StartsWith => Pattern::Prefix(search),
+            Keyword::EndsWith => Pattern::Suffix(search),
+            _ => Pattern::Contains(search),
+        })
+    }
+
+    fn escape(&mut self) -> Result<Option<char>, SyntaxError> {
+        if !self.skip_keyword(Keyword::Escape)? {
+            return Ok(None);
+        }
+        let span = self.span.clone();
+        let text = self.text("a text of one character")?;
+        let mut chars = text.chars();
+        match (chars.next(), chars.next()) {
+            (Some(char), None) => Ok(Some(char)),
+            _ => {
+                let message = "ESCAPE takes exactly one character".to_owned();
+                Err(SyntaxError::new(code::PATTERN, span, message))
+            }
+        }
+    }
+
+    fn arithmetic(&mut self, left: Part, sign: &Token, level: Level) -> Result<Part, SyntaxError> {
+        let start = left.node.span().start;
+        let right = self.expression(tighter(level))?;
+        let depth = left.depth.max(right.depth) + 1;
+        let (left, right) = (left.node, right.node);
+        let joins = left.is_always_text() || right.is_always_text();
+        let calculation = match sign {
+            Token::Plus if joins => {
+                return self.part(start, depth, Kind::Join(Box::new((left, right))));
+            }
+            Token::Plus => Calculation::Add,
+            Token::Minus => Calculation::Subtract,
+            Token::Star => Calculation::Multiply,
+            Token::Slash => Calculation::Divide,
+            _ => Calculation::Remainder,
+        };
+        self.part(
+            start,
+            depth,
+            Kind::Arithmetic(Box::new(Arithmetic {
+                calculation,
+                left,
+                right,
+            })),
+        )
+    }
+}
+
+fn infix_level(token: &Token) -> Option<Level> {
+    Some(match token {
+        Token::Keyword(Keyword::Or) => Level::Or,
+        Token::Keyword(Keyword::And) => Level::And,
+        Token::Compare(Operator::Equal | Operator::NotEqual) | Token::Keyword(Keyword::Is) => {
+            Level::Equality
+        }
+        Token::Compare(_)
+        | Token::Keyword(
+            Keyword::Not
+            | Keyword::Between
+            | Keyword::In
+            | Keyword::Like
+            | Keyword::Contains
+            | Keyword::StartsWith
+            | Keyword::EndsWith,
+        ) => Level::Order,
+        Token::Plus | Token::Minus => Level::Sum,
+        Token::Star | Token::Slash | Token::Percent => Level::Product,
+        _ => return None,
+    })
+}
+
+/// The level an operator's right side starts at, which makes the operator left-associative.
+fn tighter(level: Level) -> Level {
+    match level {
+        Level::Or => Level::And,
+        Level::And => Level::Not,
+        Level::Not => Level::Equality,
+        Level::Equality => Level::Order,
+        Level::Order => Level::Sum,
+        Level::Sum => Level::Product,
+        Level::Product | Level::Sign => Level::Sign,
+    }
+}
+
+/// The operator of which a word is a slip of the pen: one letter wrong, missing or too many.
+fn likely_operator(word: &str) -> Option<&'static str> {
+    const WORDS: [&str; 9] = [
+        "AND",
+        "BETWEEN",
+        "LIKE",
+        "CONTAINS",
+        "STARTSWITH",
+        "ENDSWITH",
+        "ESCAPE",
+        "IS",
+        "OR",
+    ];
+    let word = word.to_ascii_uppercase();
+    let one_slip = |operator: &&str| {
+        let same = |left: &str, right: &str| {
+            left.bytes()
+                .zip(right.bytes())
+                .take_while(|(l, r)| l == r)
+                .count()
+        };
+        let prefix = same(&word, operator);
+        let (left, right) = (&word.as_bytes()[prefix..], &operator.as_bytes()[prefix..]);
+        left.get(1..) == right.get(1..)
+            || left.get(1..) == Some(right)
+            || Some(left) == right.get(1..)
+    };
+    WORDS.into_iter().find(one_slip)
+}

@@ -1,0 +1,9 @@
+//! What both dialects accept and answer.
+
+mod limits; // what is too long, too deep or too large
+mod properties; // random texts and trees
+mod rocketmq; // RocketMQ's dialect, rule by rule
+mod row;
+mod selector_cases; // the cases of other projects' suites
+mod strict; // the strict dialect, rule by rule
+mod types; // static types // rows of named values
