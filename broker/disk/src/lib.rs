@@ -136,3 +136,6 @@ pub struct Identity {
     /// When it was made, nanoseconds since the Unix epoch; 0 where the system does not tell.
     pub born_ns: u64,
 }
+
+#[cfg(test)]
+mod tests; // what both implementations owe

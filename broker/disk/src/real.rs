@@ -95,7 +95,7 @@ impl Disk for RealDisk {
             .create(true)
             .truncate(false)
             .open(path)
-            .about("open", path)?;
+            .about("lock", path)?;
         retry_on_intr(|| flock(&file, FlockOperation::NonBlockingLockExclusive))
             .about("lock", path)?;
         Ok(Box::new(RealLock { _file: file }))
@@ -329,3 +329,6 @@ struct RealLock {
 }
 
 impl Lock for RealLock {}
+
+#[cfg(test)]
+mod tests;

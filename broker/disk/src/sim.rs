@@ -1,5 +1,6 @@
 mod blocks; // sparse bytes
 mod fault; // what can go wrong
+mod handle; // files, maps and locks that are open
 mod inode; // one file: durable, pending, live
 mod odds; // what survives of a change
 mod seed; // chance
@@ -7,20 +8,19 @@ mod tree; // the names
 mod world; // everything on one disk
 
 use std::fmt;
-use std::io::{self, IoSlice};
-use std::ops::Range;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
 use rustix::io::Errno;
 
 pub use fault::Fault;
+use handle::{Handle, SimFile, SimLock};
 use tree::Node;
 use world::{Existing, Turn, World};
 
 use crate::error::About;
-use crate::{Access, Disk, Entry, File, Identity, Lock, Map};
+use crate::{Access, Disk, Entry, File, Lock};
 
 /// A disk in memory that knows what is durable and what a power cut takes back.
 ///
@@ -184,12 +184,17 @@ impl SimDisk {
         }
     }
 
-    fn handle(&self, file: u64, path: &Path, access: Access) -> Handle {
-        Handle {
-            disk: self.clone(),
-            file,
-            path: path.to_owned(),
-            access,
+    fn find_or_create_locked(&self, path: &Path) -> Result<u64, Errno> {
+        loop {
+            let found = self.look(|world| world.find_file(path).and_then(|file| world.lock(file)));
+            if found != Err(Errno::NOENT) {
+                return found;
+            }
+            let made = self.operate(|world| world.create(path).and_then(|file| world.lock(file)));
+            // Another thread may have made it in between.
+            if made != Err(Errno::EXIST) {
+                return made;
+            }
         }
     }
 }
@@ -205,28 +210,22 @@ impl fmt::Debug for SimDisk {
 impl Disk for SimDisk {
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         let file = self
-            .operate(|world| {
-                let file = world.create(path)?;
-                world.open(file);
-                Ok(file)
-            })
+            .operate(|world| world.create(path).map(|file| world.open(file)))
             .about("create", path)?;
-        Ok(Arc::new(SimFile(self.handle(
-            file,
-            path,
+        Ok(Arc::new(SimFile::new(
+            Handle::new(self, file, path),
             Access::ReadWrite,
-        ))))
+        )))
     }
 
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn File>> {
         let file = self
-            .look(|world| {
-                let file = world.find_file(path)?;
-                world.open(file);
-                Ok(file)
-            })
+            .look(|world| world.find_file(path).map(|file| world.open(file)))
             .about("open", path)?;
-        Ok(Arc::new(SimFile(self.handle(file, path, access))))
+        Ok(Arc::new(SimFile::new(
+            Handle::new(self, file, path),
+            access,
+        )))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -288,21 +287,8 @@ impl Disk for SimDisk {
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
-        let file = match self.look(|world| world.find_file(path)) {
-            Err(Errno::NOENT) => self.operate(|world| world.create(path)),
-            found => found,
-        }
-        .about("open", path)?;
-        self.look(|world| {
-            world.lock(file)?;
-            world.open(file);
-            Ok(())
-        })
-        .about("lock", path)?;
-        Ok(Box::new(SimLock {
-            disk: self.clone(),
-            file,
-        }))
+        let file = self.find_or_create_locked(path).about("lock", path)?;
+        Ok(Box::new(SimLock::new(Handle::new(self, file, path))))
     }
 
     fn free_space(&self, path: &Path) -> io::Result<u64> {
@@ -314,156 +300,5 @@ impl Disk for SimDisk {
     }
 }
 
-/// Keeps a file open.
-#[derive(Debug)]
-struct Handle {
-    disk: SimDisk,
-    file: u64,
-    path: PathBuf,
-    access: Access,
-}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        if let Some(world) = self.disk.lock_world().as_mut() {
-            world.close(self.file);
-        }
-    }
-}
-
-#[derive(Debug)]
-struct SimFile(Handle);
-
-impl SimFile {
-    /// Does something to the file that counts as an operation.
-    fn change(&self, act: impl FnOnce(&mut World, u64) -> Result<(), Errno>) -> Result<(), Errno> {
-        if self.0.access == Access::Read {
-            return Err(Errno::BADF);
-        }
-        self.0.disk.operate(|world| act(world, self.0.file))
-    }
-}
-
-impl File for SimFile {
-    fn write_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<()> {
-        self.change(|world, file| world.write(file, slices, offset))
-            .about("write to", &self.0.path)
-    }
-
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0
-            .disk
-            .look(|world| world.inode(self.0.file).read(buf, offset).ok_or(Errno::IO))
-            .about("read", &self.0.path)
-    }
-
-    fn allocate(&self, len: u64) -> io::Result<()> {
-        self.change(|world, file| world.allocate(file, len))
-            .about("allocate space for", &self.0.path)
-    }
-
-    fn zero(&self, range: Range<u64>) -> io::Result<()> {
-        self.change(|world, file| {
-            world.inode(file).zero(range);
-            Ok(())
-        })
-        .about("zero a range of", &self.0.path)
-    }
-
-    fn truncate(&self, len: u64) -> io::Result<()> {
-        self.change(|world, file| world.truncate(file, len))
-            .about("truncate", &self.0.path)
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.0
-            .disk
-            .operate(|world| world.sync(self.0.file))
-            .about("sync", &self.0.path)
-    }
-
-    fn size(&self) -> io::Result<u64> {
-        self.0
-            .disk
-            .look(|world| Ok(world.inode(self.0.file).size()))
-            .about("measure", &self.0.path)
-    }
-
-    fn identity(&self) -> io::Result<Identity> {
-        self.0
-            .disk
-            .look(|world| {
-                let inode = world.inode(self.0.file);
-                Ok(Identity {
-                    device: 1,
-                    inode: inode.number,
-                    born_ns: inode.born_ns,
-                })
-            })
-            .about("identify", &self.0.path)
-    }
-
-    fn map(&self, len: u64) -> io::Result<Arc<dyn Map>> {
-        let size = self.size()?;
-        if size < len {
-            let text = format!("the file has {size} bytes and not {len}");
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, text))
-                .about("map", &self.0.path);
-        }
-        self.0
-            .disk
-            .look(|world| {
-                world.open(self.0.file);
-                Ok(())
-            })
-            .about("map", &self.0.path)?;
-        let handle = self.0.disk.handle(self.0.file, &self.0.path, Access::Read);
-        Ok(Arc::new(SimMap { handle, len }))
-    }
-}
-
-/// Copies the bytes of the moment. Where a real process would die of a `SIGBUS`, because the file
-/// was cut or a sector is bad, it panics. Once the disk is handed on it reads as zeros.
-#[derive(Debug)]
-struct SimMap {
-    handle: Handle,
-    len: u64,
-}
-
-impl Map for SimMap {
-    fn slice(&self, range: Range<u64>) -> Bytes {
-        let Range { start, end } = range;
-        assert!(
-            start <= end && end <= self.len,
-            "{start}..{end} is not within the {} mapped bytes",
-            self.len
-        );
-        let mut bytes = vec![0; (end - start) as usize];
-        let read = match self.handle.disk.lock_world().as_mut() {
-            Some(world) => world.inode(self.handle.file).read(&mut bytes, start),
-            None => Some(bytes.len()),
-        };
-        assert!(
-            read == Some(bytes.len()),
-            "SIGBUS: bytes {start}..{end} of {} are cut off or unreadable",
-            self.handle.path.display()
-        );
-        bytes.into()
-    }
-}
-
-#[derive(Debug)]
-struct SimLock {
-    disk: SimDisk,
-    file: u64,
-}
-
-impl Lock for SimLock {}
-
-impl Drop for SimLock {
-    fn drop(&mut self) {
-        if let Some(world) = self.disk.lock_world().as_mut() {
-            world.unlock(self.file);
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -28,6 +28,13 @@ pub enum Fault {
         /// 1 is the next one.
         nth: u64,
     },
+    /// The n-th operation of any kind, as [`SimDisk::operations`](super::SimDisk::operations)
+    /// counts them, fails with `EIO`: a write or a sync as described above, anything else without
+    /// effect.
+    FailOperation {
+        /// 1 is the next one.
+        nth: u64,
+    },
     /// The n-th rename or replacement fails with `EIO` and changes nothing.
     FailRename {
         /// 1 is the next one.
@@ -61,35 +68,45 @@ pub(super) struct Faults(Vec<Waiting>);
 
 #[derive(Clone, Debug)]
 struct Waiting {
-    occasion: Occasion,
+    /// Any, if `None`.
+    operation: Option<Operation>,
     error: Errno,
-    /// Until its turn; 1 is the next.
+    /// 1 is the next one.
     nth: u64,
 }
 
-/// What may go wrong.
+/// What may change a disk, and fail at it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Occasion {
+pub(super) enum Operation {
+    Create,
+    CreateDir,
+    Rename,
+    Remove,
     Write,
+    Allocate,
+    Zero,
+    Truncate,
     Sync,
     SyncDir,
-    Rename,
 }
 
 impl Faults {
-    pub(super) fn wait(&mut self, occasion: Occasion, nth: u64, error: Errno) {
+    pub(super) fn wait(&mut self, operation: Option<Operation>, nth: u64, error: Errno) {
         self.0.push(Waiting {
-            occasion,
+            operation,
             error,
             nth,
         });
     }
 
-    /// Tells what goes wrong this time.
-    pub(super) fn turn(&mut self, occasion: Occasion) -> Result<(), Errno> {
+    /// Counts an operation, and tells whether it is one that fails.
+    pub(super) fn turn(&mut self, operation: Operation) -> Result<(), Errno> {
         let mut result = Ok(());
         self.0.retain_mut(|fault| {
-            if fault.occasion != occasion {
+            if fault
+                .operation
+                .is_some_and(|concerned| concerned != operation)
+            {
                 return true;
             }
             fault.nth = fault.nth.saturating_sub(1);

@@ -62,15 +62,20 @@ fn tear(range: Range<u64>, seed: &mut Seed) -> Vec<Range<u64>> {
         1 => parts.push(edge..range.end),
         _ => {
             let mut at = range.start;
-            let mut kept = seed.chance(1, 2);
+            let mut all = true;
             while at < range.end {
-                let stretch = 1 + seed.below(sectors.div_ceil(8));
+                // Shorter than the whole range, so there are at least two stretches.
+                let stretch = 1 + seed.below(sectors.div_ceil(4));
                 let end = ((at / SECTOR + stretch) * SECTOR).min(range.end);
-                if kept && !(at == range.start && end == range.end) {
+                if seed.chance(1, 2) {
                     parts.push(at..end);
+                } else {
+                    all = false;
                 }
-                kept = !kept;
                 at = end;
+            }
+            if all {
+                parts.pop();
             }
         }
     }

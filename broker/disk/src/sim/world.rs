@@ -1,12 +1,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::io::IoSlice;
+use std::ops::Range;
 use std::path::Path;
 
 use rustix::io::Errno;
 
 use super::blocks::BLOCK;
-use super::fault::{Fault, Faults, Occasion};
+use super::fault::{Fault, Faults, Operation};
 use super::inode::Inode;
 use super::seed::Seed;
 use super::tree::{Node, Tree};
@@ -112,6 +113,7 @@ impl World {
     }
 
     pub(super) fn create(&mut self, path: &Path) -> Result<u64, Errno> {
+        self.faults.turn(Operation::Create)?;
         let (dir, name) = self.tree.place(path)?;
         if self.tree.get(dir, &name).is_some() {
             return Err(Errno::EXIST);
@@ -140,6 +142,7 @@ impl World {
         to: &Path,
         existing: Existing,
     ) -> Result<(), Errno> {
+        self.faults.turn(Operation::Rename)?;
         let file = self.find_file(from)?;
         let from = self.tree.place(from)?;
         let to = self.tree.place(to)?;
@@ -150,7 +153,6 @@ impl World {
             Some(Node::File(displaced)) => Some(displaced),
             None => None,
         };
-        self.faults.turn(Occasion::Rename)?;
         self.tree.move_to(from, to, Node::File(file));
         if let Some(displaced) = displaced {
             self.unlink(displaced);
@@ -159,6 +161,7 @@ impl World {
     }
 
     pub(super) fn remove(&mut self, path: &Path) -> Result<(), Errno> {
+        self.faults.turn(Operation::Remove)?;
         let file = self.find_file(path)?;
         let (dir, name) = self.tree.place(path)?;
         self.tree.set(dir, name, None);
@@ -167,6 +170,7 @@ impl World {
     }
 
     pub(super) fn create_dir(&mut self, path: &Path) -> Result<(), Errno> {
+        self.faults.turn(Operation::CreateDir)?;
         let (dir, name) = self.tree.place(path)?;
         match self.tree.get(dir, &name) {
             None => self.tree.create_dir(dir, name),
@@ -177,28 +181,28 @@ impl World {
     }
 
     pub(super) fn sync_dir(&mut self, path: &Path) -> Result<(), Errno> {
+        self.faults.turn(Operation::SyncDir)?;
         let dir = self.tree.find_dir(path)?;
-        self.faults.turn(Occasion::SyncDir)?;
         self.tree.sync(dir);
         self.forget_unmentioned();
         Ok(())
     }
 
-    pub(super) fn lock(&mut self, file: u64) -> Result<(), Errno> {
-        if self.locks.insert(file) {
-            Ok(())
-        } else {
-            Err(Errno::AGAIN)
+    /// Opens and locks a file.
+    pub(super) fn lock(&mut self, file: u64) -> Result<u64, Errno> {
+        if !self.locks.insert(file) {
+            return Err(Errno::AGAIN);
         }
+        Ok(self.open(file))
     }
 
     pub(super) fn unlock(&mut self, file: u64) {
         self.locks.remove(&file);
-        self.close(file);
     }
 
-    pub(super) fn open(&mut self, file: u64) {
+    pub(super) fn open(&mut self, file: u64) -> u64 {
         self.inode(file).opens += 1;
+        file
     }
 
     pub(super) fn close(&mut self, file: u64) {
@@ -236,7 +240,7 @@ impl World {
     ) -> Result<(), Errno> {
         let len: u64 = slices.iter().map(|slice| slice.len() as u64).sum();
         within_limits(offset, len)?;
-        let mut result = self.faults.turn(Occasion::Write);
+        let mut result = self.faults.turn(Operation::Write);
         let mut allowed = if result.is_ok() {
             len
         } else {
@@ -252,6 +256,7 @@ impl World {
     }
 
     pub(super) fn allocate(&mut self, file: u64, len: u64) -> Result<(), Errno> {
+        self.faults.turn(Operation::Allocate)?;
         within_limits(0, len)?;
         if self.inodes[&file].allocation(len) > self.free_blocks() {
             return Err(Errno::NOSPC);
@@ -260,14 +265,21 @@ impl World {
         Ok(())
     }
 
+    pub(super) fn zero(&mut self, file: u64, range: Range<u64>) -> Result<(), Errno> {
+        self.faults.turn(Operation::Zero)?;
+        self.inode(file).zero(range);
+        Ok(())
+    }
+
     pub(super) fn truncate(&mut self, file: u64, len: u64) -> Result<(), Errno> {
+        self.faults.turn(Operation::Truncate)?;
         within_limits(0, len)?;
         self.with_inode(file, |inode| inode.truncate(len));
         Ok(())
     }
 
     pub(super) fn sync(&mut self, file: u64) -> Result<(), Errno> {
-        let result = self.faults.turn(Occasion::Sync);
+        let result = self.faults.turn(Operation::Sync);
         let inode = self
             .inodes
             .get_mut(&file)
@@ -291,11 +303,14 @@ impl World {
     /// If the fault is about a file that does not exist.
     pub(super) fn inject(&mut self, fault: Fault) {
         match fault {
-            Fault::FailWrite { nth } => self.faults.wait(Occasion::Write, nth, Errno::IO),
-            Fault::FullWrite { nth } => self.faults.wait(Occasion::Write, nth, Errno::NOSPC),
-            Fault::FailSync { nth } => self.faults.wait(Occasion::Sync, nth, Errno::IO),
-            Fault::FailSyncDir { nth } => self.faults.wait(Occasion::SyncDir, nth, Errno::IO),
-            Fault::FailRename { nth } => self.faults.wait(Occasion::Rename, nth, Errno::IO),
+            Fault::FailWrite { nth } => self.faults.wait(Some(Operation::Write), nth, Errno::IO),
+            Fault::FullWrite { nth } => self.faults.wait(Some(Operation::Write), nth, Errno::NOSPC),
+            Fault::FailSync { nth } => self.faults.wait(Some(Operation::Sync), nth, Errno::IO),
+            Fault::FailSyncDir { nth } => {
+                self.faults.wait(Some(Operation::SyncDir), nth, Errno::IO)
+            }
+            Fault::FailRename { nth } => self.faults.wait(Some(Operation::Rename), nth, Errno::IO),
+            Fault::FailOperation { nth } => self.faults.wait(None, nth, Errno::IO),
             Fault::Capacity { bytes } => self.capacity = Some(bytes / BLOCK),
             Fault::BadSector { path, sector } => {
                 let file = self.find_file(&path);
