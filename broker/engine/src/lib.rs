@@ -1,1 +1,26 @@
-//! Placeholder.
+//! Decides what the broker does with a request.
+//!
+//! The engine is a step function: no socket, thread or clock. The shell hands it requests with
+//! [`Engine::handle`], ends a burst with [`Engine::commit`], tells it what became durable with
+//! [`Engine::on_durable`] and that time passes with [`Engine::on_tick`]; answers come out of [`Out`]
+//! under the ticket of their request. A pull's answer names records; the shell makes them resident
+//! and calls [`finish`]. Start reading at [`Engine::handle`].
+
+mod answer; // what the shell gets back
+mod appends; // from a request to the log
+mod engine;
+mod filter; // which messages a pull is given
+mod held; // pulls that wait for a message
+mod pending; // answers that wait for the log
+mod pulls; // from a request to the records it touches
+mod request; // what the shell asks
+mod state; // topics, groups and epochs, as records of the log
+mod topics; // which topics and queues there are
+
+pub use answer::{Answer, Found, Out, PullStatus, Refusal};
+pub use engine::{Engine, EngineConfig, OpenEngineError};
+pub use filter::{Conditions, Filter, NoConditions, Verdicts, finish};
+pub use request::{
+    Append, Caller, ConnectionId, Fence, Message, Origin, Principal, Pull, Request, Ticket, Wait,
+};
+pub use topics::{Permission, Topic};

@@ -1,1 +1,32 @@
-//! Placeholder.
+//! The message store: an append-only CommitLog and the queue index derived from it.
+//!
+//! Everything here is synchronous. A message is staged, then committed to the CommitLog together
+//! with all others of its burst; the queue index is fed from what was staged and can be deleted
+//! and rebuilt. Two watermarks say how far the log is written and how far it is durable, and all
+//! visibility is a function of them. Start reading at [`Store::open`].
+
+mod checkpoint; // how far the log is known to be durable
+mod commit_log; // segments, and the bytes staged for them
+mod config; // what an operator may choose
+mod error; // what can go wrong, by operation
+mod flush; // what makes the log durable
+mod inspect; // reading a store that nobody serves
+mod queue_index; // queue offset -> record
+mod read; // records by physical offset, verified
+mod recovery; // what to trust after a crash
+mod scan; // one position of the log after the other
+mod segment; // one file of the CommitLog
+mod store;
+mod watermark; // appended and durable
+
+#[cfg(feature = "faults")]
+pub use config::Faults;
+pub use config::{FlushMode, StoreConfig};
+pub use error::{AppendError, FlushError, OpenError, ReadError};
+pub use flush::Flusher;
+pub use inspect::{Inspection, QueueInspection, SegmentInspection, inspect};
+pub use queue_index::{Entry, QueueNo};
+pub use read::LogReader;
+pub use recovery::{Damage, Recovered};
+pub use store::{Bounds, Placed, Plan, Store};
+pub use watermark::Watermarks;

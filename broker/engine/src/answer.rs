@@ -1,0 +1,128 @@
+use std::sync::Arc;
+
+use millrace_store::{Bounds, Placed, Plan};
+use millrace_types::{QueueId, QueueOffset};
+
+use crate::filter::Verdicts;
+use crate::request::Ticket;
+use crate::topics::Topic;
+
+/// Collects answers for the shell.
+#[derive(Debug, Default)]
+pub struct Out {
+    /// Answers that may be sent now, in the order in which they became ready.
+    pub answers: Vec<(Ticket, Answer)>,
+}
+
+impl Out {
+    pub(crate) fn push(&mut self, ticket: Ticket, answer: Answer) {
+        self.answers.push((ticket, answer));
+    }
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub enum Answer {
+    /// Stored, at these places, in the order of the request; the queue is that of each message.
+    Appended(Vec<(QueueId, Placed)>),
+    /// Stored, but not durable within the time that the flush mode allows.
+    NotYetDurable(Vec<(QueueId, Placed)>),
+    /// Records to read and hand to [`crate::finish`].
+    Found(Found),
+    /// Nothing to read, and why.
+    NotFound {
+        /// Why.
+        status: PullStatus,
+        /// Where to read next.
+        next: QueueOffset,
+        /// The first offset that the queue still has.
+        min: QueueOffset,
+        /// One past the last message that readers may see.
+        max: QueueOffset,
+    },
+    /// The offsets of a queue.
+    Bounds(Bounds),
+    /// A topic.
+    Topic(Topic),
+    /// Done.
+    Done,
+    /// A group's offset, if it has one.
+    GroupOffset(Option<QueueOffset>),
+    /// Not done.
+    Refused(Refusal),
+}
+
+/// A pull that found messages.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The records.
+    pub plan: Plan,
+    /// What decides over each of them once it is read; `None` if all of them are wanted.
+    pub verdicts: Option<Arc<dyn Verdicts>>,
+    /// Where to read next.
+    pub next: QueueOffset,
+    /// The first offset that the queue still has.
+    pub min: QueueOffset,
+    /// One past the last message that readers may see.
+    pub max: QueueOffset,
+}
+
+/// Why a pull has no messages. (RocketMQ's `GetMessageStatus`, as far as it matters to a client.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PullStatus {
+    /// The queue has never had a message.
+    Empty,
+    /// The offset is the next one that the queue will give.
+    AtEnd,
+    /// The offset is beyond that.
+    BeyondEnd,
+    /// The offset is below the first one that the queue still has.
+    BelowMin,
+    /// There were messages, and the filter wants none of them.
+    NoneMatched,
+}
+
+/// Why a request is not carried out. Each variant is something a caller does differently about.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Nobody created the topic, and it may not be created on the way.
+    #[error("topic[{0}] not exist, apply first please!")]
+    UnknownTopic(String),
+    /// Not a legal name.
+    #[error("the specified topic is invalid: {0}")]
+    IllegalTopic(String),
+    /// The topic has fewer queues.
+    #[error("queueId[{queue}] is illegal, topic[{topic}] has {queues} queues")]
+    NoSuchQueue {
+        /// Topic.
+        topic: String,
+        /// Queue asked for.
+        queue: QueueId,
+        /// Queues that there are.
+        queues: u32,
+    },
+    /// The topic or the broker takes no messages.
+    #[error("the topic[{0}] sending message is forbidden")]
+    NotWritable(String),
+    /// The topic may not be read.
+    #[error("the topic[{0}] pulling message is forbidden")]
+    NotReadable(String),
+    /// Too large, too long, or empty.
+    #[error("the message is illegal: {0}")]
+    IllegalMessage(String),
+    /// The subscription's expression cannot be understood.
+    #[error("parse the consumer's subscription failed: {0}")]
+    IllegalFilter(String),
+    /// The lease has been taken by another worker.
+    #[error("the epoch is {current} by now")]
+    Fenced {
+        /// The queue's epoch.
+        current: u64,
+    },
+    /// No room on the disk.
+    #[error("the broker's disk is full: {0}")]
+    DiskFull(String),
+    /// The store writes nothing any more.
+    #[error("the broker stopped writing: {0}")]
+    Poisoned(String),
+}

@@ -1,0 +1,187 @@
+use millrace_store::{Entry, Plan, QueueNo};
+use millrace_types::{Now, PhysicalOffset, QueueId, QueueOffset, TagsCode};
+
+use crate::answer::{Answer, Found, Out, PullStatus, Refusal};
+use crate::engine::Engine;
+use crate::filter::Filter;
+use crate::held::HeldPull;
+use crate::request::{Caller, Pull, Ticket};
+
+impl Engine {
+    pub(crate) fn pull(
+        &mut self,
+        now: Now,
+        caller: &Caller,
+        ticket: Ticket,
+        pull: Pull<'_>,
+    ) -> Result<Option<Answer>, Refusal> {
+        let queue = self.queue_to_read(pull.topic, pull.queue)?;
+        let pull = HeldPull {
+            ticket,
+            connection: caller.connection,
+            from: pull.from,
+            count_max: pull.count_max.max(1),
+            bytes_max: pull.bytes_max,
+            filter: pull.filter,
+            until_ms: now.mono_ms + pull.hold_ms,
+        };
+        Ok(self.answer_or_hold(now, queue, pull))
+    }
+
+    /// The queue of a topic that consumers may read.
+    pub(crate) fn queue_to_read(&self, topic: &str, queue: QueueId) -> Result<QueueNo, Refusal> {
+        let known = self.topics.get(topic);
+        let known = known.ok_or_else(|| Refusal::UnknownTopic(topic.to_owned()))?;
+        if !known.permission.read {
+            return Err(Refusal::NotReadable(topic.to_owned()));
+        }
+        let queues = known.read_queues;
+        let no = (queue.0 < queues)
+            .then(|| self.topics.queue(topic, queue))
+            .flatten();
+        no.ok_or_else(|| Refusal::NoSuchQueue {
+            topic: topic.to_owned(),
+            queue,
+            queues,
+        })
+    }
+
+    /// Tells held pulls of the messages that have become visible.
+    pub(crate) fn wake(&mut self, now: Now, out: &mut Out) {
+        let visible = self.visible();
+        if self.held.is_empty() {
+            // Whoever asks from now on sees these messages at once.
+            while self
+                .unseen
+                .pop_front_if(|(end, _)| *end <= visible)
+                .is_some()
+            {}
+            return;
+        }
+        let mut queues = Vec::new();
+        while let Some((_, queue)) = self.unseen.pop_front_if(|(end, _)| *end <= visible) {
+            if !queues.contains(&queue) {
+                queues.push(queue);
+            }
+        }
+        for queue in queues {
+            let end = self.store.end_within(queue, visible);
+            for pull in self.held.on_arrival(queue, end) {
+                let ticket = pull.ticket;
+                if let Some(answer) = self.answer_or_hold(now, queue, pull) {
+                    out.push(ticket, answer);
+                }
+            }
+        }
+    }
+
+    /// Answers the held pulls that have waited long enough.
+    pub(crate) fn expire_held(&mut self, now: Now, out: &mut Out) {
+        for (queue, pull) in self.held.on_tick(now.mono_ms) {
+            let ticket = pull.ticket;
+            if let Some(answer) = self.answer_or_hold(now, queue, pull) {
+                out.push(ticket, answer);
+            }
+        }
+    }
+
+    fn answer_or_hold(&mut self, now: Now, queue: QueueNo, mut pull: HeldPull) -> Option<Answer> {
+        let visible = self.visible();
+        let min = self.store.bounds(queue).min;
+        let max = self.store.end_within(queue, visible).max(min);
+        let nothing = |status, next| Answer::NotFound {
+            status,
+            next,
+            min,
+            max,
+        };
+        let may_hold = now.mono_ms < pull.until_ms;
+        if max == QueueOffset(0) {
+            if pull.from > QueueOffset(0) {
+                return Some(nothing(PullStatus::BeyondEnd, QueueOffset(0)));
+            }
+            if !may_hold {
+                return Some(nothing(PullStatus::Empty, QueueOffset(0)));
+            }
+            self.held.hold(queue, pull);
+            return None;
+        }
+        if pull.from < min {
+            return Some(nothing(PullStatus::BelowMin, min));
+        }
+        if pull.from > max {
+            return Some(nothing(PullStatus::BeyondEnd, max));
+        }
+        if pull.from < max {
+            let found = self.search(queue, &pull, visible);
+            if !found.plan.entries.is_empty() {
+                return Some(Answer::Found(Found { min, max, ..found }));
+            }
+            // Nothing of it is wanted: the client's offset moves on. Only at the end of the queue
+            // is it worth waiting.
+            if found.next < max || !may_hold {
+                return Some(nothing(PullStatus::NoneMatched, found.next));
+            }
+            pull.from = found.next;
+        }
+        if !may_hold {
+            return Some(nothing(PullStatus::AtEnd, pull.from));
+        }
+        self.held.hold(queue, pull);
+        None
+    }
+
+    /// Which records a pull is given, and where it goes on.
+    fn search(&self, queue: QueueNo, pull: &HeldPull, visible: PhysicalOffset) -> Found {
+        let (from, count) = (pull.from, pull.count_max);
+        let verdicts = pull.filter.verdicts();
+        let Filter::Tags(_) = pull.filter else {
+            let plan = self.store.plan(queue, from, count, pull.bytes_max, visible);
+            let next = plan.next();
+            return Found {
+                plan,
+                verdicts,
+                next,
+                min: from,
+                max: next,
+            };
+        };
+        let examined = self
+            .store
+            .plan(queue, from, self.config.examined_max, u64::MAX, visible);
+        let mut plan = Plan {
+            from,
+            entries: Vec::new(),
+        };
+        let mut next = from;
+        let (mut wanted, mut bytes) = (0, 0);
+        for entry in &examined.entries {
+            let matches = pull.filter.by_entry(entry);
+            bytes += if matches { u64::from(entry.size) } else { 0 };
+            if matches && (wanted == count || (wanted > 0 && bytes > pull.bytes_max)) {
+                break;
+            }
+            wanted += usize::from(matches);
+            plan.entries
+                .push(if matches { *entry } else { PASSED_OVER });
+            next = next + 1;
+        }
+        if wanted == 0 {
+            plan.entries.clear();
+        }
+        Found {
+            plan,
+            verdicts,
+            next,
+            min: from,
+            max: next,
+        }
+    }
+}
+
+/// Stands for a message that a filter does not want; like a lost one, it is not read.
+const PASSED_OVER: Entry = Entry {
+    physical_offset: PhysicalOffset(0),
+    size: 0,
+    tags_code: TagsCode(0),
+};

@@ -1,0 +1,166 @@
+use std::net::SocketAddr;
+
+use millrace_types::{GroupName, QueueId, QueueOffset, TopicName};
+
+/// Names a request until it is answered. The shell chooses it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// Names a connection for as long as it lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u64);
+
+/// Who asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The connection it came by.
+    pub connection: ConnectionId,
+    /// The address at its other end; the born host of messages.
+    pub peer: SocketAddr,
+    /// Who has been authenticated there.
+    pub principal: Principal,
+}
+
+/// Who somebody is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Principal {
+    /// Nobody said; there is no access control yet.
+    Anonymous,
+    /// A part of this very program, such as an embedded pipeline.
+    Internal,
+}
+
+/// What a caller wants.
+#[derive(Clone, Debug)]
+pub enum Request<'a> {
+    /// Store messages, all or none.
+    Append(Append<'a>),
+    /// Read messages.
+    Pull(Pull<'a>),
+    /// The first offset of a queue and the next one it will give.
+    Bounds {
+        /// Topic.
+        topic: &'a str,
+        /// Queue.
+        queue: QueueId,
+    },
+    /// Make sure that a topic exists with at least this many queues.
+    EnsureTopic {
+        /// Topic.
+        topic: &'a TopicName,
+        /// Queues for reading and writing.
+        queues: u32,
+    },
+    /// What a topic looks like, for a route.
+    DescribeTopic {
+        /// Topic.
+        topic: &'a str,
+    },
+    /// Record a group's next offset.
+    CommitOffset {
+        /// Group.
+        group: &'a GroupName,
+        /// Topic.
+        topic: &'a str,
+        /// Queue.
+        queue: QueueId,
+        /// The next offset to read.
+        offset: QueueOffset,
+    },
+    /// A group's recorded offset.
+    GroupOffset {
+        /// Group.
+        group: &'a GroupName,
+        /// Topic.
+        topic: &'a str,
+        /// Queue.
+        queue: QueueId,
+    },
+}
+
+/// Messages to store, all or none.
+#[derive(Clone, Debug)]
+pub struct Append<'a> {
+    /// The messages; at least one.
+    pub messages: &'a [Message<'a>],
+    /// Refuse unless this holds.
+    pub fence: Option<Fence<'a>>,
+    /// When to answer.
+    pub wait: Wait,
+    /// Create unknown topics with this many queues.
+    pub create_queues: Option<u32>,
+    /// Who made the messages.
+    pub origin: Origin,
+}
+
+/// Who made messages, which decides where they may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// An application; the broker's own topics are closed to it.
+    Producer,
+    /// A pipeline, which also keeps its ledger here.
+    Pipeline,
+}
+
+/// One message to store.
+#[derive(Clone, Copy, Debug)]
+pub struct Message<'a> {
+    /// Topic.
+    pub topic: &'a str,
+    /// Queue; `None` lets the broker choose.
+    pub queue: Option<QueueId>,
+    /// The producer's own flag.
+    pub flag: i32,
+    /// Compression and transaction bits.
+    pub sys_flag: u32,
+    /// Milliseconds since the Unix epoch, by the producer's clock.
+    pub born_at_ms: i64,
+    /// How often consumption failed.
+    pub reconsume_times: i32,
+    /// The payload.
+    pub body: &'a [u8],
+    /// Encoded properties.
+    pub properties: &'a [u8],
+}
+
+/// The epoch that a ledger queue must have for an append to go through: the highest `MR_EPOCH` of
+/// its messages.
+#[derive(Clone, Copy, Debug)]
+pub struct Fence<'a> {
+    /// Topic of the ledger.
+    pub topic: &'a str,
+    /// Its queue.
+    pub queue: QueueId,
+    /// The epoch expected.
+    pub epoch: u64,
+}
+
+/// When an append is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// Once it is written, whatever the flush mode (a producer's `WAIT=false`).
+    Written,
+    /// As the flush mode says.
+    Policy,
+    /// Once it is durable, in every mode.
+    Durable,
+}
+
+/// Messages to read.
+#[derive(Clone, Debug)]
+pub struct Pull<'a> {
+    /// Topic.
+    pub topic: &'a str,
+    /// Queue.
+    pub queue: QueueId,
+    /// First offset wanted.
+    pub from: QueueOffset,
+    /// At most this many messages.
+    pub count_max: usize,
+    /// At most this many bytes, but for the first message.
+    pub bytes_max: u64,
+    /// Which messages.
+    pub filter: crate::Filter,
+    /// How long to hold the pull if there is nothing.
+    pub hold_ms: u64,
+}

@@ -1,0 +1,109 @@
+use std::collections::BTreeMap;
+
+use millrace_store::{QueueNo, ReadError, Store};
+use millrace_types::record;
+use millrace_types::{GroupName, QueueId, QueueOffset, TopicName, keys};
+use serde::{Deserialize, Serialize};
+
+/// The topic whose messages are the broker's own state: topics and group offsets. One queue.
+pub(crate) const META_TOPIC: &str = "MILLRACE_META";
+/// The topic in which pipelines keep their ledgers, one queue each.
+pub(crate) const LEDGER_TOPIC: &str = "MILLRACE_LEDGER";
+
+/// One change of the broker's state: the JSON body of a message in [`META_TOPIC`]. Later records
+/// win.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum StateRecord {
+    /// A topic was created or changed.
+    Topic {
+        /// Its name.
+        name: String,
+        /// Queues that consumers read.
+        read_queues: u32,
+        /// Queues that producers write.
+        write_queues: u32,
+        /// The wire's permission bits.
+        perm: u32,
+    },
+    /// A group's next offset in a queue.
+    Offset {
+        /// Group.
+        group: String,
+        /// Topic.
+        topic: String,
+        /// Queue.
+        queue: u32,
+        /// The next offset to read.
+        offset: u64,
+    },
+}
+
+/// How far each group has got. (In RocketMQ, `ConsumerOffsetManager`.)
+#[derive(Debug, Default)]
+pub(crate) struct GroupOffsets(BTreeMap<(GroupName, TopicName, QueueId), QueueOffset>);
+
+impl GroupOffsets {
+    pub(crate) fn get(
+        &self,
+        group: &GroupName,
+        topic: &TopicName,
+        queue: QueueId,
+    ) -> Option<QueueOffset> {
+        self.0.get(&(group.clone(), topic.clone(), queue)).copied()
+    }
+
+    /// Records an offset; tells whether it is news.
+    pub(crate) fn put(
+        &mut self,
+        group: &GroupName,
+        topic: &TopicName,
+        queue: QueueId,
+        offset: QueueOffset,
+    ) -> bool {
+        self.0.insert((group.clone(), topic.clone(), queue), offset) != Some(offset)
+    }
+}
+
+/// The epoch of each ledger queue: the highest `MR_EPOCH` of any message in it.
+#[derive(Debug, Default)]
+pub(crate) struct Epochs(BTreeMap<QueueNo, u64>);
+
+impl Epochs {
+    pub(crate) fn get(&self, queue: QueueNo) -> u64 {
+        self.0.get(&queue).copied().unwrap_or(0)
+    }
+
+    /// Takes note of a message in a ledger queue.
+    pub(crate) fn observe(&mut self, queue: QueueNo, properties: millrace_types::Properties<'_>) {
+        let epoch = properties
+            .get(keys::EPOCH)
+            .and_then(|epoch| epoch.parse::<u64>().ok());
+        if let Some(epoch) = epoch {
+            let known = self.0.entry(queue).or_default();
+            *known = epoch.max(*known);
+        }
+    }
+}
+
+/// Hands every message of a queue to `each`, in order.
+pub(crate) fn replay(
+    store: &Store,
+    queue: QueueNo,
+    each: &mut dyn FnMut(&record::Record<'_>),
+) -> Result<(), ReadError> {
+    let reader = store.reader();
+    let mut from = store.bounds(queue).min;
+    loop {
+        let plan = store.plan(queue, from, 4096, 4 << 20, store.watermarks().appended());
+        if plan.entries.is_empty() {
+            return Ok(());
+        }
+        for run in reader.read(&plan.entries)? {
+            record::iter(&run)
+                .filter_map(Result::ok)
+                .for_each(|record| each(&record));
+        }
+        from = plan.next();
+    }
+}

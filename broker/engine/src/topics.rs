@@ -1,0 +1,71 @@
+use std::collections::BTreeMap;
+
+use millrace_store::QueueNo;
+use millrace_types::{QueueId, TopicName};
+
+/// A topic on this broker. (In RocketMQ, `TopicConfig`.)
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topic {
+    /// Its name.
+    pub name: TopicName,
+    /// Queues that consumers read.
+    pub read_queues: u32,
+    /// Queues that producers write.
+    pub write_queues: u32,
+    /// What is allowed.
+    pub permission: Permission,
+}
+
+/// What a topic allows. The wire's bits: 4 reads, 2 writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Permission {
+    /// Messages may be pulled.
+    pub read: bool,
+    /// Messages may be sent.
+    pub write: bool,
+}
+
+impl Permission {
+    /// Both.
+    pub const ALL: Self = Self {
+        read: true,
+        write: true,
+    };
+
+    /// The wire's bits.
+    pub fn to_bits(self) -> u32 {
+        u32::from(self.read) * 4 + u32::from(self.write) * 2
+    }
+
+    /// Reads the wire's bits.
+    pub fn from_bits(bits: u32) -> Self {
+        Self {
+            read: bits & 4 != 0,
+            write: bits & 2 != 0,
+        }
+    }
+}
+
+/// Which topics there are. (In RocketMQ, `TopicConfigManager`.)
+#[derive(Debug, Default)]
+pub(crate) struct Topics(BTreeMap<TopicName, (Topic, Vec<QueueNo>)>);
+
+impl Topics {
+    pub(crate) fn get(&self, name: &str) -> Option<&Topic> {
+        self.0.get(name).map(|(topic, _)| topic)
+    }
+
+    /// The store's number for one of a topic's queues.
+    pub(crate) fn queue(&self, name: &str, queue: QueueId) -> Option<QueueNo> {
+        self.0.get(name)?.1.get(queue.0 as usize).copied()
+    }
+
+    /// Adds or replaces a topic; `queues` has one number per queue.
+    pub(crate) fn put(&mut self, topic: Topic, queues: Vec<QueueNo>) {
+        self.0.insert(topic.name.clone(), (topic, queues));
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Topic> {
+        self.0.values().map(|(topic, _)| topic)
+    }
+}

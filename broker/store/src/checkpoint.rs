@@ -1,0 +1,113 @@
+use std::io::{self, IoSlice};
+use std::path::Path;
+use std::sync::Arc;
+
+use millrace_disk::{Access, Disk, File};
+use millrace_types::PhysicalOffset;
+
+/// How far the log is known to be durable, kept outside of the log.
+///
+/// Two slots of 512 bytes are written in turn, so a torn write leaves the other one:
+///
+/// | bytes  | field                                            |
+/// |--------|--------------------------------------------------|
+/// | 0..4   | `MRCP`                                           |
+/// | 4..8   | format version, 1                                |
+/// | 8..16  | sequence number; the higher valid slot counts    |
+/// | 16..24 | durable watermark, bytes                         |
+/// | 24..28 | 1 if the store was closed cleanly, else 0        |
+/// | 28..32 | CRC-32 of bytes 0..28                            |
+///
+/// All integers are big-endian. The watermark may lag behind the truth, never lead it: what lies
+/// before it was on disk, so a record that does not verify there is *damage*, while one that does
+/// not verify behind it may be a *torn tail*.
+#[derive(Debug)]
+pub(crate) struct Checkpoint {
+    file: Arc<dyn File>,
+    sequence: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) durable: PhysicalOffset,
+    pub(crate) clean: bool,
+}
+
+const SLOT: u64 = 512;
+
+impl Checkpoint {
+    /// Opens or creates the file and reads the newer valid slot.
+    pub(crate) fn open(disk: &dyn Disk, dir: &Path) -> io::Result<(Self, Mark)> {
+        let path = dir.join("checkpoint");
+        if !disk.exists(&path)? {
+            let file = disk.create(&path)?;
+            file.allocate(2 * SLOT)?;
+            file.sync()?;
+            disk.sync_dir(dir)?;
+            return Ok((Self { file, sequence: 0 }, Mark::default()));
+        }
+        let file = disk.open(&path, Access::ReadWrite)?;
+        let (sequence, mark) = read(&*file)?;
+        Ok((Self { file, sequence }, mark))
+    }
+
+    /// Writes a mark; durable only after [`Checkpoint::sync`].
+    pub(crate) fn write(&mut self, mark: Mark) -> io::Result<()> {
+        self.sequence += 1;
+        let mut slot = [0u8; SLOT as usize];
+        slot[0..4].copy_from_slice(b"MRCP");
+        slot[4..8].copy_from_slice(&1u32.to_be_bytes());
+        slot[8..16].copy_from_slice(&self.sequence.to_be_bytes());
+        slot[16..24].copy_from_slice(&mark.durable.0.to_be_bytes());
+        slot[24..28].copy_from_slice(&u32::from(mark.clean).to_be_bytes());
+        let crc = crc32fast::hash(&slot[..28]);
+        slot[28..32].copy_from_slice(&crc.to_be_bytes());
+        self.file
+            .write_at(&[IoSlice::new(&slot)], self.sequence % 2 * SLOT)
+    }
+
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.file.sync()
+    }
+}
+
+/// The newer valid mark of a checkpoint file that nobody writes.
+pub(crate) fn peek(disk: &dyn Disk, dir: &Path) -> io::Result<Mark> {
+    let path = dir.join("checkpoint");
+    if !disk.exists(&path)? {
+        return Ok(Mark::default());
+    }
+    read(&*disk.open(&path, Access::Read)?).map(|(_, mark)| mark)
+}
+
+fn read(file: &dyn File) -> io::Result<(u64, Mark)> {
+    let mut newest = (0, Mark::default());
+    for slot in 0..2 {
+        let mut bytes = [0u8; 32];
+        let mut filled = 0;
+        while filled < bytes.len() {
+            match file.read_at(&mut bytes[filled..], slot * SLOT + filled as u64)? {
+                0 => break,
+                n => filled += n,
+            }
+        }
+        let be64 = |at: usize| {
+            let mut raw = [0; 8];
+            raw.copy_from_slice(&bytes[at..at + 8]);
+            u64::from_be_bytes(raw)
+        };
+        let valid = filled == bytes.len()
+            && bytes[0..4] == *b"MRCP"
+            && crc32fast::hash(&bytes[..28]).to_be_bytes() == bytes[28..32];
+        if valid && be64(8) > newest.0 {
+            newest = (
+                be64(8),
+                Mark {
+                    durable: PhysicalOffset(be64(16)),
+                    clean: bytes[27] == 1,
+                },
+            );
+        }
+    }
+    Ok(newest)
+}

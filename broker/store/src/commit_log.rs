@@ -1,0 +1,213 @@
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use millrace_disk::Disk;
+use millrace_types::PhysicalOffset;
+use millrace_types::record::{MAGIC_BLANK, PREFIX_BYTES};
+
+use crate::error::AppendError;
+use crate::segment::Segment;
+use crate::watermark::Watermarks;
+
+/// The segments of the log, shared between the writer, the flusher and the readers.
+#[derive(Debug)]
+pub(crate) struct Segments {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    segment_bytes: u64,
+    list: RwLock<Vec<Segment>>,
+    /// Held while a segment is made, so that writer and flusher do not make the same one.
+    growing: Mutex<()>,
+}
+
+impl Segments {
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        segment_bytes: u64,
+        list: Vec<Segment>,
+    ) -> Self {
+        Self {
+            disk,
+            dir: dir.into(),
+            segment_bytes,
+            list: RwLock::new(list),
+            growing: Mutex::new(()),
+        }
+    }
+
+    /// The segment that holds a position.
+    pub(crate) fn holding(&self, at: PhysicalOffset) -> Option<Segment> {
+        let list = self.list.read().unwrap_or_else(PoisonError::into_inner);
+        let after = list.partition_point(|segment| segment.base <= at);
+        list[..after]
+            .last()
+            .filter(|segment| at < segment.end())
+            .cloned()
+    }
+
+    /// The segments that hold any byte of a range.
+    pub(crate) fn overlapping(&self, from: PhysicalOffset, to: PhysicalOffset) -> Vec<Segment> {
+        let list = self.list.read().unwrap_or_else(PoisonError::into_inner);
+        list.iter()
+            .filter(|s| s.base < to && from < s.end())
+            .cloned()
+            .collect()
+    }
+
+    /// How many segments start after the one that holds `at`.
+    pub(crate) fn after(&self, at: PhysicalOffset) -> usize {
+        let list = self.list.read().unwrap_or_else(PoisonError::into_inner);
+        list.iter().filter(|segment| segment.base > at).count()
+    }
+
+    /// Makes sure that there is a segment after the last byte of `before`.
+    pub(crate) fn grow(&self, base: PhysicalOffset) -> io::Result<()> {
+        let _growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.holding(base).is_some() {
+            return Ok(());
+        }
+        let made = Segment::create(&*self.disk, &self.dir, base, self.segment_bytes)?;
+        self.list
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(made);
+        Ok(())
+    }
+
+    pub(crate) fn segment_bytes(&self) -> u64 {
+        self.segment_bytes
+    }
+
+    pub(crate) fn min(&self) -> PhysicalOffset {
+        let list = self.list.read().unwrap_or_else(PoisonError::into_inner);
+        list.first()
+            .map_or(PhysicalOffset(0), |segment| segment.base)
+    }
+}
+
+/// The one writer of the log.
+///
+/// Records are staged in memory at their final position and written by [`CommitLog::commit`], one
+/// positioned write per segment touched.
+#[derive(Debug)]
+pub(crate) struct CommitLog {
+    segments: Arc<Segments>,
+    active: Segment,
+    /// One past the last staged byte.
+    next: PhysicalOffset,
+    pending: Vec<Pending>,
+    /// Emptied buffers, kept for the next burst.
+    spare: Vec<Vec<u8>>,
+    marks: Watermarks,
+}
+
+#[derive(Debug)]
+struct Pending {
+    segment: Segment,
+    at: PhysicalOffset,
+    bytes: Vec<u8>,
+}
+
+/// A buffer that grew beyond this for one burst is given back to the system.
+const SPARE_BYTES_MAX: usize = 8 << 20;
+
+impl CommitLog {
+    /// Goes on at the appended watermark, which lies within the last segment.
+    pub(crate) fn new(segments: Arc<Segments>, marks: Watermarks) -> io::Result<Self> {
+        let next = marks.appended();
+        segments.grow(next)?;
+        let active = segments.holding(next).ok_or(io::ErrorKind::NotFound)?;
+        Ok(Self {
+            segments,
+            active,
+            next,
+            pending: Vec::new(),
+            spare: Vec::new(),
+            marks,
+        })
+    }
+
+    /// One past the last staged byte: where the next record goes unless it has to roll.
+    pub(crate) fn next(&self) -> PhysicalOffset {
+        self.next
+    }
+
+    /// Makes sure that a group of `len` bytes can be staged. It may need to roll once.
+    pub(crate) fn reserve(&mut self, len: u64) -> Result<(), AppendError> {
+        if self.marks.poisoned() {
+            return Err(AppendError::Poisoned);
+        }
+        let max = self.segments.segment_bytes() - PREFIX_BYTES as u64;
+        if len > max {
+            return Err(AppendError::TooLarge { len, max });
+        }
+        if len + PREFIX_BYTES as u64 > self.active.end().since(self.next) {
+            self.segments
+                .grow(self.active.end())
+                .map_err(AppendError::DiskFull)?;
+        }
+        Ok(())
+    }
+
+    /// Where a record of `len` bytes will go, rolling to the next segment if need be, and the
+    /// buffer to encode it into. Exactly `len` bytes must be added to the buffer.
+    pub(crate) fn place(&mut self, len: usize) -> (PhysicalOffset, &mut Vec<u8>) {
+        let left = self.active.end().since(self.next);
+        if len as u64 + PREFIX_BYTES as u64 > left {
+            let blank = self.pending();
+            blank.extend_from_slice(&(left as u32).to_be_bytes());
+            blank.extend_from_slice(&MAGIC_BLANK.to_be_bytes());
+            let end = self.active.end();
+            self.active = self
+                .segments
+                .holding(end)
+                .expect("reserve() made the next segment");
+            self.next = end;
+        }
+        let at = self.next;
+        self.next = at + len as u64;
+        (at, self.pending())
+    }
+
+    /// The buffer for the active segment.
+    fn pending(&mut self) -> &mut Vec<u8> {
+        let fits = self
+            .pending
+            .last()
+            .is_some_and(|p| p.segment.base == self.active.base);
+        if !fits {
+            let bytes = self.spare.pop().unwrap_or_default();
+            let segment = self.active.clone();
+            self.pending.push(Pending {
+                segment,
+                at: self.next,
+                bytes,
+            });
+        }
+        let last = self.pending.last_mut().expect("pushed just now");
+        &mut last.bytes
+    }
+
+    /// Writes everything staged. After an error the log is poisoned: part of it may be on disk.
+    pub(crate) fn commit(&mut self) -> Result<PhysicalOffset, AppendError> {
+        if self.marks.poisoned() {
+            return Err(AppendError::Poisoned);
+        }
+        for mut pending in self.pending.drain(..) {
+            let slices = [IoSlice::new(&pending.bytes)];
+            let local = pending.at.since(pending.segment.base);
+            if let Err(error) = pending.segment.file.write_at(&slices, local) {
+                self.marks.poison();
+                return Err(AppendError::Io(error));
+            }
+            if pending.bytes.capacity() <= SPARE_BYTES_MAX {
+                pending.bytes.clear();
+                self.spare.push(pending.bytes);
+            }
+        }
+        self.marks.raise_appended(self.next);
+        Ok(self.next)
+    }
+}

@@ -1,0 +1,57 @@
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// How a store keeps its files.
+#[derive(Clone, Debug)]
+pub struct StoreConfig {
+    /// Bytes of one CommitLog segment; a record never spans two. Applies to segments made from
+    /// now on.
+    pub segment_bytes: u64,
+    /// What the answer to a producer waits for.
+    pub flush: FlushMode,
+    /// The address that records carry as the host that stored them.
+    pub store_host: SocketAddr,
+    /// Bytes of log after which the queue index of that stretch is written out. Bounds both the
+    /// memory of the index and the time that a start takes to rebuild it.
+    pub index_run_bytes: u64,
+    /// Mistakes made on purpose, to prove that tests find them.
+    #[cfg(feature = "faults")]
+    pub faults: Faults,
+}
+
+/// What the answer to a producer waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlushMode {
+    /// Answer once the message is on disk.
+    Sync,
+    /// Answer at once; a power cut may lose what was written in the last `interval`.
+    Async {
+        /// Longest time between two flushes while there is something to flush.
+        interval: Duration,
+    },
+}
+
+/// Mistakes made on purpose.
+#[cfg(feature = "faults")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// Raise the durable watermark without `fdatasync`.
+    pub skip_fsync: bool,
+    /// Keep the first records of a group whose last ones are missing.
+    pub keep_half_groups: bool,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 1 << 30,
+            flush: FlushMode::Async {
+                interval: Duration::from_millis(500),
+            },
+            store_host: SocketAddr::from(([127, 0, 0, 1], 10911)),
+            index_run_bytes: 128 << 20,
+            #[cfg(feature = "faults")]
+            faults: Faults::default(),
+        }
+    }
+}

@@ -1,0 +1,89 @@
+use std::io;
+use std::path::PathBuf;
+
+use millrace_types::PhysicalOffset;
+
+/// Why a store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it open.
+    #[error("the data directory {0} is in use by another process")]
+    InUse(PathBuf),
+    /// Made by a newer program, or no store at all.
+    #[error("{path} says `{found}`; this program reads format {expected}")]
+    Format {
+        /// The file that names the format.
+        path: PathBuf,
+        /// What it says.
+        found: String,
+        /// What we read.
+        expected: &'static str,
+    },
+    /// A segment between two others is not there, so messages are missing.
+    #[error("the CommitLog segment {missing} is missing; the log goes on at {next}")]
+    MissingSegment {
+        /// The file that should be there.
+        missing: PathBuf,
+        /// The file that is.
+        next: PathBuf,
+    },
+    /// The disk has no room even for an empty log.
+    #[error("the disk is full: cannot reserve {path}")]
+    DiskFull {
+        /// The file that could not be made.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Reading or writing failed.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// Why nothing was appended.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// A record or group that does not fit into a segment.
+    #[error("a group of {len} bytes exceeds the limit of {max} bytes")]
+    TooLarge {
+        /// Encoded bytes.
+        len: u64,
+        /// Bytes allowed.
+        max: u64,
+    },
+    /// No room for the next segment; what is stored stays readable.
+    #[error("the disk is full: {0}")]
+    DiskFull(#[source] io::Error),
+    /// An earlier write or `fdatasync` failed, so what is on disk is no longer known.
+    #[error("an earlier write failed, so what is on disk is not known; restart to recover")]
+    Poisoned,
+    /// Writing failed just now; the store is poisoned.
+    #[error("writing the CommitLog failed")]
+    Io(#[source] io::Error),
+}
+
+/// Why the log could not be made durable. The store is poisoned for good.
+#[derive(Debug, thiserror::Error)]
+#[error("the CommitLog could not be made durable")]
+pub struct FlushError(#[source] pub io::Error);
+
+/// Why a record could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The bytes are there and are not the record that was written.
+    #[error("the record at physical offset {at} is damaged: {reason}")]
+    Damaged {
+        /// Where.
+        at: PhysicalOffset,
+        /// What does not hold.
+        reason: String,
+    },
+    /// The bytes cannot be read.
+    #[error("cannot read the record at physical offset {at}")]
+    Io {
+        /// Where.
+        at: PhysicalOffset,
+        /// What the system said.
+        source: io::Error,
+    },
+}

@@ -1,0 +1,162 @@
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use millrace_disk::Disk;
+use millrace_types::PhysicalOffset;
+use tracing::warn;
+
+use crate::checkpoint::{Checkpoint, Mark};
+use crate::commit_log::Segments;
+use crate::error::FlushError;
+use crate::queue_index::{Frozen, Run, encode};
+use crate::watermark::Watermarks;
+
+/// Makes the log durable, and does what else may block: making the next segment and writing out
+/// the index. There is one per store; a thread of the shell owns it and calls it in a loop.
+#[derive(Debug)]
+pub struct Flusher {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) index_dir: PathBuf,
+    pub(crate) segments: Arc<Segments>,
+    pub(crate) marks: Watermarks,
+    pub(crate) checkpoint: Checkpoint,
+    pub(crate) checkpoint_synced: PhysicalOffset,
+    pub(crate) runs: Arc<RunExchange>,
+    #[cfg(feature = "faults")]
+    pub(crate) skip_fsync: bool,
+}
+
+/// Frozen stretches on their way to the flusher, written runs on their way back.
+#[derive(Debug, Default)]
+pub(crate) struct RunExchange(Mutex<Exchanged>);
+
+#[derive(Debug, Default)]
+struct Exchanged {
+    frozen: Option<Arc<Frozen>>,
+    written: Option<Arc<Run>>,
+}
+
+impl RunExchange {
+    pub(crate) fn hand_over(&self, frozen: Arc<Frozen>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).frozen = Some(frozen);
+    }
+
+    pub(crate) fn take_written(&self) -> Option<Arc<Run>> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .written
+            .take()
+    }
+
+    fn frozen(&self) -> Option<Arc<Frozen>> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .frozen
+            .clone()
+    }
+
+    fn put_written(&self, run: Run) {
+        let mut exchanged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        exchanged.frozen = None;
+        exchanged.written = Some(Arc::new(run));
+    }
+}
+
+/// The checkpoint is made durable each time the log has grown by this much, so that after a power
+/// cut it lags by no more.
+const CHECKPOINT_SYNC_BYTES: u64 = 16 << 20;
+
+impl Flusher {
+    /// Makes everything appended so far durable, whatever was appended by whom, and says how far
+    /// that is. After an error the store is poisoned: calling again cannot mend it, because the
+    /// system may have dropped the pages.
+    pub fn flush(&mut self) -> Result<PhysicalOffset, FlushError> {
+        let (from, to) = (self.marks.durable(), self.marks.appended());
+        if self.marks.poisoned() {
+            return Err(FlushError(io::Error::other(
+                "an earlier write or flush failed",
+            )));
+        }
+        if from == to {
+            return Ok(to);
+        }
+        for segment in self.segments.overlapping(from, to) {
+            #[cfg(feature = "faults")]
+            if self.skip_fsync {
+                continue;
+            }
+            if let Err(error) = segment.file.sync() {
+                self.marks.poison();
+                return Err(FlushError(error));
+            }
+        }
+        self.marks.raise_durable(to);
+        self.mark(Mark {
+            durable: to,
+            clean: false,
+        });
+        Ok(to)
+    }
+
+    /// Does what is due besides flushing: the next segment ahead of time, and the index of a
+    /// frozen stretch. Failures are reported and tried again; nothing is lost by them.
+    pub fn housekeep(&mut self) {
+        let appended = self.marks.appended();
+        if let Some(active) = self.segments.holding(appended) {
+            let half = active.len / 2;
+            if appended.since(active.base) > half && self.segments.holding(active.end()).is_none() {
+                if let Err(error) = self.segments.grow(active.end()) {
+                    warn!(error = %error, physical_offset = %active.end(), "next segment not made");
+                }
+            }
+        }
+        let frozen = self.runs.frozen();
+        if let Some(frozen) = frozen.filter(|frozen| frozen.to <= self.marks.durable()) {
+            match write_run(&*self.disk, &self.index_dir, &frozen) {
+                Ok(run) => self.runs.put_written(run),
+                Err(error) => warn!(error = %error, "index run not written"),
+            }
+        }
+    }
+
+    /// Leaves a mark that the store was closed with everything durable.
+    pub(crate) fn mark_clean(&mut self) -> io::Result<()> {
+        self.checkpoint.write(Mark {
+            durable: self.marks.durable(),
+            clean: true,
+        })?;
+        self.checkpoint.sync()
+    }
+
+    fn mark(&mut self, mark: Mark) {
+        let written = self.checkpoint.write(mark).and_then(|()| {
+            if mark.durable.since(self.checkpoint_synced) >= CHECKPOINT_SYNC_BYTES {
+                self.checkpoint_synced = mark.durable;
+                self.checkpoint.sync()?;
+            }
+            Ok(())
+        });
+        // The mark may lag, so a missing one costs a longer scan at the next start and no data.
+        if let Err(error) = written {
+            warn!(error = %error, "checkpoint not written");
+        }
+    }
+}
+
+/// Writes a run under its final name, durably.
+pub(crate) fn write_run(disk: &dyn Disk, dir: &Path, frozen: &Frozen) -> io::Result<Run> {
+    let path = Run::path(dir, frozen);
+    let draft = path.with_extension("tmp");
+    if disk.exists(&draft)? {
+        disk.remove(&draft)?;
+    }
+    let file = disk.create(&draft)?;
+    file.write_at(&[IoSlice::new(&encode(frozen))], 0)?;
+    file.sync()?;
+    disk.replace(&draft, &path)?;
+    disk.sync_dir(dir)?;
+    Run::open(disk, &path)
+}

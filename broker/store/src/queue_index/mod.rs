@@ -1,0 +1,297 @@
+//! Where each message of each queue lies in the CommitLog.
+//!
+//! (In RocketMQ, the ConsumeQueue.) The newest stretch of the log is indexed in memory. Whenever
+//! it has grown by a configured number of bytes, the stretch is *frozen* and written out as one
+//! *run*: a file for all queues together, so that 50,000 small queues cost one file and one sync.
+//! Runs are caches: what they say can be read from the log again.
+
+mod run;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use millrace_types::{PhysicalOffset, QueueId, QueueOffset, TagsCode, TopicName};
+
+pub(crate) use run::{Run, encode, list};
+
+/// Where one message lies.
+///
+/// Twenty bytes in a run, big-endian: physical offset 8, size 4, tags code 8, the same fields as
+/// in RocketMQ's ConsumeQueue. Size 0 stands for a message that was lost to damage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Start of the record in the CommitLog.
+    pub physical_offset: PhysicalOffset,
+    /// Bytes of the whole record; 0 if it was lost.
+    pub size: u32,
+    /// Hash of the tag.
+    pub tags_code: TagsCode,
+}
+
+/// A queue's number within an open store. Only for quick access; it changes between starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QueueNo(pub(crate) u32);
+
+const LOST: Entry = Entry {
+    physical_offset: PhysicalOffset(0),
+    size: 0,
+    tags_code: TagsCode(0),
+};
+/// A gap of more lost messages than this is taken for a damaged queue offset instead.
+const LOST_MAX: u64 = 1 << 24;
+
+/// The index of all queues.
+#[derive(Debug, Default)]
+pub(crate) struct QueueIndex {
+    queues: Vec<Queue>,
+    by_name: BTreeMap<TopicName, Vec<(QueueId, QueueNo)>>,
+    frozen: Option<Arc<Frozen>>,
+    /// First byte of the log that no run and nothing frozen covers.
+    live_from: PhysicalOffset,
+}
+
+#[derive(Debug)]
+struct Queue {
+    topic: TopicName,
+    id: QueueId,
+    runs: Vec<RunPart>,
+    /// Number in `QueueIndex::frozen`.
+    frozen: Option<usize>,
+    live_from: QueueOffset,
+    live: Vec<Entry>,
+}
+
+/// The part of a run that belongs to one queue.
+#[derive(Debug)]
+struct RunPart {
+    from: QueueOffset,
+    count: u64,
+    run: Arc<Run>,
+    at: u64,
+}
+
+/// A stretch of the log whose index is about to be written out.
+#[derive(Debug)]
+pub(crate) struct Frozen {
+    pub(crate) from: PhysicalOffset,
+    pub(crate) to: PhysicalOffset,
+    pub(crate) queues: Vec<FrozenQueue>,
+}
+
+#[derive(Debug)]
+pub(crate) struct FrozenQueue {
+    pub(crate) no: QueueNo,
+    pub(crate) topic: TopicName,
+    pub(crate) id: QueueId,
+    pub(crate) from: QueueOffset,
+    pub(crate) entries: Vec<Entry>,
+}
+
+impl QueueNo {
+    /// The number of a queue by its place among all queues; for tests and tools.
+    pub fn from_index(index: u32) -> Self {
+        Self(index)
+    }
+}
+
+impl QueueIndex {
+    pub(crate) fn starting_at(live_from: PhysicalOffset) -> Self {
+        Self {
+            live_from,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn find(&self, topic: &str, id: QueueId) -> Option<QueueNo> {
+        let queues = self.by_name.get(topic)?;
+        queues
+            .iter()
+            .find(|(known, _)| *known == id)
+            .map(|(_, no)| *no)
+    }
+
+    pub(crate) fn find_or_add(&mut self, topic: &TopicName, id: QueueId) -> QueueNo {
+        if let Some(no) = self.find(topic.as_str(), id) {
+            return no;
+        }
+        let no = QueueNo(u32::try_from(self.queues.len()).expect("far below 2³² queues"));
+        self.queues.push(Queue {
+            topic: topic.clone(),
+            id,
+            runs: Vec::new(),
+            frozen: None,
+            live_from: QueueOffset(0),
+            live: Vec::new(),
+        });
+        self.by_name
+            .entry(topic.clone())
+            .or_default()
+            .push((id, no));
+        no
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&TopicName, QueueId, QueueNo)> {
+        let numbered = self.queues.iter().enumerate();
+        numbered.map(|(no, queue)| (&queue.topic, queue.id, QueueNo(no as u32)))
+    }
+
+    /// The offset that the next message of a queue gets.
+    pub(crate) fn end(&self, no: QueueNo) -> QueueOffset {
+        let queue = &self.queues[no.0 as usize];
+        queue.live_from + queue.live.len() as u64
+    }
+
+    /// The first offset that a queue still has.
+    pub(crate) fn min(&self, no: QueueNo) -> QueueOffset {
+        let queue = &self.queues[no.0 as usize];
+        let frozen = || {
+            queue
+                .frozen
+                .and_then(|n| Some(self.frozen.as_ref()?.queues[n].from))
+        };
+        queue
+            .runs
+            .first()
+            .map(|part| part.from)
+            .or_else(frozen)
+            .unwrap_or(queue.live_from)
+    }
+
+    /// Adds the next message of a queue.
+    pub(crate) fn push(&mut self, no: QueueNo, entry: Entry) {
+        self.queues[no.0 as usize].live.push(entry);
+    }
+
+    /// Adds a message found in the log. Offsets skipped on the way were lost; an offset that is
+    /// already taken, or an absurd gap, is refused.
+    pub(crate) fn push_found(&mut self, no: QueueNo, offset: QueueOffset, entry: Entry) -> bool {
+        let end = self.end(no);
+        let queue = &mut self.queues[no.0 as usize];
+        let empty = queue.runs.is_empty() && queue.frozen.is_none() && queue.live.is_empty();
+        if empty {
+            queue.live_from = offset;
+        } else if offset < end || offset.since(end) > LOST_MAX {
+            return false;
+        } else {
+            queue.live.extend((0..offset.since(end)).map(|_| LOST));
+        }
+        queue.live.push(entry);
+        true
+    }
+
+    /// The entries from `from` on, as far as one place holds them; empty only at the end.
+    pub(crate) fn read(&self, no: QueueNo, from: QueueOffset, count: usize) -> Vec<Entry> {
+        let queue = &self.queues[no.0 as usize];
+        let take = |entries: &[Entry], start: QueueOffset| -> Vec<Entry> {
+            let skip = (from.since(start) as usize).min(entries.len());
+            entries[skip..].iter().take(count).copied().collect()
+        };
+        if from >= queue.live_from {
+            return take(&queue.live, queue.live_from);
+        }
+        if let Some((n, frozen)) = queue.frozen.zip(self.frozen.as_ref()) {
+            let frozen = &frozen.queues[n];
+            if from >= frozen.from {
+                return take(&frozen.entries, frozen.from);
+            }
+        }
+        let after = queue.runs.partition_point(|part| part.from <= from);
+        let Some(part) = queue.runs[..after].last() else {
+            return Vec::new();
+        };
+        let skip = from.since(part.from);
+        let count = (count as u64).min(part.count.saturating_sub(skip));
+        part.run.entries(part.at, skip, count)
+    }
+
+    /// The first offset whose record does not end at or before `limit`: readers see what lies
+    /// before it.
+    pub(crate) fn end_within(&self, no: QueueNo, limit: PhysicalOffset) -> QueueOffset {
+        let queue = &self.queues[no.0 as usize];
+        let within = |entry: &Entry| {
+            entry.size == 0 || entry.physical_offset + u64::from(entry.size) <= limit
+        };
+        // Frozen stretches and runs are at or below the appended watermark, and a reader that
+        // waits for the durable one may still lie within the frozen stretch.
+        if let Some((n, frozen)) = queue.frozen.zip(self.frozen.as_ref()) {
+            let frozen = &frozen.queues[n];
+            if !frozen.entries.last().is_none_or(within) {
+                return frozen.from + frozen.entries.partition_point(within) as u64;
+            }
+        }
+        // Most often everything is visible.
+        if queue.live.last().is_none_or(within) {
+            return self.end(no);
+        }
+        queue.live_from + queue.live.partition_point(within) as u64
+    }
+
+    /// Takes the live entries out for writing, if the stretch up to `to` is worth it and the last
+    /// one has been written. `to` is a place where no group is open.
+    pub(crate) fn freeze(&mut self, to: PhysicalOffset, bytes_min: u64) -> Option<Arc<Frozen>> {
+        if self.frozen.is_some() || to.since(self.live_from) < bytes_min.max(1) {
+            return None;
+        }
+        let mut queues = Vec::new();
+        for (no, queue) in self
+            .queues
+            .iter_mut()
+            .enumerate()
+            .filter(|(_, q)| !q.live.is_empty())
+        {
+            let entries = std::mem::take(&mut queue.live);
+            let from = queue.live_from;
+            queue.live_from = from + entries.len() as u64;
+            queue.frozen = Some(queues.len());
+            let (topic, id) = (queue.topic.clone(), queue.id);
+            queues.push(FrozenQueue {
+                no: QueueNo(no as u32),
+                topic,
+                id,
+                from,
+                entries,
+            });
+        }
+        let frozen = Arc::new(Frozen {
+            from: self.live_from,
+            to,
+            queues,
+        });
+        self.live_from = to;
+        self.frozen = Some(Arc::clone(&frozen));
+        Some(frozen)
+    }
+
+    /// Replaces the frozen stretch by the run written from it.
+    pub(crate) fn install(&mut self, run: &Arc<Run>) {
+        let Some(frozen) = self.frozen.take() else {
+            return;
+        };
+        for (queue, part) in frozen.queues.iter().zip(run.queues()) {
+            let slot = &mut self.queues[queue.no.0 as usize];
+            slot.frozen = None;
+            slot.runs.push(RunPart {
+                from: part.from,
+                count: part.count,
+                run: Arc::clone(run),
+                at: part.at,
+            });
+        }
+    }
+
+    /// Adds a run found on disk that starts where the index ends.
+    pub(crate) fn load(&mut self, run: &Arc<Run>) {
+        for part in run.queues() {
+            let no = self.find_or_add(&part.topic, part.id);
+            let queue = &mut self.queues[no.0 as usize];
+            queue.live_from = part.from + part.count;
+            queue.runs.push(RunPart {
+                from: part.from,
+                count: part.count,
+                run: Arc::clone(run),
+                at: part.at,
+            });
+        }
+        self.live_from = run.to();
+    }
+}

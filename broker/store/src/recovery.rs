@@ -1,0 +1,324 @@
+//! What to trust after a crash.
+//!
+//! The checkpoint says how far the log was durable. Before that mark every byte was on disk once,
+//! so whatever does not verify there is damage: it is reported and passed over, and everything
+//! after it is kept. Behind the mark the first position that does not verify ends the log, because
+//! nothing after it was ever promised; what lies there is copied aside and zeroed, so that it can
+//! never be taken for a record later. A group whose last record is missing is cut off whole.
+
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use millrace_disk::{Access, Disk};
+use millrace_types::{PhysicalOffset, QueueId, QueueOffset, TopicName};
+use tracing::warn;
+
+use crate::error::OpenError;
+use crate::queue_index::{Entry, QueueIndex, Run, list};
+use crate::scan::{Scanned, Scanner};
+use crate::segment::{self, Segment};
+
+/// What a start found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// Whether the store had been closed properly.
+    pub clean: bool,
+    /// Where the log ends.
+    pub end: PhysicalOffset,
+    /// Bytes of log read to get there.
+    pub scanned_bytes: u64,
+    /// Stretches before the durable mark that are not what was written.
+    pub damage: Vec<Damage>,
+    /// Bytes behind the end that were cut off, and the file that has a copy of them.
+    pub torn: Option<(u64, Option<PathBuf>)>,
+    /// Records of an unfinished group that were cut off.
+    pub unfinished_records: usize,
+    /// Index files that were not whole and are built again from the log.
+    pub index_rebuilt: Vec<PathBuf>,
+    pub(crate) last_store_ms: i64,
+}
+
+/// A stretch of the log that is not what was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// First byte.
+    pub from: PhysicalOffset,
+    /// One past the last byte.
+    pub to: PhysicalOffset,
+    /// What does not hold at its first byte.
+    pub reason: String,
+}
+
+/// Opens all segments, checking that none is missing in between.
+pub(crate) fn open_segments(
+    disk: &dyn Disk,
+    dir: &Path,
+    access: Access,
+) -> Result<Vec<Segment>, OpenError> {
+    let mut segments: Vec<Segment> = Vec::new();
+    let bases = segment::list(disk, dir)?;
+    for (number, &base) in bases.iter().enumerate() {
+        let opened = Segment::open(disk, dir, base, access)?;
+        // The name of a new segment may survive a power cut that its size did not.
+        if opened.len == 0 && number + 1 == bases.len() {
+            if access == Access::ReadWrite {
+                disk.remove(&segment::path(dir, base))?;
+            }
+            break;
+        }
+        if let Some(before) = segments.last() {
+            if before.end() != base {
+                return Err(OpenError::MissingSegment {
+                    missing: segment::path(dir, before.end()),
+                    next: segment::path(dir, base),
+                });
+            }
+        }
+        segments.push(opened);
+    }
+    Ok(segments)
+}
+
+/// Loads the index runs that follow one another from the start of the log. What comes after the
+/// first gap is removed, because it is going to be built again.
+pub(crate) fn load_runs(
+    disk: &dyn Disk,
+    dir: &Path,
+    log_min: PhysicalOffset,
+    found: &mut Recovered,
+) -> Result<(QueueIndex, PhysicalOffset), OpenError> {
+    let mut index = QueueIndex::starting_at(log_min);
+    let mut indexed_to = log_min;
+    for (from, to, path) in list(disk, dir)? {
+        if from == indexed_to {
+            match Run::open(disk, &path) {
+                Ok(run) if run.to() == to => {
+                    index.load(&Arc::new(run));
+                    indexed_to = to;
+                    continue;
+                }
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => warn!(error = %error, path = %path.display(), "index run unusable"),
+            }
+        }
+        found.index_rebuilt.push(path.clone());
+        disk.remove(&path)?;
+    }
+    Ok((index, indexed_to))
+}
+
+/// Where a scan of the log ended.
+pub(crate) struct ScanEnd {
+    pub(crate) end: PhysicalOffset,
+    /// Whether the end was reached by running out of segments.
+    pub(crate) out_of_segments: bool,
+}
+
+/// Reads the log from `from` on, hands every record to `record`, and finds the end.
+///
+/// `keep_half_groups` is a planted mistake and false otherwise.
+pub(crate) fn scan(
+    segments: &[Segment],
+    from: PhysicalOffset,
+    durable: PhysicalOffset,
+    keep_half_groups: bool,
+    found: &mut Recovered,
+    record: &mut dyn FnMut(Found<'_>),
+) -> ScanEnd {
+    let mut group: Vec<OwnedFound> = Vec::new();
+    let mut at = from;
+    'segments: for segment in segments.iter().filter(|segment| segment.end() > from) {
+        let mut scanner = Scanner::new(segment);
+        at = at.max(segment.base);
+        while at < segment.end() {
+            let reason = match scanner.at(at) {
+                Scanned::Record(scanned) => {
+                    let next = Found {
+                        topic: scanned.topic(),
+                        queue: scanned.queue_id(),
+                        queue_offset: scanned.queue_offset(),
+                        entry: Entry {
+                            physical_offset: at,
+                            size: scanned.as_bytes().len() as u32,
+                            tags_code: scanned.tags_code(),
+                        },
+                        body: scanned.body(),
+                        store_at_ms: scanned.store_at_ms(),
+                    };
+                    found.last_store_ms = found.last_store_ms.max(next.store_at_ms);
+                    let len = u64::from(next.entry.size);
+                    if scanned.more() {
+                        group.push(OwnedFound::from(&next));
+                    } else {
+                        group.drain(..).for_each(|held| record(held.borrowed()));
+                        record(next);
+                    }
+                    found.scanned_bytes += len;
+                    at = at + len;
+                    continue;
+                }
+                Scanned::FileEnd => {
+                    at = segment.end();
+                    continue;
+                }
+                Scanned::Empty => "nothing is written here".to_owned(),
+                Scanned::Torn(reason) => reason,
+                Scanned::Unreadable(error) => error.to_string(),
+            };
+            if at >= durable {
+                break 'segments;
+            }
+            // What came before the damage was durable, so its group was whole.
+            group.drain(..).for_each(|held| record(held.borrowed()));
+            let next = scanner
+                .next_record(at)
+                .unwrap_or(segment.end().min(durable));
+            found.damage.push(Damage {
+                from: at,
+                to: next,
+                reason,
+            });
+            at = next;
+        }
+    }
+    let mut end = at;
+    if let Some(first) = group.first() {
+        if keep_half_groups {
+            group.drain(..).for_each(|held| record(held.borrowed()));
+        } else {
+            end = first.entry.physical_offset;
+            found.unfinished_records = group.len();
+        }
+    }
+    let out_of_segments = segments.last().is_none_or(|last| end == last.end());
+    ScanEnd {
+        end,
+        out_of_segments,
+    }
+}
+
+/// A record that a scan found.
+pub(crate) struct Found<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) queue: QueueId,
+    pub(crate) queue_offset: QueueOffset,
+    pub(crate) entry: Entry,
+    pub(crate) body: &'a [u8],
+    pub(crate) store_at_ms: i64,
+}
+
+/// A record that waits for the rest of its group.
+struct OwnedFound {
+    topic: String,
+    queue: QueueId,
+    queue_offset: QueueOffset,
+    entry: Entry,
+    body: Vec<u8>,
+    store_at_ms: i64,
+}
+
+impl OwnedFound {
+    fn from(found: &Found<'_>) -> Self {
+        Self {
+            topic: found.topic.to_owned(),
+            queue: found.queue,
+            queue_offset: found.queue_offset,
+            entry: found.entry,
+            body: found.body.to_vec(),
+            store_at_ms: found.store_at_ms,
+        }
+    }
+
+    fn borrowed(&self) -> Found<'_> {
+        Found {
+            topic: &self.topic,
+            queue: self.queue,
+            queue_offset: self.queue_offset,
+            entry: self.entry,
+            body: &self.body,
+            store_at_ms: self.store_at_ms,
+        }
+    }
+}
+
+/// Adds a found record to the index.
+pub(crate) fn index_found(index: &mut QueueIndex, found: &Found<'_>) {
+    let Ok(topic) = TopicName::parse(found.topic) else {
+        warn!(physical_offset = %found.entry.physical_offset, "record with an illegal topic passed over");
+        return;
+    };
+    let no = index.find_or_add(&topic, found.queue);
+    if !index.push_found(no, found.queue_offset, found.entry) {
+        warn!(
+            topic = %topic, queue_id = %found.queue, queue_offset = %found.queue_offset,
+            physical_offset = %found.entry.physical_offset, "record out of order passed over",
+        );
+    }
+}
+
+/// Cuts everything behind `end` off: copies it aside, then zeroes it, durably.
+pub(crate) fn cut_tail(
+    disk: &dyn Disk,
+    dir: &Path,
+    segments: &mut Vec<Segment>,
+    end: PhysicalOffset,
+    found: &mut Recovered,
+) -> Result<(), OpenError> {
+    let mut bytes = 0;
+    let mut copy = None;
+    for segment in segments.iter().filter(|segment| segment.end() > end) {
+        let from = end.max(segment.base);
+        let mut scanner = Scanner::new(segment);
+        let Some((start, stop)) = scanner.not_zero(from)? else {
+            continue;
+        };
+        bytes += stop - start;
+        let name = format!("{:020}", segment.base.0 + start);
+        match copy_aside(disk, dir, &name, segment, start..stop) {
+            Ok(path) => copy = copy.or(Some(path)),
+            // Nothing behind the end was promised to anybody, so the start goes on.
+            Err(error) => warn!(error = %error, "bytes behind the end not copied aside"),
+        }
+        segment.file.zero(from.since(segment.base)..segment.len)?;
+        segment.file.sync()?;
+    }
+    if bytes > 0 {
+        found.torn = Some((bytes, copy));
+    }
+    Ok(())
+}
+
+fn copy_aside(
+    disk: &dyn Disk,
+    dir: &Path,
+    name: &str,
+    segment: &Segment,
+    range: std::ops::Range<u64>,
+) -> io::Result<PathBuf> {
+    let dir = dir.join("torn");
+    disk.create_dir_all(&dir)?;
+    let mut path = dir.join(name);
+    for again in 1.. {
+        if !disk.exists(&path)? {
+            break;
+        }
+        path = dir.join(format!("{name}-{again}"));
+    }
+    let copy = disk.create(&path)?;
+    let mut block = vec![0; 1 << 20];
+    let mut at = range.start;
+    while at < range.end {
+        let want = block.len().min((range.end - at) as usize);
+        let n = segment.file.read_at(&mut block[..want], at)?;
+        if n == 0 {
+            break;
+        }
+        copy.write_at(&[IoSlice::new(&block[..n])], at - range.start)?;
+        at += n as u64;
+    }
+    copy.sync()?;
+    disk.sync_dir(&dir)?;
+    Ok(path)
+}

@@ -1,0 +1,187 @@
+use std::io;
+
+use millrace_types::PhysicalOffset;
+use millrace_types::record::{MAGIC_BLANK, MAGIC_V1, MAGIC_V2, PREFIX_BYTES, Record};
+
+use crate::segment::Segment;
+
+/// What lies at one position of a segment.
+pub(crate) enum Scanned<'a> {
+    /// A whole record whose checksum holds and which was written for this position.
+    Record(Record<'a>),
+    /// Filler: the file is full and the next record starts in the next file.
+    FileEnd,
+    /// Zeros: nothing was ever written here.
+    Empty,
+    /// Something that is none of these.
+    Torn(String),
+    /// The disk cannot give the bytes.
+    Unreadable(io::Error),
+}
+
+/// Reads a segment from the file, not through the map, so that a bad sector is an error and not
+/// a signal.
+pub(crate) struct Scanner<'s> {
+    segment: &'s Segment,
+    buffer: Vec<u8>,
+    /// Offset in the segment of the buffer's first byte.
+    buffer_at: u64,
+}
+
+const BLOCK: usize = 1 << 20;
+
+impl<'s> Scanner<'s> {
+    pub(crate) fn new(segment: &'s Segment) -> Self {
+        Self {
+            segment,
+            buffer: Vec::new(),
+            buffer_at: 0,
+        }
+    }
+
+    /// What lies at `at`, which is within the segment.
+    pub(crate) fn at(&mut self, at: PhysicalOffset) -> Scanned<'_> {
+        let local = at.since(self.segment.base);
+        let left = self.segment.len - local;
+        if left < PREFIX_BYTES as u64 {
+            return Scanned::FileEnd;
+        }
+        let (size, magic) = match self.bytes(local, PREFIX_BYTES) {
+            Ok(prefix) => (be32(prefix, 0), be32(prefix, 4)),
+            Err(error) => return Scanned::Unreadable(error),
+        };
+        match magic {
+            MAGIC_V1 | MAGIC_V2 if u64::from(size) <= left => {}
+            MAGIC_V1 | MAGIC_V2 => return Scanned::Torn("the size leaves the segment".into()),
+            MAGIC_BLANK if u64::from(size) == left => return Scanned::FileEnd,
+            0 if size == 0 => return Scanned::Empty,
+            _ => return Scanned::Torn("no record starts here".into()),
+        }
+        let bytes = match self.bytes(local, size as usize) {
+            Ok(bytes) => bytes,
+            Err(error) => return Scanned::Unreadable(error),
+        };
+        let checked = Record::parse(bytes).and_then(|record| record.verify().map(|_| record));
+        match checked {
+            Ok(record) if record.physical_offset() != at => Scanned::Torn(format!(
+                "the record is of offset {}",
+                record.physical_offset()
+            )),
+            Ok(record) => Scanned::Record(record),
+            Err(error) => Scanned::Torn(error.to_string()),
+        }
+    }
+
+    /// The first position after `at` where a whole record starts, if there is one before the end
+    /// of the segment.
+    pub(crate) fn next_record(&mut self, at: PhysicalOffset) -> Option<PhysicalOffset> {
+        let mut local = at.since(self.segment.base) + 1;
+        while local + PREFIX_BYTES as u64 <= self.segment.len {
+            let want = BLOCK.min((self.segment.len - local) as usize);
+            let found = match self.bytes(local, want) {
+                Ok(bytes) => find_magic(bytes).map(|start| start as u64),
+                // Step over what cannot be read, in units no larger than a sector.
+                Err(_) => {
+                    local = (local / 512 + 1) * 512;
+                    continue;
+                }
+            };
+            let Some(start) = found else {
+                // The last seven bytes may begin a prefix that the next block completes.
+                local += (want - (PREFIX_BYTES - 1)) as u64;
+                continue;
+            };
+            let candidate = self.segment.base + (local + start);
+            if matches!(self.at(candidate), Scanned::Record(..)) {
+                return Some(candidate);
+            }
+            local += start + 1;
+        }
+        None
+    }
+
+    /// The first and one past the last byte that is not zero in `at..` of the segment.
+    pub(crate) fn not_zero(&mut self, at: PhysicalOffset) -> io::Result<Option<(u64, u64)>> {
+        let mut found: Option<(u64, u64)> = None;
+        let mut local = at.since(self.segment.base);
+        while local < self.segment.len {
+            let want = BLOCK.min((self.segment.len - local) as usize);
+            let bytes = self.bytes(local, want)?;
+            if let Some(first) = bytes.iter().position(|&b| b != 0) {
+                let last = bytes.iter().rposition(|&b| b != 0).unwrap_or(first);
+                let start = found.map_or(local + first as u64, |(start, _)| start);
+                found = Some((start, local + last as u64 + 1));
+            }
+            local += want as u64;
+        }
+        Ok(found)
+    }
+
+    /// Bytes of the segment, through the buffer.
+    fn bytes(&mut self, local: u64, len: usize) -> io::Result<&[u8]> {
+        let have = self.buffer_at..self.buffer_at + self.buffer.len() as u64;
+        if !(have.start <= local && local + len as u64 <= have.end) {
+            let want = len.max(BLOCK).min((self.segment.len - local) as usize);
+            self.buffer.resize(want, 0);
+            self.buffer_at = local;
+            let mut filled = 0;
+            while filled < want {
+                match self
+                    .segment
+                    .file
+                    .read_at(&mut self.buffer[filled..], local + filled as u64)
+                {
+                    Ok(0) => break,
+                    Ok(n) => filled += n,
+                    // A bad sector further on must not hide what lies before it.
+                    Err(_) if filled >= len => break,
+                    Err(_) if want > len => return self.narrow(local, len),
+                    Err(error) => {
+                        self.buffer.clear();
+                        return Err(error);
+                    }
+                }
+            }
+            self.buffer.truncate(filled);
+            if filled < len {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        let start = (local - self.buffer_at) as usize;
+        Ok(&self.buffer[start..start + len])
+    }
+
+    /// Reads exactly what was asked for, after reading ahead has failed.
+    fn narrow(&mut self, local: u64, len: usize) -> io::Result<&[u8]> {
+        self.buffer.resize(len, 0);
+        self.buffer_at = local;
+        let mut filled = 0;
+        while filled < len {
+            match self
+                .segment
+                .file
+                .read_at(&mut self.buffer[filled..], local + filled as u64)
+            {
+                Ok(n) if n > 0 => filled += n,
+                other => {
+                    self.buffer.clear();
+                    return Err(other.err().unwrap_or(io::ErrorKind::UnexpectedEof.into()));
+                }
+            }
+        }
+        Ok(&self.buffer)
+    }
+}
+
+/// Where a size and a record's magic start.
+fn find_magic(bytes: &[u8]) -> Option<usize> {
+    let magics = [MAGIC_V1.to_be_bytes(), MAGIC_V2.to_be_bytes()];
+    bytes
+        .windows(4)
+        .skip(4)
+        .position(|window| magics.iter().any(|magic| magic == window))
+}
+
+fn be32(bytes: &[u8], at: usize) -> u32 {
+    u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}

@@ -1,0 +1,382 @@
+use std::io::IoSlice;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use millrace_disk::{Access, Disk, Lock};
+use millrace_types::record::{self, Draft, Stamp};
+use millrace_types::{PhysicalOffset, Properties, QueueId, QueueOffset, TagsCode, TopicName, keys};
+
+use crate::checkpoint::{Checkpoint, Mark};
+use crate::commit_log::{CommitLog, Segments};
+use crate::config::StoreConfig;
+use crate::error::{AppendError, FlushError, OpenError};
+use crate::flush::{Flusher, RunExchange, write_run};
+use crate::queue_index::{Entry, QueueIndex, QueueNo};
+use crate::read::LogReader;
+use crate::recovery::{self, Recovered};
+use crate::watermark::Watermarks;
+
+const FORMAT: &str = "millrace-store 1";
+
+/// The one writer of a data directory.
+///
+/// ```text
+/// <dir>/lock          held while the store is open
+/// <dir>/format        one line that names the format
+/// <dir>/checkpoint    how far the log is durable
+/// <dir>/commitlog/    the messages
+/// <dir>/index/        runs of the queue index, a cache
+/// <dir>/torn/         bytes that a recovery cut off, for a person to look at
+/// ```
+#[derive(Debug)]
+pub struct Store {
+    log: CommitLog,
+    index: QueueIndex,
+    segments: Arc<Segments>,
+    marks: Watermarks,
+    runs: Arc<RunExchange>,
+    config: StoreConfig,
+    last_store_ms: i64,
+    disk: Arc<dyn Disk>,
+    index_dir: PathBuf,
+    _lock: Box<dyn Lock>,
+}
+
+/// Where a staged message will lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// Its position in its queue.
+    pub queue_offset: QueueOffset,
+    /// Where its record starts.
+    pub physical_offset: PhysicalOffset,
+    /// Bytes of the record.
+    pub size: u32,
+}
+
+/// The offsets that a queue has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// The first one.
+    pub min: QueueOffset,
+    /// One past the last one, whether readers may see it yet or not.
+    pub end: QueueOffset,
+}
+
+/// Which records a read is going to touch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Queue offset of the first entry.
+    pub from: QueueOffset,
+    /// One entry per consecutive queue offset.
+    pub entries: Vec<Entry>,
+}
+
+impl Plan {
+    /// The queue offset after the last entry.
+    pub fn next(&self) -> QueueOffset {
+        self.from + self.entries.len() as u64
+    }
+}
+
+impl Store {
+    /// Opens a data directory, creating it if needed, and recovers from whatever happened before.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        config: StoreConfig,
+    ) -> Result<(Self, Flusher, Recovered), OpenError> {
+        let (log_dir, index_dir) = (dir.join("commitlog"), dir.join("index"));
+        disk.create_dir_all(dir)?;
+        let lock = disk
+            .lock(&dir.join("lock"))
+            .map_err(|error| match error.kind() {
+                std::io::ErrorKind::WouldBlock => OpenError::InUse(dir.into()),
+                _ => error.into(),
+            })?;
+        check_format(&*disk, dir)?;
+        disk.create_dir_all(&log_dir)?;
+        disk.create_dir_all(&index_dir)?;
+        disk.sync_dir(dir)?;
+
+        let (mut checkpoint, mark) = Checkpoint::open(&*disk, dir)?;
+        let mut found = Recovered {
+            clean: mark.clean,
+            ..Recovered::default()
+        };
+        let mut list = recovery::open_segments(&*disk, &log_dir, Access::ReadWrite)?;
+        let log_min = list
+            .first()
+            .map_or(PhysicalOffset(0), |segment| segment.base);
+        let (mut index, indexed_to) = recovery::load_runs(&*disk, &index_dir, log_min, &mut found)?;
+        let durable = mark.durable.max(indexed_to);
+        #[cfg(feature = "faults")]
+        let keep_half_groups = config.faults.keep_half_groups;
+        #[cfg(not(feature = "faults"))]
+        let keep_half_groups = false;
+        let scanned = recovery::scan(
+            &list,
+            indexed_to,
+            durable,
+            keep_half_groups,
+            &mut found,
+            &mut |record| {
+                recovery::index_found(&mut index, &record);
+            },
+        );
+        found.end = scanned.end;
+        if !scanned.out_of_segments {
+            recovery::cut_tail(&*disk, dir, &mut list, scanned.end, &mut found)?;
+        }
+        // What a killed process wrote is still in the page cache only.
+        for segment in list
+            .iter()
+            .filter(|s| s.base < found.end && durable < s.end())
+        {
+            segment.file.sync()?;
+        }
+        checkpoint.write(Mark {
+            durable: found.end,
+            clean: false,
+        })?;
+        checkpoint.sync()?;
+
+        let marks = Watermarks::starting_at(found.end);
+        let segments = Arc::new(Segments::new(
+            Arc::clone(&disk),
+            &log_dir,
+            config.segment_bytes,
+            list,
+        ));
+        let log =
+            CommitLog::new(Arc::clone(&segments), marks.clone()).map_err(|error| {
+                match error.kind() {
+                    std::io::ErrorKind::StorageFull => OpenError::DiskFull {
+                        path: log_dir.clone(),
+                        source: error,
+                    },
+                    _ => error.into(),
+                }
+            })?;
+        let runs = Arc::new(RunExchange::default());
+        let flusher = Flusher {
+            disk: Arc::clone(&disk),
+            index_dir: index_dir.clone(),
+            segments: Arc::clone(&segments),
+            marks: marks.clone(),
+            checkpoint,
+            checkpoint_synced: found.end,
+            runs: Arc::clone(&runs),
+            #[cfg(feature = "faults")]
+            skip_fsync: config.faults.skip_fsync,
+        };
+        let last_store_ms = found.last_store_ms;
+        let store = Self {
+            log,
+            index,
+            segments,
+            marks,
+            runs,
+            config,
+            last_store_ms,
+            disk,
+            index_dir,
+            _lock: lock,
+        };
+        Ok((store, flusher, found))
+    }
+
+    /// The settings it was opened with.
+    pub fn config(&self) -> &StoreConfig {
+        &self.config
+    }
+
+    /// How far the log is written and durable.
+    pub fn watermarks(&self) -> &Watermarks {
+        &self.marks
+    }
+
+    /// A reader of records, for any thread.
+    pub fn reader(&self) -> LogReader {
+        LogReader {
+            segments: Arc::clone(&self.segments),
+        }
+    }
+
+    /// The first byte of the log that is still there.
+    pub fn log_min(&self) -> PhysicalOffset {
+        self.segments.min()
+    }
+
+    /// The queue of this name, registered if it is new.
+    pub fn queue(&mut self, topic: &TopicName, id: QueueId) -> QueueNo {
+        self.index.find_or_add(topic, id)
+    }
+
+    /// The queue of this name, if a message was ever staged for it or it was registered.
+    pub fn find_queue(&self, topic: &str, id: QueueId) -> Option<QueueNo> {
+        self.index.find(topic, id)
+    }
+
+    /// All queues.
+    pub fn queues(&self) -> impl Iterator<Item = (&TopicName, QueueId, QueueNo)> {
+        self.index.all()
+    }
+
+    /// The offsets that a queue has.
+    pub fn bounds(&self, queue: QueueNo) -> Bounds {
+        Bounds {
+            min: self.index.min(queue),
+            end: self.index.end(queue),
+        }
+    }
+
+    /// One past the last message of a queue whose record ends at or before `limit`.
+    pub fn end_within(&self, queue: QueueNo, limit: PhysicalOffset) -> QueueOffset {
+        self.index.end_within(queue, limit)
+    }
+
+    /// Stages a group: all its messages become readable, and survive, together or not at all.
+    /// Their places are added to `placed`. Nothing is written before [`Store::commit`]; after an
+    /// error nothing is staged.
+    pub fn stage(
+        &mut self,
+        group: &[(QueueNo, Draft<'_>)],
+        now_ms: i64,
+        placed: &mut Vec<Placed>,
+    ) -> Result<(), AppendError> {
+        let host = self.config.store_host;
+        let last = group.len().saturating_sub(1);
+        let lens = group.iter().enumerate();
+        let total = lens.map(|(n, (_, draft))| record::encoded_len(draft, host, n < last) as u64);
+        self.log.reserve(total.sum())?;
+        // RocketMQ's look-up by time searches a queue for it, so it must not go back.
+        self.last_store_ms = self.last_store_ms.max(now_ms);
+        for (n, (queue, draft)) in group.iter().enumerate() {
+            let more = n < last;
+            let len = record::encoded_len(draft, host, more);
+            let (at, buffer) = self.log.place(len);
+            let queue_offset = self.index.end(*queue);
+            let stamp = Stamp {
+                queue_offset,
+                physical_offset: at,
+                store_at_ms: self.last_store_ms,
+                store_host: host,
+                more,
+            };
+            record::encode(draft, &stamp, buffer);
+            let tag = Properties::new(draft.properties).get(keys::TAGS);
+            let tags_code = tag.map_or(TagsCode(0), TagsCode::of);
+            self.index.push(
+                *queue,
+                Entry {
+                    physical_offset: at,
+                    size: len as u32,
+                    tags_code,
+                },
+            );
+            placed.push(Placed {
+                queue_offset,
+                physical_offset: at,
+                size: len as u32,
+            });
+        }
+        Ok(())
+    }
+
+    /// One past the last staged byte: once the durable watermark reaches this, all that was staged
+    /// so far survives a power cut.
+    pub fn staged_end(&self) -> PhysicalOffset {
+        self.log.next()
+    }
+
+    /// Writes everything staged since the last commit and raises the appended watermark. After an
+    /// error the store is poisoned and takes nothing more.
+    pub fn commit(&mut self) -> Result<PhysicalOffset, AppendError> {
+        let appended = self.log.commit()?;
+        if let Some(run) = self.runs.take_written() {
+            self.index.install(&run);
+        }
+        if let Some(frozen) = self.index.freeze(appended, self.config.index_run_bytes) {
+            self.runs.hand_over(frozen);
+        }
+        Ok(appended)
+    }
+
+    /// Which records a read of `queue` from `from` touches: whole records that end at or before
+    /// `limit`, at most `count_max` and, but for the first, `bytes_max` bytes.
+    pub fn plan(
+        &self,
+        queue: QueueNo,
+        from: QueueOffset,
+        count_max: usize,
+        bytes_max: u64,
+        limit: PhysicalOffset,
+    ) -> Plan {
+        let end = self.index.end_within(queue, limit);
+        let mut plan = Plan {
+            from,
+            entries: Vec::new(),
+        };
+        let mut bytes = 0;
+        while plan.entries.len() < count_max && plan.next() < end {
+            let want = (count_max - plan.entries.len()).min(end.since(plan.next()) as usize);
+            // Most pulls end by bytes long before they end by count.
+            let read = self.index.read(queue, plan.next(), want.min(4096));
+            if read.is_empty() {
+                break;
+            }
+            for entry in read {
+                bytes += u64::from(entry.size);
+                if bytes > bytes_max && !plan.entries.is_empty() {
+                    return plan;
+                }
+                plan.entries.push(entry);
+            }
+        }
+        plan
+    }
+
+    /// Makes everything durable, writes out the whole index and leaves a mark, so that the next
+    /// start reads nothing again.
+    pub fn close(mut self, mut flusher: Flusher) -> Result<(), FlushError> {
+        self.commit()
+            .map_err(|error| FlushError(std::io::Error::other(error)))?;
+        flusher.flush()?;
+        flusher.housekeep();
+        if let Some(run) = self.runs.take_written() {
+            self.index.install(&run);
+        }
+        if let Some(frozen) = self.index.freeze(self.marks.durable(), 1) {
+            write_run(&*self.disk, &self.index_dir, &frozen).map_err(FlushError)?;
+        }
+        flusher.mark_clean().map_err(FlushError)
+    }
+}
+
+fn check_format(disk: &dyn Disk, dir: &Path) -> Result<(), OpenError> {
+    let path = dir.join("format");
+    if !disk.exists(&path)? {
+        let draft = dir.join("format.tmp");
+        if disk.exists(&draft)? {
+            disk.remove(&draft)?;
+        }
+        let file = disk.create(&draft)?;
+        file.write_at(&[IoSlice::new(format!("{FORMAT}\n").as_bytes())], 0)?;
+        file.sync()?;
+        disk.replace(&draft, &path)?;
+        disk.sync_dir(dir)?;
+        return Ok(());
+    }
+    let mut found = [0; 64];
+    let n = disk.open(&path, Access::Read)?.read_at(&mut found, 0)?;
+    let found = String::from_utf8_lossy(&found[..n]).trim().to_owned();
+    if found == FORMAT {
+        Ok(())
+    } else {
+        Err(OpenError::Format {
+            path,
+            found,
+            expected: FORMAT,
+        })
+    }
+}
