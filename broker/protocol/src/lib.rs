@@ -1,1 +1,50 @@
-//! Placeholder.
+//! The RocketMQ remoting protocol: bytes to commands and back. No I/O and no clock.
+//!
+//! A peer's bytes become a [`Frame`], its header a [`Header`], and the two a [`Request`]; an
+//! [`Answer`] is written straight into an output buffer. Clients go the other way with [`Call`].
+//! Nothing is copied on the way in unless JSON escapes force it. Start reading at [`Frame::split`].
+
+mod answer; // what a broker or name server replies
+mod answer_private; // replies to our own requests
+mod batch; // the body of a producer's batch
+mod code; // request and response codes
+mod fields; // the name-value pairs of a header
+mod frame; // where one frame ends and the next begins
+mod group; // bodies of our own append and pull
+mod header; // code, correlation, flags
+mod heartbeat; // what a client says about itself
+mod json; // the dialect RocketMQ's clients speak
+mod message_id; // address and offset as one text
+mod queues; // lists of queues: locks
+mod request; // what peers ask for
+mod route; // which broker serves a topic
+mod wire; // big-endian integers
+mod write; // frames being built
+
+pub use answer::{
+    Answer, AnswerError, ConsumerList, Done, HeartbeatAnswer, MessageIds, OffsetAnswer, PullAnswer,
+    PullStatus, QueryAnswer, Refused, SendAnswer, SendStatus, TimestampAnswer, write_pull_head,
+};
+pub use answer_private::{
+    Appended, Fenced, HelloAnswer, StoredAnswer, TopicAnswer, write_stored_head,
+};
+pub use batch::{BatchItem, batch_items, push_batch_item};
+pub use code::{RequestCode, ResponseCode};
+pub use fields::{FieldText, FieldValue, FieldWriter, Fields, FieldsError, FromFields};
+pub use frame::{Frame, FrameBuf, FrameError, HeaderKind, Limits, Split};
+pub use group::{AppendGroup, AppendGroupWriter, Fence, GroupMessage, PullStored};
+pub use header::{Header, HeaderError, Language, VERSION};
+pub use heartbeat::{
+    ConsumeFrom, ConsumeType, ConsumerData, Heartbeat, MessageModel, Subscription,
+};
+pub use json::BodyError;
+pub use message_id::OffsetMessageId;
+pub use queues::{LockQueues, LockedQueues, MessageQueue};
+pub use request::{
+    CheckClient, ConsumerListByGroup, CreateTopic, EarliestStoreTime, EndTransaction, EnsureTopic,
+    GetClusterInfo, GetMaxOffset, GetMinOffset, GetRoute, GroupChanged, Hello, PullMessage,
+    QueryConsumerOffset, QueryMessage, Request, RequestError, SearchOffset, SendBack, SendMessage,
+    UnregisterClient, UpdateConsumerOffset, ViewMessage, pull_flag,
+};
+pub use route::{BrokerAddresses, ClusterInfo, QueueRoute, TopicRoute, permission};
+pub use write::{Call, CallMode, FrameWriter, Head};

@@ -1,0 +1,450 @@
+use std::borrow::Cow;
+
+use millrace_types::{PhysicalOffset, QueueId, QueueOffset};
+
+use crate::json::{Scanner, push_escaped};
+use crate::wire::{Reader, push_decimal};
+use crate::{HeaderKind, OffsetMessageId};
+
+/// More fields than any request has; walking stops there.
+const FIELDS_MAX: usize = 256;
+
+/// The name-value pairs of a header, as the bytes they came in. Every value is a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fields<'a> {
+    kind: HeaderKind,
+    bytes: &'a [u8],
+}
+
+/// Why fields do not make up the type asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FieldsError {
+    /// The pairs themselves cannot be told apart.
+    #[error("the header's fields are malformed")]
+    Malformed,
+    /// More pairs than any request has.
+    #[error("the header has more than {FIELDS_MAX} fields")]
+    TooMany,
+    /// A field without which the request means nothing.
+    #[error("the field `{0}` is missing")]
+    Missing(&'static str),
+    /// A value that is not of its field's type or range.
+    #[error("the field `{0}` has a value that is not allowed")]
+    Invalid(&'static str),
+}
+
+impl<'a> Fields<'a> {
+    /// No fields.
+    pub fn none() -> Self {
+        Self {
+            kind: HeaderKind::Binary,
+            bytes: &[],
+        }
+    }
+
+    pub(crate) fn binary(bytes: &'a [u8]) -> Self {
+        Self {
+            kind: HeaderKind::Binary,
+            bytes,
+        }
+    }
+
+    pub(crate) fn json(bytes: &'a [u8]) -> Self {
+        Self {
+            kind: HeaderKind::Json,
+            bytes,
+        }
+    }
+
+    /// The pairs in order. Values that are null or empty are left out: the binary form cannot
+    /// tell them from absent ones, and Java does not either.
+    pub fn iter(self) -> impl Iterator<Item = Result<(&'a [u8], FieldText<'a>), FieldsError>> {
+        let mut walk = Walk::new(self);
+        std::iter::from_fn(move || walk.next().transpose())
+    }
+
+    /// One field's text; `None` if absent. The last of equal names wins.
+    pub fn get(self, name: &str) -> Option<Cow<'a, str>> {
+        let mut found = None;
+        for pair in self.iter() {
+            match pair {
+                Ok((key, text)) if key == name.as_bytes() => found = Some(text),
+                Ok(_) => {}
+                Err(_) => break,
+            }
+        }
+        found.and_then(FieldText::text)
+    }
+
+    /// The fields as the type that a code gives them.
+    pub fn read<T: FromFields<'a>>(self) -> Result<T, FieldsError> {
+        T::from_fields(self)
+    }
+}
+
+enum Walk<'a> {
+    Json {
+        scanner: Scanner<'a>,
+        entered: bool,
+        left: usize,
+    },
+    Binary {
+        reader: Reader<'a>,
+        left: usize,
+    },
+}
+
+impl<'a> Walk<'a> {
+    fn new(fields: Fields<'a>) -> Self {
+        let left = FIELDS_MAX;
+        match fields.kind {
+            HeaderKind::Json => Self::Json {
+                scanner: Scanner::new(fields.bytes),
+                entered: false,
+                left,
+            },
+            HeaderKind::Binary => Self::Binary {
+                reader: Reader::new(fields.bytes),
+                left,
+            },
+        }
+    }
+
+    fn next(&mut self) -> Result<Option<(&'a [u8], FieldText<'a>)>, FieldsError> {
+        loop {
+            let pair = match self {
+                Self::Json {
+                    scanner,
+                    entered,
+                    left,
+                } => {
+                    if !*entered {
+                        *entered = true;
+                        if !scanner.enter(b'{') {
+                            return Err(FieldsError::Malformed);
+                        }
+                    }
+                    let key = scanner.key().map_err(|_| FieldsError::Malformed)?;
+                    let Some(key) = key else {
+                        return Ok(None);
+                    };
+                    let value = scanner.value().map_err(|_| FieldsError::Malformed)?;
+                    *left = left.checked_sub(1).ok_or(FieldsError::TooMany)?;
+                    if value.is_null() {
+                        continue;
+                    }
+                    (
+                        key.raw(),
+                        FieldText {
+                            raw: value.raw(),
+                            escaped: value.escaped(),
+                        },
+                    )
+                }
+                Self::Binary { reader, left } => {
+                    if reader.is_empty() {
+                        return Ok(None);
+                    }
+                    let (key, raw) = binary_pair(reader).ok_or(FieldsError::Malformed)?;
+                    *left = left.checked_sub(1).ok_or(FieldsError::TooMany)?;
+                    (
+                        key,
+                        FieldText {
+                            raw,
+                            escaped: false,
+                        },
+                    )
+                }
+            };
+            if !pair.1.raw.is_empty() {
+                return Ok(Some(pair));
+            }
+        }
+    }
+}
+
+fn binary_pair<'a>(reader: &mut Reader<'a>) -> Option<(&'a [u8], &'a [u8])> {
+    let key_len = usize::try_from(reader.i16()?).ok()?;
+    Some((reader.take(key_len)?, reader.bytes32()?))
+}
+
+/// A field's value, not decoded yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FieldText<'a> {
+    raw: &'a [u8],
+    escaped: bool,
+}
+
+impl<'a> FieldText<'a> {
+    /// The text, borrowed unless it had escapes; `None` if an escape is malformed. What is not
+    /// UTF-8 becomes U+FFFD, as in Java.
+    pub fn text(self) -> Option<Cow<'a, str>> {
+        if !self.escaped {
+            return Some(String::from_utf8_lossy(self.raw));
+        }
+        crate::json::Token::Text {
+            raw: self.raw,
+            escaped: true,
+        }
+        .text()
+    }
+
+    /// A decimal number.
+    pub fn int<N: std::str::FromStr>(self) -> Option<N> {
+        std::str::from_utf8(self.raw).ok()?.parse().ok()
+    }
+
+    /// `true` in any case is true, everything else is false.
+    pub fn flag(self) -> bool {
+        self.raw.eq_ignore_ascii_case(b"true")
+    }
+}
+
+/// A type that is read from a header's fields.
+pub trait FromFields<'a>: Sized {
+    /// Reads it; fields it does not know are ignored.
+    fn from_fields(fields: Fields<'a>) -> Result<Self, FieldsError>;
+}
+
+/// A type that is one field's value.
+pub trait FieldValue<'a>: Sized {
+    /// Reads a value that is present; `None` if it is not allowed.
+    fn read(text: FieldText<'a>) -> Option<Self>;
+
+    /// What an absent field means; `None` if the field is required.
+    fn absent() -> Option<Self> {
+        None
+    }
+
+    /// Whether a value that is present says that there is none, as a negative offset does.
+    fn says_none(_text: FieldText<'a>) -> bool {
+        false
+    }
+
+    /// Writes the field.
+    fn write(&self, name: &str, to: &mut FieldWriter<'_>);
+}
+
+impl<'a> FieldValue<'a> for Cow<'a, str> {
+    fn read(text: FieldText<'a>) -> Option<Self> {
+        text.text()
+    }
+    fn write(&self, name: &str, to: &mut FieldWriter<'_>) {
+        to.text(name, self);
+    }
+}
+
+impl<'a> FieldValue<'a> for bool {
+    fn read(text: FieldText<'a>) -> Option<Self> {
+        Some(text.flag())
+    }
+    fn write(&self, name: &str, to: &mut FieldWriter<'_>) {
+        to.text(name, if *self { "true" } else { "false" });
+    }
+}
+
+impl<'a> FieldValue<'a> for i32 {
+    fn read(text: FieldText<'a>) -> Option<Self> {
+        text.int()
+    }
+    fn write(&self, name: &str, to: &mut FieldWriter<'_>) {
+        to.int(name, i64::from(*self));
+    }
+}
+
+impl<'a> FieldValue<'a> for i64 {
+    fn read(text: FieldText<'a>) -> Option<Self> {
+        text.int()
+    }
+    fn write(&self, name: &str, to: &mut FieldWriter<'_>) {
+        to.int(name, *self);
+    }
+}
+
+impl<'a> FieldValue<'a> for QueueId {
+    fn read(text: FieldText<'a>) -> Option<Self> {
+        let id: i32 = text.int()?;
+        u32::try_from(id).ok().map(Self)
+    }
+    fn write(&self, name: &str, to: &mut FieldWriter<'_>) {
+        to.int(name, i64::from(self.0));
+    }
+}
+
+impl<'a> FieldValue<'a> for QueueOffset {
+    fn read(text: FieldText<'a>) -> Option<Self> {
+        Self::from_wire(text.int()?)
+    }
+    fn says_none(text: FieldText<'a>) -> bool {
+        text.int::<i64>().is_some_and(|offset| offset < 0)
+    }
+    fn write(&self, name: &str, to: &mut FieldWriter<'_>) {
+        to.int(name, self.to_wire());
+    }
+}
+
+impl<'a> FieldValue<'a> for PhysicalOffset {
+    fn read(text: FieldText<'a>) -> Option<Self> {
+        let offset: i64 = text.int()?;
+        u64::try_from(offset).ok().map(Self)
+    }
+    fn write(&self, name: &str, to: &mut FieldWriter<'_>) {
+        to.int(name, i64::try_from(self.0).unwrap_or(i64::MAX));
+    }
+}
+
+impl<'a, T: FieldValue<'a>> FieldValue<'a> for Option<T> {
+    fn read(text: FieldText<'a>) -> Option<Self> {
+        if T::says_none(text) {
+            Some(None)
+        } else {
+            T::read(text).map(Some)
+        }
+    }
+    fn absent() -> Option<Self> {
+        Some(None)
+    }
+    fn write(&self, name: &str, to: &mut FieldWriter<'_>) {
+        if let Some(value) = self {
+            value.write(name, to);
+        }
+    }
+}
+
+/// Writes fields into a frame's header, in that header's form.
+pub struct FieldWriter<'o> {
+    out: &'o mut Vec<u8>,
+    kind: HeaderKind,
+    empty: bool,
+}
+
+impl<'o> FieldWriter<'o> {
+    pub(crate) fn new(out: &'o mut Vec<u8>, kind: HeaderKind) -> Self {
+        Self {
+            out,
+            kind,
+            empty: true,
+        }
+    }
+
+    /// A field with any text.
+    pub fn text(&mut self, name: &str, value: &str) {
+        match self.kind {
+            HeaderKind::Json => self.json(name, |out| push_escaped(out, value)),
+            HeaderKind::Binary => self.binary(name, |out| out.extend_from_slice(value.as_bytes())),
+        }
+    }
+
+    /// A field with a number.
+    pub fn int(&mut self, name: &str, value: i64) {
+        self.plain(name, |out| push_decimal(out, value));
+    }
+
+    /// A field with message ids, separated by commas.
+    pub(crate) fn message_ids(&mut self, name: &str, ids: &[OffsetMessageId]) {
+        self.plain(name, |out| {
+            for (at, id) in ids.iter().enumerate() {
+                if at > 0 {
+                    out.push(b',');
+                }
+                id.push(out);
+            }
+        });
+    }
+
+    /// A value that needs no escapes.
+    fn plain(&mut self, name: &str, value: impl FnOnce(&mut Vec<u8>)) {
+        match self.kind {
+            HeaderKind::Json => self.json(name, value),
+            HeaderKind::Binary => self.binary(name, value),
+        }
+    }
+
+    fn json(&mut self, name: &str, value: impl FnOnce(&mut Vec<u8>)) {
+        if !self.empty {
+            self.out.push(b',');
+        }
+        self.empty = false;
+        self.out.push(b'"');
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(b"\":\"");
+        value(self.out);
+        self.out.push(b'"');
+    }
+
+    fn binary(&mut self, name: &str, value: impl FnOnce(&mut Vec<u8>)) {
+        let name_len = i16::try_from(name.len()).expect("field names are a few letters");
+        self.out.extend_from_slice(&name_len.to_be_bytes());
+        self.out.extend_from_slice(name.as_bytes());
+        let at = self.out.len();
+        self.out.extend_from_slice(&[0; 4]);
+        value(self.out);
+        let len = u32::try_from(self.out.len() - at - 4).expect("a header is below 16 MiB");
+        self.out[at..at + 4].copy_from_slice(&len.to_be_bytes());
+    }
+}
+
+/// Declares a struct whose members are header fields: `member: Type = "wireName"`, with `or value`
+/// where an absent field has a meaning of its own.
+macro_rules! fields {
+    (
+        $(#[$meta:meta])*
+        $vis:vis struct $name:ident $(<$lt:lifetime>)? {
+            $($(#[$field_meta:meta])* $field:ident: $type:ty = $wire:literal $(or $default:expr)?,)*
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        $vis struct $name $(<$lt>)? {
+            $($(#[$field_meta])* $vis $field: $type,)*
+        }
+
+        impl $(<$lt>)? $name $(<$lt>)? {
+            /// Writes the members as header fields.
+            $vis fn write_fields(&self, to: &mut $crate::FieldWriter<'_>) {
+                $($crate::FieldValue::write(&self.$field, $wire, to);)*
+            }
+        }
+
+        $crate::fields::fields!(@from $name $(<$lt>)? {
+            $($field: $type = $wire $(or $default)?,)*
+        });
+    };
+    (@from $name:ident <$lt:lifetime> { $($body:tt)* }) => {
+        impl<$lt> $crate::FromFields<$lt> for $name<$lt> {
+            $crate::fields::fields!(@read $lt { $($body)* });
+        }
+    };
+    (@from $name:ident { $($body:tt)* }) => {
+        impl<'x> $crate::FromFields<'x> for $name {
+            $crate::fields::fields!(@read 'x { $($body)* });
+        }
+    };
+    (@read $lt:lifetime {
+        $($field:ident: $type:ty = $wire:literal $(or $default:expr)?,)*
+    }) => {
+        fn from_fields(fields: $crate::Fields<$lt>) -> Result<Self, $crate::FieldsError> {
+            $(let mut $field: Option<$type> = None;)*
+            for pair in fields.iter() {
+                let (name, text) = pair?;
+                $(if name == $wire.as_bytes() {
+                    let value = <$type as $crate::FieldValue>::read(text);
+                    $field = Some(value.ok_or($crate::FieldsError::Invalid($wire))?);
+                    continue;
+                })*
+                let _ = (name, text);
+            }
+            Ok(Self {
+                $($field: {
+                    $(let $field = $field.or(Some($default));)?
+                    let absent = <$type as $crate::FieldValue>::absent;
+                    $field.or_else(absent).ok_or($crate::FieldsError::Missing($wire))?
+                },)*
+            })
+        }
+    };
+}
+pub(crate) use fields;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,290 @@
+use std::borrow::Cow;
+
+use super::{BodyError, NotJson, Scanner, Token};
+
+/// Deeper than any body of the protocol, shallow enough for any stack.
+const DEPTH_MAX: usize = 32;
+/// A heartbeat has a few dozen values per subscription; a body of small numbers must not take
+/// twenty times its size in memory.
+const VALUES_MAX: usize = 1 << 18;
+/// How many references a look-up follows before it gives up.
+const REFERENCES_MAX: usize = 8;
+
+/// A parsed body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Json<'a> {
+    Null,
+    /// A string, a number or a boolean: RocketMQ's clients use them for one another.
+    Scalar(Cow<'a, str>),
+    Array(Vec<Json<'a>>),
+    /// In order of appearance; a key may itself be an object.
+    Object(Vec<(Json<'a>, Json<'a>)>),
+}
+
+impl<'a> Json<'a> {
+    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, BodyError> {
+        let mut parser = Parser {
+            scanner: Scanner::new(bytes),
+            values: 0,
+        };
+        let value = parser.value(0).map_err(|NotJson| BodyError::Json)?;
+        if parser.scanner.at_end() {
+            Ok(value)
+        } else {
+            Err(BodyError::Json)
+        }
+    }
+
+    /// The value as the root of look-ups.
+    pub(crate) fn root(&self) -> Node<'_> {
+        Node {
+            root: self,
+            value: self,
+        }
+    }
+
+    fn member(&self, name: &str) -> Option<&Self> {
+        let Self::Object(members) = self else {
+            return None;
+        };
+        // Of equal keys the last one wins, as in the map that Java reads into.
+        let found = members
+            .iter()
+            .rev()
+            .find(|(key, _)| matches!(key, Json::Scalar(text) if text == name));
+        found.map(|(_, value)| value)
+    }
+}
+
+struct Parser<'a> {
+    scanner: Scanner<'a>,
+    values: usize,
+}
+
+impl<'a> Parser<'a> {
+    fn value(&mut self, depth: usize) -> Result<Json<'a>, NotJson> {
+        self.values += 1;
+        if depth > DEPTH_MAX || self.values > VALUES_MAX {
+            return Err(NotJson);
+        }
+        if self.scanner.enter(b'[') {
+            let mut items = Vec::new();
+            while !self.scanner.leave(b']') {
+                items.push(self.value(depth + 1)?);
+            }
+            return Ok(Json::Array(items));
+        }
+        if self.scanner.enter(b'{') {
+            let mut members = Vec::new();
+            while let Some(key) = self.scanner.key()? {
+                let key = match key {
+                    Token::Compound(object) => {
+                        let mut inner = Parser {
+                            scanner: Scanner::new(object),
+                            ..*self
+                        };
+                        let key = inner.value(depth + 1)?;
+                        self.values = inner.values;
+                        key
+                    }
+                    token => scalar(token)?,
+                };
+                members.push((key, self.value(depth + 1)?));
+            }
+            return Ok(Json::Object(members));
+        }
+        let token = self.scanner.value()?;
+        if token.is_null() {
+            Ok(Json::Null)
+        } else {
+            scalar(token)
+        }
+    }
+}
+
+fn scalar(token: Token<'_>) -> Result<Json<'_>, NotJson> {
+    match token.text() {
+        Some(text) => Ok(Json::Scalar(text)),
+        None if token.is_null() => Ok(Json::Scalar(Cow::Borrowed("null"))),
+        None => Err(NotJson),
+    }
+}
+
+/// A value together with the document it lies in, so that references can be followed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Node<'j> {
+    root: &'j Json<'j>,
+    value: &'j Json<'j>,
+}
+
+impl<'j> Node<'j> {
+    /// A member of an object; `None` if absent or null.
+    pub(crate) fn get(self, name: &str) -> Option<Node<'j>> {
+        self.at(self.value.member(name)?)
+    }
+
+    /// The items of an array; none if it is anything else.
+    pub(crate) fn items(self) -> impl Iterator<Item = Node<'j>> {
+        let items: &[Json<'j>] = match self.value {
+            Json::Array(items) => items,
+            _ => &[],
+        };
+        items.iter().filter_map(move |item| self.at(item))
+    }
+
+    /// The members of an object whose keys are texts.
+    pub(crate) fn members(self) -> impl Iterator<Item = (&'j str, Node<'j>)> {
+        let members: &[(Json<'j>, Json<'j>)] = match self.value {
+            Json::Object(members) => members,
+            _ => &[],
+        };
+        members.iter().filter_map(move |(key, value)| match key {
+            Json::Scalar(key) => Some((&**key, self.at(value)?)),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn text(self) -> Option<&'j str> {
+        match self.value {
+            Json::Scalar(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn int<N: std::str::FromStr>(self) -> Option<N> {
+        self.text()?.parse().ok()
+    }
+
+    pub(crate) fn flag(self) -> bool {
+        self.text()
+            .is_some_and(|text| text.eq_ignore_ascii_case("true"))
+    }
+
+    /// A member's text, empty if there is none.
+    pub(crate) fn text_of(self, name: &str) -> &'j str {
+        self.get(name).and_then(Node::text).unwrap_or_default()
+    }
+
+    /// A member's number.
+    pub(crate) fn int_of<N: std::str::FromStr>(self, name: &str) -> Option<N> {
+        self.get(name)?.int()
+    }
+
+    /// A member's boolean, false if there is none.
+    pub(crate) fn flag_of(self, name: &str) -> bool {
+        self.get(name).is_some_and(Node::flag)
+    }
+
+    /// The items of a member, none if it is missing.
+    pub(crate) fn items_of(self, name: &str) -> impl Iterator<Item = Node<'j>> {
+        self.get(name).into_iter().flat_map(Node::items)
+    }
+
+    fn at(self, mut value: &'j Json<'j>) -> Option<Node<'j>> {
+        for _ in 0..REFERENCES_MAX {
+            match value.member("$ref") {
+                Some(Json::Scalar(path)) => value = follow(self.root, path)?,
+                _ => {
+                    let present = *value != Json::Null;
+                    return present.then_some(Node {
+                        root: self.root,
+                        value,
+                    });
+                }
+            }
+        }
+        None
+    }
+}
+
+/// Follows a path from the root, as fastjson writes it for an object it has printed before:
+/// `$.consumerDataSet[0].subscriptionDataSet[1]`, with backslashes before characters that are
+/// not letters or digits. Relative paths are not followed; their value reads as absent.
+fn follow<'j>(root: &'j Json<'j>, path: &str) -> Option<&'j Json<'j>> {
+    let mut value = root;
+    let mut rest = path.strip_prefix('$')?;
+    while !rest.is_empty() {
+        if let Some(after) = rest.strip_prefix('[') {
+            let (index, after) = after.split_once(']')?;
+            let Json::Array(items) = value else {
+                return None;
+            };
+            value = items.get(index.parse::<usize>().ok()?)?;
+            rest = after;
+        } else {
+            let mut name = String::new();
+            let mut chars = rest.strip_prefix('.')?.chars();
+            loop {
+                let before = chars.as_str();
+                match chars.next() {
+                    Some('\\') => name.extend(chars.next()),
+                    Some('.' | '[') => {
+                        rest = before;
+                        break;
+                    }
+                    Some(c) => name.push(c),
+                    None => {
+                        rest = "";
+                        break;
+                    }
+                }
+            }
+            value = value.member(&name)?;
+        }
+    }
+    Some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(json: &str, path: &[&str], expected: Option<&str>) {
+        let parsed = Json::parse(json.as_bytes()).unwrap();
+        let mut node = Some(parsed.root());
+        for name in path {
+            node = node.and_then(|node| match name.parse::<usize>() {
+                Ok(at) => node.items().nth(at),
+                Err(_) => node.get(name),
+            });
+        }
+        assert_eq!(node.and_then(Node::text), expected, "{json}");
+    }
+
+    #[test]
+    fn members_are_found() {
+        check(r#"{"a":{"b":["x","y"]}}"#, &["a", "b", "1"], Some("y"));
+        check(r#"{"a":1,"a":2}"#, &["a"], Some("2"));
+        check(r#"{"a":null}"#, &["a"], None);
+        check(r#"{"a":[1,2,],}"#, &["a", "1"], Some("2"));
+        check("{'a':true}\n", &["a"], Some("true"));
+    }
+
+    #[test]
+    fn references_are_followed() {
+        check(
+            r#"{"a":{"x\\@1":[5,6]},"b":{"$ref":"$.a.x\\\\\\@1[1]"}}"#,
+            &["b"],
+            Some("6"),
+        );
+        check(
+            r#"{"a":{"v":5},"b":{"$ref":"$.a"}}"#,
+            &["b", "v"],
+            Some("5"),
+        );
+        check(r#"{"b":{"$ref":"$.b"}}"#, &["b"], None);
+        check(r#"{"b":{"$ref":".."}}"#, &["b"], None);
+        check(r#"{"b":{"$ref":"$.c[7]"}}"#, &["b"], None);
+    }
+
+    #[test]
+    fn depth_and_size_are_bounded() {
+        let deep = "[".repeat(100) + &"]".repeat(100);
+        assert_eq!(Json::parse(deep.as_bytes()), Err(BodyError::Json));
+        let keys = "{".repeat(100) + &"}".repeat(100);
+        assert_eq!(Json::parse(keys.as_bytes()), Err(BodyError::Json));
+        let wide = format!("[{}]", "1,".repeat(VALUES_MAX));
+        assert_eq!(Json::parse(wide.as_bytes()), Err(BodyError::Json));
+    }
+}
