@@ -7,7 +7,8 @@ use crate::{Batch, Reject};
 pub trait Step: Send {
     /// Applies the step. Rows that cannot go on are taken out of the selection and named in
     /// `rejects` by their row number.
-    fn apply(&mut self, batch: Batch, rejects: &mut Vec<(u32, Reject)>) -> Result<Batch, StepError>;
+    fn apply(&mut self, batch: Batch, rejects: &mut Vec<(u32, Reject)>)
+    -> Result<Batch, StepError>;
 
     /// Rows taken out so far on purpose, by reason, for the summary; for instance
     /// `("false", 12), ("unknown", 3)`.
