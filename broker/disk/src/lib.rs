@@ -49,6 +49,25 @@ pub trait Disk: Debug + Send + Sync {
     /// Creates a directory and those above it; fine if they exist.
     fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
 
+    /// Creates a directory and those above it, with durable names.
+    fn create_dir_durably(&self, dir: &Path) -> io::Result<()> {
+        let mut missing = Vec::new();
+        for ancestor in dir.ancestors().filter(|path| !path.as_os_str().is_empty()) {
+            // The directory itself may be left from a process that was killed before it could
+            // make the name durable.
+            if ancestor != dir && self.exists(ancestor)? {
+                break;
+            }
+            missing.push(ancestor);
+        }
+        self.create_dir_all(dir)?;
+        for parent in missing.into_iter().filter_map(Path::parent) {
+            let here = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+            self.sync_dir(here)?;
+        }
+        Ok(())
+    }
+
     /// Makes the names in a directory durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 

@@ -62,8 +62,7 @@ impl Checkpoint {
         slot[24..28].copy_from_slice(&u32::from(mark.clean).to_be_bytes());
         let crc = crc32fast::hash(&slot[..28]);
         slot[28..32].copy_from_slice(&crc.to_be_bytes());
-        self.file
-            .write_at(&[IoSlice::new(&slot)], self.sequence % 2 * SLOT)
+        self.file.write_at(&[IoSlice::new(&slot)], self.sequence % 2 * SLOT)
     }
 
     pub(crate) fn sync(&self) -> io::Result<()> {
@@ -100,13 +99,7 @@ fn read(file: &dyn File) -> io::Result<(u64, Mark)> {
             && bytes[0..4] == *b"MRCP"
             && crc32fast::hash(&bytes[..28]).to_be_bytes() == bytes[28..32];
         if valid && be64(8) > newest.0 {
-            newest = (
-                be64(8),
-                Mark {
-                    durable: PhysicalOffset(be64(16)),
-                    clean: bytes[27] == 1,
-                },
-            );
+            newest = (be64(8), Mark { durable: PhysicalOffset(be64(16)), clean: bytes[27] == 1 });
         }
     }
     Ok(newest)

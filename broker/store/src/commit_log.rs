@@ -41,19 +41,13 @@ impl Segments {
     pub(crate) fn holding(&self, at: PhysicalOffset) -> Option<Segment> {
         let list = self.list.read().unwrap_or_else(PoisonError::into_inner);
         let after = list.partition_point(|segment| segment.base <= at);
-        list[..after]
-            .last()
-            .filter(|segment| at < segment.end())
-            .cloned()
+        list[..after].last().filter(|segment| at < segment.end()).cloned()
     }
 
     /// The segments that hold any byte of a range.
     pub(crate) fn overlapping(&self, from: PhysicalOffset, to: PhysicalOffset) -> Vec<Segment> {
         let list = self.list.read().unwrap_or_else(PoisonError::into_inner);
-        list.iter()
-            .filter(|s| s.base < to && from < s.end())
-            .cloned()
-            .collect()
+        list.iter().filter(|s| s.base < to && from < s.end()).cloned().collect()
     }
 
     /// How many segments start after the one that holds `at`.
@@ -69,10 +63,7 @@ impl Segments {
             return Ok(());
         }
         let made = Segment::create(&*self.disk, &self.dir, base, self.segment_bytes)?;
-        self.list
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(made);
+        self.list.write().unwrap_or_else(PoisonError::into_inner).push(made);
         Ok(())
     }
 
@@ -82,8 +73,7 @@ impl Segments {
 
     pub(crate) fn min(&self) -> PhysicalOffset {
         let list = self.list.read().unwrap_or_else(PoisonError::into_inner);
-        list.first()
-            .map_or(PhysicalOffset(0), |segment| segment.base)
+        list.first().map_or(PhysicalOffset(0), |segment| segment.base)
     }
 }
 
@@ -119,14 +109,7 @@ impl CommitLog {
         let next = marks.appended();
         segments.grow(next)?;
         let active = segments.holding(next).ok_or(io::ErrorKind::NotFound)?;
-        Ok(Self {
-            segments,
-            active,
-            next,
-            pending: Vec::new(),
-            spare: Vec::new(),
-            marks,
-        })
+        Ok(Self { segments, active, next, pending: Vec::new(), spare: Vec::new(), marks })
     }
 
     /// One past the last staged byte: where the next record goes unless it has to roll.
@@ -144,9 +127,7 @@ impl CommitLog {
             return Err(AppendError::TooLarge { len, max });
         }
         if len + PREFIX_BYTES as u64 > self.active.end().since(self.next) {
-            self.segments
-                .grow(self.active.end())
-                .map_err(AppendError::DiskFull)?;
+            self.segments.grow(self.active.end()).map_err(AppendError::DiskFull)?;
         }
         Ok(())
     }
@@ -156,35 +137,25 @@ impl CommitLog {
     pub(crate) fn place(&mut self, len: usize) -> (PhysicalOffset, &mut Vec<u8>) {
         let left = self.active.end().since(self.next);
         if len as u64 + PREFIX_BYTES as u64 > left {
-            let blank = self.pending();
+            let blank = self.pending(self.next);
             blank.extend_from_slice(&(left as u32).to_be_bytes());
             blank.extend_from_slice(&MAGIC_BLANK.to_be_bytes());
             let end = self.active.end();
-            self.active = self
-                .segments
-                .holding(end)
-                .expect("reserve() made the next segment");
+            self.active = self.segments.holding(end).expect("reserve() made the next segment");
             self.next = end;
         }
         let at = self.next;
         self.next = at + len as u64;
-        (at, self.pending())
+        (at, self.pending(at))
     }
 
-    /// The buffer for the active segment.
-    fn pending(&mut self) -> &mut Vec<u8> {
-        let fits = self
-            .pending
-            .last()
-            .is_some_and(|p| p.segment.base == self.active.base);
+    /// The buffer for the active segment; `at` is where the next byte added to it goes.
+    fn pending(&mut self, at: PhysicalOffset) -> &mut Vec<u8> {
+        let fits = self.pending.last().is_some_and(|p| p.segment.base == self.active.base);
         if !fits {
             let bytes = self.spare.pop().unwrap_or_default();
             let segment = self.active.clone();
-            self.pending.push(Pending {
-                segment,
-                at: self.next,
-                bytes,
-            });
+            self.pending.push(Pending { segment, at, bytes });
         }
         let last = self.pending.last_mut().expect("pushed just now");
         &mut last.bytes

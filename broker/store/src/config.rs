@@ -45,9 +45,7 @@ impl Default for StoreConfig {
     fn default() -> Self {
         Self {
             segment_bytes: 1 << 30,
-            flush: FlushMode::Async {
-                interval: Duration::from_millis(500),
-            },
+            flush: FlushMode::Async { interval: Duration::from_millis(500) },
             store_host: SocketAddr::from(([127, 0, 0, 1], 10911)),
             index_run_bytes: 128 << 20,
             #[cfg(feature = "faults")]

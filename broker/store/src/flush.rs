@@ -43,19 +43,11 @@ impl RunExchange {
     }
 
     pub(crate) fn take_written(&self) -> Option<Arc<Run>> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .written
-            .take()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).written.take()
     }
 
     fn frozen(&self) -> Option<Arc<Frozen>> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .frozen
-            .clone()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).frozen.clone()
     }
 
     fn put_written(&self, run: Run) {
@@ -76,9 +68,7 @@ impl Flusher {
     pub fn flush(&mut self) -> Result<PhysicalOffset, FlushError> {
         let (from, to) = (self.marks.durable(), self.marks.appended());
         if self.marks.poisoned() {
-            return Err(FlushError(io::Error::other(
-                "an earlier write or flush failed",
-            )));
+            return Err(FlushError(io::Error::other("an earlier write or flush failed")));
         }
         if from == to {
             return Ok(to);
@@ -94,10 +84,7 @@ impl Flusher {
             }
         }
         self.marks.raise_durable(to);
-        self.mark(Mark {
-            durable: to,
-            clean: false,
-        });
+        self.mark(Mark { durable: to, clean: false });
         Ok(to)
     }
 
@@ -105,13 +92,12 @@ impl Flusher {
     /// frozen stretch. Failures are reported and tried again; nothing is lost by them.
     pub fn housekeep(&mut self) {
         let appended = self.marks.appended();
-        if let Some(active) = self.segments.holding(appended) {
-            let half = active.len / 2;
-            if appended.since(active.base) > half && self.segments.holding(active.end()).is_none() {
-                if let Err(error) = self.segments.grow(active.end()) {
-                    warn!(error = %error, physical_offset = %active.end(), "next segment not made");
-                }
-            }
+        if let Some(active) = self.segments.holding(appended)
+            && appended.since(active.base) > active.len / 2
+            && self.segments.holding(active.end()).is_none()
+            && let Err(error) = self.segments.grow(active.end())
+        {
+            warn!(error = %error, physical_offset = %active.end(), "next segment not made");
         }
         let frozen = self.runs.frozen();
         if let Some(frozen) = frozen.filter(|frozen| frozen.to <= self.marks.durable()) {
@@ -124,10 +110,7 @@ impl Flusher {
 
     /// Leaves a mark that the store was closed with everything durable.
     pub(crate) fn mark_clean(&mut self) -> io::Result<()> {
-        self.checkpoint.write(Mark {
-            durable: self.marks.durable(),
-            clean: true,
-        })?;
+        self.checkpoint.write(Mark { durable: self.marks.durable(), clean: true })?;
         self.checkpoint.sync()
     }
 

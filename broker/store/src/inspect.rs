@@ -31,6 +31,21 @@ pub struct Inspection {
     pub queues: BTreeMap<(String, QueueId), QueueInspection>,
 }
 
+/// One record of an inspected log.
+#[derive(Clone, Copy, Debug)]
+pub struct InspectedRecord<'a> {
+    /// Topic.
+    pub topic: &'a str,
+    /// Queue.
+    pub queue: QueueId,
+    /// Where it stands in its queue.
+    pub queue_offset: QueueOffset,
+    /// Where it starts in the log.
+    pub physical_offset: PhysicalOffset,
+    /// The payload.
+    pub body: &'a [u8],
+}
+
 /// One file of the CommitLog.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SegmentInspection {
@@ -60,69 +75,49 @@ pub struct QueueInspection {
     pub body_crc_sum: u64,
 }
 
-/// Reads and verifies a whole log. `record` is called with each record's topic, queue, queue
-/// offset and body, in the order of the log.
+/// Reads and verifies a whole log. `record` is called with each record, in the order of the log.
 pub fn inspect(
     disk: &dyn Disk,
     dir: &Path,
-    record: &mut dyn FnMut(&str, QueueId, QueueOffset, &[u8]),
+    record: &mut dyn FnMut(InspectedRecord<'_>),
 ) -> Result<Inspection, OpenError> {
     let mark = checkpoint::peek(disk, dir)?;
     let segments = recovery::open_segments(disk, &dir.join("commitlog"), Access::Read)?;
-    let mut out = Inspection {
-        durable: mark.durable,
-        clean: mark.clean,
-        ..Inspection::default()
-    };
-    let from = segments
-        .first()
-        .map_or(PhysicalOffset(0), |segment| segment.base);
+    let mut out = Inspection { durable: mark.durable, clean: mark.clean, ..Inspection::default() };
+    let from = segments.first().map_or(PhysicalOffset(0), |segment| segment.base);
     let mut found = Recovered::default();
     let queues = &mut out.queues;
-    let scanned = recovery::scan(
-        &segments,
-        from,
-        mark.durable,
-        false,
-        &mut found,
-        &mut |each| {
-            record(each.topic, each.queue, each.queue_offset, each.body);
-            let queue = queues
-                .entry((each.topic.to_owned(), each.queue))
-                .or_default();
-            if queue.messages == 0 {
-                queue.min = each.queue_offset;
-                queue.end = each.queue_offset;
-            }
-            if each.queue_offset < queue.end {
-                queue.out_of_order += 1;
-            } else {
-                queue.lost += each.queue_offset.since(queue.end);
-                queue.end = each.queue_offset + 1;
-            }
-            queue.messages += 1;
-            queue.body_bytes += each.body.len() as u64;
-            queue.body_crc_sum = queue
-                .body_crc_sum
-                .wrapping_add(u64::from(crc32fast::hash(each.body)));
-        },
-    );
-    for segment in segments
-        .iter()
-        .filter(|segment| segment.end() > scanned.end)
-    {
+    let scanned = recovery::scan(&segments, from, mark.durable, false, &mut found, &mut |each| {
+        record(InspectedRecord {
+            topic: each.topic,
+            queue: each.queue,
+            queue_offset: each.queue_offset,
+            physical_offset: each.entry.physical_offset,
+            body: each.body,
+        });
+        let queue = queues.entry((each.topic.to_owned(), each.queue)).or_default();
+        if queue.messages == 0 {
+            queue.min = each.queue_offset;
+            queue.end = each.queue_offset;
+        }
+        if each.queue_offset < queue.end {
+            queue.out_of_order += 1;
+        } else {
+            queue.lost += each.queue_offset.since(queue.end);
+            queue.end = each.queue_offset + 1;
+        }
+        queue.messages += 1;
+        queue.body_bytes += each.body.len() as u64;
+        queue.body_crc_sum = queue.body_crc_sum.wrapping_add(u64::from(crc32fast::hash(each.body)));
+    });
+    for segment in segments.iter().filter(|segment| segment.end() > scanned.end) {
         let from = scanned.end.max(segment.base);
         if let Some((start, stop)) = Scanner::new(segment).not_zero(from)? {
             out.torn_bytes += stop - start;
         }
     }
-    out.segments = segments
-        .iter()
-        .map(|s| SegmentInspection {
-            base: s.base,
-            len: s.len,
-        })
-        .collect();
+    out.segments =
+        segments.iter().map(|s| SegmentInspection { base: s.base, len: s.len }).collect();
     out.end = scanned.end;
     out.damage = found.damage;
     out.unfinished_records = found.unfinished_records;

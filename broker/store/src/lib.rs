@@ -19,12 +19,15 @@ mod segment; // one file of the CommitLog
 mod store;
 mod watermark; // appended and durable
 
+#[cfg(test)]
+mod tests;
+
 #[cfg(feature = "faults")]
 pub use config::Faults;
 pub use config::{FlushMode, StoreConfig};
 pub use error::{AppendError, FlushError, OpenError, ReadError};
 pub use flush::Flusher;
-pub use inspect::{Inspection, QueueInspection, SegmentInspection, inspect};
+pub use inspect::{InspectedRecord, Inspection, QueueInspection, SegmentInspection, inspect};
 pub use queue_index::{Entry, QueueNo};
 pub use read::LogReader;
 pub use recovery::{Damage, Recovered};

@@ -31,10 +31,10 @@ impl LogReader {
         while let Some(first) = rest.next() {
             let start = first.physical_offset;
             let mut end = start + u64::from(first.size);
-            let segment = self.segments.holding(start).ok_or(ReadError::Damaged {
-                at: start,
-                reason: "no segment holds it".into(),
-            })?;
+            let segment = self
+                .segments
+                .holding(start)
+                .ok_or(ReadError::Damaged { at: start, reason: "no segment holds it".into() })?;
             while let Some(next) = rest
                 .next_if(|next| next.physical_offset == end && next.physical_offset < segment.end())
             {
@@ -47,12 +47,7 @@ impl LogReader {
             let bytes = if self.is_hot(start) {
                 segment.slice(start, end.since(start))
             } else {
-                self.read_file(
-                    &*segment.file,
-                    start,
-                    start.since(segment.base),
-                    end.since(start),
-                )?
+                self.read_file(&*segment.file, start, start.since(segment.base), end.since(start))?
             };
             verify(&bytes, start)?;
             runs.push(bytes);
@@ -89,10 +84,7 @@ fn verify(mut bytes: &[u8], mut at: PhysicalOffset) -> Result<(), ReadError> {
     while !bytes.is_empty() {
         let record = Record::parse(bytes)
             .and_then(|record| record.verify().map(|_| record))
-            .map_err(|error| ReadError::Damaged {
-                at,
-                reason: error.to_string(),
-            })?;
+            .map_err(|error| ReadError::Damaged { at, reason: error.to_string() })?;
         if record.physical_offset() != at {
             let reason = format!("it was written for {}", record.physical_offset());
             return Err(ReadError::Damaged { at, reason });

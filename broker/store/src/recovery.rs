@@ -67,13 +67,13 @@ pub(crate) fn open_segments(
             }
             break;
         }
-        if let Some(before) = segments.last() {
-            if before.end() != base {
-                return Err(OpenError::MissingSegment {
-                    missing: segment::path(dir, before.end()),
-                    next: segment::path(dir, base),
-                });
-            }
+        if let Some(before) = segments.last()
+            && before.end() != base
+        {
+            return Err(OpenError::MissingSegment {
+                missing: segment::path(dir, before.end()),
+                next: segment::path(dir, base),
+            });
         }
         segments.push(opened);
     }
@@ -172,14 +172,8 @@ pub(crate) fn scan(
             }
             // What came before the damage was durable, so its group was whole.
             group.drain(..).for_each(|held| record(held.borrowed()));
-            let next = scanner
-                .next_record(at)
-                .unwrap_or(segment.end().min(durable));
-            found.damage.push(Damage {
-                from: at,
-                to: next,
-                reason,
-            });
+            let next = scanner.next_record(at).unwrap_or(segment.end().min(durable));
+            found.damage.push(Damage { from: at, to: next, reason });
             at = next;
         }
     }
@@ -193,10 +187,7 @@ pub(crate) fn scan(
         }
     }
     let out_of_segments = segments.last().is_none_or(|last| end == last.end());
-    ScanEnd {
-        end,
-        out_of_segments,
-    }
+    ScanEnd { end, out_of_segments }
 }
 
 /// A record that a scan found.
@@ -262,7 +253,7 @@ pub(crate) fn index_found(index: &mut QueueIndex, found: &Found<'_>) {
 pub(crate) fn cut_tail(
     disk: &dyn Disk,
     dir: &Path,
-    segments: &mut Vec<Segment>,
+    segments: &[Segment],
     end: PhysicalOffset,
     found: &mut Recovered,
 ) -> Result<(), OpenError> {

@@ -32,11 +32,7 @@ const BLOCK: usize = 1 << 20;
 
 impl<'s> Scanner<'s> {
     pub(crate) fn new(segment: &'s Segment) -> Self {
-        Self {
-            segment,
-            buffer: Vec::new(),
-            buffer_at: 0,
-        }
+        Self { segment, buffer: Vec::new(), buffer_at: 0 }
     }
 
     /// What lies at `at`, which is within the segment.
@@ -63,10 +59,9 @@ impl<'s> Scanner<'s> {
         };
         let checked = Record::parse(bytes).and_then(|record| record.verify().map(|_| record));
         match checked {
-            Ok(record) if record.physical_offset() != at => Scanned::Torn(format!(
-                "the record is of offset {}",
-                record.physical_offset()
-            )),
+            Ok(record) if record.physical_offset() != at => {
+                Scanned::Torn(format!("the record is of offset {}", record.physical_offset()))
+            }
             Ok(record) => Scanned::Record(record),
             Err(error) => Scanned::Torn(error.to_string()),
         }
@@ -126,11 +121,7 @@ impl<'s> Scanner<'s> {
             self.buffer_at = local;
             let mut filled = 0;
             while filled < want {
-                match self
-                    .segment
-                    .file
-                    .read_at(&mut self.buffer[filled..], local + filled as u64)
-                {
+                match self.segment.file.read_at(&mut self.buffer[filled..], local + filled as u64) {
                     Ok(0) => break,
                     Ok(n) => filled += n,
                     // A bad sector further on must not hide what lies before it.
@@ -157,11 +148,7 @@ impl<'s> Scanner<'s> {
         self.buffer_at = local;
         let mut filled = 0;
         while filled < len {
-            match self
-                .segment
-                .file
-                .read_at(&mut self.buffer[filled..], local + filled as u64)
-            {
+            match self.segment.file.read_at(&mut self.buffer[filled..], local + filled as u64) {
                 Ok(n) if n > 0 => filled += n,
                 other => {
                     self.buffer.clear();
@@ -176,10 +163,7 @@ impl<'s> Scanner<'s> {
 /// Where a size and a record's magic start.
 fn find_magic(bytes: &[u8]) -> Option<usize> {
     let magics = [MAGIC_V1.to_be_bytes(), MAGIC_V2.to_be_bytes()];
-    bytes
-        .windows(4)
-        .skip(4)
-        .position(|window| magics.iter().any(|magic| magic == window))
+    bytes.windows(4).skip(4).position(|window| magics.iter().any(|magic| magic == window))
 }
 
 fn be32(bytes: &[u8], at: usize) -> u32 {

@@ -25,10 +25,7 @@ impl Segment {
     ) -> io::Result<Self> {
         let path = path(dir, base);
         let file = disk.create(&path)?;
-        let made = file
-            .allocate(len)
-            .and_then(|()| file.sync())
-            .and_then(|()| disk.sync_dir(dir));
+        let made = file.allocate(len).and_then(|()| file.sync()).and_then(|()| disk.sync_dir(dir));
         if let Err(error) = made {
             // An empty file of this name would look like a torn creation at the next start; it
             // is harmless then, so a failure to remove it now is too.
@@ -52,12 +49,7 @@ impl Segment {
 
     fn with_file(base: PhysicalOffset, len: u64, file: Arc<dyn File>) -> io::Result<Self> {
         let map = file.map(len)?;
-        Ok(Self {
-            base,
-            len,
-            file,
-            map,
-        })
+        Ok(Self { base, len, file, map })
     }
 
     /// One past the last byte.

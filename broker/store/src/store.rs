@@ -86,27 +86,19 @@ impl Store {
         config: StoreConfig,
     ) -> Result<(Self, Flusher, Recovered), OpenError> {
         let (log_dir, index_dir) = (dir.join("commitlog"), dir.join("index"));
-        disk.create_dir_all(dir)?;
-        let lock = disk
-            .lock(&dir.join("lock"))
-            .map_err(|error| match error.kind() {
-                std::io::ErrorKind::WouldBlock => OpenError::InUse(dir.into()),
-                _ => error.into(),
-            })?;
+        disk.create_dir_durably(dir)?;
+        let lock = disk.lock(&dir.join("lock")).map_err(|error| match error.kind() {
+            std::io::ErrorKind::WouldBlock => OpenError::InUse(dir.into()),
+            _ => error.into(),
+        })?;
         check_format(&*disk, dir)?;
-        disk.create_dir_all(&log_dir)?;
-        disk.create_dir_all(&index_dir)?;
-        disk.sync_dir(dir)?;
+        disk.create_dir_durably(&log_dir)?;
+        disk.create_dir_durably(&index_dir)?;
 
         let (mut checkpoint, mark) = Checkpoint::open(&*disk, dir)?;
-        let mut found = Recovered {
-            clean: mark.clean,
-            ..Recovered::default()
-        };
-        let mut list = recovery::open_segments(&*disk, &log_dir, Access::ReadWrite)?;
-        let log_min = list
-            .first()
-            .map_or(PhysicalOffset(0), |segment| segment.base);
+        let mut found = Recovered { clean: mark.clean, ..Recovered::default() };
+        let list = recovery::open_segments(&*disk, &log_dir, Access::ReadWrite)?;
+        let log_min = list.first().map_or(PhysicalOffset(0), |segment| segment.base);
         let (mut index, indexed_to) = recovery::load_runs(&*disk, &index_dir, log_min, &mut found)?;
         let durable = mark.durable.max(indexed_to);
         #[cfg(feature = "faults")]
@@ -125,35 +117,24 @@ impl Store {
         );
         found.end = scanned.end;
         if !scanned.out_of_segments {
-            recovery::cut_tail(&*disk, dir, &mut list, scanned.end, &mut found)?;
+            recovery::cut_tail(&*disk, dir, &list, scanned.end, &mut found)?;
         }
         // What a killed process wrote is still in the page cache only.
-        for segment in list
-            .iter()
-            .filter(|s| s.base < found.end && durable < s.end())
-        {
+        for segment in list.iter().filter(|s| s.base < found.end && durable < s.end()) {
             segment.file.sync()?;
         }
-        checkpoint.write(Mark {
-            durable: found.end,
-            clean: false,
-        })?;
+        checkpoint.write(Mark { durable: found.end, clean: false })?;
         checkpoint.sync()?;
 
         let marks = Watermarks::starting_at(found.end);
-        let segments = Arc::new(Segments::new(
-            Arc::clone(&disk),
-            &log_dir,
-            config.segment_bytes,
-            list,
-        ));
+        let segments =
+            Arc::new(Segments::new(Arc::clone(&disk), &log_dir, config.segment_bytes, list));
         let log =
             CommitLog::new(Arc::clone(&segments), marks.clone()).map_err(|error| {
                 match error.kind() {
-                    std::io::ErrorKind::StorageFull => OpenError::DiskFull {
-                        path: log_dir.clone(),
-                        source: error,
-                    },
+                    std::io::ErrorKind::StorageFull => {
+                        OpenError::DiskFull { path: log_dir.clone(), source: error }
+                    }
                     _ => error.into(),
                 }
             })?;
@@ -197,9 +178,7 @@ impl Store {
 
     /// A reader of records, for any thread.
     pub fn reader(&self) -> LogReader {
-        LogReader {
-            segments: Arc::clone(&self.segments),
-        }
+        LogReader { segments: Arc::clone(&self.segments) }
     }
 
     /// The first byte of the log that is still there.
@@ -224,10 +203,7 @@ impl Store {
 
     /// The offsets that a queue has.
     pub fn bounds(&self, queue: QueueNo) -> Bounds {
-        Bounds {
-            min: self.index.min(queue),
-            end: self.index.end(queue),
-        }
+        Bounds { min: self.index.min(queue), end: self.index.end(queue) }
     }
 
     /// One past the last message of a queue whose record ends at or before `limit`.
@@ -266,19 +242,8 @@ impl Store {
             record::encode(draft, &stamp, buffer);
             let tag = Properties::new(draft.properties).get(keys::TAGS);
             let tags_code = tag.map_or(TagsCode(0), TagsCode::of);
-            self.index.push(
-                *queue,
-                Entry {
-                    physical_offset: at,
-                    size: len as u32,
-                    tags_code,
-                },
-            );
-            placed.push(Placed {
-                queue_offset,
-                physical_offset: at,
-                size: len as u32,
-            });
+            self.index.push(*queue, Entry { physical_offset: at, size: len as u32, tags_code });
+            placed.push(Placed { queue_offset, physical_offset: at, size: len as u32 });
         }
         Ok(())
     }
@@ -313,10 +278,7 @@ impl Store {
         limit: PhysicalOffset,
     ) -> Plan {
         let end = self.index.end_within(queue, limit);
-        let mut plan = Plan {
-            from,
-            entries: Vec::new(),
-        };
+        let mut plan = Plan { from, entries: Vec::new() };
         let mut bytes = 0;
         while plan.entries.len() < count_max && plan.next() < end {
             let want = (count_max - plan.entries.len()).min(end.since(plan.next()) as usize);
@@ -339,8 +301,7 @@ impl Store {
     /// Makes everything durable, writes out the whole index and leaves a mark, so that the next
     /// start reads nothing again.
     pub fn close(mut self, mut flusher: Flusher) -> Result<(), FlushError> {
-        self.commit()
-            .map_err(|error| FlushError(std::io::Error::other(error)))?;
+        self.commit().map_err(|error| FlushError(std::io::Error::other(error)))?;
         flusher.flush()?;
         flusher.housekeep();
         if let Some(run) = self.runs.take_written() {
@@ -370,13 +331,5 @@ fn check_format(disk: &dyn Disk, dir: &Path) -> Result<(), OpenError> {
     let mut found = [0; 64];
     let n = disk.open(&path, Access::Read)?.read_at(&mut found, 0)?;
     let found = String::from_utf8_lossy(&found[..n]).trim().to_owned();
-    if found == FORMAT {
-        Ok(())
-    } else {
-        Err(OpenError::Format {
-            path,
-            found,
-            expected: FORMAT,
-        })
-    }
+    if found == FORMAT { Ok(()) } else { Err(OpenError::Format { path, found, expected: FORMAT }) }
 }

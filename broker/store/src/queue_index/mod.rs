@@ -32,11 +32,7 @@ pub struct Entry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QueueNo(pub(crate) u32);
 
-const LOST: Entry = Entry {
-    physical_offset: PhysicalOffset(0),
-    size: 0,
-    tags_code: TagsCode(0),
-};
+const LOST: Entry = Entry { physical_offset: PhysicalOffset(0), size: 0, tags_code: TagsCode(0) };
 /// A gap of more lost messages than this is taken for a damaged queue offset instead.
 const LOST_MAX: u64 = 1 << 24;
 
@@ -96,18 +92,12 @@ impl QueueNo {
 
 impl QueueIndex {
     pub(crate) fn starting_at(live_from: PhysicalOffset) -> Self {
-        Self {
-            live_from,
-            ..Self::default()
-        }
+        Self { live_from, ..Self::default() }
     }
 
     pub(crate) fn find(&self, topic: &str, id: QueueId) -> Option<QueueNo> {
         let queues = self.by_name.get(topic)?;
-        queues
-            .iter()
-            .find(|(known, _)| *known == id)
-            .map(|(_, no)| *no)
+        queues.iter().find(|(known, _)| *known == id).map(|(_, no)| *no)
     }
 
     pub(crate) fn find_or_add(&mut self, topic: &TopicName, id: QueueId) -> QueueNo {
@@ -123,10 +113,7 @@ impl QueueIndex {
             live_from: QueueOffset(0),
             live: Vec::new(),
         });
-        self.by_name
-            .entry(topic.clone())
-            .or_default()
-            .push((id, no));
+        self.by_name.entry(topic.clone()).or_default().push((id, no));
         no
     }
 
@@ -144,17 +131,8 @@ impl QueueIndex {
     /// The first offset that a queue still has.
     pub(crate) fn min(&self, no: QueueNo) -> QueueOffset {
         let queue = &self.queues[no.0 as usize];
-        let frozen = || {
-            queue
-                .frozen
-                .and_then(|n| Some(self.frozen.as_ref()?.queues[n].from))
-        };
-        queue
-            .runs
-            .first()
-            .map(|part| part.from)
-            .or_else(frozen)
-            .unwrap_or(queue.live_from)
+        let frozen = || queue.frozen.and_then(|n| Some(self.frozen.as_ref()?.queues[n].from));
+        queue.runs.first().map(|part| part.from).or_else(frozen).unwrap_or(queue.live_from)
     }
 
     /// Adds the next message of a queue.
@@ -233,30 +211,15 @@ impl QueueIndex {
             return None;
         }
         let mut queues = Vec::new();
-        for (no, queue) in self
-            .queues
-            .iter_mut()
-            .enumerate()
-            .filter(|(_, q)| !q.live.is_empty())
-        {
+        for (no, queue) in self.queues.iter_mut().enumerate().filter(|(_, q)| !q.live.is_empty()) {
             let entries = std::mem::take(&mut queue.live);
             let from = queue.live_from;
             queue.live_from = from + entries.len() as u64;
             queue.frozen = Some(queues.len());
             let (topic, id) = (queue.topic.clone(), queue.id);
-            queues.push(FrozenQueue {
-                no: QueueNo(no as u32),
-                topic,
-                id,
-                from,
-                entries,
-            });
+            queues.push(FrozenQueue { no: QueueNo(no as u32), topic, id, from, entries });
         }
-        let frozen = Arc::new(Frozen {
-            from: self.live_from,
-            to,
-            queues,
-        });
+        let frozen = Arc::new(Frozen { from: self.live_from, to, queues });
         self.live_from = to;
         self.frozen = Some(Arc::clone(&frozen));
         Some(frozen)

@@ -76,18 +76,11 @@ pub(crate) fn list(
 ) -> io::Result<Vec<(PhysicalOffset, PhysicalOffset, PathBuf)>> {
     let mut runs = Vec::new();
     for entry in disk.list(dir)? {
-        let range = entry
-            .name
-            .strip_suffix(".run")
-            .and_then(|range| range.split_once('-'));
+        let range = entry.name.strip_suffix(".run").and_then(|range| range.split_once('-'));
         let Some((Ok(from), Ok(to))) = range.map(|(from, to)| (from.parse(), to.parse())) else {
             continue;
         };
-        runs.push((
-            PhysicalOffset(from),
-            PhysicalOffset(to),
-            dir.join(entry.name),
-        ));
+        runs.push((PhysicalOffset(from), PhysicalOffset(to), dir.join(entry.name)));
     }
     runs.sort();
     Ok(runs)
@@ -113,11 +106,7 @@ impl Run {
         }
         let damaged = || io::Error::new(io::ErrorKind::InvalidData, "the index run is damaged");
         let (to, queues) = parse(&bytes).ok_or_else(damaged)?;
-        Ok(Self {
-            to,
-            queues,
-            map: file.map(len)?,
-        })
+        Ok(Self { to, queues, map: file.map(len)? })
     }
 
     pub(crate) fn to(&self) -> PhysicalOffset {
@@ -132,10 +121,7 @@ impl Run {
     pub(crate) fn entries(&self, at: u64, skip: u64, count: u64) -> Vec<Entry> {
         let start = at + skip * ENTRY_BYTES;
         let bytes = self.map.slice(start..start + count * ENTRY_BYTES);
-        bytes
-            .chunks_exact(ENTRY_BYTES as usize)
-            .map(decode_entry)
-            .collect()
+        bytes.chunks_exact(ENTRY_BYTES as usize).map(decode_entry).collect()
     }
 }
 
@@ -143,11 +129,7 @@ fn decode_entry(bytes: &[u8]) -> Entry {
     let mut fields = Fields(bytes);
     let mut next = || fields.be64().zip(fields.be32()).zip(fields.be64());
     let ((physical, size), tags) = next().expect("twenty bytes");
-    Entry {
-        physical_offset: PhysicalOffset(physical),
-        size,
-        tags_code: TagsCode(tags as i64),
-    }
+    Entry { physical_offset: PhysicalOffset(physical), size, tags_code: TagsCode(tags as i64) }
 }
 
 fn parse(bytes: &[u8]) -> Option<(PhysicalOffset, Vec<RunQueue>)> {
@@ -165,18 +147,9 @@ fn parse(bytes: &[u8]) -> Option<(PhysicalOffset, Vec<RunQueue>)> {
         let topic_len = usize::from(fields.be16()?);
         let topic = std::str::from_utf8(fields.take(topic_len)?).ok()?;
         let topic = TopicName::parse(topic).ok()?;
-        let (id, from, count) = (
-            QueueId(fields.be32()?),
-            QueueOffset(fields.be64()?),
-            fields.be64()?,
-        );
-        queues.push(RunQueue {
-            topic,
-            id,
-            from,
-            count,
-            at: 0,
-        });
+        let (id, from, count) =
+            (QueueId(fields.be32()?), QueueOffset(fields.be64()?), fields.be64()?);
+        queues.push(RunQueue { topic, id, from, count, at: 0 });
     }
     let mut at = (content.len() - fields.0.len()) as u64;
     for queue in &mut queues {
