@@ -26,10 +26,7 @@ impl Columns {
             return slot;
         }
         let slot = self.list.len();
-        self.list.push(Column {
-            name: name.to_owned(),
-            span,
-        });
+        self.list.push(Column { name: name.to_owned(), span });
         self.slots.insert(name.to_owned(), slot);
         slot
     }

@@ -44,19 +44,11 @@ pub struct SyntaxError {
 
 impl SyntaxError {
     pub(crate) fn new(code: &'static str, span: Range<usize>, message: String) -> Self {
-        Self {
-            code,
-            span,
-            message,
-            help: None,
-        }
+        Self { code, span, message, help: None }
     }
 
     pub(crate) fn with_help(self, help: impl Into<String>) -> Self {
-        Self {
-            help: Some(help.into()),
-            ..self
-        }
+        Self { help: Some(help.into()), ..self }
     }
 }
 
@@ -76,36 +68,18 @@ pub struct TypeError {
 
 impl TypeError {
     pub(crate) fn new(span: Range<usize>, message: String) -> Self {
-        Self {
-            code: code::TYPE,
-            span,
-            message,
-            help: None,
-        }
+        Self { code: code::TYPE, span, message, help: None }
     }
 
     pub(crate) fn with_help(self, help: impl Into<String>) -> Self {
-        Self {
-            help: Some(help.into()),
-            ..self
-        }
+        Self { help: Some(help.into()), ..self }
     }
 }
 
 impl From<TypeError> for SyntaxError {
     fn from(error: TypeError) -> Self {
-        let TypeError {
-            code,
-            span,
-            message,
-            help,
-        } = error;
-        Self {
-            code,
-            span,
-            message,
-            help,
-        }
+        let TypeError { code, span, message, help } = error;
+        Self { code, span, message, help }
     }
 }
 

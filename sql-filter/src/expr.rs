@@ -41,23 +41,11 @@ impl Expr {
         match dialect {
             Dialect::Strict => {
                 let (node, columns) = strict::parse(text)?;
-                Ok(Self {
-                    tree: Tree::Strict(node),
-                    columns,
-                    ignored: None,
-                })
+                Ok(Self { tree: Tree::Strict(node), columns, ignored: None })
             }
             Dialect::RocketMq => {
-                let rocketmq::Parsed {
-                    node,
-                    columns,
-                    ignored,
-                } = rocketmq::parse(text)?;
-                Ok(Self {
-                    tree: Tree::RocketMq(node),
-                    columns,
-                    ignored,
-                })
+                let rocketmq::Parsed { node, columns, ignored } = rocketmq::parse(text)?;
+                Ok(Self { tree: Tree::RocketMq(node), columns, ignored })
             }
         }
     }

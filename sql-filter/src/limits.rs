@@ -23,10 +23,7 @@ pub(crate) fn check_length(text: &str) -> Result<(), SyntaxError> {
     if text.len() <= TEXT_BYTES_MAX {
         return Ok(());
     }
-    let message = format!(
-        "the expression has {} bytes, the limit is {TEXT_BYTES_MAX}",
-        text.len()
-    );
+    let message = format!("the expression has {} bytes, the limit is {TEXT_BYTES_MAX}", text.len());
     let mut end = TEXT_BYTES_MAX;
     while !text.is_char_boundary(end) {
         end -= 1;
@@ -40,12 +37,7 @@ pub(crate) fn too_many_tokens(span: Range<usize>) -> SyntaxError {
 }
 
 pub(crate) fn too_deep(span: Range<usize>) -> SyntaxError {
-    SyntaxError::new(
-        code::LIMIT,
-        span,
-        "the expression is nested too deeply".to_owned(),
+    SyntaxError::new(code::LIMIT, span, "the expression is nested too deeply".to_owned()).with_help(
+        format!("at most {NESTING_MAX} levels of parentheses and {DEPTH_MAX} of operators"),
     )
-    .with_help(format!(
-        "at most {NESTING_MAX} levels of parentheses and {DEPTH_MAX} of operators"
-    ))
 }

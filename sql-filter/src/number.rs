@@ -44,10 +44,7 @@ impl Number {
 }
 
 fn finite(text: &str) -> Option<Number> {
-    let double = text
-        .parse()
-        .ok()
-        .filter(|double: &f64| double.is_finite())?;
+    let double = text.parse().ok().filter(|double: &f64| double.is_finite())?;
     Some(Number::Double(double))
 }
 
@@ -75,12 +72,7 @@ pub(crate) enum Shape {
 
 /// Whether the bytes have the shape of a decimal number, and of which kind.
 pub(crate) fn shape(bytes: &[u8]) -> Option<Shape> {
-    let digits = |bytes: &[u8]| {
-        bytes
-            .iter()
-            .take_while(|byte| byte.is_ascii_digit())
-            .count()
-    };
+    let digits = |bytes: &[u8]| bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let unsigned = match bytes {
         [b'+' | b'-', rest @ ..] => rest,
         all => all,
@@ -123,25 +115,16 @@ pub(crate) fn hexadecimal_float(text: &str) -> Option<f64> {
     // Beyond this the result is zero or infinite whatever the mantissa, which is at most a whole
     // expression or message long.
     const EXPONENT_MAX: i64 = 1 << 40;
-    let magnitude = unsigned
-        .parse::<i64>()
-        .unwrap_or(EXPONENT_MAX)
-        .min(EXPONENT_MAX);
-    let mut exponent = if exponent.starts_with('-') {
-        -magnitude
-    } else {
-        magnitude
-    };
+    let magnitude = unsigned.parse::<i64>().unwrap_or(EXPONENT_MAX).min(EXPONENT_MAX);
+    let mut exponent = if exponent.starts_with('-') { -magnitude } else { magnitude };
 
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     if whole.is_empty() && fraction.is_empty() {
         return None;
     }
     let (mut bits, mut lost) = (0_u64, false);
-    for (is_fraction, digit) in whole
-        .chars()
-        .map(|digit| (false, digit))
-        .chain(fraction.chars().map(|digit| (true, digit)))
+    for (is_fraction, digit) in
+        whole.chars().map(|digit| (false, digit)).chain(fraction.chars().map(|digit| (true, digit)))
     {
         let digit = u64::from(digit.to_digit(16)?);
         if bits >> 60 == 0 {
@@ -212,10 +195,7 @@ mod tests {
         check("1e3", Some(Number::Double(1000.0)));
         check("1.E+1", Some(Number::Double(10.0)));
         check("9223372036854775807", Some(Number::Int(i64::MAX)));
-        check(
-            "9223372036854775808",
-            Some(Number::Double(9_223_372_036_854_775_808.0)),
-        );
+        check("9223372036854775808", Some(Number::Double(9_223_372_036_854_775_808.0)));
     }
 
     #[test]
@@ -231,17 +211,9 @@ mod tests {
     #[test]
     fn mixed_numbers_compare_exactly() {
         let cases = [
-            (
-                9_007_199_254_740_993,
-                9_007_199_254_740_992.0,
-                Some(Ordering::Greater),
-            ),
+            (9_007_199_254_740_993, 9_007_199_254_740_992.0, Some(Ordering::Greater)),
             (i64::MAX, 9_223_372_036_854_775_808.0, Some(Ordering::Less)),
-            (
-                i64::MIN,
-                -9_223_372_036_854_775_808.0,
-                Some(Ordering::Equal),
-            ),
+            (i64::MIN, -9_223_372_036_854_775_808.0, Some(Ordering::Equal)),
             (0, 0.5, Some(Ordering::Less)),
             (0, -0.5, Some(Ordering::Greater)),
             (-1, -1.5, Some(Ordering::Greater)),

@@ -49,9 +49,7 @@ impl Pattern {
                 Piece::Char(char) => Some(*char),
                 Piece::Any | Piece::One => None,
             });
-            chars
-                .collect::<Option<String>>()
-                .map(String::into_boxed_str)
+            chars.collect::<Option<String>>().map(String::into_boxed_str)
         };
         let simple = match pieces.as_slice() {
             [Piece::Any, middle @ .., Piece::Any] => literal(middle).map(Self::Contains),
@@ -115,11 +113,7 @@ mod tests {
     #[track_caller]
     fn check(pattern: &str, escape: Option<char>, text: &str, expected: bool) {
         let compiled = Pattern::like(pattern, escape);
-        assert_eq!(
-            compiled.matches(text),
-            expected,
-            "{pattern} on {text}: {compiled:?}"
-        );
+        assert_eq!(compiled.matches(text), expected, "{pattern} on {text}: {compiled:?}");
     }
 
     #[test]
@@ -127,10 +121,7 @@ mod tests {
         assert_eq!(Pattern::like("abc", None), Pattern::Exact("abc".into()));
         assert_eq!(Pattern::like("abc%%", None), Pattern::Prefix("abc".into()));
         assert_eq!(Pattern::like("%abc", None), Pattern::Suffix("abc".into()));
-        assert_eq!(
-            Pattern::like("%abc%", None),
-            Pattern::Contains("abc".into())
-        );
+        assert_eq!(Pattern::like("%abc%", None), Pattern::Contains("abc".into()));
         assert!(matches!(Pattern::like("a%c", None), Pattern::Glob(_)));
     }
 

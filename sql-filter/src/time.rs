@@ -29,11 +29,7 @@ pub fn civil_from_days(days: i32) -> (i64, u32, u32) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = (day_of_year - (153 * month_from_march + 2) / 5 + 1) as u32;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     (year, month as u32, day)
 }
@@ -142,22 +138,15 @@ impl Digits<'_> {
         let hour = self.number(2).filter(|hour| *hour < 24)?;
         self.skip(b':').then_some(())?;
         let minute = self.number(2).filter(|minute| *minute < 60)?;
-        let second = if self.skip(b':') {
-            self.number(2).filter(|second| *second <= 60)?
-        } else {
-            0
-        };
+        let second =
+            if self.skip(b':') { self.number(2).filter(|second| *second <= 60)? } else { 0 };
         let fraction = if self.skip(b'.') { self.fraction()? } else { 0 };
         let seconds = i64::from(hour * 3600 + minute * 60 + second);
         Some(seconds * MICROS_PER_SECOND + fraction)
     }
 
     fn fraction(&mut self) -> Option<i64> {
-        let digits = self
-            .0
-            .iter()
-            .take_while(|byte| byte.is_ascii_digit())
-            .count();
+        let digits = self.0.iter().take_while(|byte| byte.is_ascii_digit()).count();
         let (head, tail) = self.0.split_at(digits);
         self.0 = tail;
         let micros = (0..6).fold(0, |micros, at| {
@@ -202,36 +191,23 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, expected: Option<&str>) {
-        assert_eq!(
-            parse_timestamp(text).map(format_timestamp).as_deref(),
-            expected,
-            "{text}"
-        );
+        assert_eq!(parse_timestamp(text).map(format_timestamp).as_deref(), expected, "{text}");
     }
 
     #[test]
     fn the_accepted_forms() {
         check("2026-01-02T03:04:05Z", Some("2026-01-02T03:04:05Z"));
-        check(
-            "2026-01-02t03:04:05.25z",
-            Some("2026-01-02T03:04:05.250000Z"),
-        );
+        check("2026-01-02t03:04:05.25z", Some("2026-01-02T03:04:05.250000Z"));
         check("2026-01-02T03:04:05+02:00", Some("2026-01-02T01:04:05Z"));
         check("2026-01-02T03:04:05-0530", Some("2026-01-02T08:34:05Z"));
         check("2026-01-02 03:04", Some("2026-01-02T03:04:00Z"));
-        check(
-            "2026-01-02 03:04:05.1234567",
-            Some("2026-01-02T03:04:05.123456Z"),
-        );
+        check("2026-01-02 03:04:05.1234567", Some("2026-01-02T03:04:05.123456Z"));
         check("2001/01/10 18:20", Some("2001-01-10T18:20:00Z"));
         check("2001/01/10 18:20:07", Some("2001-01-10T18:20:07Z"));
         check(" 2026-01-02 ", Some("2026-01-02T00:00:00Z"));
         check("2016-12-31T23:59:60Z", Some("2017-01-01T00:00:00Z"));
         check("0001-01-01", Some("0001-01-01T00:00:00Z"));
-        check(
-            "9999-12-31 23:59:59.999999",
-            Some("9999-12-31T23:59:59.999999Z"),
-        );
+        check("9999-12-31 23:59:59.999999", Some("9999-12-31T23:59:59.999999Z"));
         check("1969-12-31 23:59:59.5", Some("1969-12-31T23:59:59.500000Z"));
     }
 

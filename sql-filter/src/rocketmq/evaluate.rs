@@ -66,10 +66,7 @@ pub(crate) fn truth<'a, R: Row<'a> + ?Sized>(node: &Node, row: &R) -> Result<Tru
         Node::Not(operand) => Ok(truth(operand, row)?.negated()),
         Node::In(list) => Ok(match row.value(list.slot) {
             Value::Text(text) => {
-                let found = list
-                    .texts
-                    .binary_search_by(|element| (**element).cmp(&text))
-                    .is_ok();
+                let found = list.texts.binary_search_by(|element| (**element).cmp(&text)).is_ok();
                 Truth::from(found != list.negated)
             }
             _ => Truth::Unknown,
@@ -148,22 +145,14 @@ fn between_truth<'a, R: Row<'a> + ?Sized>(between: &Between, row: &R) -> Result<
     let (low, high, decisive) = if between.negated {
         (Operator::Less, Operator::Greater, Truth::True)
     } else {
-        (
-            Operator::GreaterOrEqual,
-            Operator::LessOrEqual,
-            Truth::False,
-        )
+        (Operator::GreaterOrEqual, Operator::LessOrEqual, Truth::False)
     };
     let first = ordered(low, &operand, &between.low, row)?;
     if first == decisive {
         return Ok(decisive);
     }
     let second = ordered(high, &operand, &between.high, row)?;
-    Ok(if second == decisive || first != Truth::Unknown {
-        second
-    } else {
-        first
-    })
+    Ok(if second == decisive || first != Truth::Unknown { second } else { first })
 }
 
 /// CONTAINS and its like: FALSE for an empty search text and for what is no text, negated or not.
@@ -232,8 +221,5 @@ fn double_in(text: &str) -> Result<f64, EvalError> {
 }
 
 fn unreadable(text: &str, wanted: &'static str) -> EvalError {
-    EvalError::Unreadable {
-        found: quoted(text),
-        wanted,
-    }
+    EvalError::Unreadable { found: quoted(text), wanted }
 }

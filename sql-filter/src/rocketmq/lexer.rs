@@ -62,11 +62,7 @@ pub(super) struct Lexer<'t> {
 
 impl<'t> Lexer<'t> {
     pub(super) fn new(text: &'t str) -> Self {
-        Self {
-            text,
-            at: 0,
-            tokens: 0,
-        }
+        Self { text, at: 0, tokens: 0 }
     }
 
     /// The next token and where it stands; `End` for ever after the last.
@@ -88,10 +84,8 @@ impl<'t> Lexer<'t> {
     fn skip_blanks(&mut self) {
         loop {
             let rest = &self.text[self.at..];
-            let blanks = rest.len()
-                - rest
-                    .trim_start_matches([' ', '\t', '\n', '\r', '\x0c'])
-                    .len();
+            let blanks =
+                rest.len() - rest.trim_start_matches([' ', '\t', '\n', '\r', '\x0c']).len();
             if blanks > 0 {
                 self.at += blanks;
             } else if let Some(length) = comment(rest) {
@@ -111,36 +105,16 @@ impl<'t> Lexer<'t> {
                 .with_help("it ends with `'`");
         }
         let (code, message, help) = match rest.as_bytes() {
-            [b'!', b'=', ..] => (
-                code::OPERATOR,
-                "`!=` is not an operator",
-                "did you mean `<>`?",
-            ),
-            [b'&', b'&', ..] => (
-                code::OPERATOR,
-                "`&&` is not an operator",
-                "did you mean `AND`?",
-            ),
-            [b'|', b'|', ..] => (
-                code::OPERATOR,
-                "`||` is not an operator",
-                "did you mean `OR`?",
-            ),
-            [b'"', ..] => (
-                code::CHARACTER,
-                "texts stand in single quotes",
-                "write `'...'`",
-            ),
+            [b'!', b'=', ..] => (code::OPERATOR, "`!=` is not an operator", "did you mean `<>`?"),
+            [b'&', b'&', ..] => (code::OPERATOR, "`&&` is not an operator", "did you mean `AND`?"),
+            [b'|', b'|', ..] => (code::OPERATOR, "`||` is not an operator", "did you mean `OR`?"),
+            [b'"', ..] => (code::CHARACTER, "texts stand in single quotes", "write `'...'`"),
             _ => {
                 let message = format!("`{}` does not belong in an expression", char.escape_debug());
                 return SyntaxError::new(code::CHARACTER, span, message);
             }
         };
-        let end = if code == code::OPERATOR {
-            self.at + 2
-        } else {
-            span.end
-        };
+        let end = if code == code::OPERATOR { self.at + 2 } else { span.end };
         SyntaxError::new(code, self.at..end, message.to_owned()).with_help(help)
     }
 }
@@ -150,11 +124,7 @@ impl<'t> Lexer<'t> {
 fn comment(rest: &str) -> Option<usize> {
     if let Some(line) = rest.strip_prefix("--") {
         let end = line.find(['\n', '\r'])?;
-        let line_end = if line[end..].starts_with("\r\n") {
-            2
-        } else {
-            1
-        };
+        let line_end = if line[end..].starts_with("\r\n") { 2 } else { 1 };
         return Some(2 + end + line_end);
     }
     let block = rest.strip_prefix("/*")?;
@@ -185,13 +155,8 @@ fn token(rest: &str) -> Option<(Token, usize)> {
                 |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$');
             let length = bytes.iter().take_while(continues).count();
             let word = &rest[..length];
-            let keyword = KEYWORDS
-                .iter()
-                .find(|(name, _)| word.eq_ignore_ascii_case(name));
-            (
-                keyword.map_or(Token::Name, |(_, keyword)| Token::Keyword(*keyword)),
-                length,
-            )
+            let keyword = KEYWORDS.iter().find(|(name, _)| word.eq_ignore_ascii_case(name));
+            (keyword.map_or(Token::Name, |(_, keyword)| Token::Keyword(*keyword)), length)
         }
         _ => return None,
     })
@@ -199,12 +164,8 @@ fn token(rest: &str) -> Option<(Token, usize)> {
 
 /// `0`, `12`, `12L`, `5.`, `.5`, `5e3`. The digits behind a leading zero are another token.
 fn number(bytes: &[u8]) -> Option<(Token, usize)> {
-    let digits = |from: usize| {
-        bytes[from..]
-            .iter()
-            .take_while(|byte| byte.is_ascii_digit())
-            .count()
-    };
+    let digits =
+        |from: usize| bytes[from..].iter().take_while(|byte| byte.is_ascii_digit()).count();
     let exponent = |from: usize| {
         let sign = match bytes.get(from..from + 2) {
             Some([b'e' | b'E', b'+' | b'-']) => 1,
@@ -227,10 +188,9 @@ fn number(bytes: &[u8]) -> Option<(Token, usize)> {
     }
     match exponent(whole) {
         0 if bytes[0] == b'0' => Some((Token::Whole, 1)),
-        0 => Some((
-            Token::Whole,
-            whole + usize::from(matches!(bytes.get(whole), Some(b'l' | b'L'))),
-        )),
+        0 => {
+            Some((Token::Whole, whole + usize::from(matches!(bytes.get(whole), Some(b'l' | b'L')))))
+        }
         exponent => Some((Token::Fraction, whole + exponent)),
     }
 }

@@ -25,9 +25,7 @@ pub(super) fn read_double(text: &str) -> Option<f64> {
         "NaN" => return Some(f64::NAN),
         "Infinity" => f64::INFINITY,
         _ => {
-            let digits = unsigned
-                .strip_suffix(['f', 'F', 'd', 'D'])
-                .unwrap_or(unsigned);
+            let digits = unsigned.strip_suffix(['f', 'F', 'd', 'D']).unwrap_or(unsigned);
             match digits.strip_prefix("0x").or(digits.strip_prefix("0X")) {
                 Some(hexadecimal) => hexadecimal_float(hexadecimal)?,
                 None if digits.starts_with(['+', '-']) => return None,
@@ -48,11 +46,7 @@ mod tests {
     #[track_caller]
     fn check(text: &str, expected: Option<f64>) {
         let read = read_double(text);
-        assert_eq!(
-            read.map(f64::to_bits),
-            expected.map(f64::to_bits),
-            "{text}: {read:?}"
-        );
+        assert_eq!(read.map(f64::to_bits), expected.map(f64::to_bits), "{text}: {read:?}");
     }
 
     #[test]
@@ -67,9 +61,8 @@ mod tests {
         check("-NaN", Some(f64::NAN));
         check("+Infinity", Some(f64::INFINITY));
         check("1e999", Some(f64::INFINITY));
-        for text in [
-            "", " ", "nan", "inf", "infinity", "1L", "0x10", "--1", "1 2", "1_0", "f", ".",
-        ] {
+        for text in ["", " ", "nan", "inf", "infinity", "1L", "0x10", "--1", "1 2", "1_0", "f", "."]
+        {
             check(text, None);
         }
     }

@@ -37,22 +37,39 @@ pub(crate) fn parse(text: &str) -> Result<Parsed, SyntaxError> {
     let mut lexer = Lexer::new(text);
     let (token, span) = lexer.next()?;
     let columns = Columns::default();
-    let mut parser = Parser {
-        text,
-        lexer,
-        token,
-        span,
-        before: 0,
-        columns,
-        nesting: 0,
-    };
-    let part = parser.or()?;
-    let node = parser.condition(part)?.node;
+    let mut parser = Parser { text, lexer, token, span, before: 0, columns, nesting: 0 };
+    let part = parser.expression(Level::Or).and_then(|part| parser.condition(part));
+    let node = part.map_err(|error| *error)?.node;
     let ignored = (parser.token != Token::End).then_some(parser.span.start..text.len());
-    Ok(Parsed {
-        node,
-        columns: parser.columns.into_list(),
-        ignored,
+    Ok(Parsed { node, columns: parser.columns.into_list(), ignored })
+}
+
+/// How tightly an infix operator binds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Level {
+    Or,
+    And,
+    Equality,
+    Order,
+}
+
+fn infix_level(token: &Token) -> Option<Level> {
+    Some(match token {
+        Token::Keyword(Keyword::Or) => Level::Or,
+        Token::Keyword(Keyword::And) => Level::And,
+        Token::Compare(Operator::Equal | Operator::NotEqual) | Token::Keyword(Keyword::Is) => {
+            Level::Equality
+        }
+        Token::Compare(_)
+        | Token::Keyword(
+            Keyword::Not
+            | Keyword::Between
+            | Keyword::In
+            | Keyword::Contains
+            | Keyword::StartsWith
+            | Keyword::EndsWith,
+        ) => Level::Order,
+        _ => return None,
     })
 }
 
@@ -76,121 +93,95 @@ struct Parser<'t> {
     nesting: usize,
 }
 
+/// Recursion passes through `expression`, `unary` and what they call for each kind of nesting.
+/// Errors are boxed and each kind has a function of its own to keep those frames small.
 impl Parser<'_> {
-    fn or(&mut self) -> Result<Part, SyntaxError> {
-        let mut left = self.and()?;
-        let mut operands = Vec::new();
-        while self.skip_keyword(Keyword::Or)? {
-            let right = self.and()?;
-            left = self.chained(left, right, &mut operands)?;
-        }
-        if !operands.is_empty() {
-            left.node = Node::Or(operands);
-        }
-        Ok(left)
-    }
-
-    fn and(&mut self) -> Result<Part, SyntaxError> {
-        let mut left = self.equality()?;
-        let mut operands = Vec::new();
-        while self.skip_keyword(Keyword::And)? {
-            let right = self.equality()?;
-            left = self.chained(left, right, &mut operands)?;
-        }
-        if !operands.is_empty() {
-            left.node = Node::And(operands);
+    /// An expression whose operators all bind at least as tightly as `floor`.
+    fn expression(&mut self, floor: Level) -> Result<Part, Box<SyntaxError>> {
+        let mut left = self.unary()?;
+        // Behind `a IS NULL` no operator may follow that binds tighter than IS.
+        let mut ceiling = Level::Order;
+        while let Some(level) =
+            infix_level(&self.token).filter(|level| (floor..=ceiling).contains(level))
+        {
+            left = self.continued(left, level)?;
+            ceiling = level;
         }
         Ok(left)
     }
 
-    /// Adds an operand to a chain of AND or OR, which is one node however long.
-    fn chained(
-        &self,
-        left: Part,
-        right: Part,
-        operands: &mut Vec<Node>,
-    ) -> Result<Part, SyntaxError> {
+    /// `left`, the infix operator at the current token, and what belongs to it.
+    fn continued(&mut self, left: Part, level: Level) -> Result<Part, Box<SyntaxError>> {
+        match self.token {
+            Token::Keyword(Keyword::Or | Keyword::And) => self.chain(left, level),
+            Token::Keyword(Keyword::Is) => self.is_null(left),
+            Token::Compare(operator) if operator.orders() => self.order(left, operator),
+            Token::Compare(operator) => self.equality(left, operator == Operator::NotEqual),
+            Token::Keyword(Keyword::Not) => {
+                self.advance()?;
+                self.predicate(left, true)
+            }
+            _ => self.predicate(left, false),
+        }
+    }
+
+    /// All further operands of AND or OR. A chain of them is one node.
+    fn chain(&mut self, left: Part, level: Level) -> Result<Part, Box<SyntaxError>> {
         let (start, mut depth) = (left.start, left.depth);
-        if operands.is_empty() {
-            operands.push(self.condition(left)?.node);
-            depth += 1;
+        let mut operands = vec![self.condition(left)?.node];
+        let (word, tighter, node): (_, _, fn(Vec<Node>) -> Node) = match level {
+            Level::Or => (Keyword::Or, Level::And, Node::Or),
+            _ => (Keyword::And, Level::Equality, Node::And),
+        };
+        while self.skip_keyword(word)? {
+            let operand = self.expression(tighter)?;
+            depth = depth.max(operand.depth);
+            operands.push(self.condition(operand)?.node);
         }
-        let right = self.condition(right)?;
-        operands.push(right.node);
-        self.part(start, depth.max(right.depth + 1), Node::Null)
+        self.part(start, depth + 1, node(operands))
     }
 
-    fn equality(&mut self) -> Result<Part, SyntaxError> {
-        let mut left = self.comparison()?;
-        loop {
-            left = match self.token {
-                Token::Compare(operator @ (Operator::Equal | Operator::NotEqual)) => {
-                    self.advance()?;
-                    let right = self.comparison()?;
-                    self.equal(left, right, operator == Operator::NotEqual)?
-                }
-                Token::Keyword(Keyword::Is) => {
-                    self.advance()?;
-                    let negated = self.skip_keyword(Keyword::Not)?;
-                    self.expect(Token::Keyword(Keyword::Null), "`NULL`")?;
-                    let node = Node::IsNull(Box::new(left.node));
-                    self.negated_part(left.start, left.depth + 1, node, negated)?
-                }
-                _ => return Ok(left),
-            };
-        }
+    fn is_null(&mut self, left: Part) -> Result<Part, Box<SyntaxError>> {
+        self.advance()?;
+        let negated = self.skip_keyword(Keyword::Not)?;
+        self.expect(Token::Keyword(Keyword::Null), "`NULL`")?;
+        let node = Node::IsNull(Box::new(left.node));
+        self.negated_part(left.start, left.depth + 1, node, negated)
     }
 
-    fn equal(&self, left: Part, right: Part, negated: bool) -> Result<Part, SyntaxError> {
+    fn equality(&mut self, left: Part, negated: bool) -> Result<Part, Box<SyntaxError>> {
+        self.advance()?;
+        let right = self.expression(Level::Order)?;
+        self.equal(left, right, negated)
+    }
+
+    fn equal(&self, left: Part, right: Part, negated: bool) -> Result<Part, Box<SyntaxError>> {
         if matches!(left.node, Node::Null) || matches!(right.node, Node::Null) {
             let message = "nothing compares with NULL".to_owned();
-            return Err(
-                SyntaxError::new(code::NULL, left.start..self.before, message)
-                    .with_help("write `IS NULL` or `IS NOT NULL`"),
-            );
+            return Err(SyntaxError::new(code::NULL, left.start..self.before, message)
+                .with_help("write `IS NULL` or `IS NOT NULL`")
+                .into());
         }
-        let other = matches!(
-            right.node,
-            Node::Int(_) | Node::Long(_) | Node::Double(_) | Node::Text(_)
-        );
+        let other =
+            matches!(right.node, Node::Int(_) | Node::Long(_) | Node::Double(_) | Node::Text(_));
         if matches!(left.node, Node::Bool(_)) && other {
-            return Err(self.incomparable(left.start));
+            return Err(self.incomparable(left.start).into());
         }
         let depth = left.depth.max(right.depth) + 1;
         let node = Node::Equal(Box::new((left.node, right.node)));
         self.negated_part(left.start, depth, node, negated)
     }
 
-    fn comparison(&mut self) -> Result<Part, SyntaxError> {
-        let mut left = self.unary()?;
-        loop {
-            left = match self.token {
-                Token::Compare(operator) if operator.orders() => {
-                    self.advance()?;
-                    self.check_ordered(&left)?;
-                    let right = self.unary()?;
-                    self.check_ordered(&right)?;
-                    let depth = left.depth.max(right.depth) + 1;
-                    let node = Node::Order(Box::new((operator, left.node, right.node)));
-                    self.part(left.start, depth, node)?
-                }
-                Token::Keyword(Keyword::Not) => {
-                    self.advance()?;
-                    self.predicate(left, true)?
-                }
-                Token::Keyword(
-                    Keyword::Between
-                    | Keyword::In
-                    | Keyword::Contains
-                    | Keyword::StartsWith
-                    | Keyword::EndsWith,
-                ) => self.predicate(left, false)?,
-                _ => return Ok(left),
-            };
-        }
+    fn order(&mut self, left: Part, operator: Operator) -> Result<Part, Box<SyntaxError>> {
+        self.advance()?;
+        self.check_ordered(&left)?;
+        let right = self.unary()?;
+        self.check_ordered(&right)?;
+        let depth = left.depth.max(right.depth) + 1;
+        self.part(left.start, depth, Node::Order(Box::new((operator, left.node, right.node))))
     }
 
-    fn predicate(&mut self, left: Part, negated: bool) -> Result<Part, SyntaxError> {
+    fn predicate(&mut self, left: Part, negated: bool) -> Result<Part, Box<SyntaxError>> {
         let place = match self.token {
             Token::Keyword(Keyword::Between) => return self.between(left, negated),
             Token::Keyword(Keyword::In) => return self.membership(left, negated),
@@ -199,22 +190,17 @@ impl Parser<'_> {
             Token::Keyword(Keyword::EndsWith) => Place::End,
             _ => {
                 let wanted = "`BETWEEN`, `IN`, `CONTAINS`, `STARTSWITH` or `ENDSWITH`";
-                return Err(self.unexpected(wanted));
+                return Err(self.unexpected(wanted).into());
             }
         };
         self.advance()?;
         let text = self.text()?;
         let (start, depth) = (left.start, left.depth + 1);
-        let search = Search {
-            operand: left.node,
-            place,
-            text,
-            negated,
-        };
+        let search = Search { operand: left.node, place, text, negated };
         self.part(start, depth, Node::Search(Box::new(search)))
     }
 
-    fn between(&mut self, left: Part, negated: bool) -> Result<Part, SyntaxError> {
+    fn between(&mut self, left: Part, negated: bool) -> Result<Part, Box<SyntaxError>> {
         self.advance()?;
         let low = self.unary()?;
         self.expect(Token::Keyword(Keyword::And), "`AND` and the upper bound")?;
@@ -224,23 +210,14 @@ impl Parser<'_> {
         }
         if !negated && reversed(&low.node, &high.node) {
             let message = "the lower bound is above the upper bound".to_owned();
-            return Err(SyntaxError::new(
-                code::TYPE,
-                low.start..self.before,
-                message,
-            ));
+            return Err(SyntaxError::new(code::TYPE, low.start..self.before, message).into());
         }
         let depth = left.depth.max(low.depth).max(high.depth) + 1;
-        let between = Between {
-            operand: left.node,
-            low: low.node,
-            high: high.node,
-            negated,
-        };
+        let between = Between { operand: left.node, low: low.node, high: high.node, negated };
         self.part(left.start, depth, Node::Between(Box::new(between)))
     }
 
-    fn membership(&mut self, left: Part, negated: bool) -> Result<Part, SyntaxError> {
+    fn membership(&mut self, left: Part, negated: bool) -> Result<Part, Box<SyntaxError>> {
         self.advance()?;
         self.expect(Token::Open, "`(`")?;
         let mut texts = vec![self.text()?];
@@ -250,76 +227,71 @@ impl Parser<'_> {
         self.expect(Token::Close, "`,` or `)`")?;
         let Node::Column(slot) = left.node else {
             let message = "only a property can be looked up with IN".to_owned();
-            return Err(SyntaxError::new(
-                code::TYPE,
-                left.start..self.before,
-                message,
-            ));
+            return Err(SyntaxError::new(code::TYPE, left.start..self.before, message).into());
         };
         texts.sort_unstable();
         texts.dedup();
-        self.part(
-            left.start,
-            left.depth + 1,
-            Node::In(Box::new(In {
-                slot,
-                texts,
-                negated,
-            })),
-        )
+        self.part(left.start, left.depth + 1, Node::In(Box::new(In { slot, texts, negated })))
     }
 
-    fn unary(&mut self) -> Result<Part, SyntaxError> {
+    fn unary(&mut self) -> Result<Part, Box<SyntaxError>> {
+        match self.token {
+            Token::Plus | Token::Minus | Token::Keyword(Keyword::Not) | Token::Open => {
+                self.nested()
+            }
+            _ => self.primary(),
+        }
+    }
+
+    fn nested(&mut self) -> Result<Part, Box<SyntaxError>> {
         self.nesting += 1;
         if self.nesting > limits::NESTING_MAX {
-            return Err(limits::too_deep(self.span.clone()));
+            return Err(limits::too_deep(self.span.clone()).into());
         }
-        let start = self.span.start;
         let part = match self.token {
-            Token::Plus => {
-                self.advance()?;
-                self.unary()?
-            }
-            Token::Minus => {
-                self.advance()?;
-                let operand = self.unary()?;
-                self.negative(start, operand)?
-            }
-            Token::Keyword(Keyword::Not) => {
-                self.advance()?;
-                let operand = self.unary()?;
-                let operand = self.condition(operand)?;
-                self.part(start, operand.depth + 1, Node::Not(Box::new(operand.node)))?
-            }
-            _ => self.primary()?,
+            Token::Plus => self.plus(),
+            Token::Minus => self.minus(),
+            Token::Keyword(Keyword::Not) => self.not(),
+            _ => self.parenthesised(),
         };
         self.nesting -= 1;
-        Ok(part)
+        part
+    }
+
+    fn plus(&mut self) -> Result<Part, Box<SyntaxError>> {
+        self.advance()?;
+        self.unary()
+    }
+
+    fn not(&mut self) -> Result<Part, Box<SyntaxError>> {
+        let start = self.span.start;
+        self.advance()?;
+        let operand = self.unary()?;
+        let operand = self.condition(operand)?;
+        self.part(start, operand.depth + 1, Node::Not(Box::new(operand.node)))
+    }
+
+    fn parenthesised(&mut self) -> Result<Part, Box<SyntaxError>> {
+        let start = self.span.start;
+        self.advance()?;
+        let inner = self.expression(Level::Or)?;
+        self.expect(Token::Close, "`)`")?;
+        Ok(Part { start, ..inner })
     }
 
     /// A minus is a node of its own even before a number: RocketMQ checks the order of the bounds
     /// of BETWEEN only where both are plain literals.
-    fn negative(&self, start: usize, operand: Part) -> Result<Part, SyntaxError> {
-        self.part(
-            start,
-            operand.depth + 1,
-            Node::Negate(Box::new(operand.node)),
-        )
+    fn minus(&mut self) -> Result<Part, Box<SyntaxError>> {
+        let start = self.span.start;
+        self.advance()?;
+        let operand = self.unary()?;
+        self.part(start, operand.depth + 1, Node::Negate(Box::new(operand.node)))
     }
 
-    fn primary(&mut self) -> Result<Part, SyntaxError> {
+    fn primary(&mut self) -> Result<Part, Box<SyntaxError>> {
         let span = self.span.clone();
         let written = &self.text[span.clone()];
         let node = match self.token {
-            Token::Open => {
-                self.advance()?;
-                let inner = self.or()?;
-                self.expect(Token::Close, "`)`")?;
-                return Ok(Part {
-                    start: span.start,
-                    ..inner
-                });
-            }
             Token::Text => {
                 let text = self.text()?;
                 return self.part(span.start, 1, Node::Text(text));
@@ -332,16 +304,16 @@ impl Parser<'_> {
             Token::Keyword(Keyword::True) => Node::Bool(true),
             Token::Keyword(Keyword::False) => Node::Bool(false),
             Token::Keyword(Keyword::Null) => Node::Null,
-            _ => return Err(self.unexpected("a value")),
+            _ => return Err(self.unexpected("a value").into()),
         };
         self.advance()?;
         self.part(span.start, 1, node)
     }
 
     /// A text without its quotes, the doubled ones inside made single.
-    fn text(&mut self) -> Result<Box<str>, SyntaxError> {
+    fn text(&mut self) -> Result<Box<str>, Box<SyntaxError>> {
         if self.token != Token::Text {
-            return Err(self.unexpected("a text in single quotes"));
+            return Err(self.unexpected("a text in single quotes").into());
         }
         let content = &self.text[self.span.start + 1..self.span.end - 1];
         let text = content.replace("''", "'").into_boxed_str();
@@ -350,27 +322,23 @@ impl Parser<'_> {
     }
 
     /// A part as a condition: a property becomes one, any other value is refused.
-    fn condition(&self, part: Part) -> Result<Part, SyntaxError> {
+    fn condition(&self, part: Part) -> Result<Part, Box<SyntaxError>> {
         match part.node {
-            Node::Column(slot) => Ok(Part {
-                node: Node::Cast(slot),
-                ..part
-            }),
+            Node::Column(slot) => Ok(Part { node: Node::Cast(slot), ..part }),
             _ if part.node.is_condition() => Ok(part),
             _ => {
                 let message = "a condition is needed here, found a value".to_owned();
-                Err(
-                    SyntaxError::new(code::TYPE, part.start..self.before, message)
-                        .with_help("compare it with something"),
-                )
+                Err(SyntaxError::new(code::TYPE, part.start..self.before, message)
+                    .with_help("compare it with something")
+                    .into())
             }
         }
     }
 
     /// Refuses what `<`, `<=`, `>`, `>=` and BETWEEN cannot take.
-    fn check_ordered(&self, part: &Part) -> Result<(), SyntaxError> {
+    fn check_ordered(&self, part: &Part) -> Result<(), Box<SyntaxError>> {
         if matches!(part.node, Node::Text(_)) || part.node.is_condition() {
-            Err(self.incomparable(part.start))
+            Err(self.incomparable(part.start).into())
         } else {
             Ok(())
         }
@@ -381,9 +349,9 @@ impl Parser<'_> {
         SyntaxError::new(code::TYPE, start..self.before, message)
     }
 
-    fn part(&self, start: usize, depth: usize, node: Node) -> Result<Part, SyntaxError> {
+    fn part(&self, start: usize, depth: usize, node: Node) -> Result<Part, Box<SyntaxError>> {
         if depth > limits::DEPTH_MAX {
-            return Err(limits::too_deep(start..self.before));
+            return Err(limits::too_deep(start..self.before).into());
         }
         Ok(Part { node, start, depth })
     }
@@ -394,7 +362,7 @@ impl Parser<'_> {
         depth: usize,
         node: Node,
         negated: bool,
-    ) -> Result<Part, SyntaxError> {
+    ) -> Result<Part, Box<SyntaxError>> {
         if negated {
             self.part(start, depth + 1, Node::Not(Box::new(node)))
         } else {
@@ -402,13 +370,13 @@ impl Parser<'_> {
         }
     }
 
-    fn advance(&mut self) -> Result<(), SyntaxError> {
+    fn advance(&mut self) -> Result<(), Box<SyntaxError>> {
         self.before = self.span.end;
         (self.token, self.span) = self.lexer.next()?;
         Ok(())
     }
 
-    fn skip(&mut self, token: &Token) -> Result<bool, SyntaxError> {
+    fn skip(&mut self, token: &Token) -> Result<bool, Box<SyntaxError>> {
         let found = self.token == *token;
         if found {
             self.advance()?;
@@ -416,16 +384,12 @@ impl Parser<'_> {
         Ok(found)
     }
 
-    fn skip_keyword(&mut self, keyword: Keyword) -> Result<bool, SyntaxError> {
+    fn skip_keyword(&mut self, keyword: Keyword) -> Result<bool, Box<SyntaxError>> {
         self.skip(&Token::Keyword(keyword))
     }
 
-    fn expect(&mut self, token: Token, wanted: &str) -> Result<(), SyntaxError> {
-        if self.skip(&token)? {
-            Ok(())
-        } else {
-            Err(self.unexpected(wanted))
-        }
+    fn expect(&mut self, token: Token, wanted: &str) -> Result<(), Box<SyntaxError>> {
+        if self.skip(&token)? { Ok(()) } else { Err(self.unexpected(wanted).into()) }
     }
 
     fn unexpected(&self, wanted: &str) -> SyntaxError {
@@ -473,8 +437,6 @@ fn reversed(low: &Node, high: &Node) -> bool {
     };
     match (as_long(low), as_long(high)) {
         (Some(low), Some(high)) => high < low,
-        _ => as_double(low)
-            .zip(as_double(high))
-            .is_some_and(|(low, high)| high < low),
+        _ => as_double(low).zip(as_double(high)).is_some_and(|(low, high)| high < low),
     }
 }

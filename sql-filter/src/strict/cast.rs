@@ -32,10 +32,10 @@ pub(super) fn cast<'a>(value: Value<'a>, to: Type) -> Result<Value<'a>, EvalErro
     let cast = match (value.type_of(), to) {
         (None, _) => return Ok(Value::Null),
         (Some(from), _) if from == to => return Ok(value),
-        (Some(from), _) if !exists(from, to) => Err(
-            "there is no such conversion; a number does not say whether it counts seconds or \
-                 milliseconds",
-        ),
+        (Some(from), _) if !exists(from, to) => {
+            Err("there is no such conversion; a number does not say whether it counts seconds or \
+                 milliseconds")
+        }
         (_, Type::Int) => to_int(&value),
         (_, Type::Double) => to_double(&value),
         (_, Type::Text) => Ok(Value::Text(Cow::Owned(value.to_string()))),
@@ -43,20 +43,15 @@ pub(super) fn cast<'a>(value: Value<'a>, to: Type) -> Result<Value<'a>, EvalErro
         (_, Type::Timestamp) => to_timestamp(&value),
         (_, Type::Date) => to_date(&value),
     };
-    cast.map_err(|reason| EvalError::Cast {
-        found: value.described(),
-        to,
-        reason,
-    })
+    cast.map_err(|reason| EvalError::Cast { found: value.described(), to, reason })
 }
 
 /// `DATE(value)`: the day of an instant, in UTC.
 pub(super) fn date<'a>(value: Value<'a>) -> Result<Value<'a>, EvalError> {
     match value {
-        Value::Int(_) | Value::Double(_) | Value::Bool(_) => Err(EvalError::Unsuitable {
-            function: "DATE",
-            found: value.described(),
-        }),
+        Value::Int(_) | Value::Double(_) | Value::Bool(_) => {
+            Err(EvalError::Unsuitable { function: "DATE", found: value.described() })
+        }
         _ => cast(value, Type::Date),
     }
 }
@@ -69,11 +64,7 @@ fn to_int(value: &Value<'_>) -> Result<Value<'static>, &'static str> {
         Value::Double(double) => {
             let whole = double.trunc();
             let fits = (-TWO_TO_63..TWO_TO_63).contains(&whole);
-            if fits {
-                Ok(Value::Int(whole as i64))
-            } else {
-                Err("it does not fit 64 bits")
-            }
+            if fits { Ok(Value::Int(whole as i64)) } else { Err("it does not fit 64 bits") }
         }
         Value::Text(text) => match Number::read(text) {
             Some(Number::Int(int)) => Ok(Value::Int(int)),
@@ -101,9 +92,9 @@ fn to_bool(value: &Value<'_>) -> Result<Value<'static>, &'static str> {
     match value {
         Value::Int(0) => Ok(Value::Bool(false)),
         Value::Int(1) => Ok(Value::Bool(true)),
-        Value::Text(text) => read_boolean(text)
-            .map(Value::Bool)
-            .ok_or("it is neither `true` nor `false`"),
+        Value::Text(text) => {
+            read_boolean(text).map(Value::Bool).ok_or("it is neither `true` nor `false`")
+        }
         _ => Err("it is neither 0 nor 1"),
     }
 }

@@ -58,10 +58,7 @@ pub(super) fn compare(operator: Operator, left: &Value<'_>, right: &Value<'_>) -
         (Value::Int(left), Value::Int(right)) => Outcome::of(operator.holds(left.cmp(right))),
         (Value::Text(left), Value::Text(right)) if operator.orders() => {
             let numbers = Number::read(left).zip(Number::read(right));
-            Outcome::of_ordering(
-                operator,
-                numbers.and_then(|(left, right)| left.compare(right)),
-            )
+            Outcome::of_ordering(operator, numbers.and_then(|(left, right)| left.compare(right)))
         }
         (Value::Text(left), Value::Text(right)) => Outcome::of(operator.holds(left.cmp(right))),
         (Value::Text(text), other) => compare_text(operator.mirrored(), other, text),
@@ -81,9 +78,7 @@ fn compare_text(operator: Operator, left: &Value<'_>, text: &str) -> Outcome {
         Value::Bool(_) => read_boolean(text).map(Value::Bool),
         Value::Null | Value::Text(_) => None,
     };
-    right.map_or(Outcome::Unknown, |right| {
-        compare_alike(operator, left, &right)
-    })
+    right.map_or(Outcome::Unknown, |right| compare_alike(operator, left, &right))
 }
 
 /// A value with a text in quotes on its right.
@@ -107,9 +102,7 @@ pub(super) fn compare_literal(
         Value::Timestamp(_) | Value::Date(_) => literal.instant.map(Value::Timestamp),
         Value::Bool(_) => literal.boolean.map(Value::Bool),
     };
-    right.map_or(Outcome::Unlike, |right| {
-        compare_alike(operator, left, &right)
-    })
+    right.map_or(Outcome::Unlike, |right| compare_alike(operator, left, &right))
 }
 
 /// Two values of which neither is NULL or a text.

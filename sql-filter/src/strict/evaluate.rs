@@ -174,10 +174,7 @@ fn number(value: &Value<'_>, operation: &'static str) -> Result<Option<Number>, 
         Value::Text(text) => Number::read(text),
         Value::Bool(_) | Value::Timestamp(_) | Value::Date(_) => None,
     };
-    let found = || EvalError::NotANumber {
-        operation,
-        found: value.described(),
-    };
+    let found = || EvalError::NotANumber { operation, found: value.described() };
     number.ok_or_else(found).map(Some)
 }
 
@@ -214,9 +211,7 @@ fn calculate(
             double.is_finite().then_some(Value::Double(double))
         }
     };
-    result.ok_or(EvalError::OutOfRange {
-        operation: calculation.sign(),
-    })
+    result.ok_or(EvalError::OutOfRange { operation: calculation.sign() })
 }
 
 fn negated<'a>(value: Value<'a>) -> Result<Value<'a>, EvalError> {
@@ -257,9 +252,7 @@ fn case_value<'a, R: Row<'a> + ?Sized>(case: &Case, row: &R) -> Result<Value<'a>
             return value(then, row);
         }
     }
-    case.otherwise
-        .as_ref()
-        .map_or(Ok(Value::Null), |otherwise| value(otherwise, row))
+    case.otherwise.as_ref().map_or(Ok(Value::Null), |otherwise| value(otherwise, row))
 }
 
 fn coalesced<'a, R: Row<'a> + ?Sized>(operands: &[Node], row: &R) -> Result<Value<'a>, EvalError> {
@@ -281,26 +274,15 @@ fn recased<'a, R: Row<'a> + ?Sized>(
     let lower = function == "LOWER";
     let changes = |byte: u8| {
         !byte.is_ascii()
-            || if lower {
-                byte.is_ascii_uppercase()
-            } else {
-                byte.is_ascii_lowercase()
-            }
+            || if lower { byte.is_ascii_uppercase() } else { byte.is_ascii_lowercase() }
     };
     match value(operand, row)? {
         Value::Null => Ok(Value::Null),
         Value::Text(text) if !text.bytes().any(changes) => Ok(Value::Text(text)),
         Value::Text(text) => {
-            let recased = if lower {
-                text.to_lowercase()
-            } else {
-                text.to_uppercase()
-            };
+            let recased = if lower { text.to_lowercase() } else { text.to_uppercase() };
             Ok(Value::Text(Cow::Owned(recased)))
         }
-        other => Err(EvalError::Unsuitable {
-            function,
-            found: other.described(),
-        }),
+        other => Err(EvalError::Unsuitable { function, found: other.described() }),
     }
 }

@@ -76,11 +76,7 @@ pub(super) struct Lexer<'t> {
 
 impl<'t> Lexer<'t> {
     pub(super) fn new(text: &'t str) -> Self {
-        Self {
-            text,
-            at: 0,
-            tokens: 0,
-        }
+        Self { text, at: 0, tokens: 0 }
     }
 
     /// The next token and where it stands; `End` for ever after the last.

@@ -15,9 +15,10 @@ pub(super) struct List {
     ints: Vec<i64>,
     /// The whole numbers that stand in quotes.
     quoted_ints: Vec<i64>,
-    others: Vec<Node>,
-    /// All elements as written, for the types.
+    /// All elements as written.
     elements: Vec<Node>,
+    /// The places in `elements` of those that are no literal text or whole number.
+    others: Vec<usize>,
 }
 
 impl List {
@@ -26,10 +27,10 @@ impl List {
             texts: Vec::new(),
             ints: Vec::new(),
             quoted_ints: Vec::new(),
-            others: Vec::new(),
             elements: Vec::new(),
+            others: Vec::new(),
         };
-        for element in &elements {
+        for (at, element) in elements.iter().enumerate() {
             match &element.kind {
                 Kind::Int(int) => list.ints.push(*int),
                 Kind::Text(literal) => {
@@ -38,14 +39,13 @@ impl List {
                     }
                     list.texts.push((**literal).clone());
                 }
-                _ => list.others.push(element.clone()),
+                _ => list.others.push(at),
             }
         }
         list.ints.sort_unstable();
         list.ints.dedup();
         list.quoted_ints.sort_unstable();
-        list.texts
-            .sort_unstable_by(|left, right| left.text.cmp(&right.text));
+        list.texts.sort_unstable_by(|left, right| left.text.cmp(&right.text));
         list.texts.dedup_by(|left, right| left.text == right.text);
         list.elements = elements;
         list
@@ -67,11 +67,11 @@ impl List {
             return Ok(Truth::Unknown);
         }
         let mut best = self.among_literals(value);
-        for element in &self.others {
+        for at in &self.others {
             if best == Outcome::Holds {
                 break;
             }
-            let element = evaluate::borrowed(element, row)?;
+            let element = evaluate::borrowed(&self.elements[*at], row)?;
             best = stronger(best, compare(Operator::Equal, value, &element));
         }
         Ok(match best {
@@ -83,11 +83,7 @@ impl List {
     }
 
     fn among_literals(&self, value: &Value<'_>) -> Outcome {
-        let texts = if self.texts.is_empty() {
-            Outcome::Fails
-        } else {
-            self.among_texts(value)
-        };
+        let texts = if self.texts.is_empty() { Outcome::Fails } else { self.among_texts(value) };
         if texts == Outcome::Holds || self.ints.is_empty() {
             return texts;
         }
@@ -97,14 +93,8 @@ impl List {
     fn among_texts(&self, value: &Value<'_>) -> Outcome {
         let found = match value {
             Value::Text(text) => {
-                let found = self
-                    .texts
-                    .binary_search_by(|literal| (*literal.text).cmp(text));
-                return if found.is_ok() {
-                    Outcome::Holds
-                } else {
-                    Outcome::Fails
-                };
+                let found = self.texts.binary_search_by(|literal| (*literal.text).cmp(text));
+                return if found.is_ok() { Outcome::Holds } else { Outcome::Fails };
             }
             Value::Int(int) => self.quoted_ints.binary_search(int).is_ok(),
             _ => false,
@@ -133,15 +123,9 @@ impl List {
         }
         let found = self.ints.binary_search_by(|int| {
             // Both are numbers, so there is an order.
-            Number::Int(*int)
-                .compare(number)
-                .unwrap_or(std::cmp::Ordering::Less)
+            Number::Int(*int).compare(number).unwrap_or(std::cmp::Ordering::Less)
         });
-        if found.is_ok() {
-            Outcome::Holds
-        } else {
-            Outcome::Fails
-        }
+        if found.is_ok() { Outcome::Holds } else { Outcome::Fails }
     }
 }
 
@@ -153,9 +137,5 @@ fn stronger(left: Outcome, right: Outcome) -> Outcome {
         Outcome::Unlike => 1,
         Outcome::Fails => 0,
     };
-    if rank(left) >= rank(right) {
-        left
-    } else {
-        right
-    }
+    if rank(left) >= rank(right) { left } else { right }
 }

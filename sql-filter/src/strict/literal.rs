@@ -39,9 +39,7 @@ pub(super) fn read(written: &str) -> Result<Literal, &'static str> {
     let lower = digits.to_ascii_lowercase();
     if let Some(rest) = lower.strip_prefix("0x") {
         return if rest.contains(['p', '.']) {
-            let rest = rest
-                .strip_suffix(['f', 'd'])
-                .filter(|rest| !rest.ends_with('p'));
+            let rest = rest.strip_suffix(['f', 'd']).filter(|rest| !rest.ends_with('p'));
             let digits = rest.unwrap_or(&lower[2..]);
             double(
                 hexadecimal_float(digits).ok_or("a hexadecimal float looks like `0x1.8p3`")?,
@@ -121,10 +119,7 @@ mod tests {
         check("1_000l", Some(Literal::Int(1000)));
         check("0xFF", Some(Literal::Int(255)));
         check("0Xff_ffL", Some(Literal::Int(65535)));
-        check(
-            "0x8000_0000_0000_0001",
-            Some(Literal::Int(-9_223_372_036_854_775_807)),
-        );
+        check("0x8000_0000_0000_0001", Some(Literal::Int(-9_223_372_036_854_775_807)));
         check("0b111_111", Some(Literal::Int(63)));
         check("077L", Some(Literal::Int(63)));
         check("00", Some(Literal::Int(0)));

@@ -43,16 +43,9 @@ pub(crate) fn parse(text: &str) -> Result<(Node, Vec<Column>), SyntaxError> {
     let mut lexer = Lexer::new(text);
     let (token, span) = lexer.next()?;
     let columns = Columns::default();
-    let mut parser = Parser {
-        text,
-        lexer,
-        token,
-        span,
-        before: 0,
-        columns,
-        nesting: 0,
-    };
-    let part = parser.expression(Level::Or)?;
+    let mut parser =
+        Parser { text, lexer, token, span, before: 0, columns, nesting: 0, recursion: 0 };
+    let part = parser.expression(Level::Or).map_err(|error| *error)?;
     if parser.token != Token::End {
         return Err(parser.left_over());
     }
@@ -79,6 +72,9 @@ struct Part {
     depth: usize,
 }
 
+/// What makes a call of one operand into a node.
+type Wrap = fn(Box<Node>) -> Kind;
+
 struct Parser<'t> {
     text: &'t str,
     lexer: Lexer<'t>,
@@ -88,32 +84,42 @@ struct Parser<'t> {
     /// Where the token before it ended.
     before: usize,
     columns: Columns,
+    /// How many parentheses, calls, signs and words are open around the current token.
     nesting: usize,
+    /// How many calls of `expression` are.
+    recursion: usize,
 }
 
+/// Recursion passes through `expression`, `operand`, `primary` and what they call for each kind of
+/// nesting. Errors are boxed and each kind has a function of its own to keep those frames small.
 impl Parser<'_> {
     /// An expression whose operators all bind at least as tightly as `floor`.
-    fn expression(&mut self, floor: Level) -> Result<Part, SyntaxError> {
-        self.nesting += 1;
-        if self.nesting > limits::NESTING_MAX {
-            return Err(limits::too_deep(self.span.clone()));
+    fn expression(&mut self, floor: Level) -> Result<Part, Box<SyntaxError>> {
+        self.recursion += 1;
+        if self.recursion > limits::DEPTH_MAX {
+            return Err(limits::too_deep(self.span.clone()).into());
         }
         let mut left = self.operand(floor)?;
-        while let Some(level) = infix_level(&self.token).filter(|level| *level >= floor) {
+        // Behind `a IS NULL` no operator may follow that binds tighter than IS.
+        let mut ceiling = Level::Sign;
+        while let Some(level) =
+            infix_level(&self.token).filter(|level| (floor..=ceiling).contains(level))
+        {
             left = self.continued(left, level)?;
+            ceiling = level;
         }
-        self.nesting -= 1;
+        self.recursion -= 1;
         Ok(left)
     }
 
-    fn advance(&mut self) -> Result<Token, SyntaxError> {
+    fn advance(&mut self) -> Result<Token, Box<SyntaxError>> {
         self.before = self.span.end;
         let (token, span) = self.lexer.next()?;
         self.span = span;
         Ok(std::mem::replace(&mut self.token, token))
     }
 
-    fn skip(&mut self, token: &Token) -> Result<bool, SyntaxError> {
+    fn skip(&mut self, token: &Token) -> Result<bool, Box<SyntaxError>> {
         let found = self.token == *token;
         if found {
             self.advance()?;
@@ -121,16 +127,12 @@ impl Parser<'_> {
         Ok(found)
     }
 
-    fn skip_keyword(&mut self, keyword: Keyword) -> Result<bool, SyntaxError> {
+    fn skip_keyword(&mut self, keyword: Keyword) -> Result<bool, Box<SyntaxError>> {
         self.skip(&Token::Keyword(keyword))
     }
 
-    fn expect(&mut self, token: &Token, wanted: &str) -> Result<(), SyntaxError> {
-        if self.skip(token)? {
-            Ok(())
-        } else {
-            Err(self.unexpected(wanted))
-        }
+    fn expect(&mut self, token: &Token, wanted: &str) -> Result<(), Box<SyntaxError>> {
+        if self.skip(token)? { Ok(()) } else { Err(self.unexpected(wanted).into()) }
     }
 
     fn unexpected(&self, wanted: &str) -> SyntaxError {
@@ -160,44 +162,68 @@ impl Parser<'_> {
     }
 
     /// Makes a node that ends before the current token.
-    fn part(&self, start: usize, depth: usize, kind: Kind) -> Result<Part, SyntaxError> {
+    fn part(&self, start: usize, depth: usize, kind: Kind) -> Result<Part, Box<SyntaxError>> {
         let span = start..self.before;
         if depth > limits::DEPTH_MAX {
-            return Err(limits::too_deep(span));
+            return Err(limits::too_deep(span).into());
         }
-        Ok(Part {
-            node: Node::new(kind, span),
-            depth,
-        })
+        Ok(Part { node: Node::new(kind, span), depth })
     }
 
     /// What stands before the first infix operator.
-    fn operand(&mut self, floor: Level) -> Result<Part, SyntaxError> {
-        let start = self.span.start;
+    fn operand(&mut self, floor: Level) -> Result<Part, Box<SyntaxError>> {
         match self.token {
-            Token::Keyword(Keyword::Not) if floor > Level::Not => {
-                let error = self.unexpected("a value");
-                Err(error.with_help("put parentheses around `NOT ...`"))
-            }
-            Token::Keyword(Keyword::Not) => {
-                self.advance()?;
-                let operand = self.expression(Level::Not)?;
-                self.part(start, operand.depth + 1, Kind::Not(Box::new(operand.node)))
-            }
-            Token::Minus => {
-                self.advance()?;
-                self.negative(start)
-            }
-            Token::Plus => {
-                self.advance()?;
-                let operand = self.expression(Level::Sign)?;
-                self.part(start, operand.depth + 1, Kind::Plus(Box::new(operand.node)))
-            }
-            _ => self.primary(),
+            Token::Keyword(Keyword::Not | Keyword::Case)
+            | Token::Minus
+            | Token::Plus
+            | Token::Open => self.nested(floor),
+            Token::Name(_) => self.named(),
+            _ => self.literal(),
         }
     }
 
-    fn negative(&mut self, start: usize) -> Result<Part, SyntaxError> {
+    fn nested(&mut self, floor: Level) -> Result<Part, Box<SyntaxError>> {
+        self.deeper()?;
+        let part = match self.token {
+            Token::Keyword(Keyword::Not) => self.not(floor),
+            Token::Minus => self.minus(),
+            Token::Plus => self.plus(),
+            Token::Open => self.parenthesised(),
+            _ => self.case(),
+        };
+        self.nesting -= 1;
+        part
+    }
+
+    fn deeper(&mut self) -> Result<(), Box<SyntaxError>> {
+        self.nesting += 1;
+        if self.nesting > limits::NESTING_MAX {
+            return Err(limits::too_deep(self.span.clone()).into());
+        }
+        Ok(())
+    }
+
+    fn not(&mut self, floor: Level) -> Result<Part, Box<SyntaxError>> {
+        if floor > Level::Not {
+            let error = self.unexpected("a value");
+            return Err(error.with_help("put parentheses around `NOT ...`").into());
+        }
+        let start = self.span.start;
+        self.advance()?;
+        let operand = self.expression(Level::Not)?;
+        self.part(start, operand.depth + 1, Kind::Not(Box::new(operand.node)))
+    }
+
+    fn plus(&mut self) -> Result<Part, Box<SyntaxError>> {
+        let start = self.span.start;
+        self.advance()?;
+        let operand = self.expression(Level::Sign)?;
+        self.part(start, operand.depth + 1, Kind::Plus(Box::new(operand.node)))
+    }
+
+    fn minus(&mut self) -> Result<Part, Box<SyntaxError>> {
+        let start = self.span.start;
+        self.advance()?;
         if self.skip(&Token::Number(Literal::MinMagnitude))? {
             return self.part(start, 1, Kind::Int(i64::MIN));
         }
@@ -210,40 +236,40 @@ impl Parser<'_> {
         self.part(start, operand.depth + 1, kind)
     }
 
-    fn primary(&mut self) -> Result<Part, SyntaxError> {
+    fn parenthesised(&mut self) -> Result<Part, Box<SyntaxError>> {
         let start = self.span.start;
+        self.advance()?;
+        let inner = self.expression(Level::Or)?;
+        self.expect(&Token::Close, "`)`")?;
+        self.part(start, inner.depth, inner.node.kind)
+    }
+
+    fn literal(&mut self) -> Result<Part, Box<SyntaxError>> {
+        let start = self.span.start;
+        if matches!(self.token, Token::Text(_)) {
+            let text = self.text("a text")?;
+            return self.part(start, 1, Kind::Text(Box::new(TextLiteral::new(text))));
+        }
         let kind = match &self.token {
             Token::Number(Literal::Int(int)) => Kind::Int(*int),
             Token::Number(Literal::Double(double)) => Kind::Double(*double),
             Token::Number(Literal::MinMagnitude) => {
                 let message = format!("{} is not a number", self.found());
                 let error = SyntaxError::new(code::NUMBER, self.span.clone(), message);
-                return Err(error.with_help("whole numbers have 64 bits"));
+                return Err(error.with_help("whole numbers have 64 bits").into());
             }
             Token::Keyword(Keyword::True) => Kind::Bool(true),
             Token::Keyword(Keyword::False) => Kind::Bool(false),
             Token::Keyword(Keyword::Null) => Kind::Null,
-            Token::Keyword(Keyword::Case) => return self.case(),
-            Token::Open => {
-                self.advance()?;
-                let mut inner = self.expression(Level::Or)?;
-                self.expect(&Token::Close, "`)`")?;
-                inner.node = Node::new(inner.node.kind, start..self.before);
-                return Ok(inner);
-            }
-            Token::Text(_) => Kind::Text(Box::new(TextLiteral::new(self.text("a text")?))),
-            Token::Name(_) => return self.named(),
-            _ => return Err(self.unexpected("a value")),
+            _ => return Err(self.unexpected("a value").into()),
         };
-        if !matches!(kind, Kind::Text(_)) {
-            self.advance()?;
-        }
+        self.advance()?;
         self.part(start, 1, kind)
     }
 
-    fn text(&mut self, wanted: &str) -> Result<String, SyntaxError> {
+    fn text(&mut self, wanted: &str) -> Result<String, Box<SyntaxError>> {
         if !matches!(self.token, Token::Text(_)) {
-            return Err(self.unexpected(wanted));
+            return Err(self.unexpected(wanted).into());
         }
         match self.advance()? {
             Token::Text(text) => Ok(text),
@@ -252,79 +278,82 @@ impl Parser<'_> {
     }
 
     /// A column or a call.
-    fn named(&mut self) -> Result<Part, SyntaxError> {
+    fn named(&mut self) -> Result<Part, Box<SyntaxError>> {
         let span = self.span.clone();
         let quoted = self.text[span.clone()].contains('"');
         let Token::Name(name) = self.advance()? else {
-            return Err(self.unexpected("a name"));
+            return Err(self.unexpected("a name").into());
         };
         if self.token == Token::Open && !quoted {
-            return self.call(&name, span);
+            self.deeper()?;
+            let part = self.call(&name, span);
+            self.nesting -= 1;
+            return part;
         }
         let slot = self.columns.slot(&name, span.clone());
         self.part(span.start, 1, Kind::Column(slot))
     }
 
-    fn call(&mut self, name: &str, span: Range<usize>) -> Result<Part, SyntaxError> {
-        type Wrap = fn(Box<Node>) -> Kind;
-        let wrap: Wrap = match name.to_ascii_uppercase().as_str() {
+    fn call(&mut self, name: &str, span: Range<usize>) -> Result<Part, Box<SyntaxError>> {
+        let wrap = match name.to_ascii_uppercase().as_str() {
             "CAST" => return self.cast(span.start),
             "COALESCE" => return self.coalesce(span.start),
-            "LOWER" => Kind::Lower,
+            "LOWER" => Kind::Lower as Wrap,
             "UPPER" => Kind::Upper,
             "DATE" => Kind::Date,
             _ => {
                 let message = format!("there is no function {}", crate::value::quoted(name));
                 return Err(SyntaxError::new(code::NAME, span, message)
-                    .with_help("there are CAST, COALESCE, DATE, LOWER and UPPER"));
+                    .with_help("there are CAST, COALESCE, DATE, LOWER and UPPER")
+                    .into());
             }
         };
+        self.wrapped(span.start, wrap)
+    }
+
+    fn wrapped(&mut self, start: usize, wrap: Wrap) -> Result<Part, Box<SyntaxError>> {
         self.advance()?;
         let operand = self.expression(Level::Or)?;
         self.expect(&Token::Close, "`)`")?;
-        self.part(span.start, operand.depth + 1, wrap(Box::new(operand.node)))
+        self.part(start, operand.depth + 1, wrap(Box::new(operand.node)))
     }
 
-    fn cast(&mut self, start: usize) -> Result<Part, SyntaxError> {
+    fn cast(&mut self, start: usize) -> Result<Part, Box<SyntaxError>> {
         self.advance()?;
         let operand = self.expression(Level::Or)?;
         if !matches!(&self.token, Token::Name(name) if name.eq_ignore_ascii_case("AS")) {
-            return Err(self.unexpected("`AS` and a type"));
+            return Err(self.unexpected("`AS` and a type").into());
         }
         self.advance()?;
         let to = self.type_name()?;
         self.expect(&Token::Close, "`)`")?;
-        let kind = Kind::Cast {
-            operand: Box::new(operand.node),
-            to,
-        };
+        let kind = Kind::Cast { operand: Box::new(operand.node), to };
         self.part(start, operand.depth + 1, kind)
     }
 
-    fn type_name(&mut self) -> Result<Type, SyntaxError> {
+    fn type_name(&mut self) -> Result<Type, Box<SyntaxError>> {
         let Token::Name(name) = &self.token else {
-            return Err(self.unexpected("a type"));
+            return Err(self.unexpected("a type").into());
         };
-        let known = cast::TYPES
-            .iter()
-            .find(|(word, _)| word.eq_ignore_ascii_case(name));
+        let known = cast::TYPES.iter().find(|(word, _)| word.eq_ignore_ascii_case(name));
         let Some((_, to)) = known else {
             let message = format!("there is no type {}", self.found());
             let words = cast::TYPES.map(|(word, _)| word).join(", ");
             return Err(SyntaxError::new(code::NAME, self.span.clone(), message)
-                .with_help(format!("there are {words}")));
+                .with_help(format!("there are {words}"))
+                .into());
         };
         self.advance()?;
         Ok(*to)
     }
 
-    fn coalesce(&mut self, start: usize) -> Result<Part, SyntaxError> {
+    fn coalesce(&mut self, start: usize) -> Result<Part, Box<SyntaxError>> {
         let (operands, depth) = self.list()?;
         self.part(start, depth + 1, Kind::Coalesce(operands))
     }
 
     /// At least one expression between parentheses, and the height of the highest.
-    fn list(&mut self) -> Result<(Vec<Node>, usize), SyntaxError> {
+    fn list(&mut self) -> Result<(Vec<Node>, usize), Box<SyntaxError>> {
         self.expect(&Token::Open, "`(`")?;
         let mut nodes = Vec::new();
         let mut depth = 0;
@@ -339,47 +368,44 @@ impl Parser<'_> {
         }
     }
 
-    fn case(&mut self) -> Result<Part, SyntaxError> {
+    fn case(&mut self) -> Result<Part, Box<SyntaxError>> {
         let start = self.span.start;
         self.advance()?;
         let mut depth = 0;
-        let mut operand = None;
-        if self.token != Token::Keyword(Keyword::When) {
-            let part = self.expression(Level::Or)?;
-            depth = part.depth;
-            operand = Some(part.node);
-        }
+        let operand = match self.token {
+            Token::Keyword(Keyword::When) => None,
+            _ => Some(self.case_part(&mut depth)?),
+        };
         let mut branches = Vec::new();
         while self.skip_keyword(Keyword::When)? {
-            let when = self.expression(Level::Or)?;
-            self.expect(&Token::Keyword(Keyword::Then), "`THEN`")?;
-            let then = self.expression(Level::Or)?;
-            depth = depth.max(when.depth).max(then.depth);
-            branches.push((when.node, then.node));
+            branches.push(self.branch(&mut depth)?);
         }
         if branches.is_empty() {
-            return Err(self.unexpected("`WHEN`"));
+            return Err(self.unexpected("`WHEN`").into());
         }
-        let mut otherwise = None;
-        if self.skip_keyword(Keyword::Else)? {
-            let part = self.expression(Level::Or)?;
-            depth = depth.max(part.depth);
-            otherwise = Some(part.node);
-        }
+        let otherwise = match self.skip_keyword(Keyword::Else)? {
+            true => Some(self.case_part(&mut depth)?),
+            false => None,
+        };
         self.expect(&Token::Keyword(Keyword::End), "`WHEN`, `ELSE` or `END`")?;
-        self.part(
-            start,
-            depth + 1,
-            Kind::Case(Box::new(Case {
-                operand,
-                branches,
-                otherwise,
-            })),
-        )
+        self.part(start, depth + 1, Kind::Case(Box::new(Case { operand, branches, otherwise })))
+    }
+
+    fn branch(&mut self, depth: &mut usize) -> Result<(Node, Node), Box<SyntaxError>> {
+        let when = self.case_part(depth)?;
+        self.expect(&Token::Keyword(Keyword::Then), "`THEN`")?;
+        Ok((when, self.case_part(depth)?))
+    }
+
+    /// An expression inside CASE; `depth` becomes the height of the highest.
+    fn case_part(&mut self, depth: &mut usize) -> Result<Node, Box<SyntaxError>> {
+        let part = self.expression(Level::Or)?;
+        *depth = part.depth.max(*depth);
+        Ok(part.node)
     }
 
     /// `left`, the infix operator at the current token, and what belongs to it.
-    fn continued(&mut self, left: Part, level: Level) -> Result<Part, SyntaxError> {
+    fn continued(&mut self, left: Part, level: Level) -> Result<Part, Box<SyntaxError>> {
         let token = self.advance()?;
         match token {
             Token::Keyword(Keyword::Or) => self.chain(left, level),
@@ -396,7 +422,7 @@ impl Parser<'_> {
     }
 
     /// Another operand of AND or OR. A chain of them is one node.
-    fn chain(&mut self, left: Part, level: Level) -> Result<Part, SyntaxError> {
+    fn chain(&mut self, left: Part, level: Level) -> Result<Part, Box<SyntaxError>> {
         let start = left.node.span().start;
         let right = self.expression(tighter(level))?;
         let depth = right.depth + 1;
@@ -407,15 +433,7 @@ impl Parser<'_> {
             _ => (vec![left.node], depth.max(left.depth + 1)),
         };
         operands.push(right.node);
-        self.part(
-            start,
-            depth,
-            if is_or {
-                Kind::Or(operands)
-            } else {
-                Kind::And(operands)
-            },
-        )
+        self.part(start, depth, if is_or { Kind::Or(operands) } else { Kind::And(operands) })
     }
 
     fn comparison(
@@ -423,14 +441,15 @@ impl Parser<'_> {
         left: Part,
         operator: Operator,
         level: Level,
-    ) -> Result<Part, SyntaxError> {
+    ) -> Result<Part, Box<SyntaxError>> {
         let start = left.node.span().start;
         let right = self.expression(tighter(level))?;
         for side in [&left.node, &right.node] {
             if matches!(side.kind, Kind::Null) {
                 let message = "nothing compares with NULL".to_owned();
                 return Err(SyntaxError::new(code::NULL, side.span(), message)
-                    .with_help("write `IS NULL` or `IS NOT NULL`"));
+                    .with_help("write `IS NULL` or `IS NOT NULL`")
+                    .into());
             }
         }
         let depth = left.depth.max(right.depth) + 1;
@@ -438,37 +457,22 @@ impl Parser<'_> {
         if left.is_literal_text() {
             (left, right, operator) = (right, left, operator.mirrored());
         }
-        self.part(
-            start,
-            depth,
-            Kind::Compare(Box::new(Comparison {
-                operator,
-                left,
-                right,
-            })),
-        )
+        self.part(start, depth, Kind::Compare(Box::new(Comparison { operator, left, right })))
     }
 
-    fn is_null(&mut self, left: Part) -> Result<Part, SyntaxError> {
+    fn is_null(&mut self, left: Part) -> Result<Part, Box<SyntaxError>> {
         let start = left.node.span().start;
         let negated = self.skip_keyword(Keyword::Not)?;
         self.expect(
             &Token::Keyword(Keyword::Null),
-            if negated {
-                "`NULL`"
-            } else {
-                "`NULL` or `NOT NULL`"
-            },
+            if negated { "`NULL`" } else { "`NULL` or `NOT NULL`" },
         )?;
-        let kind = Kind::IsNull {
-            operand: Box::new(left.node),
-            negated,
-        };
+        let kind = Kind::IsNull { operand: Box::new(left.node), negated };
         self.part(start, left.depth + 1, kind)
     }
 
     /// What follows an infix NOT.
-    fn predicate(&mut self, left: Part, negated: bool) -> Result<Part, SyntaxError> {
+    fn predicate(&mut self, left: Part, negated: bool) -> Result<Part, Box<SyntaxError>> {
         match self.token {
             Token::Keyword(
                 keyword @ (Keyword::Between
@@ -481,10 +485,9 @@ impl Parser<'_> {
                 self.advance()?;
                 self.predicate_of(left, keyword, negated)
             }
-            _ => {
-                Err(self
-                    .unexpected("`BETWEEN`, `IN`, `LIKE`, `CONTAINS`, `STARTSWITH` or `ENDSWITH`"))
-            }
+            _ => Err(self
+                .unexpected("`BETWEEN`, `IN`, `LIKE`, `CONTAINS`, `STARTSWITH` or `ENDSWITH`")
+                .into()),
         }
     }
 
@@ -493,7 +496,7 @@ impl Parser<'_> {
         left: Part,
         keyword: Keyword,
         negated: bool,
-    ) -> Result<Part, SyntaxError> {
+    ) -> Result<Part, Box<SyntaxError>> {
         let start = left.node.span().start;
         let operand = left.node;
         let (kind, depth) = match keyword {
@@ -502,39 +505,23 @@ impl Parser<'_> {
                 self.expect(&Token::Keyword(Keyword::And), "`AND` and the upper bound")?;
                 let high = self.expression(Level::Sum)?;
                 let depth = low.depth.max(high.depth);
-                let between = Between {
-                    operand,
-                    low: low.node,
-                    high: high.node,
-                    negated,
-                };
+                let between = Between { operand, low: low.node, high: high.node, negated };
                 (Kind::Between(Box::new(between)), depth)
             }
             Keyword::In => {
                 let (elements, depth) = self.list()?;
-                let membership = Membership {
-                    operand,
-                    list: List::new(elements),
-                    negated,
-                };
+                let membership = Membership { operand, list: List::new(elements), negated };
                 (Kind::In(Box::new(membership)), depth)
             }
             _ => {
                 let pattern = self.pattern(keyword)?;
-                (
-                    Kind::Match(Box::new(Match {
-                        operand,
-                        pattern,
-                        negated,
-                    })),
-                    0,
-                )
+                (Kind::Match(Box::new(Match { operand, pattern, negated })), 0)
             }
         };
         self.part(start, depth.max(left.depth) + 1, kind)
     }
 
-    fn pattern(&mut self, keyword: Keyword) -> Result<Pattern, SyntaxError> {
+    fn pattern(&mut self, keyword: Keyword) -> Result<Pattern, Box<SyntaxError>> {
         let span = self.span.clone();
         let search = self.text("a text in single quotes")?;
         if keyword == Keyword::Like {
@@ -544,7 +531,8 @@ impl Parser<'_> {
         if search.is_empty() {
             let message = "every text contains the empty text".to_owned();
             return Err(SyntaxError::new(code::PATTERN, span, message)
-                .with_help("write `IS NOT NULL` to ask whether there is a text"));
+                .with_help("write `IS NOT NULL` to ask whether there is a text")
+                .into());
         }
         let search = search.into_boxed_str();
         Ok(match keyword {
@@ -554,7 +542,7 @@ impl Parser<'_> {
         })
     }
 
-    fn escape(&mut self) -> Result<Option<char>, SyntaxError> {
+    fn escape(&mut self) -> Result<Option<char>, Box<SyntaxError>> {
         if !self.skip_keyword(Keyword::Escape)? {
             return Ok(None);
         }
@@ -565,12 +553,17 @@ impl Parser<'_> {
             (Some(char), None) => Ok(Some(char)),
             _ => {
                 let message = "ESCAPE takes exactly one character".to_owned();
-                Err(SyntaxError::new(code::PATTERN, span, message))
+                Err(SyntaxError::new(code::PATTERN, span, message).into())
             }
         }
     }
 
-    fn arithmetic(&mut self, left: Part, sign: &Token, level: Level) -> Result<Part, SyntaxError> {
+    fn arithmetic(
+        &mut self,
+        left: Part,
+        sign: &Token,
+        level: Level,
+    ) -> Result<Part, Box<SyntaxError>> {
         let start = left.node.span().start;
         let right = self.expression(tighter(level))?;
         let depth = left.depth.max(right.depth) + 1;
@@ -586,15 +579,7 @@ impl Parser<'_> {
             Token::Slash => Calculation::Divide,
             _ => Calculation::Remainder,
         };
-        self.part(
-            start,
-            depth,
-            Kind::Arithmetic(Box::new(Arithmetic {
-                calculation,
-                left,
-                right,
-            })),
-        )
+        self.part(start, depth, Kind::Arithmetic(Box::new(Arithmetic { calculation, left, right })))
     }
 }
 
@@ -636,24 +621,12 @@ fn tighter(level: Level) -> Level {
 
 /// The operator of which a word is a slip of the pen: one letter wrong, missing or too many.
 fn likely_operator(word: &str) -> Option<&'static str> {
-    const WORDS: [&str; 9] = [
-        "AND",
-        "BETWEEN",
-        "LIKE",
-        "CONTAINS",
-        "STARTSWITH",
-        "ENDSWITH",
-        "ESCAPE",
-        "IS",
-        "OR",
-    ];
+    const WORDS: [&str; 9] =
+        ["AND", "BETWEEN", "LIKE", "CONTAINS", "STARTSWITH", "ENDSWITH", "ESCAPE", "IS", "OR"];
     let word = word.to_ascii_uppercase();
     let one_slip = |operator: &&str| {
         let same = |left: &str, right: &str| {
-            left.bytes()
-                .zip(right.bytes())
-                .take_while(|(l, r)| l == r)
-                .count()
+            left.bytes().zip(right.bytes()).take_while(|(l, r)| l == r).count()
         };
         let prefix = same(&word, operator);
         let (left, right) = (&word.as_bytes()[prefix..], &operator.as_bytes()[prefix..]);

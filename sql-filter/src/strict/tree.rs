@@ -157,11 +157,7 @@ impl Node {
     /// The limit on the length of a text keeps every place within 32 bits.
     pub(super) fn new(kind: Kind, span: Range<usize>) -> Self {
         let place = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
-        Self {
-            kind,
-            start: place(span.start),
-            end: place(span.end),
-        }
+        Self { kind, start: place(span.start), end: place(span.end) }
     }
 
     pub(super) fn span(&self) -> Range<usize> {

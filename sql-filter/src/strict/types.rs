@@ -28,30 +28,27 @@ pub(crate) fn infer(node: &Node, columns: &Columns<'_>) -> Result<Option<Type>, 
         Kind::Double(_) => Ok(Some(Type::Double)),
         Kind::Text(_) => Ok(Some(Type::Text)),
         Kind::And(operands) | Kind::Or(operands) => {
-            operands
-                .iter()
-                .try_for_each(|operand| check_condition(operand, columns))?;
+            operands.iter().try_for_each(|operand| check_condition(operand, columns))?;
             boolean
         }
         Kind::Not(operand) => check_condition(operand, columns).and(boolean),
         Kind::Compare(comparison) => {
-            check_pair(
-                comparison.operator,
-                &comparison.left,
-                &comparison.right,
-                columns,
-            )?;
+            let left = Typed::infer(&comparison.left, columns)?;
+            let right = Typed::infer(&comparison.right, columns)?;
+            check_pair(comparison.operator, left, right, columns)?;
             boolean
         }
         Kind::Between(between) => {
+            let operand = Typed::infer(&between.operand, columns)?;
             for bound in [&between.low, &between.high] {
-                check_lenient(Operator::LessOrEqual, &between.operand, bound, columns)?;
+                check_lenient(Operator::LessOrEqual, operand, bound, columns)?;
             }
             boolean
         }
         Kind::In(membership) => {
+            let operand = Typed::infer(&membership.operand, columns)?;
             for element in membership.list.elements() {
-                check_lenient(Operator::Equal, &membership.operand, element, columns)?;
+                check_lenient(Operator::Equal, operand, element, columns)?;
             }
             boolean
         }
@@ -82,12 +79,13 @@ pub(crate) fn infer(node: &Node, columns: &Columns<'_>) -> Result<Option<Type>, 
 
 /// Refuses what cannot be TRUE or FALSE.
 pub(crate) fn check_condition(node: &Node, columns: &Columns<'_>) -> Result<(), TypeError> {
-    let Some(found) = infer(node, columns)? else {
-        return Ok(());
+    let calculates = matches!(node.kind, Kind::Arithmetic(_) | Kind::Negate(_) | Kind::Plus(_));
+    let found = match infer(node, columns)? {
+        // A calculation is a number even while it is not known which kind of one.
+        None if calculates => Type::Double,
+        None | Some(Type::Bool) => return Ok(()),
+        Some(found) => found,
     };
-    if found == Type::Bool {
-        return Ok(());
-    }
     let message = format!("a condition is needed here, found {}", found.with_article());
     let error = TypeError::new(node.span(), message);
     Err(match (&node.kind, found) {
@@ -96,27 +94,38 @@ pub(crate) fn check_condition(node: &Node, columns: &Columns<'_>) -> Result<(), 
     })
 }
 
+/// An operand with its type. Each node's type is inferred once, so that checking takes no more
+/// time than the tree has nodes.
+#[derive(Clone, Copy)]
+struct Typed<'n> {
+    node: &'n Node,
+    of: Option<Type>,
+}
+
+impl<'n> Typed<'n> {
+    fn infer(node: &'n Node, columns: &Columns<'_>) -> Result<Self, TypeError> {
+        Ok(Self { node, of: infer(node, columns)? })
+    }
+}
+
 /// The operands of a comparison operator.
 fn check_pair(
     operator: Operator,
-    left: &Node,
-    right: &Node,
+    left: Typed<'_>,
+    right: Typed<'_>,
     columns: &Columns<'_>,
 ) -> Result<(), TypeError> {
-    let left_type = infer(left, columns)?;
-    let right_type = infer(right, columns)?;
-    let (Some(left_type), Some(right_type)) = (left_type, right_type) else {
+    let (Some(left_type), Some(right_type)) = (left.of, right.of) else {
         return Ok(());
     };
+    let (left, right) = (left.node, right.node);
     let span = left.span().start.min(right.span().start)..left.span().end.max(right.span().end);
     if operator.orders() && (left_type == Type::Bool || right_type == Type::Bool) {
         let message = "a Boolean is neither less nor greater than anything".to_owned();
         return Err(TypeError::new(span, message).with_help("use `=` or `<>`"));
     }
-    if left_type == right_type {
-        return Ok(());
-    }
     let readable = match (&left.kind, &right.kind) {
+        _ if left_type == right_type => true,
         (Kind::Text(literal), _) => reads_as(literal, right_type, columns),
         (_, Kind::Text(literal)) => reads_as(literal, left_type, columns),
         _ => left_type == Type::Text || right_type == Type::Text || alike(left_type, right_type),
@@ -125,22 +134,21 @@ fn check_pair(
         return Ok(());
     }
     let (left, right) = (left_type.with_article(), right_type.with_article());
-    Err(TypeError::new(
-        span,
-        format!("{left} cannot be compared with {right}"),
-    ))
+    Err(TypeError::new(span, format!("{left} cannot be compared with {right}")))
 }
 
-/// The operands of BETWEEN and IN, where only the types of columns are held against a mixture.
+/// An operand of BETWEEN, IN or CASE with one of the values it is held against. A mixture of
+/// types is an error only where it involves the type of a column.
 fn check_lenient(
     operator: Operator,
-    left: &Node,
-    right: &Node,
+    operand: Typed<'_>,
+    other: &Node,
     columns: &Columns<'_>,
 ) -> Result<(), TypeError> {
+    let other = Typed::infer(other, columns)?;
     match columns {
-        Columns::Typed(_) => check_pair(operator, left, right, columns),
-        Columns::Unknown => infer(left, columns).and(infer(right, columns)).map(drop),
+        Columns::Typed(_) => check_pair(operator, operand, other, columns),
+        Columns::Unknown => Ok(()),
     }
 }
 
@@ -183,10 +191,7 @@ fn check_number(node: &Node, sign: &str, columns: &Columns<'_>) -> Result<Option
         _ => {}
     }
     let found = found.map_or("NULL", Type::with_article);
-    Err(TypeError::new(
-        node.span(),
-        format!("`{sign}` needs a number, found {found}"),
-    ))
+    Err(TypeError::new(node.span(), format!("`{sign}` needs a number, found {found}")))
 }
 
 fn infer_arithmetic(
@@ -205,8 +210,12 @@ fn infer_arithmetic(
 }
 
 fn infer_case(case: &Case, columns: &Columns<'_>) -> Result<Option<Type>, TypeError> {
+    let operand = match &case.operand {
+        Some(operand) => Some(Typed::infer(operand, columns)?),
+        None => None,
+    };
     for (when, _) in &case.branches {
-        match &case.operand {
+        match operand {
             None => check_condition(when, columns)?,
             Some(operand) => check_lenient(Operator::Equal, operand, when, columns)?,
         }
@@ -246,10 +255,7 @@ fn check_cast(node: &Node, to: Type, columns: &Columns<'_>) -> Result<(), TypeEr
     match infer(node, columns)? {
         Some(from) if !cast::exists(from, to) => {
             let (from, to) = (from.with_article(), to.with_article());
-            Err(TypeError::new(
-                node.span(),
-                format!("{from} cannot become {to}"),
-            ))
+            Err(TypeError::new(node.span(), format!("{from} cannot become {to}")))
         }
         _ => Ok(()),
     }

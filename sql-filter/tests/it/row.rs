@@ -58,8 +58,5 @@ pub(crate) fn fate(sql: &str, dialect: Dialect, values: &[(&str, Value<'_>)]) ->
 
 /// A property of a message: a name and a text.
 pub(crate) fn texts<'a>(properties: &[(&'a str, &'a str)]) -> Vec<(&'a str, Value<'a>)> {
-    properties
-        .iter()
-        .map(|(name, text)| (*name, Value::text(text)))
-        .collect()
+    properties.iter().map(|(name, text)| (*name, Value::text(text))).collect()
 }

@@ -46,9 +46,7 @@ impl Case {
             },
             other => Value::Text(other.as_str().expect("a scalar").to_owned().into()),
         };
-        self.properties()
-            .map(|(name, json)| (name, value(json)))
-            .collect()
+        self.properties().map(|(name, json)| (name, value(json))).collect()
     }
 
     /// The values as a broker holds them: all texts.
@@ -57,10 +55,7 @@ impl Case {
             Value::Null => Value::Null,
             other => Value::Text(other.to_string().into()),
         };
-        self.typed()
-            .into_iter()
-            .map(|(name, value)| (name, text(value)))
-            .collect()
+        self.typed().into_iter().map(|(name, value)| (name, text(value))).collect()
     }
 }
 
@@ -84,9 +79,7 @@ fn rocketmq_accepts_and_answers_as_recorded() {
     for case in cases("rocketmq_accepts_and_answers_as_recorded") {
         let sql = case.text("expr");
         let fate_here = fate(sql, Dialect::RocketMq, &case.as_texts());
-        let accepts = case.0["rocketmq_accepts"]
-            .as_bool()
-            .expect("recorded for every case");
+        let accepts = case.0["rocketmq_accepts"].as_bool().expect("recorded for every case");
         assert_eq!(fate_here != Fate::Refused, accepts, "{sql:?}");
         if accepts {
             assert_eq!(Some(fate_here), case.fate("rocketmq_result"), "{}", case.0);
@@ -140,9 +133,7 @@ fn strict_agrees_with_the_suites_but_for_the_listed_deviations() {
 /// The first two columns of the README's table: expression and properties, both as code.
 fn listed_deviations() -> BTreeSet<(String, String)> {
     let readme = include_str!("../../README.md");
-    let (_, section) = readme
-        .split_once("## Deviations")
-        .expect("the README lists deviations");
+    let (_, section) = readme.split_once("## Deviations").expect("the README lists deviations");
     let table = section.split("\n## ").next().unwrap_or_default();
     let code = |cell: &str| cell.trim().trim_matches('`').to_owned();
     table
