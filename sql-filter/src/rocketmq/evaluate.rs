@@ -36,7 +36,15 @@ impl<'v> From<Value<'v>> for Datum<'v> {
 /// The verdict of a condition; of anything else that is no Boolean, FALSE.
 pub(crate) fn truth<'a, R: Row<'a> + ?Sized>(node: &Node, row: &R) -> Result<Truth, EvalError> {
     match node {
-        Node::Equal(sides) => equal(&datum(&sides.0, row)?, &datum(&sides.1, row)?),
+        Node::Equal(sides) => match &**sides {
+            // By far the most frequent condition needs no conversions.
+            (Node::Column(slot), Node::Text(wanted)) => Ok(match row.value(*slot) {
+                Value::Null => Truth::Unknown,
+                Value::Text(text) => Truth::from(*text == **wanted),
+                other => equal(&other.into(), &Datum::Text(Cow::Borrowed(wanted)))?,
+            }),
+            (left, right) => equal(&datum(left, row)?, &datum(right, row)?),
+        },
         Node::Order(order) => {
             let (operator, left, right) = &**order;
             ordered(*operator, &datum(left, row)?, right, row)
@@ -132,6 +140,9 @@ fn ordered<'v, 'a: 'v, R: Row<'a> + ?Sized>(
 ) -> Result<Truth, EvalError> {
     if matches!(left, Datum::Null) {
         return Ok(Truth::Unknown);
+    }
+    if let (Datum::Text(text), Node::Int(int)) = (left, right) {
+        return Ok(Truth::from(operator.holds(int_in(text)?.cmp(int))));
     }
     Ok(match (left, &datum(right, row)?) {
         (_, Datum::Null) => Truth::Unknown,
