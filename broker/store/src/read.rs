@@ -83,7 +83,7 @@ impl LogReader {
 fn verify(mut bytes: &[u8], mut at: PhysicalOffset) -> Result<(), ReadError> {
     while !bytes.is_empty() {
         let record = Record::parse(bytes)
-            .and_then(|record| record.verify().map(|_| record))
+            .and_then(|record| record.verify_whole().map(|()| record))
             .map_err(|error| ReadError::Damaged { at, reason: error.to_string() })?;
         if record.physical_offset() != at {
             let reason = format!("it was written for {}", record.physical_offset());

@@ -7,7 +7,8 @@ use crate::segment::Segment;
 
 /// What lies at one position of a segment.
 pub(crate) enum Scanned<'a> {
-    /// A whole record whose checksum holds and which was written for this position.
+    /// A whole record whose checksum holds and which was written for this position. Every record
+    /// of a store of ours has the checksum over all of it.
     Record(Record<'a>),
     /// Filler: the file is full and the next record starts in the next file.
     FileEnd,
@@ -57,7 +58,8 @@ impl<'s> Scanner<'s> {
             Ok(bytes) => bytes,
             Err(error) => return Scanned::Unreadable(error),
         };
-        let checked = Record::parse(bytes).and_then(|record| record.verify().map(|_| record));
+        let checked =
+            Record::parse(bytes).and_then(|record| record.verify_whole().map(|()| record));
         match checked {
             Ok(record) if record.physical_offset() != at => {
                 Scanned::Torn(format!("the record is of offset {}", record.physical_offset()))

@@ -276,6 +276,16 @@ impl<'a> Record<'a> {
         self.whole_checksum().is_some() && self.without_trailer().ends_with(MORE_PROPERTY)
     }
 
+    /// Checks the whole-record checksum and insists that there is one. Whoever knows that every
+    /// record was written with it must use this: a record whose end was torn off has lost the
+    /// checksum too, and [`Record::verify`] would then be content with the body's.
+    pub fn verify_whole(&self) -> Result<(), Malformed> {
+        match self.verify()? {
+            Verified::Whole => Ok(()),
+            Verified::BodyOnly => Err(Malformed::Checksum("record")),
+        }
+    }
+
     /// All bytes as stored.
     pub fn as_bytes(&self) -> &'a [u8] {
         self.bytes

@@ -1,3 +1,5 @@
+use millrace_disk::Access;
+
 use super::*;
 
 /// A store of some groups, closed or merely flushed.
@@ -78,6 +80,22 @@ fn what_follows_damage_in_the_middle_is_still_served() {
     let mut want = expected(&groups, first.topic, first.queue);
     want.remove(0);
     assert_eq!(opened.bodies(first.topic, first.queue).unwrap(), want);
+}
+
+#[test]
+fn a_record_torn_within_its_checksum_is_not_taken_for_one_without() {
+    let disk = SimDisk::new(1);
+    let mut opened = open(&disk, small()).unwrap();
+    opened.append(&[Kept { topic: "orders", queue: 0, body: b"whole".to_vec() }]).unwrap();
+    let end = opened.store.watermarks().appended().0;
+    drop(opened);
+    let disk = disk.kill();
+    let log =
+        disk.open(&Path::new(DIR).join("commitlog").join(format!("{:020}", 0)), Access::ReadWrite);
+    log.unwrap().zero(end - 12..end).unwrap();
+    let opened = open(&disk, small()).unwrap();
+    assert_eq!(opened.bodies("orders", 0).unwrap(), []);
+    assert_eq!(opened.found.end, PhysicalOffset(0));
 }
 
 #[test]
