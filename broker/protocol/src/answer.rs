@@ -75,10 +75,7 @@ pub struct Refused {
 impl Refused {
     /// An error answer.
     pub fn new(code: ResponseCode, remark: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            code,
-            remark: remark.into(),
-        }
+        Self { code, remark: remark.into() }
     }
 
     /// What the header of an answer says, taken as an error.
@@ -135,12 +132,8 @@ impl SendStatus {
     }
 
     fn of(code: ResponseCode) -> Option<Self> {
-        let all = [
-            Self::Ok,
-            Self::FlushDiskTimeout,
-            Self::FlushSlaveTimeout,
-            Self::SlaveNotAvailable,
-        ];
+        let all =
+            [Self::Ok, Self::FlushDiskTimeout, Self::FlushSlaveTimeout, Self::SlaveNotAvailable];
         all.into_iter().find(|status| status.code() == code)
     }
 }
@@ -186,10 +179,7 @@ impl MessageIds<'_> {
             Self::Many(ids) => (*ids, ""),
             Self::Text(text) => (&[][..], &**text),
         };
-        known
-            .iter()
-            .copied()
-            .chain(text.split(',').filter_map(OffsetMessageId::parse))
+        known.iter().copied().chain(text.split(',').filter_map(OffsetMessageId::parse))
     }
 }
 
@@ -241,18 +231,8 @@ impl Answer for SendAnswer<'_> {
     fn fields(&self, to: &mut FieldWriter<'_>) {
         let transaction_id = self.transaction_id.as_deref().map(Cow::Borrowed);
         let message_ids = self.message_ids.borrowed();
-        let Self {
-            queue_id,
-            queue_offset,
-            ..
-        } = *self;
-        SendFields {
-            message_ids,
-            queue_id,
-            queue_offset,
-            transaction_id,
-        }
-        .write_fields(to);
+        let Self { queue_id, queue_offset, .. } = *self;
+        SendFields { message_ids, queue_id, queue_offset, transaction_id }.write_fields(to);
         to.text("MSG_REGION", "DefaultRegion");
         // Anything else makes clients send trace messages to a topic that need not exist.
         to.text("TRACE_ON", "false");
@@ -283,12 +263,7 @@ impl PullStatus {
     }
 
     fn of(code: ResponseCode) -> Option<Self> {
-        let all = [
-            Self::Found,
-            Self::NotFound,
-            Self::NothingMatched,
-            Self::OffsetMoved,
-        ];
+        let all = [Self::Found, Self::NotFound, Self::NothingMatched, Self::OffsetMoved];
         all.into_iter().find(|status| status.code() == code)
     }
 
@@ -353,20 +328,8 @@ impl Answer for PullAnswer {
     }
 
     fn fields(&self, to: &mut FieldWriter<'_>) {
-        let Self {
-            next,
-            min,
-            max,
-            suggested_broker,
-            ..
-        } = *self;
-        PullFields {
-            next,
-            min,
-            max,
-            suggested_broker,
-        }
-        .write_fields(to);
+        let Self { next, min, max, suggested_broker, .. } = *self;
+        PullFields { next, min, max, suggested_broker }.write_fields(to);
     }
 }
 
@@ -397,7 +360,7 @@ macro_rules! field_answers {
                 header: &$crate::answer::lifetime!(Header $($lt)?),
             ) -> Result<Self, $crate::AnswerError> {
                 $crate::answer::success(header)?;
-                Ok($crate::FromFields::from_fields(header.fields)?)
+                Ok($crate::FromFields::from_fields(&header.fields)?)
             }
         })*
     };
@@ -459,10 +422,7 @@ impl ConsumerList {
     /// Reads the answer's body.
     pub fn decode(body: &[u8]) -> Result<Self, BodyError> {
         let json = Json::parse(body)?;
-        let ids = json
-            .root()
-            .items_of("consumerIdList")
-            .filter_map(Node::text);
+        let ids = json.root().items_of("consumerIdList").filter_map(Node::text);
         Ok(Self(ids.map(str::to_owned).collect()))
     }
 }

@@ -145,15 +145,7 @@ impl StoredAnswer {
         }
         let mut offset = || reader.u64().map(QueueOffset).ok_or(BodyError::Lengths);
         let (next, min, max, visible_end) = (offset()?, offset()?, offset()?, offset()?);
-        Ok((
-            Self {
-                next,
-                min,
-                max,
-                visible_end,
-            },
-            reader.rest(),
-        ))
+        Ok((Self { next, min, max, visible_end }, reader.rest()))
     }
 
     /// How many bytes of the body come before the records.

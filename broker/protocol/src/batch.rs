@@ -49,11 +49,7 @@ fn read_item<'a>(reader: &mut Reader<'a>) -> Option<BatchItem<'a>> {
     let body = fields.bytes32()?;
     let properties_len = usize::try_from(fields.i16()?).ok()?;
     let properties = fields.take(properties_len)?;
-    fields.is_empty().then_some(BatchItem {
-        flag,
-        body,
-        properties,
-    })
+    fields.is_empty().then_some(BatchItem { flag, body, properties })
 }
 
 /// Appends one item.

@@ -145,7 +145,8 @@ codes!(RequestCode {
 });
 
 /// How a request went. Names and numbers are those of `ResponseCode.java`, Apache RocketMQ 5.3;
-/// those from 9001 up are ours.
+/// those from 9001 up are ours, and are given only to
+/// requests that are ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ResponseCode(pub i32);
 
@@ -180,6 +181,9 @@ codes!(ResponseCode {
     ILLEGAL_OPERATION = 604, "Too late, or a bad handle.";
     GO_AWAY = 1500, "The server shuts down; connect again elsewhere.";
     MR_FENCED = 9001, "Ours: the append named an epoch that is no longer the current one.";
+    MR_DISK_FULL = 9002, "Ours: nothing can be stored for now; reading works.";
+    MR_POISONED = 9003, "Ours: the broker stopped writing, as it no longer knows what is on disk.";
+    MR_UNREADABLE = 9004, "Ours: stored bytes that the request needs are damaged.";
 });
 
 #[cfg(test)]
@@ -194,20 +198,14 @@ mod tests {
 
     #[test]
     fn our_own_codes_fit_a_binary_header() {
-        for code in RequestCode::ALL
-            .iter()
-            .filter(|code| (9000..10_000).contains(&code.0))
-        {
+        for code in RequestCode::ALL.iter().filter(|code| (9000..10_000).contains(&code.0)) {
             assert!(i16::try_from(code.0).is_ok(), "{code}");
         }
     }
 
     #[test]
     fn a_code_shows_its_name() {
-        assert_eq!(
-            RequestCode::SEND_MESSAGE_V2.to_string(),
-            "310 SEND_MESSAGE_V2"
-        );
+        assert_eq!(RequestCode::SEND_MESSAGE_V2.to_string(), "310 SEND_MESSAGE_V2");
         assert_eq!(ResponseCode(-5).to_string(), "-5");
     }
 }

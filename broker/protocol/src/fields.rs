@@ -2,18 +2,43 @@ use std::borrow::Cow;
 
 use millrace_types::{PhysicalOffset, QueueId, QueueOffset};
 
-use crate::json::{Scanner, push_escaped};
+use crate::json::{NotJson, Scanner, Token, lossy, parse_int, push_escaped};
 use crate::wire::{Reader, push_decimal};
 use crate::{HeaderKind, OffsetMessageId};
 
 /// More fields than any request has; walking stops there.
 const FIELDS_MAX: usize = 256;
+/// As many as a Java client sends with a pull, its longest header.
+const INDEXED_MAX: usize = 20;
 
 /// The name-value pairs of a header, as the bytes they came in. Every value is a text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fields<'a> {
-    kind: HeaderKind,
-    bytes: &'a [u8],
+    pairs: Pairs<'a>,
+}
+
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives on the stack for one request; a box would be an allocation per request"
+)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Pairs<'a> {
+    /// In a binary header the next pair is found by lengths, so there is nothing to remember.
+    Binary(&'a [u8]),
+    /// The inside of a JSON object has to be walked over to find its end; that walk is remembered.
+    Indexed { object: &'a [u8], spans: [Span; INDEXED_MAX], len: usize },
+    /// The inside of a JSON object with more pairs than the index holds.
+    Json(&'a [u8]),
+}
+
+/// Where a name and its value lie in their object.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Span {
+    name_at: u32,
+    name_len: u32,
+    value_at: u32,
+    value_len: u32,
+    escaped: bool,
 }
 
 /// Why fields do not make up the type asked for.
@@ -36,35 +61,54 @@ pub enum FieldsError {
 impl<'a> Fields<'a> {
     /// No fields.
     pub fn none() -> Self {
-        Self {
-            kind: HeaderKind::Binary,
-            bytes: &[],
-        }
+        Self::binary(&[])
     }
 
     pub(crate) fn binary(bytes: &'a [u8]) -> Self {
-        Self {
-            kind: HeaderKind::Binary,
-            bytes,
-        }
+        Self { pairs: Pairs::Binary(bytes) }
     }
 
-    pub(crate) fn json(bytes: &'a [u8]) -> Self {
-        Self {
-            kind: HeaderKind::Json,
-            bytes,
+    /// Walks over the object that was entered, up to its end.
+    pub(crate) fn json(scanner: &mut Scanner<'a>) -> Result<Self, NotJson> {
+        let object = scanner.rest();
+        let at = |part: &[u8]| part.as_ptr().addr() - object.as_ptr().addr();
+        let mut spans = [Span::default(); INDEXED_MAX];
+        let mut len = 0;
+        while let Some(name) = scanner.key()? {
+            let value = scanner.value()?;
+            if value.is_null() || value.raw().is_empty() {
+                continue;
+            }
+            if let Some(span) = spans.get_mut(len) {
+                let (name, raw) = (name.raw(), value.raw());
+                // A frame is below 4 GiB.
+                *span = Span {
+                    name_at: at(name) as u32,
+                    name_len: name.len() as u32,
+                    value_at: at(raw) as u32,
+                    value_len: raw.len() as u32,
+                    escaped: value.escaped(),
+                };
+            }
+            len += 1;
         }
+        let pairs = if len <= INDEXED_MAX {
+            Pairs::Indexed { object, spans, len }
+        } else {
+            Pairs::Json(object)
+        };
+        Ok(Self { pairs })
     }
 
     /// The pairs in order. Values that are null or empty are left out: the binary form cannot
     /// tell them from absent ones, and Java does not either.
-    pub fn iter(self) -> impl Iterator<Item = Result<(&'a [u8], FieldText<'a>), FieldsError>> {
+    pub fn iter(&self) -> impl Iterator<Item = Result<(&'a [u8], FieldText<'a>), FieldsError>> {
         let mut walk = Walk::new(self);
         std::iter::from_fn(move || walk.next().transpose())
     }
 
     /// One field's text; `None` if absent. The last of equal names wins.
-    pub fn get(self, name: &str) -> Option<Cow<'a, str>> {
+    pub fn get(&self, name: &str) -> Option<Cow<'a, str>> {
         let mut found = None;
         for pair in self.iter() {
             match pair {
@@ -77,87 +121,65 @@ impl<'a> Fields<'a> {
     }
 
     /// The fields as the type that a code gives them.
-    pub fn read<T: FromFields<'a>>(self) -> Result<T, FieldsError> {
+    pub fn read<T: FromFields<'a>>(&self) -> Result<T, FieldsError> {
         T::from_fields(self)
     }
 }
 
-enum Walk<'a> {
-    Json {
-        scanner: Scanner<'a>,
-        entered: bool,
-        left: usize,
-    },
-    Binary {
-        reader: Reader<'a>,
-        left: usize,
-    },
+struct Walk<'f, 'a> {
+    left: usize,
+    steps: Steps<'f, 'a>,
 }
 
-impl<'a> Walk<'a> {
-    fn new(fields: Fields<'a>) -> Self {
-        let left = FIELDS_MAX;
-        match fields.kind {
-            HeaderKind::Json => Self::Json {
-                scanner: Scanner::new(fields.bytes),
-                entered: false,
-                left,
-            },
-            HeaderKind::Binary => Self::Binary {
-                reader: Reader::new(fields.bytes),
-                left,
-            },
-        }
+enum Steps<'f, 'a> {
+    Binary(Reader<'a>),
+    Indexed(&'a [u8], std::slice::Iter<'f, Span>),
+    Json(Scanner<'a>),
+}
+
+impl<'f, 'a> Walk<'f, 'a> {
+    fn new(fields: &'f Fields<'a>) -> Self {
+        let steps = match &fields.pairs {
+            Pairs::Binary(bytes) => Steps::Binary(Reader::new(bytes)),
+            Pairs::Indexed { object, spans, len } => Steps::Indexed(object, spans[..*len].iter()),
+            Pairs::Json(object) => Steps::Json(Scanner::new(object)),
+        };
+        Self { left: FIELDS_MAX, steps }
     }
 
+    #[inline]
     fn next(&mut self) -> Result<Option<(&'a [u8], FieldText<'a>)>, FieldsError> {
         loop {
-            let pair = match self {
-                Self::Json {
-                    scanner,
-                    entered,
-                    left,
-                } => {
-                    if !*entered {
-                        *entered = true;
-                        if !scanner.enter(b'{') {
-                            return Err(FieldsError::Malformed);
-                        }
-                    }
-                    let key = scanner.key().map_err(|_| FieldsError::Malformed)?;
-                    let Some(key) = key else {
+            let (name, value) = match &mut self.steps {
+                Steps::Indexed(object, spans) => {
+                    let Some(span) = spans.next() else {
                         return Ok(None);
                     };
-                    let value = scanner.value().map_err(|_| FieldsError::Malformed)?;
-                    *left = left.checked_sub(1).ok_or(FieldsError::TooMany)?;
-                    if value.is_null() {
-                        continue;
-                    }
-                    (
-                        key.raw(),
-                        FieldText {
-                            raw: value.raw(),
-                            escaped: value.escaped(),
-                        },
-                    )
+                    let part = |at: u32, len: u32| &object[at as usize..][..len as usize];
+                    let raw = part(span.value_at, span.value_len);
+                    let value = FieldText { raw, escaped: span.escaped };
+                    return Ok(Some((part(span.name_at, span.name_len), value)));
                 }
-                Self::Binary { reader, left } => {
+                Steps::Json(scanner) => {
+                    let name = scanner.key().map_err(|NotJson| FieldsError::Malformed)?;
+                    let Some(name) = name else {
+                        return Ok(None);
+                    };
+                    let value = scanner.value().map_err(|NotJson| FieldsError::Malformed)?;
+                    let raw = if value.is_null() { &[] } else { value.raw() };
+                    (name.raw(), FieldText { raw, escaped: value.escaped() })
+                }
+                Steps::Binary(reader) => {
                     if reader.is_empty() {
                         return Ok(None);
                     }
-                    let (key, raw) = binary_pair(reader).ok_or(FieldsError::Malformed)?;
-                    *left = left.checked_sub(1).ok_or(FieldsError::TooMany)?;
-                    (
-                        key,
-                        FieldText {
-                            raw,
-                            escaped: false,
-                        },
-                    )
+                    let (name, raw) = binary_pair(reader).ok_or(FieldsError::Malformed)?;
+                    (name, FieldText { raw, escaped: false })
                 }
             };
-            if !pair.1.raw.is_empty() {
-                return Ok(Some(pair));
+            self.left = self.left.checked_sub(1).ok_or(FieldsError::TooMany)?;
+            if !value.raw.is_empty() {
+                return Ok(Some((name, value)));
             }
         }
     }
@@ -180,18 +202,14 @@ impl<'a> FieldText<'a> {
     /// UTF-8 becomes U+FFFD, as in Java.
     pub fn text(self) -> Option<Cow<'a, str>> {
         if !self.escaped {
-            return Some(String::from_utf8_lossy(self.raw));
+            return Some(lossy(self.raw));
         }
-        crate::json::Token::Text {
-            raw: self.raw,
-            escaped: true,
-        }
-        .text()
+        Token::Text { raw: self.raw, escaped: true }.text()
     }
 
     /// A decimal number.
-    pub fn int<N: std::str::FromStr>(self) -> Option<N> {
-        std::str::from_utf8(self.raw).ok()?.parse().ok()
+    pub fn int<N: TryFrom<i64>>(self) -> Option<N> {
+        parse_int(self.raw)
     }
 
     /// `true` in any case is true, everything else is false.
@@ -203,7 +221,7 @@ impl<'a> FieldText<'a> {
 /// A type that is read from a header's fields.
 pub trait FromFields<'a>: Sized {
     /// Reads it; fields it does not know are ignored.
-    fn from_fields(fields: Fields<'a>) -> Result<Self, FieldsError>;
+    fn from_fields(fields: &Fields<'a>) -> Result<Self, FieldsError>;
 }
 
 /// A type that is one field's value.
@@ -295,11 +313,7 @@ impl<'a> FieldValue<'a> for PhysicalOffset {
 
 impl<'a, T: FieldValue<'a>> FieldValue<'a> for Option<T> {
     fn read(text: FieldText<'a>) -> Option<Self> {
-        if T::says_none(text) {
-            Some(None)
-        } else {
-            T::read(text).map(Some)
-        }
+        if T::says_none(text) { Some(None) } else { T::read(text).map(Some) }
     }
     fn absent() -> Option<Self> {
         Some(None)
@@ -320,11 +334,7 @@ pub struct FieldWriter<'o> {
 
 impl<'o> FieldWriter<'o> {
     pub(crate) fn new(out: &'o mut Vec<u8>, kind: HeaderKind) -> Self {
-        Self {
-            out,
-            kind,
-            empty: true,
-        }
+        Self { out, kind, empty: true }
     }
 
     /// A field with any text.
@@ -423,7 +433,7 @@ macro_rules! fields {
     (@read $lt:lifetime {
         $($field:ident: $type:ty = $wire:literal $(or $default:expr)?,)*
     }) => {
-        fn from_fields(fields: $crate::Fields<$lt>) -> Result<Self, $crate::FieldsError> {
+        fn from_fields(fields: &$crate::Fields<$lt>) -> Result<Self, $crate::FieldsError> {
             $(let mut $field: Option<$type> = None;)*
             for pair in fields.iter() {
                 let (name, text) = pair?;

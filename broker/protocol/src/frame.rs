@@ -30,10 +30,7 @@ impl Default for Limits {
     /// 16 MiB per frame; 4 MiB per header, because the answer to a large batch names every
     /// message in its header.
     fn default() -> Self {
-        Self {
-            frame_bytes_max: 16 << 20,
-            header_bytes_max: 4 << 20,
-        }
+        Self { frame_bytes_max: 16 << 20, header_bytes_max: 4 << 20 }
     }
 }
 
@@ -41,10 +38,7 @@ impl Limits {
     /// For bytes that come from clients: the longest header is then that of a send whose
     /// properties JSON escapes, six bytes for one.
     pub fn for_requests() -> Self {
-        Self {
-            header_bytes_max: 256 << 10,
-            ..Self::default()
-        }
+        Self { header_bytes_max: 256 << 10, ..Self::default() }
     }
 }
 
@@ -144,14 +138,7 @@ impl<'a> Frame<'a> {
             return Ok(Split::Partial(length - after_length.len()));
         };
         let (header, body) = frame.split_at(header_len);
-        Ok(Split::Frame(
-            Self {
-                header_kind,
-                header,
-                body,
-            },
-            length + 4,
-        ))
+        Ok(Split::Frame(Self { header_kind, header, body }, length + 4))
     }
 
     /// Reads the header, leaving its fields as bytes.
@@ -177,20 +164,12 @@ impl FrameBuf {
         };
         let mut bytes = buffer.split_to(total).freeze().split_off(PREFIX_BYTES);
         let body = bytes.split_off(header_len);
-        Ok(Some(Self {
-            header_kind,
-            header: bytes,
-            body,
-        }))
+        Ok(Some(Self { header_kind, header: bytes, body }))
     }
 
     /// The frame as a view.
     pub fn view(&self) -> Frame<'_> {
-        Frame {
-            header_kind: self.header_kind,
-            header: &self.header,
-            body: &self.body,
-        }
+        Frame { header_kind: self.header_kind, header: &self.header, body: &self.body }
     }
 
     /// The body.

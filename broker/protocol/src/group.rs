@@ -10,16 +10,26 @@ const VERSION: u8 = 1;
 
 /// Whose turn it must still be for an append to happen.
 ///
-/// A worker that has taken over a queue carries an epoch; if the broker knows a higher one for
-/// the queue, the append is refused with [`crate::Fenced`] and nothing is appended.
+/// A queue's epoch is the highest `MR_EPOCH` property of any message in it, 0 without any. If it
+/// is not `epoch`, another worker has taken over: the append is refused with [`crate::Fenced`],
+/// and nothing is appended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fence<'a> {
     /// Topic of the fenced queue.
     pub topic: Cow<'a, str>,
     /// The fenced queue.
     pub queue_id: QueueId,
-    /// The writer's epoch.
+    /// The epoch that the queue must have before the append.
     pub epoch: u64,
+}
+
+/// When an append is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AppendWait {
+    /// As the broker's flush mode says.
+    Policy,
+    /// Once the group survives a power cut, in every mode.
+    Durable,
 }
 
 /// One message of a group.
@@ -47,6 +57,7 @@ pub struct GroupMessage<'a> {
 /// | bytes | field                                                                      |
 /// |-------|----------------------------------------------------------------------------|
 /// | 1     | version, 1                                                                 |
+/// | 1     | when to answer: 0 by policy, 1 once durable                                |
 /// | 1     | 1 if a fence follows, else 0                                               |
 /// | 2 + n | the fence's topic                                                          |
 /// | 4     | its queue                                                                  |
@@ -66,6 +77,8 @@ pub struct GroupMessage<'a> {
 /// | 4 + n | body                                                                       |
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppendGroup<'a> {
+    /// When to answer.
+    pub wait: AppendWait,
     /// If given, the append happens only while this epoch is the current one.
     pub fence: Option<Fence<'a>>,
     len: usize,
@@ -80,18 +93,21 @@ impl<'a> AppendGroup<'a> {
         if version != VERSION {
             return Err(BodyError::Version(version));
         }
+        let wait = match reader.u8() {
+            Some(0) => AppendWait::Policy,
+            Some(1) => AppendWait::Durable,
+            _ => return Err(BodyError::Missing("wait")),
+        };
         let fence = match reader.u8() {
             Some(0) => None,
             Some(1) => Some(read_fence(&mut reader).ok_or(BodyError::Lengths)?),
-            _ => return Err(BodyError::Lengths),
+            _ => return Err(BodyError::Missing("fence")),
         };
         let len = reader.u32().ok_or(BodyError::Lengths)? as usize;
         let messages = reader.rest();
         let mut topic = "";
         for _ in 0..len {
-            topic = read_message(&mut reader, topic)
-                .ok_or(BodyError::Lengths)?
-                .topic;
+            topic = read_message(&mut reader, topic).ok_or(BodyError::Lengths)?.topic;
             if topic.is_empty() {
                 return Err(BodyError::Missing("topic"));
             }
@@ -99,11 +115,7 @@ impl<'a> AppendGroup<'a> {
         if !reader.is_empty() {
             return Err(BodyError::Lengths);
         }
-        Ok(Self {
-            fence,
-            len,
-            messages,
-        })
+        Ok(Self { wait, fence, len, messages })
     }
 
     /// How many messages there are.
@@ -132,11 +144,7 @@ impl<'a> AppendGroup<'a> {
 fn read_fence<'a>(reader: &mut Reader<'a>) -> Option<Fence<'a>> {
     let topic = Cow::Borrowed(reader.text16()?);
     let queue_id = QueueId(reader.u32()?);
-    Some(Fence {
-        topic,
-        queue_id,
-        epoch: reader.u64()?,
-    })
+    Some(Fence { topic, queue_id, epoch: reader.u64()? })
 }
 
 fn read_message<'a>(reader: &mut Reader<'a>, before: &'a str) -> Option<GroupMessage<'a>> {
@@ -149,15 +157,7 @@ fn read_message<'a>(reader: &mut Reader<'a>, before: &'a str) -> Option<GroupMes
     let properties = reader.take(properties_len)?;
     let body = reader.bytes32()?;
     let topic = if topic.is_empty() { before } else { topic };
-    Some(GroupMessage {
-        topic,
-        queue_id,
-        flag,
-        sys_flag,
-        born_at_ms,
-        properties,
-        body,
-    })
+    Some(GroupMessage { topic, queue_id, flag, sys_flag, born_at_ms, properties, body })
 }
 
 /// An append being built, message by message.
@@ -171,8 +171,12 @@ pub struct AppendGroupWriter {
 
 impl AppendGroupWriter {
     /// An append without messages.
-    pub fn new(fence: Option<&Fence<'_>>) -> Self {
-        let mut body = vec![VERSION, u8::from(fence.is_some())];
+    pub fn new(wait: AppendWait, fence: Option<&Fence<'_>>) -> Self {
+        let wait = match wait {
+            AppendWait::Policy => 0,
+            AppendWait::Durable => 1,
+        };
+        let mut body = vec![VERSION, wait, u8::from(fence.is_some())];
         if let Some(fence) = fence {
             push_text16(&mut body, &fence.topic);
             body.extend_from_slice(&fence.queue_id.0.to_be_bytes());
@@ -180,12 +184,7 @@ impl AppendGroupWriter {
         }
         let count_at = body.len();
         body.extend_from_slice(&[0; 4]);
-        Self {
-            body,
-            count_at,
-            count: 0,
-            topic: String::new(),
-        }
+        Self { body, count_at, count: 0, topic: String::new() }
     }
 
     /// Adds a message.
@@ -200,12 +199,10 @@ impl AppendGroupWriter {
             push_text16(&mut self.body, message.topic);
             message.topic.clone_into(&mut self.topic);
         }
-        self.body
-            .extend_from_slice(&message.queue_id.0.to_be_bytes());
+        self.body.extend_from_slice(&message.queue_id.0.to_be_bytes());
         self.body.extend_from_slice(&message.flag.to_be_bytes());
         self.body.extend_from_slice(&message.sys_flag.to_be_bytes());
-        self.body
-            .extend_from_slice(&message.born_at_ms.to_be_bytes());
+        self.body.extend_from_slice(&message.born_at_ms.to_be_bytes());
         let properties_len =
             u16::try_from(message.properties.len()).expect("properties fit a record");
         self.body.extend_from_slice(&properties_len.to_be_bytes());
@@ -281,9 +278,7 @@ impl<'a> PullStored<'a> {
         if version != VERSION {
             return Err(BodyError::Version(version));
         }
-        Self::read(&mut reader)
-            .filter(|_| reader.is_empty())
-            .ok_or(BodyError::Lengths)
+        Self::read(&mut reader).filter(|_| reader.is_empty()).ok_or(BodyError::Lengths)
     }
 
     fn read(reader: &mut Reader<'a>) -> Option<Self> {

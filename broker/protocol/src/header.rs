@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 
 use crate::fields::Fields;
-use crate::json::{Scanner, Token};
+use crate::json::{Scanner, Token, lossy};
 use crate::wire::Reader;
 use crate::{HeaderKind, RequestCode, ResponseCode};
 
@@ -35,10 +35,7 @@ impl Language {
 
     /// The name that JSON headers use.
     pub fn name(self) -> &'static str {
-        LANGUAGES
-            .get(usize::from(self.0))
-            .copied()
-            .unwrap_or("OTHER")
+        LANGUAGES.get(usize::from(self.0)).copied().unwrap_or("OTHER")
     }
 
     fn of_token(token: Token<'_>) -> Self {
@@ -47,9 +44,7 @@ impl Language {
             Token::Compound(_) => return Self::OTHER,
         };
         let known = LANGUAGES.iter().position(|name| name.as_bytes() == text);
-        known
-            .and_then(|at| u8::try_from(at).ok())
-            .map_or(Self::OTHER, Self)
+        known.and_then(|at| u8::try_from(at).ok()).map_or(Self::OTHER, Self)
     }
 }
 
@@ -133,7 +128,7 @@ impl<'a> Header<'a> {
         let version = i32::from(reader.i16()?);
         let opaque = reader.i32()?;
         let flag = reader.i32()?;
-        let remark = String::from_utf8_lossy(reader.bytes32()?);
+        let remark = lossy(reader.bytes32()?);
         let fields = Fields::binary(reader.bytes32()?);
         Some(Self {
             kind: HeaderKind::Binary,
@@ -164,6 +159,10 @@ impl<'a> Header<'a> {
             return Err(HeaderError::Json);
         }
         while let Some(key) = scanner.key().map_err(|_| HeaderError::Json)? {
+            if key.raw() == b"extFields" && scanner.enter(b'{') {
+                header.fields = Fields::json(&mut scanner).map_err(|_| HeaderError::Json)?;
+                continue;
+            }
             let value = scanner.value().map_err(|_| HeaderError::Json)?;
             let number = |name| value.int().ok_or(HeaderError::Number(name));
             match key.raw() {
@@ -173,21 +172,12 @@ impl<'a> Header<'a> {
                 b"version" if !value.is_null() => header.version = number("version")?,
                 b"language" => header.language = Language::of_token(value),
                 b"remark" => header.remark = value.text().unwrap_or_default(),
-                b"extFields" => {
-                    if let Token::Compound(object) = value {
-                        header.fields = Fields::json(object);
-                    }
-                }
                 _ => {}
             }
         }
         header.code = code.ok_or(HeaderError::Number("code"))?;
         header.opaque = opaque.ok_or(HeaderError::Number("opaque"))?;
-        if scanner.at_end() {
-            Ok(header)
-        } else {
-            Err(HeaderError::Json)
-        }
+        if scanner.at_end() { Ok(header) } else { Err(HeaderError::Json) }
     }
 }
 

@@ -132,16 +132,11 @@ impl Heartbeat {
         if client_id.is_empty() {
             return Err(BodyError::Missing("clientID"));
         }
-        let groups = root
-            .items_of("producerDataSet")
-            .map(|item| item.text_of("groupName"));
+        let groups = root.items_of("producerDataSet").map(|item| item.text_of("groupName"));
         let consumers = root.items_of("consumerDataSet").map(ConsumerData::read);
         Ok(Self {
             client_id: client_id.to_owned(),
-            producer_groups: groups
-                .filter(|group| !group.is_empty())
-                .map(str::to_owned)
-                .collect(),
+            producer_groups: groups.filter(|group| !group.is_empty()).map(str::to_owned).collect(),
             consumers: consumers.collect::<Result<_, _>>()?,
             fingerprint: root.int_of("heartbeatFingerprint").unwrap_or(0),
             without_subscriptions: root.flag_of("withoutSub"),
@@ -170,16 +165,10 @@ impl ConsumerData {
         ObjectWriter::write(out, |object| {
             object.text("consumeFromWhere", self.consume_from.name());
             object.text("consumeType", self.consume_type.name());
-            object
-                .text("groupName", &self.group)
-                .text("messageModel", self.message_model.name());
-            object.list(
-                "subscriptionDataSet",
-                &self.subscriptions,
-                |out, subscription| {
-                    ObjectWriter::write(out, |object| subscription.write(object));
-                },
-            );
+            object.text("groupName", &self.group).text("messageModel", self.message_model.name());
+            object.list("subscriptionDataSet", &self.subscriptions, |out, subscription| {
+                ObjectWriter::write(out, |object| subscription.write(object));
+            });
             object.flag("unitMode", self.unit_mode);
         });
     }
@@ -195,11 +184,8 @@ impl Subscription {
             "" => "TAG",
             other => other,
         };
-        let tags: Vec<String> = node
-            .items_of("tagsSet")
-            .filter_map(Node::text)
-            .map(str::to_owned)
-            .collect();
+        let tags: Vec<String> =
+            node.items_of("tagsSet").filter_map(Node::text).map(str::to_owned).collect();
         let mut codes: Vec<i32> = node.items_of("codeSet").filter_map(Node::int).collect();
         if codes.is_empty() {
             codes = tags.iter().map(|tag| java_hash(tag)).collect();
@@ -216,12 +202,8 @@ impl Subscription {
 
     pub(crate) fn write(&self, object: &mut ObjectWriter<'_>) {
         object.flag("classFilterMode", false);
-        object.list("codeSet", &self.codes, |out, code| {
-            push_decimal(out, i64::from(*code))
-        });
-        object
-            .text("expressionType", &self.expression_type)
-            .text("subString", &self.expression);
+        object.list("codeSet", &self.codes, |out, code| push_decimal(out, i64::from(*code)));
+        object.text("expressionType", &self.expression_type).text("subString", &self.expression);
         object.int("subVersion", self.version);
         object.list("tagsSet", &self.tags, |out, tag| push_text(out, tag));
         object.text("topic", &self.topic);
@@ -238,9 +220,7 @@ impl Call for Heartbeat {
     fn body(&self, out: &mut Vec<u8>) {
         ObjectWriter::write(out, |object| {
             object.text("clientID", &self.client_id);
-            object.list("consumerDataSet", &self.consumers, |out, consumer| {
-                consumer.write(out)
-            });
+            object.list("consumerDataSet", &self.consumers, |out, consumer| consumer.write(out));
             object.int("heartbeatFingerprint", i64::from(self.fingerprint));
             object.list("producerDataSet", &self.producer_groups, |out, group| {
                 ObjectWriter::write(out, |object| {

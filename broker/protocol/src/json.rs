@@ -7,7 +7,7 @@ mod scanner;
 mod tree;
 mod writer;
 
-pub(crate) use scanner::{Scanner, Token};
+pub(crate) use scanner::{Scanner, Token, lossy, parse_int};
 pub(crate) use tree::{Json, Node};
 pub(crate) use writer::{ObjectWriter, push_escaped, push_list, push_text};
 

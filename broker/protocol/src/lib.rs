@@ -32,7 +32,7 @@ pub use batch::{BatchItem, batch_items, push_batch_item};
 pub use code::{RequestCode, ResponseCode};
 pub use fields::{FieldText, FieldValue, FieldWriter, Fields, FieldsError, FromFields};
 pub use frame::{Frame, FrameBuf, FrameError, HeaderKind, Limits, Split};
-pub use group::{AppendGroup, AppendGroupWriter, Fence, GroupMessage, PullStored};
+pub use group::{AppendGroup, AppendGroupWriter, AppendWait, Fence, GroupMessage, PullStored};
 pub use header::{Header, HeaderError, Language, VERSION};
 pub use heartbeat::{
     ConsumeFrom, ConsumeType, ConsumerData, Heartbeat, MessageModel, Subscription,
@@ -48,3 +48,6 @@ pub use request::{
 };
 pub use route::{BrokerAddresses, ClusterInfo, QueueRoute, TopicRoute, permission};
 pub use write::{Call, CallMode, FrameWriter, Head};
+
+#[cfg(test)]
+mod laws;

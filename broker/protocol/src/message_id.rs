@@ -39,10 +39,7 @@ impl OffsetMessageId {
         let port = u16::try_from(u32::from_be_bytes(*port)).ok()?;
         let offset = u64::from_be_bytes(*offset.first_chunk::<8>()?);
         let store_host = SocketAddr::new(ip, port);
-        Some(Self {
-            store_host,
-            physical_offset: PhysicalOffset(offset),
-        })
+        Some(Self { store_host, physical_offset: PhysicalOffset(offset) })
     }
 
     /// Appends the text.
@@ -78,10 +75,7 @@ mod tests {
     #[track_caller]
     fn check(host: &str, offset: u64, text: &str) {
         let store_host = host.parse().unwrap();
-        let id = OffsetMessageId {
-            store_host,
-            physical_offset: PhysicalOffset(offset),
-        };
+        let id = OffsetMessageId { store_host, physical_offset: PhysicalOffset(offset) };
         assert_eq!(id.to_string(), text);
         assert_eq!(OffsetMessageId::parse(text), Some(id));
     }
@@ -98,12 +92,9 @@ mod tests {
 
     #[test]
     fn other_texts_are_no_ids() {
-        for text in [
-            "",
-            "0A",
-            "0A00000100002A9F00000000000003EX",
-            "0A000001FFFFFFFF00000000000003E8",
-        ] {
+        for text in
+            ["", "0A", "0A00000100002A9F00000000000003EX", "0A000001FFFFFFFF00000000000003E8"]
+        {
             assert_eq!(OffsetMessageId::parse(text), None, "{text}");
         }
         assert_eq!(OffsetMessageId::parse(&"é".repeat(16)), None);

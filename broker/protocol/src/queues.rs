@@ -28,9 +28,7 @@ impl MessageQueue {
         // The order of members matters where a queue is a map's key.
         ObjectWriter::write(out, |object| {
             object.text("brokerName", &self.broker_name);
-            object
-                .int("queueId", i64::from(self.queue_id.0))
-                .text("topic", &self.topic);
+            object.int("queueId", i64::from(self.queue_id.0)).text("topic", &self.topic);
         });
     }
 }
@@ -66,9 +64,7 @@ impl LockQueues {
 
     fn write_body(&self, out: &mut Vec<u8>) {
         ObjectWriter::write(out, |object| {
-            object
-                .text("clientId", &self.client_id)
-                .text("consumerGroup", &self.group);
+            object.text("clientId", &self.client_id).text("consumerGroup", &self.group);
             object.list("mqSet", &self.queues, |out, queue| queue.write(out));
             object.flag("onlyThisBroker", false);
         });

@@ -103,15 +103,14 @@ impl RequestError {
 impl<'a> Request<'a> {
     /// Understands a request by its header and body.
     pub fn decode(header: &Header<'a>, body: &'a [u8]) -> Result<Self, RequestError> {
-        let fields = header.fields;
+        let fields = &header.fields;
         Ok(match header.request_code() {
             RequestCode::SEND_MESSAGE | RequestCode::SEND_MESSAGE_V2 => {
                 Self::Send(SendMessage::decode(fields, body)?)
             }
-            RequestCode::SEND_BATCH_MESSAGE => Self::Send(SendMessage {
-                batch: true,
-                ..SendMessage::decode(fields, body)?
-            }),
+            RequestCode::SEND_BATCH_MESSAGE => {
+                Self::Send(SendMessage { batch: true, ..SendMessage::decode(fields, body)? })
+            }
             RequestCode::PULL_MESSAGE => Self::Pull(fields.read()?),
             RequestCode::LITE_PULL_MESSAGE => Self::LitePull(fields.read()?),
             RequestCode::CONSUMER_SEND_MSG_BACK => Self::SendBack(fields.read()?),

@@ -57,14 +57,8 @@ impl TopicRoute {
         let json = Json::parse(body)?;
         let root = json.root();
         Ok(Self {
-            queues: root
-                .items_of("queueDatas")
-                .map(QueueRoute::read)
-                .collect::<Result<_, _>>()?,
-            brokers: root
-                .items_of("brokerDatas")
-                .map(BrokerAddresses::read)
-                .collect(),
+            queues: root.items_of("queueDatas").map(QueueRoute::read).collect::<Result<_, _>>()?,
+            brokers: root.items_of("brokerDatas").map(BrokerAddresses::read).collect(),
             order_conf: root.text_of("orderTopicConf").to_owned(),
         })
     }
@@ -88,14 +82,10 @@ impl Answer for TopicRoute {
 
 impl QueueRoute {
     fn read(node: Node<'_>) -> Result<Self, BodyError> {
-        let flag = node
-            .int_of("topicSysFlag")
-            .or_else(|| node.int_of("topicSynFlag"));
+        let flag = node.int_of("topicSysFlag").or_else(|| node.int_of("topicSynFlag"));
         Ok(Self {
             broker_name: node.text_of("brokerName").to_owned(),
-            read_queues: node
-                .int_of("readQueueNums")
-                .ok_or(BodyError::Missing("readQueueNums"))?,
+            read_queues: node.int_of("readQueueNums").ok_or(BodyError::Missing("readQueueNums"))?,
             write_queues: node
                 .int_of("writeQueueNums")
                 .ok_or(BodyError::Missing("writeQueueNums"))?,
@@ -135,9 +125,7 @@ impl BrokerAddresses {
                 inner.text(&id.to_string(), address);
             }
         });
-        object
-            .text("brokerName", &self.broker_name)
-            .text("cluster", &self.cluster);
+        object.text("brokerName", &self.broker_name).text("cluster", &self.cluster);
         object.flag("enableActingMaster", false);
     }
 }
@@ -156,14 +144,8 @@ impl ClusterInfo {
     pub fn decode(body: &[u8]) -> Result<Self, BodyError> {
         let json = Json::parse(body)?;
         let root = json.root();
-        let brokers = root
-            .get("brokerAddrTable")
-            .into_iter()
-            .flat_map(Node::members);
-        let clusters = root
-            .get("clusterAddrTable")
-            .into_iter()
-            .flat_map(Node::members);
+        let brokers = root.get("brokerAddrTable").into_iter().flat_map(Node::members);
+        let clusters = root.get("clusterAddrTable").into_iter().flat_map(Node::members);
         Ok(Self {
             brokers: brokers
                 .map(|(name, node)| (name.to_owned(), BrokerAddresses::read(node)))

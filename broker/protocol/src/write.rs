@@ -49,15 +49,7 @@ impl<'a> Head<'a> {
     /// The head of an answer from us.
     pub fn answer(kind: HeaderKind, code: i32, opaque: i32, remark: &'a str) -> Self {
         let language = Language::RUST;
-        Self {
-            kind,
-            code,
-            language,
-            version: VERSION,
-            opaque,
-            flag: RESPONSE,
-            remark,
-        }
+        Self { kind, code, language, version: VERSION, opaque, flag: RESPONSE, remark }
     }
 }
 

@@ -32,10 +32,7 @@ fn with_frame(bytes: &[u8], check: impl Fn(&Header<'_>, &[u8])) {
 
 fn id(offset: u64) -> OffsetMessageId {
     let store_host = "10.0.0.1:10911".parse().unwrap();
-    OffsetMessageId {
-        store_host,
-        physical_offset: PhysicalOffset(offset),
-    }
+    OffsetMessageId { store_host, physical_offset: PhysicalOffset(offset) }
 }
 
 fn sent(message_ids: MessageIds<'_>) -> SendAnswer<'_> {
@@ -53,10 +50,7 @@ fn a_send_is_confirmed_with_every_field_java_reads() {
     received(&sent(MessageIds::One(id(1000))), |header, body| {
         assert!(body.is_empty());
         let text = |name| header.fields.get(name).map(Cow::into_owned);
-        assert_eq!(
-            text("msgId").as_deref(),
-            Some("0A00000100002A9F00000000000003E8")
-        );
+        assert_eq!(text("msgId").as_deref(), Some("0A00000100002A9F00000000000003E8"));
         assert_eq!(text("queueId").as_deref(), Some("3"));
         assert_eq!(text("queueOffset").as_deref(), Some("42"));
         assert_eq!(text("transactionId").as_deref(), Some("AC"));
@@ -64,10 +58,7 @@ fn a_send_is_confirmed_with_every_field_java_reads() {
         assert_eq!(text("TRACE_ON").as_deref(), Some("false"));
         let read = SendAnswer::decode(header).unwrap();
         assert_eq!(read.message_ids.iter().collect::<Vec<_>>(), [id(1000)]);
-        assert_eq!(
-            (read.queue_id, read.queue_offset),
-            (QueueId(3), QueueOffset(42))
-        );
+        assert_eq!((read.queue_id, read.queue_offset), (QueueId(3), QueueOffset(42)));
     });
 }
 
@@ -88,10 +79,7 @@ fn a_stored_message_is_no_error_whatever_its_status() {
         SendStatus::FlushSlaveTimeout,
         SendStatus::SlaveNotAvailable,
     ] {
-        let answer = SendAnswer {
-            status,
-            ..sent(MessageIds::One(id(0)))
-        };
+        let answer = SendAnswer { status, ..sent(MessageIds::One(id(0))) };
         received(&answer, |header, _| {
             assert_eq!(SendAnswer::decode(header).unwrap().status, status);
         });
@@ -113,9 +101,7 @@ fn a_pull_tells_where_to_go_on_however_it_ends() {
             max: QueueOffset(9),
             suggested_broker: 0,
         };
-        received(&answer, |header, _| {
-            assert_eq!(PullAnswer::decode(header), Ok(answer))
-        });
+        received(&answer, |header, _| assert_eq!(PullAnswer::decode(header), Ok(answer)));
         let mut bytes = Vec::new();
         write_pull_head(&answer, HeaderKind::Json, 1, 7, &mut bytes);
         bytes.extend_from_slice(b"records");
@@ -144,39 +130,21 @@ fn a_refusal_is_an_error_for_every_answer() {
 
 #[test]
 fn small_answers_come_back_as_they_were() {
-    received(&Done, |header, _| {
-        assert_eq!(Done::decode(header), Ok(Done))
-    });
-    let offset = OffsetAnswer {
-        offset: QueueOffset(9),
-    };
-    received(&offset, |header, _| {
-        assert_eq!(OffsetAnswer::decode(header).as_ref(), Ok(&offset))
-    });
+    received(&Done, |header, _| assert_eq!(Done::decode(header), Ok(Done)));
+    let offset = OffsetAnswer { offset: QueueOffset(9) };
+    received(&offset, |header, _| assert_eq!(OffsetAnswer::decode(header).as_ref(), Ok(&offset)));
     let time = TimestampAnswer { timestamp_ms: -1 };
-    received(&time, |header, _| {
-        assert_eq!(TimestampAnswer::decode(header).as_ref(), Ok(&time))
-    });
-    let beat = HeartbeatAnswer {
-        supports_v2: false,
-        subscriptions_changed: true,
-    };
+    received(&time, |header, _| assert_eq!(TimestampAnswer::decode(header).as_ref(), Ok(&time)));
+    let beat = HeartbeatAnswer { supports_v2: false, subscriptions_changed: true };
     received(&beat, |header, _| {
         assert_eq!(HeartbeatAnswer::decode(header).as_ref(), Ok(&beat));
         // Java refuses SQL subscriptions below this.
         assert!(header.version >= 232);
     });
-    let hello = HelloAnswer {
-        product: "Millrace".into(),
-        version: "0.1.0".into(),
-    };
-    received(&hello, |header, _| {
-        assert_eq!(HelloAnswer::decode(header).as_ref(), Ok(&hello))
-    });
+    let hello = HelloAnswer { product: "Millrace".into(), version: "0.1.0".into() };
+    received(&hello, |header, _| assert_eq!(HelloAnswer::decode(header).as_ref(), Ok(&hello)));
     let topic = TopicAnswer { queues: 8 };
-    received(&topic, |header, _| {
-        assert_eq!(TopicAnswer::decode(header).as_ref(), Ok(&topic))
-    });
+    received(&topic, |header, _| assert_eq!(TopicAnswer::decode(header).as_ref(), Ok(&topic)));
 }
 
 #[test]
@@ -192,10 +160,7 @@ fn lists_come_back_as_they_were() {
         queue_id: QueueId(0),
     }]);
     received(&locked, |_, body| {
-        assert_eq!(
-            body,
-            br#"{"lockOKMQSet":[{"brokerName":"b-a","queueId":0,"topic":"T1"}]}"#
-        );
+        assert_eq!(body, br#"{"lockOKMQSet":[{"brokerName":"b-a","queueId":0,"topic":"T1"}]}"#);
         assert_eq!(LockedQueues::decode(body).as_ref(), Ok(&locked));
     });
 }
@@ -234,10 +199,7 @@ fn stored_records_follow_their_offsets() {
     bytes.extend_from_slice(b"records");
     with_frame(&bytes, |header, body| {
         assert_eq!(body.len(), StoredAnswer::encoded_len() + 7);
-        assert_eq!(
-            StoredAnswer::decode(header, body),
-            Ok((answer, &b"records"[..]))
-        );
+        assert_eq!(StoredAnswer::decode(header, body), Ok((answer, &b"records"[..])));
         assert!(StoredAnswer::decode(header, &body[..20]).is_err());
     });
 }

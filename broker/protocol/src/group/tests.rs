@@ -13,15 +13,11 @@ fn message(topic: &'static str, queue: u32) -> GroupMessage<'static> {
 }
 
 fn fence() -> Fence<'static> {
-    Fence {
-        topic: "LEDGER".into(),
-        queue_id: QueueId(3),
-        epoch: u64::MAX,
-    }
+    Fence { topic: "LEDGER".into(), queue_id: QueueId(3), epoch: u64::MAX }
 }
 
 fn encoded(fence: Option<&Fence<'_>>, messages: &[GroupMessage<'_>]) -> Vec<u8> {
-    let mut writer = AppendGroupWriter::new(fence);
+    let mut writer = AppendGroupWriter::new(AppendWait::Durable, fence);
     for message in messages {
         writer.push(message);
     }
@@ -33,7 +29,7 @@ fn encoded(fence: Option<&Fence<'_>>, messages: &[GroupMessage<'_>]) -> Vec<u8> 
 fn check(fence: Option<Fence<'static>>, messages: &[GroupMessage<'_>]) {
     let body = encoded(fence.as_ref(), messages);
     let read = AppendGroup::decode(&body).unwrap();
-    assert_eq!(read.fence, fence);
+    assert_eq!((read.wait, read.fence.as_ref()), (AppendWait::Durable, fence.as_ref()));
     assert_eq!(read.len(), messages.len());
     assert_eq!(read.messages().collect::<Vec<_>>(), messages);
 }
@@ -42,15 +38,7 @@ fn check(fence: Option<Fence<'static>>, messages: &[GroupMessage<'_>]) {
 fn groups_come_back_as_they_were() {
     check(None, &[]);
     check(Some(fence()), &[message("A", 0)]);
-    check(
-        None,
-        &[
-            message("A", 0),
-            message("A", 1),
-            message("B", 0),
-            message("A", 0),
-        ],
-    );
+    check(None, &[message("A", 0), message("A", 1), message("B", 0), message("A", 0)]);
 }
 
 #[test]
@@ -69,9 +57,15 @@ fn every_cut_and_every_excess_is_refused() {
     }
     let excess = [&body[..], &[0]].concat();
     assert_eq!(AppendGroup::decode(&excess), Err(BodyError::Lengths));
-    let mut newer = body;
-    newer[0] = 2;
-    assert_eq!(AppendGroup::decode(&newer), Err(BodyError::Version(2)));
+    for (at, error) in [
+        (0, BodyError::Version(2)),
+        (1, BodyError::Missing("wait")),
+        (2, BodyError::Missing("fence")),
+    ] {
+        let mut newer = body.clone();
+        newer[at] = 2;
+        assert_eq!(AppendGroup::decode(&newer), Err(error));
+    }
 }
 
 #[test]
@@ -83,7 +77,7 @@ fn a_first_message_without_a_topic_is_refused() {
 #[test]
 fn a_count_that_lies_is_refused() {
     let mut body = encoded(None, &[message("A", 0)]);
-    body[2..6].copy_from_slice(&u32::MAX.to_be_bytes());
+    body[3..7].copy_from_slice(&u32::MAX.to_be_bytes());
     assert_eq!(AppendGroup::decode(&body), Err(BodyError::Lengths));
 }
 

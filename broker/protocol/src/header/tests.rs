@@ -36,16 +36,8 @@ fn headers_of_every_client_are_read() {
 
 #[test]
 fn values_need_not_be_texts() {
-    check(
-        r#"{"code":105,"opaque":3,"extFields":{"a":1.50}}"#,
-        "a",
-        Some("1.50"),
-    );
-    check(
-        r#"{"code":105,"opaque":3,"extFields":{"a":true}}"#,
-        "a",
-        Some("true"),
-    );
+    check(r#"{"code":105,"opaque":3,"extFields":{"a":1.50}}"#, "a", Some("1.50"));
+    check(r#"{"code":105,"opaque":3,"extFields":{"a":true}}"#, "a", Some("true"));
     check(
         r#"{"code":"105","opaque":"3","extFields":{"a":[1,{"b":2}]}}"#,
         "a",
@@ -55,18 +47,10 @@ fn values_need_not_be_texts() {
 
 #[test]
 fn null_empty_and_missing_are_the_same() {
-    check(
-        r#"{"code":105,"opaque":3,"extFields":{"a":null}}"#,
-        "a",
-        None,
-    );
+    check(r#"{"code":105,"opaque":3,"extFields":{"a":null}}"#, "a", None);
     check(r#"{"code":105,"opaque":3,"extFields":{"a":""}}"#, "a", None);
     check(r#"{"code":105,"opaque":3,"extFields":{}}"#, "a", None);
-    check(
-        r#"{"code":105,"opaque":3,"extFields":null,"flag":null,"remark":null}"#,
-        "a",
-        None,
-    );
+    check(r#"{"code":105,"opaque":3,"extFields":null,"flag":null,"remark":null}"#, "a", None);
     check(r#"{"code":105,"opaque":3}"#, "a", None);
 }
 
@@ -81,11 +65,7 @@ fn unknown_members_of_any_shape_are_ignored() {
 
 #[test]
 fn the_last_of_equal_fields_wins() {
-    check(
-        r#"{"code":1,"code":105,"opaque":3,"extFields":{"a":"1","a":"2"}}"#,
-        "a",
-        Some("2"),
-    );
+    check(r#"{"code":1,"code":105,"opaque":3,"extFields":{"a":"1","a":"2"}}"#, "a", Some("2"));
 }
 
 #[test]
@@ -116,10 +96,7 @@ fn what_is_not_utf8_becomes_a_replacement_character() {
 fn a_header_without_correlation_is_refused() {
     assert_eq!(decode("{}"), Err(HeaderError::Number("code")));
     assert_eq!(decode(r#"{"code":1}"#), Err(HeaderError::Number("opaque")));
-    assert_eq!(
-        decode(r#"{"code":4294967296,"opaque":1}"#),
-        Err(HeaderError::Number("code"))
-    );
+    assert_eq!(decode(r#"{"code":4294967296,"opaque":1}"#), Err(HeaderError::Number("code")));
     assert_eq!(decode(r#"{"code":1,"opaque":1"#), Err(HeaderError::Json));
     assert_eq!(decode(r#"{"code":1,"opaque":1}x"#), Err(HeaderError::Json));
     assert_eq!(decode(""), Err(HeaderError::Json));
@@ -128,20 +105,11 @@ fn a_header_without_correlation_is_refused() {
 #[test]
 fn binary_lengths_stay_inside() {
     let mut bytes = vec![0, 105, 0, 1, 0x91, 0, 0, 0, 3, 0, 0, 0, 0];
-    assert_eq!(
-        Header::decode(HeaderKind::Binary, &bytes),
-        Err(HeaderError::Lengths)
-    );
+    assert_eq!(Header::decode(HeaderKind::Binary, &bytes), Err(HeaderError::Lengths));
     bytes.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, 1]);
-    assert_eq!(
-        Header::decode(HeaderKind::Binary, &bytes),
-        Err(HeaderError::Lengths)
-    );
+    assert_eq!(Header::decode(HeaderKind::Binary, &bytes), Err(HeaderError::Lengths));
     bytes.push(7);
     let header = Header::decode(HeaderKind::Binary, &bytes).unwrap();
     assert_eq!((header.code, header.version, header.opaque), (105, 401, 3));
-    assert_eq!(
-        header.fields.iter().next(),
-        Some(Err(crate::FieldsError::Malformed))
-    );
+    assert_eq!(header.fields.iter().next(), Some(Err(crate::FieldsError::Malformed)));
 }

@@ -46,10 +46,7 @@ fn a_reference_stands_for_what_was_written_before() {
         {"groupName":"A","subscriptionDataSet":[{"topic":"T1","subString":"*"}]},
         {"groupName":"B","subscriptionDataSet":[{"$ref":"$.consumerDataSet[0].subscriptionDataSet[0]"}]}]}"#;
     let read = Heartbeat::decode(json.as_bytes()).unwrap();
-    assert_eq!(
-        read.consumers[0].subscriptions,
-        read.consumers[1].subscriptions
-    );
+    assert_eq!(read.consumers[0].subscriptions, read.consumers[1].subscriptions);
     assert_eq!(read.consumers[1].subscriptions[0].topic, "T1");
 }
 
@@ -69,10 +66,7 @@ fn a_heartbeat_without_names_is_refused() {
     };
     check("", BodyError::Json);
     check("{}", BodyError::Missing("clientID"));
-    check(
-        r#"{"clientID":"c","consumerDataSet":[{}]}"#,
-        BodyError::Missing("groupName"),
-    );
+    check(r#"{"clientID":"c","consumerDataSet":[{}]}"#, BodyError::Missing("groupName"));
 }
 
 #[test]

@@ -34,147 +34,152 @@ impl<'a> Token<'a> {
         match self {
             Self::Text { raw, escaped: true } => unescape(raw).map(Cow::Owned),
             _ if self.is_null() => None,
-            _ => Some(String::from_utf8_lossy(self.raw())),
+            _ => Some(lossy(self.raw())),
         }
     }
 
     /// A decimal number, in quotes or not.
-    pub(crate) fn int<N: std::str::FromStr>(self) -> Option<N> {
-        std::str::from_utf8(self.raw()).ok()?.parse().ok()
+    pub(crate) fn int<N: TryFrom<i64>>(self) -> Option<N> {
+        parse_int(self.raw())
     }
 }
 
 /// Walks over JSON once, handing out tokens that borrow from it.
 #[derive(Clone, Debug)]
 pub(crate) struct Scanner<'a> {
-    bytes: &'a [u8],
-    at: usize,
+    rest: &'a [u8],
 }
 
 impl<'a> Scanner<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0 }
+        Self { rest: bytes }
+    }
+
+    /// What has not been walked over.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.rest
     }
 
     /// Steps into an object or array if one starts here.
     pub(crate) fn enter(&mut self, open: u8) -> bool {
         self.skip_blanks();
-        let found = self.peek() == Some(open);
-        self.at += usize::from(found);
-        found
+        self.eat(open)
     }
 
     /// The next key of the object that was entered, up to and including its colon; `None` at the
     /// object's end, which is stepped over.
+    #[inline]
     pub(crate) fn key(&mut self) -> Result<Option<Token<'a>>, NotJson> {
         if self.leave(b'}') {
             return Ok(None);
         }
-        let key = match self.peek() {
-            Some(quote @ (b'"' | b'\'')) => self.quoted(quote)?,
-            Some(b'{' | b'[') => self.compound()?,
-            Some(_) => self.bare()?,
-            None => return Err(NotJson),
-        };
+        let key = self.token()?;
         self.skip_blanks();
-        if self.peek() != Some(b':') {
-            return Err(NotJson);
-        }
-        self.at += 1;
-        Ok(Some(key))
+        if self.eat(b':') { Ok(Some(key)) } else { Err(NotJson) }
     }
 
     /// Steps over separators; true if the object or array ends here, stepping over that too.
+    #[inline]
     pub(crate) fn leave(&mut self, close: u8) -> bool {
-        while let Some(b',' | b' ' | b'\t' | b'\r' | b'\n') = self.peek() {
-            self.at += 1;
+        while let [b',' | b' ' | b'\t' | b'\r' | b'\n', rest @ ..] = self.rest {
+            self.rest = rest;
         }
-        let ends = self.peek() == Some(close);
-        self.at += usize::from(ends);
-        ends
+        self.eat(close)
     }
 
     /// The value that starts here.
+    #[inline]
     pub(crate) fn value(&mut self) -> Result<Token<'a>, NotJson> {
         self.skip_blanks();
-        match self.peek() {
-            Some(quote @ (b'"' | b'\'')) => self.quoted(quote),
-            Some(b'{' | b'[') => self.compound(),
-            Some(_) => self.bare(),
-            None => Err(NotJson),
-        }
+        self.token()
     }
 
     /// Whether only blanks are left.
     pub(crate) fn at_end(&mut self) -> bool {
         self.skip_blanks();
-        self.at >= self.bytes.len()
+        self.rest.is_empty()
     }
 
-    pub(crate) fn peek(&self) -> Option<u8> {
-        self.bytes.get(self.at).copied()
-    }
-
-    pub(crate) fn skip_blanks(&mut self) {
-        while let Some(b' ' | b'\t' | b'\r' | b'\n') = self.peek() {
-            self.at += 1;
+    #[inline]
+    fn skip_blanks(&mut self) {
+        while let [b' ' | b'\t' | b'\r' | b'\n', rest @ ..] = self.rest {
+            self.rest = rest;
         }
     }
 
-    fn quoted(&mut self, quote: u8) -> Result<Token<'a>, NotJson> {
-        let start = self.at + 1;
-        let mut at = start;
+    #[inline]
+    fn eat(&mut self, byte: u8) -> bool {
+        match self.rest {
+            [first, rest @ ..] if *first == byte => {
+                self.rest = rest;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    #[inline]
+    fn token(&mut self) -> Result<Token<'a>, NotJson> {
+        match self.rest {
+            [b'"', text @ ..] => self.quoted::<b'"'>(text),
+            [b'\'', text @ ..] => self.quoted::<b'\''>(text),
+            [b'{' | b'[', ..] => self.compound(),
+            _ => self.bare(),
+        }
+    }
+
+    #[inline]
+    fn quoted<const QUOTE: u8>(&mut self, text: &'a [u8]) -> Result<Token<'a>, NotJson> {
+        let mut len = 0;
         let mut escaped = false;
         loop {
-            match *self.bytes.get(at).ok_or(NotJson)? {
-                b'\\' => {
-                    escaped = true;
-                    at += 2;
-                }
-                byte if byte == quote => break,
-                _ => at += 1,
+            let rest = text.get(len..).ok_or(NotJson)?;
+            len += find_either::<QUOTE, b'\\'>(rest).ok_or(NotJson)?;
+            if text[len] == QUOTE {
+                break;
             }
+            escaped = true;
+            len += 2;
         }
-        self.at = at + 1;
-        Ok(Token::Text {
-            raw: &self.bytes[start..at],
-            escaped,
-        })
+        self.rest = &text[len + 1..];
+        Ok(Token::Text { raw: &text[..len], escaped })
     }
 
     fn bare(&mut self) -> Result<Token<'a>, NotJson> {
-        let rest = &self.bytes[self.at..];
         let ends = |byte: &u8| {
-            matches!(
-                byte,
-                b',' | b':' | b'}' | b']' | b' ' | b'\t' | b'\r' | b'\n' | b'"'
-            )
+            matches!(byte, b',' | b':' | b'}' | b']' | b' ' | b'\t' | b'\r' | b'\n' | b'"')
         };
-        let len = rest.iter().position(ends).unwrap_or(rest.len());
+        let len = self.rest.iter().position(ends).unwrap_or(self.rest.len());
         if len == 0 {
             return Err(NotJson);
         }
-        self.at += len;
-        Ok(Token::Bare(&rest[..len]))
+        let (bare, rest) = self.rest.split_at(len);
+        self.rest = rest;
+        Ok(Token::Bare(bare))
     }
 
     /// An object or array as a whole: only strings and brackets are looked at.
     fn compound(&mut self) -> Result<Token<'a>, NotJson> {
-        let start = self.at;
+        let start = self.rest;
         let mut depth = 0usize;
         loop {
-            match self.peek().ok_or(NotJson)? {
-                quote @ (b'"' | b'\'') => {
-                    self.quoted(quote)?;
+            match self.rest {
+                [b'"', text @ ..] => {
+                    self.quoted::<b'"'>(text)?;
                     continue;
                 }
-                b'{' | b'[' => depth += 1,
-                b'}' | b']' => depth -= 1,
+                [b'\'', text @ ..] => {
+                    self.quoted::<b'\''>(text)?;
+                    continue;
+                }
+                [b'{' | b'[', ..] => depth += 1,
+                [b'}' | b']', ..] => depth -= 1,
+                [] => return Err(NotJson),
                 _ => {}
             }
-            self.at += 1;
+            self.rest = &self.rest[1..];
             if depth == 0 {
-                return Ok(Token::Compound(&self.bytes[start..self.at]));
+                return Ok(Token::Compound(&start[..start.len() - self.rest.len()]));
             }
         }
     }
@@ -185,7 +190,7 @@ impl<'a> Scanner<'a> {
 fn unescape(raw: &[u8]) -> Option<String> {
     let mut out = Vec::with_capacity(raw.len());
     let mut rest = raw;
-    while let Some(at) = rest.iter().position(|&byte| byte == b'\\') {
+    while let Some(at) = find_either::<b'\\', b'\\'>(rest) {
         out.extend_from_slice(&rest[..at]);
         let (&kind, after) = rest[at + 1..].split_first()?;
         rest = after;
@@ -211,6 +216,60 @@ fn unescape(raw: &[u8]) -> Option<String> {
     })
 }
 
+/// Where the first of two bytes is. Looks at eight bytes at a time without a call, because the
+/// texts of a header are short.
+#[inline]
+fn find_either<const ONE: u8, const OTHER: u8>(bytes: &[u8]) -> Option<usize> {
+    const LOW: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = LOW << 7;
+    // The lowest set bit marks the first zero byte; bits above it may be wrong.
+    let zeros = |word: u64| word.wrapping_sub(LOW) & !word & HIGH;
+    let mut rest = bytes;
+    while let Some((word, after)) = rest.split_first_chunk::<8>() {
+        let word = u64::from_le_bytes(*word);
+        let hits = zeros(word ^ (LOW * u64::from(ONE))) | zeros(word ^ (LOW * u64::from(OTHER)));
+        if hits != 0 {
+            let before = bytes.len() - rest.len();
+            return Some(before + (hits.trailing_zeros() / 8) as usize);
+        }
+        rest = after;
+    }
+    let before = bytes.len() - rest.len();
+    let found = rest.iter().position(|&byte| byte == ONE || byte == OTHER);
+    found.map(|at| before + at)
+}
+
+/// The text with U+FFFD for what is not UTF-8, as Java reads it.
+pub(crate) fn lossy(bytes: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => String::from_utf8_lossy(bytes),
+    }
+}
+
+/// A decimal number with an optional sign, and nothing else.
+pub(crate) fn parse_int<N: TryFrom<i64>>(bytes: &[u8]) -> Option<N> {
+    let (negative, digits) = match bytes {
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] => (false, digits),
+        digits => (false, digits),
+    };
+    if digits.is_empty() {
+        return None;
+    }
+    let mut number = 0i64;
+    for digit in digits {
+        let digit = digit.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        // Downwards, because there is one more negative number than there are positive ones.
+        number = number.checked_mul(10)?.checked_sub(i64::from(digit))?;
+    }
+    let number = if negative { number } else { number.checked_neg()? };
+    N::try_from(number).ok()
+}
+
 /// The character that `\u` introduces, and what follows it.
 fn unicode(rest: &[u8]) -> Option<(char, &[u8])> {
     let (unit, rest) = hex4(rest)?;
@@ -222,10 +281,7 @@ fn unicode(rest: &[u8]) -> Option<(char, &[u8])> {
         let code = 0x1_0000 + ((unit - 0xD800) << 10) + (low - 0xDC00);
         return Some((char::from_u32(code)?, after));
     }
-    Some((
-        char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER),
-        rest,
-    ))
+    Some((char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER), rest))
 }
 
 fn hex4(rest: &[u8]) -> Option<(u32, &[u8])> {
@@ -260,6 +316,43 @@ mod tests {
         check(r"\q", None);
     }
 
+    #[test]
+    fn the_first_of_two_bytes_is_found() {
+        for len in 0..40 {
+            for at in 0..len {
+                let mut bytes = vec![b'x'; len];
+                bytes[at..].fill(b'\\' + 1);
+                bytes[at] = b'"';
+                assert_eq!(find_either::<b'"', b'\\'>(&bytes), Some(at), "{at} of {len}");
+                assert_eq!(find_either::<b'\\', b'"'>(&bytes), Some(at), "{at} of {len}");
+                assert_eq!(find_either::<b'"', b'\\'>(&bytes[..at]), None, "{at} of {len}");
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_are_those_of_the_standard_library() {
+        for text in [
+            "0",
+            "-0",
+            "+7",
+            "007",
+            "9223372036854775807",
+            "9223372036854775808",
+            "-9223372036854775808",
+            "-9223372036854775809",
+            "",
+            "-",
+            "1.5",
+            "1e3",
+            " 1",
+            "0x1",
+        ] {
+            assert_eq!(parse_int::<i64>(text.as_bytes()), text.parse().ok(), "{text}");
+            assert_eq!(parse_int::<i32>(text.as_bytes()), text.parse().ok(), "{text}");
+        }
+    }
+
     #[track_caller]
     fn entries(json: &str) -> Result<Vec<(String, String)>, NotJson> {
         let mut scanner = Scanner::new(json.as_bytes());
@@ -271,19 +364,13 @@ mod tests {
         while let Some(key) = scanner.key()? {
             found.push((lossy(key), lossy(scanner.value()?)));
         }
-        if scanner.at_end() {
-            Ok(found)
-        } else {
-            Err(NotJson)
-        }
+        if scanner.at_end() { Ok(found) } else { Err(NotJson) }
     }
 
     #[track_caller]
     fn check_entries(json: &str, expected: &[(&str, &str)]) {
-        let expected: Vec<_> = expected
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-            .collect();
+        let expected: Vec<_> =
+            expected.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         assert_eq!(entries(json), Ok(expected), "{json}");
     }
 
@@ -293,25 +380,12 @@ mod tests {
         check_entries(" { \"a\" : 1 , \"b\":\"x\" }\n", &[("a", "1"), ("b", "x")]);
         check_entries("{a:1,'b':'it',}", &[("a", "1"), ("b", "it")]);
         check_entries("{0:\"x\",1:null}", &[("0", "x"), ("1", "null")]);
-        check_entries(
-            r#"{{"q":0}:5,"t":[1,"]"]}"#,
-            &[(r#"{"q":0}"#, "5"), ("t", r#"[1,"]"]"#)],
-        );
+        check_entries(r#"{{"q":0}:5,"t":[1,"]"]}"#, &[(r#"{"q":0}"#, "5"), ("t", r#"[1,"]"]"#)]);
     }
 
     #[test]
     fn what_is_not_an_object_is_refused() {
-        for json in [
-            "",
-            "[]",
-            "{",
-            "{\"a\"",
-            "{\"a\":",
-            "{\"a\":\"",
-            "{\"a\":1",
-            "{:1}",
-            "{}x",
-        ] {
+        for json in ["", "[]", "{", "{\"a\"", "{\"a\":", "{\"a\":\"", "{\"a\":1", "{:1}", "{}x"] {
             assert_eq!(entries(json), Err(NotJson), "{json}");
         }
         assert_eq!(entries("{\"a\":\"\\"), Err(NotJson));

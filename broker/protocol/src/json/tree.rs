@@ -23,24 +23,14 @@ pub(crate) enum Json<'a> {
 
 impl<'a> Json<'a> {
     pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, BodyError> {
-        let mut parser = Parser {
-            scanner: Scanner::new(bytes),
-            values: 0,
-        };
+        let mut parser = Parser { scanner: Scanner::new(bytes), values: 0 };
         let value = parser.value(0).map_err(|NotJson| BodyError::Json)?;
-        if parser.scanner.at_end() {
-            Ok(value)
-        } else {
-            Err(BodyError::Json)
-        }
+        if parser.scanner.at_end() { Ok(value) } else { Err(BodyError::Json) }
     }
 
     /// The value as the root of look-ups.
     pub(crate) fn root(&self) -> Node<'_> {
-        Node {
-            root: self,
-            value: self,
-        }
+        Node { root: self, value: self }
     }
 
     fn member(&self, name: &str) -> Option<&Self> {
@@ -48,10 +38,8 @@ impl<'a> Json<'a> {
             return None;
         };
         // Of equal keys the last one wins, as in the map that Java reads into.
-        let found = members
-            .iter()
-            .rev()
-            .find(|(key, _)| matches!(key, Json::Scalar(text) if text == name));
+        let found =
+            members.iter().rev().find(|(key, _)| matches!(key, Json::Scalar(text) if text == name));
         found.map(|(_, value)| value)
     }
 }
@@ -79,10 +67,7 @@ impl<'a> Parser<'a> {
             while let Some(key) = self.scanner.key()? {
                 let key = match key {
                     Token::Compound(object) => {
-                        let mut inner = Parser {
-                            scanner: Scanner::new(object),
-                            ..*self
-                        };
+                        let mut inner = Parser { scanner: Scanner::new(object), ..*self };
                         let key = inner.value(depth + 1)?;
                         self.values = inner.values;
                         key
@@ -94,11 +79,7 @@ impl<'a> Parser<'a> {
             return Ok(Json::Object(members));
         }
         let token = self.scanner.value()?;
-        if token.is_null() {
-            Ok(Json::Null)
-        } else {
-            scalar(token)
-        }
+        if token.is_null() { Ok(Json::Null) } else { scalar(token) }
     }
 }
 
@@ -156,8 +137,7 @@ impl<'j> Node<'j> {
     }
 
     pub(crate) fn flag(self) -> bool {
-        self.text()
-            .is_some_and(|text| text.eq_ignore_ascii_case("true"))
+        self.text().is_some_and(|text| text.eq_ignore_ascii_case("true"))
     }
 
     /// A member's text, empty if there is none.
@@ -186,10 +166,7 @@ impl<'j> Node<'j> {
                 Some(Json::Scalar(path)) => value = follow(self.root, path)?,
                 _ => {
                     let present = *value != Json::Null;
-                    return present.then_some(Node {
-                        root: self.root,
-                        value,
-                    });
+                    return present.then_some(Node { root: self.root, value });
                 }
             }
         }
@@ -263,16 +240,8 @@ mod tests {
 
     #[test]
     fn references_are_followed() {
-        check(
-            r#"{"a":{"x\\@1":[5,6]},"b":{"$ref":"$.a.x\\\\\\@1[1]"}}"#,
-            &["b"],
-            Some("6"),
-        );
-        check(
-            r#"{"a":{"v":5},"b":{"$ref":"$.a"}}"#,
-            &["b", "v"],
-            Some("5"),
-        );
+        check(r#"{"a":{"x\\@1":[5,6]},"b":{"$ref":"$.a.x\\\\\\@1[1]"}}"#, &["b"], Some("6"));
+        check(r#"{"a":{"v":5},"b":{"$ref":"$.a"}}"#, &["b", "v"], Some("5"));
         check(r#"{"b":{"$ref":"$.b"}}"#, &["b"], None);
         check(r#"{"b":{"$ref":".."}}"#, &["b"], None);
         check(r#"{"b":{"$ref":"$.c[7]"}}"#, &["b"], None);

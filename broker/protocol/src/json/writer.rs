@@ -10,10 +10,7 @@ pub(crate) fn push_text(out: &mut Vec<u8>, text: &str) {
 /// Appends a text with its escapes but without quotes.
 pub(crate) fn push_escaped(out: &mut Vec<u8>, text: &str) {
     let mut rest = text.as_bytes();
-    while let Some(at) = rest
-        .iter()
-        .position(|&b| b < 0x20 || b == b'"' || b == b'\\')
-    {
+    while let Some(at) = rest.iter().position(|&b| b < 0x20 || b == b'"' || b == b'\\') {
         out.extend_from_slice(&rest[..at]);
         match rest[at] {
             b'\n' => out.extend_from_slice(b"\\n"),
@@ -75,8 +72,7 @@ impl<'o> ObjectWriter<'o> {
     }
 
     pub(crate) fn flag(&mut self, name: &str, value: bool) -> &mut Self {
-        self.name(name)
-            .extend_from_slice(if value { b"true" } else { b"false" });
+        self.name(name).extend_from_slice(if value { b"true" } else { b"false" });
         self
     }
 
@@ -116,14 +112,7 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_back() {
-        for text in [
-            "",
-            "plain",
-            "a\"b\\c",
-            "TAGS\u{1}a\u{2}",
-            "\n\r\t\u{8}\u{1f}",
-            "日本😀",
-        ] {
+        for text in ["", "plain", "a\"b\\c", "TAGS\u{1}a\u{2}", "\n\r\t\u{8}\u{1f}", "日本😀"] {
             let mut out = Vec::new();
             push_text(&mut out, text);
             assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text);

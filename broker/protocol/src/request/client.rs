@@ -54,9 +54,8 @@ impl CheckClient {
     pub(super) fn decode(body: &[u8]) -> Result<Self, BodyError> {
         let json = Json::parse(body)?;
         let root = json.root();
-        let subscription = root
-            .get("subscriptionData")
-            .ok_or(BodyError::Missing("subscriptionData"))?;
+        let subscription =
+            root.get("subscriptionData").ok_or(BodyError::Missing("subscriptionData"))?;
         Ok(Self {
             client_id: root.text_of("clientId").to_owned(),
             group: root.text_of("group").to_owned(),
@@ -74,9 +73,7 @@ impl Call for CheckClient {
 
     fn body(&self, out: &mut Vec<u8>) {
         ObjectWriter::write(out, |object| {
-            object
-                .text("clientId", &self.client_id)
-                .text("group", &self.group);
+            object.text("clientId", &self.client_id).text("group", &self.group);
             object.object("subscriptionData", |inner| self.subscription.write(inner));
         });
     }

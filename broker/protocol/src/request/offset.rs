@@ -73,9 +73,7 @@ fields! {
 impl SearchOffset<'_> {
     /// Whether the last of several messages stored at the time is asked for.
     pub fn is_upper(&self) -> bool {
-        self.boundary
-            .as_ref()
-            .is_some_and(|boundary| boundary.eq_ignore_ascii_case("upper"))
+        self.boundary.as_ref().is_some_and(|boundary| boundary.eq_ignore_ascii_case("upper"))
     }
 }
 

@@ -62,7 +62,7 @@ impl<'a> SendMessage<'a> {
         }
     }
 
-    pub(super) fn decode(fields: Fields<'a>, body: &'a [u8]) -> Result<Self, FieldsError> {
+    pub(super) fn decode(fields: &Fields<'a>, body: &'a [u8]) -> Result<Self, FieldsError> {
         let mut sent = Self::new("", body);
         let mut queue_id = None;
         for pair in fields.iter() {
@@ -101,17 +101,13 @@ fn text<'a>(value: FieldText<'a>, name: &'static str) -> Result<Cow<'a, str>, Fi
     value.text().ok_or(FieldsError::Invalid(name))
 }
 
-fn int<N: std::str::FromStr>(value: FieldText<'_>, name: &'static str) -> Result<N, FieldsError> {
+fn int<N: TryFrom<i64>>(value: FieldText<'_>, name: &'static str) -> Result<N, FieldsError> {
     value.int().ok_or(FieldsError::Invalid(name))
 }
 
 impl Call for SendMessage<'_> {
     fn code(&self) -> RequestCode {
-        if self.batch {
-            RequestCode::SEND_BATCH_MESSAGE
-        } else {
-            RequestCode::SEND_MESSAGE_V2
-        }
+        if self.batch { RequestCode::SEND_BATCH_MESSAGE } else { RequestCode::SEND_MESSAGE_V2 }
     }
 
     fn fields(&self, to: &mut FieldWriter<'_>) {

@@ -41,16 +41,9 @@ fn check(call: &dyn Call, expected: &Request<'_>) {
 #[test]
 fn sends_are_understood() {
     check(&sent(b"body"), &Request::Send(sent(b"body")));
-    let anywhere = SendMessage {
-        queue_id: None,
-        max_reconsume_times: Some(3),
-        ..sent(b"")
-    };
+    let anywhere = SendMessage { queue_id: None, max_reconsume_times: Some(3), ..sent(b"") };
     check(&anywhere, &Request::Send(anywhere.clone()));
-    let batch = SendMessage {
-        batch: true,
-        ..sent(b"items")
-    };
+    let batch = SendMessage { batch: true, ..sent(b"items") };
     check(&batch, &Request::Send(batch.clone()));
 }
 
@@ -66,17 +59,11 @@ fn both_sets_of_send_names_mean_the_same() {
     let short = r#"{"code":310,"extFields":{"a":"PG","b":"T1","c":"TBW102","d":"4","e":"2","f":"1","g":"1700000000000","h":"7","i":"TAGS\u0001a\u0002","j":"0","k":"false","m":"false","n":"b-a"},"flag":0,"language":"JAVA","opaque":1,"version":493}"#;
     let long = r#"{"code":10,"language":"GO","version":317,"opaque":1,"flag":0,"remark":"","extFields":{"producerGroup":"PG","topic":"T1","defaultTopic":"TBW102","defaultTopicQueueNums":"4","queueId":"2","sysFlag":"1","bornTimestamp":"1700000000000","flag":"7","properties":"TAGS\u0001a\u0002","reconsumeTimes":"0","unitMode":"false","maxReconsumeTimes":"0","batch":"false","bname":"b-a"}}"#;
     assert_eq!(understood(short, b"x"), Ok(Request::Send(sent(b"x"))));
-    let expected = SendMessage {
-        max_reconsume_times: Some(0),
-        ..sent(b"x")
-    };
+    let expected = SendMessage { max_reconsume_times: Some(0), ..sent(b"x") };
     assert_eq!(understood(long, b"x"), Ok(Request::Send(expected)));
     // C++ writes numbers as numbers.
     let cpp = "{\"code\":310,\"extFields\":{\"AccessKey\":\"\",\"Signature\":\"\",\"a\":\"PG\",\"b\":\"T1\",\"c\":\"TBW102\",\"d\":4,\"e\":2,\"f\":1,\"g\":\"1700000000000\",\"h\":7,\"i\":\"TAGS\\u0001a\\u0002\",\"j\":\"0\",\"k\":\"false\",\"l\":0},\"flag\":0,\"language\":\"CPP\",\"opaque\":1,\"version\":333}\n";
-    let expected = SendMessage {
-        max_reconsume_times: Some(0),
-        ..sent(b"x")
-    };
+    let expected = SendMessage { max_reconsume_times: Some(0), ..sent(b"x") };
     assert_eq!(understood(cpp, b"x"), Ok(Request::Send(expected)));
 }
 
@@ -97,15 +84,10 @@ fn pulls_are_understood() {
         bytes_max: None,
     };
     check(&pull, &Request::Pull(pull.clone()));
-    let lite = PullMessage {
-        sys_flag: pull_flag::LITE_PULL | pull_flag::SUSPEND,
-        ..pull
-    };
+    let lite = PullMessage { sys_flag: pull_flag::LITE_PULL | pull_flag::SUSPEND, ..pull };
     check(&lite, &Request::LitePull(lite.clone()));
     let early = r#"{"code":11,"opaque":1,"extFields":{"consumerGroup":"CG","topic":"T1","queueId":"1","queueOffset":"-1","maxMsgNums":"32","sysFlag":"2"}}"#;
-    let Ok(Request::Pull(early)) = understood(early, b"") else {
-        panic!("not a pull")
-    };
+    let Ok(Request::Pull(early)) = understood(early, b"") else { panic!("not a pull") };
     assert_eq!((early.offset, early.commit_offset), (None, None));
 }
 
@@ -127,24 +109,13 @@ fn offsets_are_understood() {
         offset: QueueOffset(i64::MAX as u64),
     };
     check(&update, &Request::UpdateConsumerOffset(update.clone()));
-    let max = GetMaxOffset {
-        topic: topic.clone(),
-        queue_id,
-        committed: true,
-    };
+    let max = GetMaxOffset { topic: topic.clone(), queue_id, committed: true };
     check(&max, &Request::GetMaxOffset(max.clone()));
-    let min = GetMinOffset {
-        topic: topic.clone(),
-        queue_id,
-    };
+    let min = GetMinOffset { topic: topic.clone(), queue_id };
     check(&min, &Request::GetMinOffset(min.clone()));
     let boundary = Some("upper".into());
-    let search = SearchOffset {
-        topic: topic.clone(),
-        queue_id,
-        timestamp_ms: 1_700_000_000_000,
-        boundary,
-    };
+    let search =
+        SearchOffset { topic: topic.clone(), queue_id, timestamp_ms: 1_700_000_000_000, boundary };
     assert!(search.is_upper());
     check(&search, &Request::SearchOffset(search.clone()));
     let earliest = EarliestStoreTime { topic, queue_id };
@@ -153,10 +124,7 @@ fn offsets_are_understood() {
 
 #[test]
 fn messages_are_asked_for() {
-    let view = ViewMessage {
-        topic: None,
-        physical_offset: PhysicalOffset(1000),
-    };
+    let view = ViewMessage { topic: None, physical_offset: PhysicalOffset(1000) };
     check(&view, &Request::ViewMessage(view.clone()));
     let query = QueryMessage {
         topic: "T1".into(),
@@ -188,27 +156,13 @@ fn clients_come_and_go() {
         version: 1,
         ..Subscription::default()
     };
-    let config = CheckClient {
-        client_id: "c@1".into(),
-        group: "CG".into(),
-        subscription,
-    };
+    let config = CheckClient { client_id: "c@1".into(), group: "CG".into(), subscription };
     check(&config, &Request::CheckClient(config.clone()));
-    let heartbeat = Heartbeat {
-        client_id: "c@1".into(),
-        ..Heartbeat::default()
-    };
+    let heartbeat = Heartbeat { client_id: "c@1".into(), ..Heartbeat::default() };
     check(&heartbeat, &Request::Heartbeat(heartbeat.clone()));
-    let queues = vec![MessageQueue {
-        topic: "T1".into(),
-        broker_name: "b-a".into(),
-        queue_id: QueueId(0),
-    }];
-    let lock = LockQueues {
-        client_id: "c@1".into(),
-        group: "CG".into(),
-        queues,
-    };
+    let queues =
+        vec![MessageQueue { topic: "T1".into(), broker_name: "b-a".into(), queue_id: QueueId(0) }];
+    let lock = LockQueues { client_id: "c@1".into(), group: "CG".into(), queues };
     check(&lock, &Request::Lock(lock.clone()));
     check(&lock.unlock(), &Request::Unlock(lock.clone()));
 }
@@ -252,27 +206,18 @@ fn topics_and_routes_are_asked_for() {
         attributes: Some("+message.type=NORMAL".into()),
     };
     check(&create, &Request::CreateTopic(create.clone()));
-    let route = GetRoute {
-        topic: "T1".into(),
-        standard_json_only: Some(true),
-    };
+    let route = GetRoute { topic: "T1".into(), standard_json_only: Some(true) };
     check(&route, &Request::Route(route.clone()));
     check(&GetClusterInfo, &Request::ClusterInfo);
-    let hello = Hello {
-        product: "Millrace".into(),
-        version: "0.1.0".into(),
-    };
+    let hello = Hello { product: "Millrace".into(), version: "0.1.0".into() };
     check(&hello, &Request::Hello(hello.clone()));
-    let ensure = EnsureTopic {
-        topic: "T1".into(),
-        queues: 8,
-    };
+    let ensure = EnsureTopic { topic: "T1".into(), queues: 8 };
     check(&ensure, &Request::EnsureTopic(ensure.clone()));
 }
 
 #[test]
 fn our_own_appends_and_pulls_are_understood() {
-    let writer = crate::AppendGroupWriter::new(None);
+    let writer = crate::AppendGroupWriter::new(crate::AppendWait::Policy, None);
     let group = AppendGroup::decode(writer.as_bytes()).unwrap();
     check(&writer, &Request::AppendGroup(group));
     let pull = PullStored {

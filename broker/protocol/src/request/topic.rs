@@ -50,11 +50,11 @@ fields! {
 
 fields! {
     /// Ours: creates a topic unless it exists. The answer is [`crate::TopicAnswer`] with the
-    /// queues it has, which are not changed if it existed.
+    /// queues it has.
     pub struct EnsureTopic<'a> {
         /// Its name.
         topic: Cow<'a, str> = "topic",
-        /// Queues if it has to be created.
+        /// Queues it should have.
         queues: i32 = "queues",
     }
 }

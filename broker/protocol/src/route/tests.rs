@@ -4,10 +4,7 @@ fn broker(addresses: &[(u64, &str)]) -> BrokerAddresses {
     BrokerAddresses {
         cluster: "C1".into(),
         broker_name: "b-a".into(),
-        addresses: addresses
-            .iter()
-            .map(|&(id, address)| (id, address.to_owned()))
-            .collect(),
+        addresses: addresses.iter().map(|&(id, address)| (id, address.to_owned())).collect(),
     }
 }
 
@@ -38,10 +35,7 @@ fn a_route_is_compact_strict_json() {
         body(&route()),
         r#"{"brokerDatas":[{"brokerAddrs":{"0":"10.0.0.1:10911","1":"10.0.0.2:10911"},"brokerName":"b-a","cluster":"C1","enableActingMaster":false}],"filterServerTable":{},"queueDatas":[{"brokerName":"b-a","perm":6,"readQueueNums":4,"topicSynFlag":0,"topicSysFlag":0,"writeQueueNums":4}]}"#
     );
-    let ordered = TopicRoute {
-        order_conf: "b-a:4".into(),
-        ..route()
-    };
+    let ordered = TopicRoute { order_conf: "b-a:4".into(), ..route() };
     assert!(body(&ordered).contains(r#""orderTopicConf":"b-a:4""#));
 }
 
@@ -57,10 +51,7 @@ fn routes_of_every_name_server_are_read() {
         r#"{"brokerDatas":[{"brokerAddrs":{0:"10.0.0.1:10911",1:"10.0.0.2:10911"},"brokerName":"b-a","cluster":"C1","enableActingMaster":false}],"filterServerTable":{},"queueDatas":[{"brokerName":"b-a","perm":6,"readQueueNums":4,"topicSysFlag":0,"writeQueueNums":4}],"orderTopicConf":null}"#,
     );
     let gone = r#"{"queueDatas":[{"brokerName":"b-a","perm":6,"readQueueNums":4}]}"#;
-    assert_eq!(
-        TopicRoute::decode(gone.as_bytes()),
-        Err(BodyError::Missing("writeQueueNums"))
-    );
+    assert_eq!(TopicRoute::decode(gone.as_bytes()), Err(BodyError::Missing("writeQueueNums")));
 }
 
 #[test]

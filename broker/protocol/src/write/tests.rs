@@ -11,25 +11,13 @@ fn written(head: &Head<'_>, fields: impl FnOnce(&mut FieldWriter<'_>), body: &[u
 }
 
 fn route_head(kind: HeaderKind) -> Head<'static> {
-    Head {
-        kind,
-        code: 105,
-        language: Language::JAVA,
-        version: 401,
-        opaque: 3,
-        flag: 0,
-        remark: "",
-    }
+    Head { kind, code: 105, language: Language::JAVA, version: 401, opaque: 3, flag: 0, remark: "" }
 }
 
 /// As the Java client writes it.
 #[test]
 fn a_binary_frame_is_javas_to_the_byte() {
-    let bytes = written(
-        &route_head(HeaderKind::Binary),
-        |to| to.text("topic", "T1"),
-        b"",
-    );
+    let bytes = written(&route_head(HeaderKind::Binary), |to| to.text("topic", "T1"), b"");
     let expected = [
         &[0, 0, 0, 0x26, 1, 0, 0, 0x22][..],
         &[0, 0x69, 0, 1, 0x91, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0],
@@ -43,11 +31,7 @@ fn a_binary_frame_is_javas_to_the_byte() {
 
 #[test]
 fn a_json_header_says_what_javas_says() {
-    let bytes = written(
-        &route_head(HeaderKind::Json),
-        |to| to.text("topic", "T1"),
-        b"body",
-    );
+    let bytes = written(&route_head(HeaderKind::Json), |to| to.text("topic", "T1"), b"body");
     let Ok(Split::Frame(frame, total)) = Frame::split(&bytes, &Limits::default()) else {
         panic!("not a frame");
     };
@@ -70,10 +54,7 @@ fn a_body_that_follows_is_counted() {
 fn remarks_and_values_are_escaped_and_cut() {
     for kind in [HeaderKind::Json, HeaderKind::Binary] {
         let remark = format!("\"quoted\"\n{}", "é".repeat(REMARK_BYTES_MAX));
-        let head = Head {
-            remark: &remark,
-            ..route_head(kind)
-        };
+        let head = Head { remark: &remark, ..route_head(kind) };
         let bytes = written(&head, |to| to.text("p", "TAGS\u{1}a\"\u{2}"), b"");
         let Ok(Split::Frame(frame, _)) = Frame::split(&bytes, &Limits::default()) else {
             panic!("not a frame");
