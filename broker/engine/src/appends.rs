@@ -35,38 +35,29 @@ impl Engine {
             self.check(message)?;
             targets.push(self.target(now, message, append)?);
         }
-        let drafts = append
-            .messages
-            .iter()
-            .zip(&targets)
-            .map(|(message, &(no, queue_id))| {
-                let draft = Draft {
-                    topic: message.topic,
-                    queue_id,
-                    flag: message.flag,
-                    sys_flag: message.sys_flag,
-                    born_at_ms: message.born_at_ms,
-                    born_host: caller.peer,
-                    reconsume_times: message.reconsume_times,
-                    prepared_offset: PhysicalOffset(0),
-                    body: message.body,
-                    properties: message.properties,
-                };
-                (no, draft)
-            });
+        let drafts = append.messages.iter().zip(&targets).map(|(message, &(no, queue_id))| {
+            let draft = Draft {
+                topic: message.topic,
+                queue_id,
+                flag: message.flag,
+                sys_flag: message.sys_flag,
+                born_at_ms: message.born_at_ms,
+                born_host: caller.peer,
+                reconsume_times: message.reconsume_times,
+                prepared_offset: PhysicalOffset(0),
+                body: message.body,
+                properties: message.properties,
+            };
+            (no, draft)
+        });
         let drafts: Vec<_> = drafts.collect();
         let placed = self.stage(now, &drafts)?;
         for (message, (no, _)) in append.messages.iter().zip(&targets) {
             if message.topic == LEDGER_TOPIC {
-                self.epochs
-                    .observe(*no, Properties::new(message.properties));
+                self.epochs.observe(*no, Properties::new(message.properties));
             }
         }
-        let places = targets
-            .iter()
-            .map(|(_, queue)| *queue)
-            .zip(placed)
-            .collect();
+        let places = targets.iter().map(|(_, queue)| *queue).zip(placed).collect();
         self.answer_when_stored(now, ticket, append.wait, Answer::Appended(places));
         Ok(None)
     }
@@ -98,10 +89,7 @@ impl Engine {
         offset: QueueOffset,
     ) -> Handled {
         let known = self.topics.get(topic);
-        let topic = known
-            .ok_or_else(|| Refusal::UnknownTopic(topic.to_owned()))?
-            .name
-            .clone();
+        let topic = known.ok_or_else(|| Refusal::UnknownTopic(topic.to_owned()))?.name.clone();
         if !self.groups.put(group, &topic, queue, offset) {
             return Ok(Some(Answer::Done));
         }
@@ -121,11 +109,7 @@ impl Engine {
     fn check_fence(&self, fence: &Fence<'_>) -> Result<(), Refusal> {
         let no = self.queue_to_read(fence.topic, fence.queue)?;
         let current = self.epochs.get(no);
-        if current == fence.epoch {
-            Ok(())
-        } else {
-            Err(Refusal::Fenced { current })
-        }
+        if current == fence.epoch { Ok(()) } else { Err(Refusal::Fenced { current }) }
     }
 
     fn check(&self, message: &Message<'_>) -> Result<(), Refusal> {
@@ -154,18 +138,12 @@ impl Engine {
         if self.topics.get(message.topic).is_none() {
             let name = TopicName::parse(message.topic)
                 .map_err(|error| Refusal::IllegalTopic(error.to_string()))?;
-            match append
-                .create_queues
-                .filter(|_| self.config.auto_create_topics)
-            {
+            match append.create_queues.filter(|_| self.config.auto_create_topics) {
                 Some(queues) if !is_system_topic(&name) => self.create_topic(now, &name, queues)?,
                 _ => return Err(Refusal::UnknownTopic(message.topic.to_owned())),
             };
         }
-        let topic = self
-            .topics
-            .get(message.topic)
-            .expect("it was created above");
+        let topic = self.topics.get(message.topic).expect("it was created above");
         let closed = is_system_topic(&topic.name)
             && !(append.origin == Origin::Pipeline && message.topic == LEDGER_TOPIC);
         if closed || !topic.permission.write {
@@ -176,15 +154,9 @@ impl Engine {
             self.next_queue = self.next_queue.wrapping_add(1);
             QueueId(self.next_queue % queues.max(1))
         });
-        let no = (queue.0 < queues)
-            .then(|| self.topics.queue(message.topic, queue))
-            .flatten();
+        let no = (queue.0 < queues).then(|| self.topics.queue(message.topic, queue)).flatten();
         let topic = message.topic.to_owned();
-        no.map(|no| (no, queue)).ok_or(Refusal::NoSuchQueue {
-            topic,
-            queue,
-            queues,
-        })
+        no.map(|no| (no, queue)).ok_or(Refusal::NoSuchQueue { topic, queue, queues })
     }
 
     /// Creates a topic, or gives it more queues.
@@ -203,12 +175,7 @@ impl Engine {
             },
         )?;
         self.put_topic(name.clone(), read_queues, queues, permission);
-        Ok(Topic {
-            name: name.clone(),
-            read_queues,
-            write_queues: queues,
-            permission,
-        })
+        Ok(Topic { name: name.clone(), read_queues, write_queues: queues, permission })
     }
 
     fn stage_state(&mut self, now: Now, record: &StateRecord) -> Result<(), Refusal> {
@@ -230,13 +197,11 @@ impl Engine {
 
     fn stage(&mut self, now: Now, drafts: &[(QueueNo, Draft<'_>)]) -> Result<Vec<Placed>, Refusal> {
         let mut placed = Vec::with_capacity(drafts.len());
-        self.store
-            .stage(drafts, now.wall_ms, &mut placed)
-            .map_err(|error| match error {
-                AppendError::TooLarge { .. } => Refusal::IllegalMessage(error.to_string()),
-                AppendError::DiskFull(full) => Refusal::DiskFull(full.to_string()),
-                AppendError::Poisoned | AppendError::Io(_) => Refusal::Poisoned(error.to_string()),
-            })?;
+        self.store.stage(drafts, now.wall_ms, &mut placed).map_err(|error| match error {
+            AppendError::TooLarge { .. } => Refusal::IllegalMessage(error.to_string()),
+            AppendError::DiskFull(full) => Refusal::DiskFull(full.to_string()),
+            AppendError::Poisoned | AppendError::Io(_) => Refusal::Poisoned(error.to_string()),
+        })?;
         let end = self.store.staged_end();
         for &(no, _) in drafts {
             // One burst holds long stretches for the same queue; one note for each is enough.
@@ -251,12 +216,6 @@ impl Engine {
     fn answer_when_stored(&mut self, now: Now, ticket: Ticket, wait: Wait, answer: Answer) {
         let end = self.store.staged_end();
         let until_ms = now.mono_ms + self.config.sync_flush_timeout_ms;
-        self.pending.stage(Pending {
-            ticket,
-            answer,
-            wait,
-            end,
-            until_ms,
-        });
+        self.pending.stage(Pending { ticket, answer, wait, end, until_ms });
     }
 }

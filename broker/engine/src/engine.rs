@@ -100,13 +100,14 @@ impl Engine {
     /// Reads the state topics from the log.
     fn replay(&mut self) -> Result<(), OpenEngineError> {
         let mut records = Vec::new();
-        state::replay(&self.store, self.meta, &mut |record| {
-            match serde_json::from_slice::<StateRecord>(record.body()) {
-                Ok(change) => records.push(change),
-                Err(error) => warn!(
-                    error = %error, queue_offset = %record.queue_offset(), "state record passed over",
-                ),
-            }
+        state::replay(&self.store, self.meta, &mut |record| match serde_json::from_slice::<
+            StateRecord,
+        >(record.body())
+        {
+            Ok(change) => records.push(change),
+            Err(error) => warn!(
+                error = %error, queue_offset = %record.queue_offset(), "state record passed over",
+            ),
         })
         .map_err(|source| OpenEngineError::State { topic: META_TOPIC, source })?;
         records.into_iter().for_each(|record| self.apply(record));
@@ -114,10 +115,7 @@ impl Engine {
         // Queues with messages but without a topic record: written by something older than it.
         let mut unknown: Vec<(TopicName, u32)> = Vec::new();
         for (topic, queue, _) in self.store.queues() {
-            let known = self
-                .topics
-                .get(topic.as_str())
-                .is_some_and(|t| queue.0 < t.read_queues);
+            let known = self.topics.get(topic.as_str()).is_some_and(|t| queue.0 < t.read_queues);
             match unknown.iter_mut().find(|(name, _)| name == topic) {
                 Some((_, queues)) => *queues = (*queues).max(queue.0 + 1),
                 None if !known => unknown.push((topic.clone(), queue.0 + 1)),
@@ -136,35 +134,20 @@ impl Engine {
             .collect();
         for no in ledgers {
             let epochs = &mut self.epochs;
-            state::replay(&self.store, no, &mut |record| {
-                epochs.observe(no, record.properties())
-            })
-            .map_err(|source| OpenEngineError::State {
-                topic: LEDGER_TOPIC,
-                source,
-            })?;
+            state::replay(&self.store, no, &mut |record| epochs.observe(no, record.properties()))
+                .map_err(|source| OpenEngineError::State { topic: LEDGER_TOPIC, source })?;
         }
         Ok(())
     }
 
     fn apply(&mut self, record: StateRecord) {
         match record {
-            StateRecord::Topic {
-                name,
-                read_queues,
-                write_queues,
-                perm,
-            } => {
+            StateRecord::Topic { name, read_queues, write_queues, perm } => {
                 if let Ok(name) = TopicName::parse(&name) {
                     self.put_topic(name, read_queues, write_queues, Permission::from_bits(perm));
                 }
             }
-            StateRecord::Offset {
-                group,
-                topic,
-                queue,
-                offset,
-            } => {
+            StateRecord::Offset { group, topic, queue, offset } => {
                 let group = millrace_types::GroupName::parse(&group);
                 if let (Ok(group), Ok(topic)) = (group, TopicName::parse(&topic)) {
                     let offset = millrace_types::QueueOffset(offset);
@@ -182,18 +165,8 @@ impl Engine {
         permission: Permission,
     ) {
         let queues = read_queues.max(write_queues);
-        let numbers = (0..queues)
-            .map(|id| self.store.queue(&name, QueueId(id)))
-            .collect();
-        self.topics.put(
-            Topic {
-                name,
-                read_queues,
-                write_queues,
-                permission,
-            },
-            numbers,
-        );
+        let numbers = (0..queues).map(|id| self.store.queue(&name, QueueId(id))).collect();
+        self.topics.put(Topic { name, read_queues, write_queues, permission }, numbers);
     }
 
     /// Takes a request. Its answer is added to `out` now, or by a later call to any method that
@@ -218,17 +191,10 @@ impl Engine {
                 Some(topic) => Ok(Some(Answer::Topic(topic.clone()))),
                 None => Err(Refusal::UnknownTopic(topic.to_owned())),
             },
-            Request::CommitOffset {
-                group,
-                topic,
-                queue,
-                offset,
-            } => self.commit_offset(now, ticket, group, topic, queue, offset),
-            Request::GroupOffset {
-                group,
-                topic,
-                queue,
-            } => {
+            Request::CommitOffset { group, topic, queue, offset } => {
+                self.commit_offset(now, ticket, group, topic, queue, offset)
+            }
+            Request::GroupOffset { group, topic, queue } => {
                 let topic = self.topics.get(topic);
                 let offset = topic.and_then(|t| self.groups.get(group, &t.name, queue));
                 Ok(Some(Answer::GroupOffset(offset)))
@@ -261,8 +227,7 @@ impl Engine {
 
     /// The log has become durable up to the durable watermark.
     pub fn on_durable(&mut self, now: Now, out: &mut Out) {
-        self.pending
-            .on_durable(self.store.watermarks().durable(), out);
+        self.pending.on_durable(self.store.watermarks().durable(), out);
         self.wake(now, out);
     }
 
@@ -325,11 +290,7 @@ impl Engine {
     /// How far readers may see.
     pub(crate) fn visible(&self) -> PhysicalOffset {
         let marks = self.store.watermarks();
-        if self.is_sync() {
-            marks.durable()
-        } else {
-            marks.appended()
-        }
+        if self.is_sync() { marks.durable() } else { marks.appended() }
     }
 
     pub(crate) fn meta_queue(&self) -> QueueNo {

@@ -26,10 +26,7 @@ impl Filter {
         if expression.is_empty() || expression == "*" {
             return Self::All;
         }
-        let tags = expression
-            .split("||")
-            .map(str::trim)
-            .filter(|tag| !tag.is_empty());
+        let tags = expression.split("||").map(str::trim).filter(|tag| !tag.is_empty());
         Self::Tags(tags.map(TagsCode::of).collect())
     }
 

@@ -28,10 +28,7 @@ pub(crate) struct HeldPull {
 
 impl HeldPulls {
     pub(crate) fn hold(&mut self, queue: QueueNo, pull: HeldPull) {
-        self.earliest_ms = Some(
-            self.earliest_ms
-                .map_or(pull.until_ms, |e| e.min(pull.until_ms)),
-        );
+        self.earliest_ms = Some(self.earliest_ms.map_or(pull.until_ms, |e| e.min(pull.until_ms)));
         self.by_queue.entry(queue).or_default().push(pull);
     }
 
@@ -54,18 +51,10 @@ impl HeldPulls {
         }
         let mut expired = Vec::new();
         for (&queue, held) in &mut self.by_queue {
-            expired.extend(
-                held.extract_if(.., |p| p.until_ms <= now_ms)
-                    .map(|p| (queue, p)),
-            );
+            expired.extend(held.extract_if(.., |p| p.until_ms <= now_ms).map(|p| (queue, p)));
         }
         self.by_queue.retain(|_, held| !held.is_empty());
-        self.earliest_ms = self
-            .by_queue
-            .values()
-            .flatten()
-            .map(|pull| pull.until_ms)
-            .min();
+        self.earliest_ms = self.by_queue.values().flatten().map(|pull| pull.until_ms).min();
         expired
     }
 

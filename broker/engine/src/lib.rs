@@ -17,6 +17,9 @@ mod request; // what the shell asks
 mod state; // topics, groups and epochs, as records of the log
 mod topics; // which topics and queues there are
 
+#[cfg(test)]
+mod tests;
+
 pub use answer::{Answer, Found, Out, PullStatus, Refusal};
 pub use engine::{Engine, EngineConfig, OpenEngineError};
 pub use filter::{Conditions, Filter, NoConditions, Verdicts, finish};

@@ -59,10 +59,7 @@ impl PendingAnswers {
     /// Nothing will be written or become durable any more.
     pub(crate) fn on_poisoned(&mut self, reason: &str, out: &mut Out) {
         for pending in self.staged.drain(..).chain(self.written.drain(..)) {
-            out.push(
-                pending.ticket,
-                Answer::Refused(Refusal::Poisoned(reason.to_owned())),
-            );
+            out.push(pending.ticket, Answer::Refused(Refusal::Poisoned(reason.to_owned())));
         }
     }
 

@@ -36,14 +36,8 @@ impl Engine {
             return Err(Refusal::NotReadable(topic.to_owned()));
         }
         let queues = known.read_queues;
-        let no = (queue.0 < queues)
-            .then(|| self.topics.queue(topic, queue))
-            .flatten();
-        no.ok_or_else(|| Refusal::NoSuchQueue {
-            topic: topic.to_owned(),
-            queue,
-            queues,
-        })
+        let no = (queue.0 < queues).then(|| self.topics.queue(topic, queue)).flatten();
+        no.ok_or_else(|| Refusal::NoSuchQueue { topic: topic.to_owned(), queue, queues })
     }
 
     /// Tells held pulls of the messages that have become visible.
@@ -51,11 +45,7 @@ impl Engine {
         let visible = self.visible();
         if self.held.is_empty() {
             // Whoever asks from now on sees these messages at once.
-            while self
-                .unseen
-                .pop_front_if(|(end, _)| *end <= visible)
-                .is_some()
-            {}
+            while self.unseen.pop_front_if(|(end, _)| *end <= visible).is_some() {}
             return;
         }
         let mut queues = Vec::new();
@@ -89,12 +79,7 @@ impl Engine {
         let visible = self.visible();
         let min = self.store.bounds(queue).min;
         let max = self.store.end_within(queue, visible).max(min);
-        let nothing = |status, next| Answer::NotFound {
-            status,
-            next,
-            min,
-            max,
-        };
+        let nothing = |status, next| Answer::NotFound { status, next, min, max };
         let may_hold = now.mono_ms < pull.until_ms;
         if max == QueueOffset(0) {
             if pull.from > QueueOffset(0) {
@@ -138,21 +123,10 @@ impl Engine {
         let Filter::Tags(_) = pull.filter else {
             let plan = self.store.plan(queue, from, count, pull.bytes_max, visible);
             let next = plan.next();
-            return Found {
-                plan,
-                verdicts,
-                next,
-                min: from,
-                max: next,
-            };
+            return Found { plan, verdicts, next, min: from, max: next };
         };
-        let examined = self
-            .store
-            .plan(queue, from, self.config.examined_max, u64::MAX, visible);
-        let mut plan = Plan {
-            from,
-            entries: Vec::new(),
-        };
+        let examined = self.store.plan(queue, from, self.config.examined_max, u64::MAX, visible);
+        let mut plan = Plan { from, entries: Vec::new() };
         let mut next = from;
         let (mut wanted, mut bytes) = (0, 0);
         for entry in &examined.entries {
@@ -162,26 +136,16 @@ impl Engine {
                 break;
             }
             wanted += usize::from(matches);
-            plan.entries
-                .push(if matches { *entry } else { PASSED_OVER });
+            plan.entries.push(if matches { *entry } else { PASSED_OVER });
             next = next + 1;
         }
         if wanted == 0 {
             plan.entries.clear();
         }
-        Found {
-            plan,
-            verdicts,
-            next,
-            min: from,
-            max: next,
-        }
+        Found { plan, verdicts, next, min: from, max: next }
     }
 }
 
 /// Stands for a message that a filter does not want; like a lost one, it is not read.
-const PASSED_OVER: Entry = Entry {
-    physical_offset: PhysicalOffset(0),
-    size: 0,
-    tags_code: TagsCode(0),
-};
+const PASSED_OVER: Entry =
+    Entry { physical_offset: PhysicalOffset(0), size: 0, tags_code: TagsCode(0) };

@@ -76,9 +76,7 @@ impl Epochs {
 
     /// Takes note of a message in a ledger queue.
     pub(crate) fn observe(&mut self, queue: QueueNo, properties: millrace_types::Properties<'_>) {
-        let epoch = properties
-            .get(keys::EPOCH)
-            .and_then(|epoch| epoch.parse::<u64>().ok());
+        let epoch = properties.get(keys::EPOCH).and_then(|epoch| epoch.parse::<u64>().ok());
         if let Some(epoch) = epoch {
             let known = self.0.entry(queue).or_default();
             *known = epoch.max(*known);
@@ -100,9 +98,7 @@ pub(crate) fn replay(
             return Ok(());
         }
         for run in reader.read(&plan.entries)? {
-            record::iter(&run)
-                .filter_map(Result::ok)
-                .for_each(|record| each(&record));
+            record::iter(&run).filter_map(Result::ok).for_each(|record| each(&record));
         }
         from = plan.next();
     }

@@ -27,10 +27,7 @@ pub struct Permission {
 
 impl Permission {
     /// Both.
-    pub const ALL: Self = Self {
-        read: true,
-        write: true,
-    };
+    pub const ALL: Self = Self { read: true, write: true };
 
     /// The wire's bits.
     pub fn to_bits(self) -> u32 {
@@ -39,10 +36,7 @@ impl Permission {
 
     /// Reads the wire's bits.
     pub fn from_bits(bits: u32) -> Self {
-        Self {
-            read: bits & 4 != 0,
-            write: bits & 2 != 0,
-        }
+        Self { read: bits & 4 != 0, write: bits & 2 != 0 }
     }
 }
 
