@@ -1,0 +1,341 @@
+use millrace_connect_api::{DataType, Schema};
+use millrace_sql_filter::{Dialect, Expr, Type};
+
+use super::schema::Bodies;
+use crate::code;
+use crate::model::{MetaField, Resolved, Slot};
+use crate::read::{Entry, Reader};
+use crate::suggest::nearest;
+use crate::table::Kind;
+use crate::text::Span;
+use crate::yaml::Value;
+
+/// The names that an expression can use at some point of the pipeline.
+///
+/// A mistake further up may hide names. From there on nothing is reported as unknown that could
+/// be one of them, so that one mistake is reported once.
+pub(super) struct Scope {
+    /// `None`: any column may exist.
+    body: Option<Schema>,
+    /// Each with its type, if that is known.
+    properties: Vec<(String, Option<DataType>)>,
+    set: Vec<(String, Option<DataType>)>,
+    any_bare_name: bool,
+    body_only: bool,
+}
+
+/// An expression, and its type unless a mistake elsewhere hides it.
+pub(super) struct Typed {
+    pub(super) resolved: Resolved,
+    data_type: Option<DataType>,
+    /// Every column has a known type.
+    certain: bool,
+}
+
+const META: [(&str, MetaField, DataType); 8] = [
+    ("message_id", MetaField::MessageId, DataType::String),
+    ("key", MetaField::Key, DataType::String),
+    ("tag", MetaField::Tag, DataType::String),
+    ("topic", MetaField::Topic, DataType::String),
+    ("queue", MetaField::Queue, DataType::Int),
+    ("offset", MetaField::Offset, DataType::Int),
+    ("born_time", MetaField::BornTime, DataType::Timestamp),
+    ("store_time", MetaField::StoreTime, DataType::Timestamp),
+];
+
+/// Names shown behind "known:".
+const SHOWN_MAX: usize = 20;
+
+impl Scope {
+    pub(super) fn new(bodies: &Bodies) -> Self {
+        Self {
+            body: bodies.schema.clone(),
+            properties: Vec::new(),
+            set: Vec::new(),
+            any_bare_name: false,
+            body_only: false,
+        }
+    }
+
+    /// Whether expressions are evaluated before there is a message, on the body alone.
+    pub(super) fn set_body_only(&mut self, body_only: bool) {
+        self.body_only = body_only;
+    }
+
+    /// A mistake hides which names there are.
+    pub(super) fn any_bare_name(&mut self) {
+        self.any_bare_name = true;
+    }
+
+    pub(super) fn define_properties(&mut self, properties: Vec<(String, Option<DataType>)>) {
+        self.properties = properties;
+    }
+
+    /// A later column of the same name takes the place of the earlier one.
+    pub(super) fn define_set(&mut self, name: &str, data_type: Option<DataType>) {
+        match self.set.iter_mut().find(|(known, _)| known == name) {
+            Some(column) => column.1 = data_type,
+            None => self.set.push((name.to_owned(), data_type)),
+        }
+    }
+
+    pub(super) fn is_reserved(name: &str) -> bool {
+        matches!(name, "body" | "props") || META.iter().any(|(meta, ..)| *meta == name)
+    }
+
+    pub(super) fn is_body_column(&self, name: &str) -> bool {
+        self.body.as_ref().is_some_and(|schema| schema.column(name).is_some())
+    }
+
+    /// The columns that a file can have: of the body, then of `set` steps. The flag tells whether
+    /// there may be others.
+    pub(super) fn file_columns(&self) -> (Vec<(String, Option<DataType>)>, bool) {
+        let body = self.body.iter().flat_map(|schema| &schema.columns);
+        let mut columns: Vec<_> =
+            body.map(|column| (column.name.clone(), Some(column.data_type))).collect();
+        for (name, data_type) in &self.set {
+            if !columns.iter().any(|(known, _)| known == name) {
+                columns.push((name.clone(), *data_type));
+            }
+        }
+        (columns, self.any_bare_name || self.body.is_none())
+    }
+
+    /// An expression of any type.
+    pub(super) fn expression(&self, reader: &mut Reader<'_>, entry: &Entry<'_>) -> Option<Typed> {
+        let (resolved, types) = self.resolve(reader, entry)?;
+        match resolved.expr.result_type(&|slot| types[slot]) {
+            Ok(found) => Some(Typed {
+                resolved,
+                data_type: found.map(data_type),
+                certain: !types.contains(&None),
+            }),
+            Err(error) => {
+                let span = entry.node.span_of(reader.source, &error.span);
+                reader.error(error.code, &span, error.message, error.help);
+                None
+            }
+        }
+    }
+
+    /// An expression for a column, which needs one type.
+    pub(super) fn typed_expression(
+        &self,
+        reader: &mut Reader<'_>,
+        entry: &Entry<'_>,
+    ) -> Option<(Resolved, DataType)> {
+        let typed = self.expression(reader, entry)?;
+        if typed.data_type.is_none() && typed.certain {
+            let message = format!("the type of `{}` cannot be told", entry.at.name);
+            let help = "say it: `CAST(… AS STRING)`, or INT, DOUBLE, BOOL, TIMESTAMP, DATE";
+            reader.error(code::TYPE_EXPRESSION, &entry.node.span, message, help.to_owned());
+        }
+        Some((typed.resolved, typed.data_type?))
+    }
+
+    /// An expression that decides.
+    pub(super) fn condition(&self, reader: &mut Reader<'_>, entry: &Entry<'_>) -> Option<Resolved> {
+        let (resolved, types) = self.resolve(reader, entry)?;
+        match resolved.expr.check_condition(&|slot| types[slot]) {
+            Ok(()) => Some(resolved),
+            Err(error) => {
+                let span = entry.node.span_of(reader.source, &error.span);
+                reader.error(error.code, &span, error.message, error.help);
+                None
+            }
+        }
+    }
+
+    fn resolve(
+        &self,
+        reader: &mut Reader<'_>,
+        entry: &Entry<'_>,
+    ) -> Option<(Resolved, Vec<Option<Type>>)> {
+        let text = match &entry.node.value {
+            Value::Scalar(scalar) if !entry.node.is_nothing() => &scalar.text,
+            _ => return reader.wrong_type(&Kind::Expr, &entry.at, entry.node),
+        };
+        if let Some(start) = ["${env:", "${secret:"].iter().filter_map(|form| text.find(form)).min()
+        {
+            let end = text[start..].find('}').map_or(text.len(), |end| start + end + 1);
+            let span = entry.node.span_of(reader.source, &(start..end));
+            let message = "an expression cannot take values from the environment";
+            reader.error(code::ENV_FORM, &span, message, None);
+            return None;
+        }
+        let expr = match Expr::parse(text, Dialect::Strict) {
+            Ok(expr) => expr,
+            Err(error) => {
+                let span = entry.node.span_of(reader.source, &error.span);
+                reader.error(error.code, &span, error.message, error.help);
+                return None;
+            }
+        };
+        let mut slots = Vec::new();
+        let mut types = Vec::new();
+        for column in expr.columns() {
+            match self.find(&column.name) {
+                Ok((slot, data_type)) => {
+                    slots.push(slot);
+                    types.push(data_type.map(sql_type));
+                }
+                Err(None) => types.push(None),
+                Err(Some(refusal)) => {
+                    let span: Span = entry.node.span_of(reader.source, &column.span);
+                    reader.error(refusal.code, &span, refusal.message, refusal.help);
+                }
+            }
+        }
+        if slots.len() < expr.columns().len() {
+            // Types are still worth a look where only names hidden by other mistakes are missing.
+            if types.len() == expr.columns().len()
+                && let Err(error) = expr.result_type(&|slot| types[slot])
+            {
+                let span = entry.node.span_of(reader.source, &error.span);
+                reader.error(error.code, &span, error.message, error.help);
+            }
+            return None;
+        }
+        Some((Resolved { text: text.clone(), expr, slots }, types))
+    }
+
+    /// What a name means. `Err(None)` is a name that a mistake elsewhere may hide.
+    fn find(&self, name: &str) -> Result<(Slot, Option<DataType>), Option<Refusal>> {
+        if let Some(path) = name.strip_prefix("body.") {
+            return self.find_in_body(path);
+        }
+        if self.body_only {
+            return Err(Some(self.only_the_body(name)));
+        }
+        if let Some(property) = name.strip_prefix("props.") {
+            let data_type = DataType::String;
+            return Ok((Slot::Property { name: property.to_owned(), data_type }, Some(data_type)));
+        }
+        if let Some(&(_, field, data_type)) = META.iter().find(|(meta, ..)| *meta == name) {
+            return Ok((Slot::Meta(field), Some(data_type)));
+        }
+        let named = |list: &[(String, Option<DataType>)]| {
+            list.iter().find(|(known, _)| known == name).map(|(_, data_type)| *data_type)
+        };
+        match (named(&self.properties), named(&self.set)) {
+            (Some(Some(data_type)), None) => {
+                Ok((Slot::Property { name: name.to_owned(), data_type }, Some(data_type)))
+            }
+            // Its expression is wrong, which has been said.
+            (Some(None), None) => Err(None),
+            (None, Some(data_type)) => Ok((Slot::Set(name.to_owned()), data_type)),
+            (Some(_), Some(_)) => Err(Some(Refusal {
+                code: code::COLUMN_AMBIGUOUS,
+                message: format!(
+                    "`{name}` is both a property of the topic and a column of a `set` step"
+                ),
+                help: Some(format!("write `props.{name}` for the property, or rename the column")),
+            })),
+            (None, None) if self.any_bare_name => Err(None),
+            (None, None) => Err(Some(self.unknown(name))),
+        }
+    }
+
+    fn find_in_body(&self, path: &str) -> Result<(Slot, Option<DataType>), Option<Refusal>> {
+        let Some(schema) = &self.body else {
+            return Err(None);
+        };
+        if let Some(index) = schema.columns.iter().position(|column| column.name == path) {
+            return Ok((Slot::Body(index), Some(schema.columns[index].data_type)));
+        }
+        let names = || schema.columns.iter().map(|column| column.name.as_str());
+        Err(Some(Refusal {
+            code: code::COLUMN_UNKNOWN,
+            message: format!("unknown column `body.{path}`"),
+            help: Some(known(nearest(path, names()).map(|near| format!("body.{near}")), names())),
+        }))
+    }
+
+    fn only_the_body(&self, name: &str) -> Refusal {
+        let help = match &self.body {
+            Some(schema) if schema.column(name).is_some() => {
+                Some(format!("did you mean `body.{name}`?"))
+            }
+            _ => Some("here only `body.…` is known: there is no message yet".to_owned()),
+        };
+        Refusal { code: code::COLUMN_UNKNOWN, message: format!("unknown column `{name}`"), help }
+    }
+
+    fn unknown(&self, name: &str) -> Refusal {
+        let message = format!("unknown column `{name}`");
+        let refusal = |help| Refusal { code: code::COLUMN_UNKNOWN, message, help: Some(help) };
+        let columns = || self.body.iter().flat_map(|schema| &schema.columns);
+        if name == "body" {
+            let first = columns().next().map_or("name", |column| column.name.as_str());
+            return refusal(format!("name one of its columns, for example `body.{first}`"));
+        }
+        if self.is_body_column(name) {
+            return refusal(format!("did you mean `body.{name}`?"));
+        }
+        let bare = || {
+            let properties = self.properties.iter().map(|(name, _)| name.as_str());
+            self.set.iter().map(|(name, _)| name.as_str()).chain(properties)
+        };
+        let meta = META.iter().map(|(name, ..)| *name);
+        let near = nearest(name, bare().chain(meta)).map(str::to_owned).or_else(|| {
+            let near = nearest(name, columns().map(|column| column.name.as_str()));
+            near.map(|near| format!("body.{near}"))
+        });
+        let in_body: Vec<String> =
+            columns().map(|column| format!("body.{}", column.name)).collect();
+        refusal(known(near, bare().chain(in_body.iter().map(String::as_str))))
+    }
+}
+
+struct Refusal {
+    code: &'static str,
+    message: String,
+    help: Option<String>,
+}
+
+/// `` did you mean `a`? known: a, b, c ``
+pub(super) fn known<'a>(near: Option<String>, names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = names.collect();
+    let mut help = near.map_or(String::new(), |near| format!("did you mean `{near}`? "));
+    if names.is_empty() {
+        help.push_str("no column is known here");
+    } else {
+        let shown = names.len().min(SHOWN_MAX);
+        help.push_str(&format!("known: {}", names[..shown].join(", ")));
+        if shown < names.len() {
+            help.push_str(&format!(" and {} more", names.len() - shown));
+        }
+    }
+    help
+}
+
+/// Whether an expression can use this name as it is: no quotes, no dots, no word of the language.
+pub(super) fn is_plain_name(name: &str) -> bool {
+    const CHARS_MAX: usize = 64;
+    name.len() <= CHARS_MAX
+        && name.chars().all(|char| char.is_ascii_alphanumeric() || char == '_')
+        && Expr::parse(name, Dialect::Strict)
+            .is_ok_and(|expr| matches!(expr.columns(), [column] if column.name == name))
+}
+
+fn sql_type(data_type: DataType) -> Type {
+    match data_type {
+        DataType::Bool => Type::Bool,
+        DataType::Int => Type::Int,
+        DataType::Double => Type::Double,
+        DataType::String => Type::Text,
+        DataType::Timestamp => Type::Timestamp,
+        DataType::Date => Type::Date,
+    }
+}
+
+fn data_type(sql_type: Type) -> DataType {
+    match sql_type {
+        Type::Bool => DataType::Bool,
+        Type::Int => DataType::Int,
+        Type::Double => DataType::Double,
+        Type::Text => DataType::String,
+        Type::Timestamp => DataType::Timestamp,
+        Type::Date => DataType::Date,
+    }
+}

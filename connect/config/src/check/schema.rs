@@ -1,0 +1,177 @@
+use millrace_connect_api::decode::{DecodeSpec, DecodeSpecError, RegexSpec};
+use millrace_connect_api::{Column, DataType, Schema};
+
+use super::source::CheckedSource;
+use crate::code;
+use crate::keys;
+use crate::parse;
+use crate::read::{Entry, Fields, Reader};
+use crate::suggest::nearest;
+use crate::text::Span;
+
+/// What bodies are and which columns they have, as far as that is known.
+pub(super) struct Bodies {
+    pub(super) decode: Option<DecodeSpec>,
+    /// `None` if a mistake hides the columns: then none of them is reported as unknown.
+    pub(super) schema: Option<Schema>,
+}
+
+/// Puts together what the source says about decoding and what `schema` says about columns.
+pub(super) fn bodies(
+    reader: &mut Reader<'_>,
+    schema: Option<&Entry<'_>>,
+    source: Option<&CheckedSource>,
+) -> Bodies {
+    let decode = match source {
+        Some(source) => source.decode.clone(),
+        None => Some(DecodeSpec::Json),
+    };
+    let declared = schema.map(|entry| (entry, declared_columns(reader, entry)));
+    let schema = match (&decode, declared) {
+        (None, Some((_, declared))) => declared,
+        (None, None) => None,
+        (Some(DecodeSpec::Json), Some((_, declared))) => declared,
+        (Some(DecodeSpec::Json), None) => {
+            let message = "bodies are JSON, so their columns must be given";
+            let help = "add `schema:` with a line such as `amount: double` for each column";
+            let at = source.map_or(0..0, |source| source.decode_at.clone());
+            reader.error(code::SCHEMA, &at, message, help.to_owned());
+            None
+        }
+        (Some(other), declared) => {
+            if let Some((entry, _)) = declared {
+                let (message, help) = match other {
+                    DecodeSpec::Lines => (
+                        "lines have one column, `line`, so there is no `schema`",
+                        "delete it and write `body.line`",
+                    ),
+                    DecodeSpec::Json | DecodeSpec::Regex(_) => (
+                        "the groups of the pattern are the columns, so there is no `schema`",
+                        "delete it, and give the types of groups under `regex: {types: …}`",
+                    ),
+                };
+                reader.error(code::SCHEMA, &entry.at.span, message, help.to_owned());
+            }
+            other.known_schema()
+        }
+    };
+    Bodies { decode, schema }
+}
+
+fn declared_columns(reader: &mut Reader<'_>, entry: &Entry<'_>) -> Option<Schema> {
+    let map = reader.map(entry)?;
+    let mut columns = Vec::new();
+    for (key, value) in &map {
+        // A column whose type is wrong is still a column.
+        let data_type = data_type(reader, value).unwrap_or(DataType::String);
+        columns.push(Column { name: key.text.clone(), data_type });
+    }
+    if columns.is_empty() {
+        let help = "add a line such as `amount: double` for each column".to_owned();
+        reader.error(code::SCHEMA, &entry.at.span, "`schema` has no column", help);
+        return None;
+    }
+    if let Err(error) = DecodeSpec::Json.decoder(&columns) {
+        let at = |name: &str| map.iter().find(|(key, _)| key.text == name).map(|(key, _)| key);
+        let (name, message) = match &error {
+            DecodeSpecError::EmptyPath { name } => (name, error.to_string()),
+            DecodeSpecError::Nested { inner, .. } => (inner, error.to_string()),
+            other => (&entry.at.name, other.to_string()),
+        };
+        let span = at(name).map_or(&entry.at.span, |key| &key.span).clone();
+        reader.error(code::SCHEMA, &span, message, None);
+    }
+    Some(Schema { columns })
+}
+
+fn data_type(reader: &mut Reader<'_>, entry: &Entry<'_>) -> Option<DataType> {
+    Some(DataType::NAMES[reader.scalar(entry, parse::choice)?].1)
+}
+
+/// How bodies are decoded.
+pub(super) fn decode(reader: &mut Reader<'_>, entry: &Entry<'_>) -> Option<DecodeSpec> {
+    let chosen = reader.choose(&keys::DECODES, &entry.at, entry.node)?;
+    let fields = reader.table(&chosen.entry)?;
+    match chosen.name {
+        "json" => Some(DecodeSpec::Json),
+        "lines" => Some(DecodeSpec::Lines),
+        _ => regex(reader, &fields).map(DecodeSpec::Regex),
+    }
+}
+
+fn regex(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<RegexSpec> {
+    let pattern = reader.value(fields, "pattern", parse::text);
+    let null = reader.value(fields, "null", parse::text);
+    let mut types = Vec::new();
+    let declared = fields.get("types").and_then(|entry| reader.map(entry)).unwrap_or_default();
+    for (key, value) in &declared {
+        let data_type = data_type(reader, value);
+        types.extend(data_type.map(|data_type| Column { name: key.text.clone(), data_type }));
+    }
+    let time_fields = fields.get("time").and_then(|entry| reader.table(entry));
+    let time = time_fields.as_ref().and_then(|time| {
+        let field = reader.value(time, "field", parse::text);
+        let format = reader.value(time, "format", parse::text);
+        field.zip(format)
+    });
+
+    let spec = RegexSpec { pattern: pattern?, types, time, null };
+    let mut broken = false;
+    // One after the other: each mistake is found by asking for a decoder without the others.
+    let bare = RegexSpec { types: Vec::new(), time: None, ..spec.clone() };
+    if let Err(error) = DecodeSpec::Regex(bare.clone()).decoder(&[]) {
+        pattern_error(reader, fields.get("pattern")?, &error);
+        return None;
+    }
+    for column in &spec.types {
+        let one = RegexSpec { types: vec![column.clone()], ..bare.clone() };
+        let key = declared.iter().find(|(key, _)| key.text == column.name);
+        if let (Err(error), Some((key, _))) = (DecodeSpec::Regex(one).decoder(&[]), key) {
+            broken = true;
+            group_error(reader, &key.span, &error);
+        }
+    }
+    if let Some((field, _)) = &spec.time {
+        let types = spec.types.iter().filter(|column| column.name == *field).cloned().collect();
+        let one = RegexSpec { types, time: spec.time.clone(), ..bare };
+        if let Err(error) = DecodeSpec::Regex(one).decoder(&[]) {
+            broken = true;
+            let format = matches!(error, DecodeSpecError::TimeFormat { .. });
+            let at = time_fields.as_ref()?.get(if format { "format" } else { "field" })?;
+            group_error(reader, &at.node.span, &error);
+        }
+    }
+    (!broken).then_some(spec)
+}
+
+fn pattern_error(reader: &mut Reader<'_>, entry: &Entry<'_>, error: &DecodeSpecError) {
+    let (message, help) = match error {
+        DecodeSpecError::Pattern(error) => {
+            // The last line says what is wrong, those before draw where.
+            let text = error.to_string();
+            let reason = text.lines().last().unwrap_or("").trim_start_matches("error: ").to_owned();
+            (format!("the pattern is not a regular expression: {reason}"), None)
+        }
+        other => (other.to_string(), Some("each named group is a column".to_owned())),
+    };
+    reader.error(code::REGEX, &entry.node.span, message, help);
+}
+
+fn group_error(reader: &mut Reader<'_>, span: &Span, error: &DecodeSpecError) {
+    match error {
+        DecodeSpecError::UnknownGroup { name, known } => {
+            let near = nearest(name, known.iter().map(String::as_str));
+            let known = known.join(", ");
+            let help = match near {
+                Some(near) => format!("did you mean `{near}`? known: {known}"),
+                None => format!("known: {known}"),
+            };
+            reader.error(code::COLUMN_UNKNOWN, span, error.to_string(), help);
+        }
+        DecodeSpecError::TimeFormat { source, .. } => {
+            let message = format!("this time format cannot be used: {source}");
+            reader.error(code::REGEX, span, message, None);
+        }
+        other => reader.error(code::KEY_CONFLICT, span, other.to_string(), None),
+    }
+}

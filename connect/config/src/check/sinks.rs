@@ -1,0 +1,250 @@
+use std::path::PathBuf;
+
+use millrace_connect_api::{Column, DataType};
+
+use super::names::{Scope, known};
+use crate::code;
+use crate::keys;
+use crate::model::{
+    Compression, Delivery, Metadata, OnReject, ParquetSpec, Rotate, SinkKind, SinkSpec,
+};
+use crate::parse::{self, Wrong};
+use crate::read::{Entry, Fields, Reader};
+use crate::suggest::nearest;
+use crate::table::Kind;
+use crate::yaml::{Key, Value};
+
+/// The sinks, in the order of the file.
+pub(super) fn sinks(
+    reader: &mut Reader<'_>,
+    entry: &Entry<'_>,
+    scope: &Scope,
+) -> Option<Vec<SinkSpec>> {
+    let map = reader.map(entry)?;
+    if map.is_empty() {
+        reader.error(code::RANGE, &entry.at.span, "there is no sink", None);
+    }
+    let mut sinks = Vec::new();
+    for (key, value) in &map {
+        let legal = sink_name(reader, key);
+        let sink = sink(reader, key, value, scope);
+        if legal {
+            sinks.extend(sink);
+        }
+    }
+    (sinks.len() == map.len()).then_some(sinks)
+}
+
+fn sink_name(reader: &mut Reader<'_>, key: &Key) -> bool {
+    if key.text == "source" {
+        // The dead letters of a source have the topic that those of this sink would have.
+        let message = "a sink cannot be called `source`";
+        reader.error(code::NAME_TAKEN, &key.span, message, None);
+        return false;
+    }
+    match parse::name(&Kind::Name, &key.text) {
+        Ok(_) => true,
+        Err(Wrong::Name(reason, help)) => {
+            let message = format!("`{}` cannot be the name of a sink: {reason}", key.text);
+            reader.error(code::NAME_SHAPE, &key.span, message, help);
+            false
+        }
+        Err(_) => false,
+    }
+}
+
+fn sink(reader: &mut Reader<'_>, key: &Key, entry: &Entry<'_>, scope: &Scope) -> Option<SinkSpec> {
+    let fields = reader.fields(&keys::SINK, &entry.at, entry.node)?;
+    let where_ = fields.get("where").map(|entry| scope.condition(reader, entry));
+    let delivery = reader.value(&fields, "delivery", parse::choice);
+    let then = reader
+        .nested(&fields, "on_error")
+        .and_then(|fields| reader.value(&fields, "then", parse::choice));
+    let kind = fields.component.as_ref().and_then(|chosen| {
+        let fields = reader.table(&chosen.entry)?;
+        parquet(reader, &fields, scope).map(SinkKind::Parquet)
+    });
+    Some(SinkSpec {
+        name: key.text.clone(),
+        where_: match where_ {
+            Some(condition) => Some(condition?),
+            None => None,
+        },
+        delivery: [Delivery::ExactlyOnce, Delivery::AtLeastOnce][delivery?],
+        on_reject: [OnReject::Dlq, OnReject::Stop][then?],
+        kind: kind?,
+    })
+}
+
+fn parquet(reader: &mut Reader<'_>, fields: &Fields<'_>, scope: &Scope) -> Option<ParquetSpec> {
+    let to = fields.get("to").and_then(|entry| directory(reader, entry));
+    let (available, open) = scope.file_columns();
+    let available = Available { columns: available, open };
+    let partition_by = match fields.get("partition_by") {
+        Some(entry) => columns(reader, entry, &available),
+        None => Some(Vec::new()),
+    };
+    let listed = match fields.get("columns") {
+        Some(entry) => columns(reader, entry, &available).inspect(|listed| {
+            if listed.is_empty() {
+                reader.error(code::RANGE, &entry.node.span, "a file needs a column", None);
+            }
+        }),
+        None => Some(available.all()),
+    };
+    let rotate = reader.nested(fields, "rotate").and_then(|own| {
+        let rotate = rotate(reader, &own)?;
+        if rotate == NEVER
+            && let Some(entry) = fields.get("rotate")
+        {
+            let message = "no file would ever be closed";
+            let help = "set one of `rows`, `size`, `every` and `idle`".to_owned();
+            reader.error(code::RANGE, &entry.at.span, message, help);
+        }
+        Some(rotate)
+    });
+    let compression = compression(reader, fields);
+    let metadata = reader
+        .value(fields, "metadata", parse::choice)
+        .map(|choice| [Metadata::None, Metadata::Offsets, Metadata::All][choice]);
+    if let (Some(listed), Some(metadata), Some(entry)) = (&listed, metadata, fields.get("metadata"))
+    {
+        metadata_clash(reader, entry, listed, metadata);
+    }
+    let row_group = reader.nested(fields, "row_group").and_then(|fields| {
+        let rows = reader.value(&fields, "rows", parse::int);
+        let bytes = reader.value(&fields, "bytes", parse::size);
+        Some((rows?.unsigned_abs(), bytes?))
+    });
+    let max_open = reader.value(fields, "max_open", parse::int);
+    let (row_group_rows, row_group_bytes) = row_group?;
+    Some(ParquetSpec {
+        to: to?,
+        partition_by: partition_by?.into_iter().map(|column| column.name).collect(),
+        columns: listed?,
+        rotate: rotate?,
+        compression: compression?,
+        metadata: metadata?,
+        row_group_rows,
+        row_group_bytes,
+        max_open: usize::try_from(max_open?).ok()?,
+    })
+}
+
+fn directory(reader: &mut Reader<'_>, entry: &Entry<'_>) -> Option<PathBuf> {
+    let to = reader.scalar(entry, parse::text)?;
+    let path = to.strip_prefix("file://").unwrap_or(&to);
+    if path.trim().is_empty() {
+        reader.error(code::PATH, &entry.node.span, "`to` names no directory", None);
+        return None;
+    }
+    if let Some((scheme, _)) = path.split_once("://") {
+        let message =
+            format!("this version writes to local directories only, not to `{scheme}://`");
+        reader.error(code::PATH, &entry.node.span, message, None);
+        return None;
+    }
+    Some(PathBuf::from(path))
+}
+
+/// The columns that a file can have.
+struct Available {
+    columns: Vec<(String, Option<DataType>)>,
+    /// There may be others; a mistake elsewhere hides them.
+    open: bool,
+}
+
+impl Available {
+    fn all(&self) -> Vec<Column> {
+        self.columns.iter().map(|(name, data_type)| column(name, *data_type)).collect()
+    }
+}
+
+/// A column of unknown type stands for one with a mistake, and then there will be no pipeline.
+fn column(name: &str, data_type: Option<DataType>) -> Column {
+    Column { name: name.to_owned(), data_type: data_type.unwrap_or(DataType::String) }
+}
+
+fn columns(
+    reader: &mut Reader<'_>,
+    entry: &Entry<'_>,
+    available: &Available,
+) -> Option<Vec<Column>> {
+    let items = reader.items(entry)?;
+    let mut columns: Vec<Column> = Vec::new();
+    for item in &items {
+        let Some(written) = reader.scalar(item, parse::text) else {
+            continue;
+        };
+        let span = &item.node.span;
+        let names = || available.columns.iter().map(|(name, _)| name.as_str());
+        let found = available.columns.iter().find(|(name, _)| *name == written).or_else(|| {
+            let name = written.strip_prefix("body.")?;
+            available.columns.iter().find(|(known, _)| known == name)
+        });
+        match found {
+            Some((name, _)) if columns.iter().any(|column| column.name == *name) => {
+                let message = format!("`{written}` is listed twice");
+                reader.error(code::COLUMN_TWICE, span, message, None);
+            }
+            Some((name, data_type)) => columns.push(column(name, *data_type)),
+            None if available.open => columns.push(column(&written, None)),
+            None => {
+                let near = nearest(&written, names()).map(str::to_owned);
+                let help = known(near, names());
+                let message = format!("unknown column `{written}`");
+                reader.error(code::COLUMN_UNKNOWN, span, message, help);
+            }
+        }
+    }
+    (columns.len() == items.len()).then_some(columns)
+}
+
+const NEVER: Rotate = Rotate { rows: None, size: None, every: None, idle: None };
+
+fn rotate(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<Rotate> {
+    let int = |kind: &Kind, text: &str| parse::or_none(kind, text, parse::int);
+    let size = |kind: &Kind, text: &str| parse::or_none(kind, text, parse::size);
+    let duration = |kind: &Kind, text: &str| parse::or_none(kind, text, parse::duration);
+    let rows = reader.value(fields, "rows", int);
+    let size = reader.value(fields, "size", size);
+    let every = reader.value(fields, "every", duration);
+    let idle = reader.value(fields, "idle", duration);
+    Some(Rotate { rows: rows?.map(i64::unsigned_abs), size: size?, every: every?, idle: idle? })
+}
+
+fn compression(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<Compression> {
+    if let Some(entry) = fields.get("compression")
+        && let Value::Map(_) = entry.node.value
+    {
+        let fields = reader.fields(&keys::ZSTD, &entry.at, entry.node)?;
+        let level = reader.value(&fields, "zstd", parse::int)?;
+        return Some(Compression::Zstd(i32::try_from(level).ok()?));
+    }
+    let choice = reader.value(fields, "compression", parse::choice)?;
+    Some([Compression::Zstd(ZSTD_LEVEL_DEFAULT), Compression::Snappy, Compression::None][choice])
+}
+
+const ZSTD_LEVEL_DEFAULT: i32 = 3;
+
+fn metadata_clash(
+    reader: &mut Reader<'_>,
+    entry: &Entry<'_>,
+    columns: &[Column],
+    metadata: Metadata,
+) {
+    let offsets = ["_queue", "_offset", "_store_time"];
+    let all = ["_message_id", "_key", "_tag", "_born_time"];
+    let added: &[&[&str]] = match metadata {
+        Metadata::None => &[],
+        Metadata::Offsets => &[&offsets],
+        Metadata::All => &[&offsets, &all],
+    };
+    for column in columns {
+        if added.iter().any(|names| names.contains(&column.name.as_str())) {
+            let message = format!("there is a column `{}` already", column.name);
+            let help = "leave it out with `columns`, or write `metadata: none`".to_owned();
+            reader.error(code::COLUMN_TWICE, &entry.node.span, message, help);
+        }
+    }
+}

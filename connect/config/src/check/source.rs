@@ -1,0 +1,182 @@
+use millrace_connect_api::decode::DecodeSpec;
+
+use super::schema;
+use crate::code;
+use crate::keys;
+use crate::model::{FileSpec, GenerateSpec, Generator, SourceSpec, StartAt};
+use crate::parse;
+use crate::read::{Entry, Fields, Reader};
+use crate::text::Span;
+
+/// A source as far as it could be read.
+pub(super) struct CheckedSource {
+    pub(super) spec: Option<SourceSpec>,
+    /// How its records are decoded, and where that is said.
+    pub(super) decode: Option<DecodeSpec>,
+    pub(super) decode_at: Span,
+}
+
+pub(super) fn source(reader: &mut Reader<'_>, entry: &Entry<'_>) -> CheckedSource {
+    let mut checked = CheckedSource { spec: None, decode: None, decode_at: entry.at.span.clone() };
+    let Some(chosen) = reader.choose(&keys::SOURCES, &entry.at, entry.node) else {
+        return checked;
+    };
+    let table = if chosen.name == "file" { &keys::FILE } else { &keys::GENERATE };
+    let Some(fields) = reader.fields(table, &chosen.entry.at, chosen.entry.node) else {
+        return checked;
+    };
+    checked.decode_at =
+        fields.get("decode").map_or(&chosen.entry.at, |entry| &entry.at).span.clone();
+    if chosen.name == "file" {
+        checked.decode = fields.get("decode").and_then(|entry| schema::decode(reader, entry));
+        checked.spec = file(reader, &fields).map(SourceSpec::File);
+    } else {
+        checked.decode = match fields.get("decode") {
+            Some(entry) => schema::decode(reader, entry),
+            None => Some(DecodeSpec::Json),
+        };
+        checked.spec = generate(reader, &fields).map(SourceSpec::Generate);
+    }
+    checked
+}
+
+fn file(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<FileSpec> {
+    let include = fields.get("include").and_then(|entry| include(reader, entry));
+    let once = reader.value(fields, "once", parse::bool);
+    let start = reader.value(fields, "start", parse::choice);
+    let read_chunk = reader.value(fields, "read_chunk", parse::size);
+    let max_line = reader.value(fields, "max_line", parse::size);
+    let partial_line = reader.value(fields, "partial_line", parse::duration);
+    let scan_every = reader.value(fields, "scan_every", parse::duration);
+    Some(FileSpec {
+        include: include?,
+        once: once?,
+        start: [StartAt::Beginning, StartAt::End][start?],
+        read_chunk: usize::try_from(read_chunk?).ok()?,
+        max_line: usize::try_from(max_line?).ok()?,
+        partial_line: partial_line?,
+        scan_every: scan_every?,
+    })
+}
+
+fn include(reader: &mut Reader<'_>, entry: &Entry<'_>) -> Option<Vec<String>> {
+    let items = reader.items(entry)?;
+    if items.is_empty() {
+        let help = "name a file, for example `[logs/*.jsonl]`".to_owned();
+        reader.error(code::RANGE, &entry.node.span, "`include` names no file", help);
+    }
+    let mut paths = Vec::new();
+    for item in &items {
+        let Some(path) = reader.scalar(item, parse::text) else {
+            continue;
+        };
+        if path.trim().is_empty() {
+            reader.error(code::PATH, &item.node.span, "an empty text is not a path", None);
+        }
+        paths.push(path);
+    }
+    (paths.len() == items.len()).then_some(paths)
+}
+
+fn generate(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<GenerateSpec> {
+    let count = reader.value(fields, "count", parse::int);
+    let seed = reader.value(fields, "seed", parse::int);
+    let made = fields.get("fields").and_then(|entry| made_fields(reader, entry));
+    let corrupt_at = match fields.get("corrupt") {
+        Some(entry) => corrupt(reader, entry, count),
+        None => Some(Vec::new()),
+    };
+    Some(GenerateSpec {
+        count: count?.unsigned_abs(),
+        seed: seed?.unsigned_abs(),
+        fields: made?,
+        corrupt_at: corrupt_at?,
+    })
+}
+
+fn made_fields(reader: &mut Reader<'_>, entry: &Entry<'_>) -> Option<Vec<(String, Generator)>> {
+    let map = reader.map(entry)?;
+    if map.is_empty() {
+        reader.error(code::RANGE, &entry.node.span, "`fields` names no field", None);
+    }
+    let mut made = Vec::new();
+    for (key, value) in &map {
+        let generator = reader
+            .choose(&keys::GENERATORS, &value.at, value.node)
+            .and_then(|chosen| generator(reader, chosen.name, &chosen.entry));
+        made.extend(generator.map(|generator| (key.text.clone(), generator)));
+    }
+    (made.len() == map.len()).then_some(made)
+}
+
+fn generator(reader: &mut Reader<'_>, name: &str, entry: &Entry<'_>) -> Option<Generator> {
+    if name == "choice" {
+        let items = reader.items(entry)?;
+        if items.is_empty() {
+            reader.error(code::RANGE, &entry.node.span, "there is nothing to choose from", None);
+        }
+        let texts: Vec<_> =
+            items.iter().filter_map(|item| reader.scalar(item, parse::text)).collect();
+        return (texts.len() == items.len()).then_some(Generator::Choice(texts));
+    }
+    let fields = reader.table(entry)?;
+    match name {
+        "sequence" => {
+            let start = reader.value(&fields, "start", parse::int);
+            let step = reader.value(&fields, "step", parse::int);
+            Some(Generator::Sequence { start: start?, step: step? })
+        }
+        "uuid" => Some(Generator::Uuid),
+        "int" => {
+            let min = reader.value(&fields, "min", parse::int);
+            let max = reader.value(&fields, "max", parse::int);
+            let (min, max) = (min?, max?);
+            in_order(reader, &fields, min <= max)?;
+            Some(Generator::Int { min, max })
+        }
+        "double" => {
+            let min = reader.value(&fields, "min", parse::number);
+            let max = reader.value(&fields, "max", parse::number);
+            let decimals = reader.value(&fields, "decimals", parse::int);
+            let (min, max) = (min?, max?);
+            in_order(reader, &fields, min <= max)?;
+            Some(Generator::Double { min, max, decimals: u32::try_from(decimals?).ok()? })
+        }
+        "time" => {
+            let start = reader.value(&fields, "start", parse::instant);
+            let step = reader.value(&fields, "step", parse::duration);
+            Some(Generator::Time { start_micros: start?, step: step? })
+        }
+        _ => {
+            let words = reader.value(&fields, "words", parse::int);
+            Some(Generator::Text { words: u32::try_from(words?).ok()? })
+        }
+    }
+}
+
+fn in_order(reader: &mut Reader<'_>, fields: &Fields<'_>, holds: bool) -> Option<()> {
+    if !holds && let Some(max) = fields.get("max") {
+        reader.error(code::RANGE, &max.node.span, "`max` must be at least `min`", None);
+    }
+    holds.then_some(())
+}
+
+fn corrupt(reader: &mut Reader<'_>, entry: &Entry<'_>, count: Option<i64>) -> Option<Vec<u64>> {
+    let fields = reader.table(entry)?;
+    let items = reader.items(fields.get("at")?)?;
+    let mut records = Vec::new();
+    for item in &items {
+        let Some(record) = reader.scalar(item, parse::int) else {
+            continue;
+        };
+        if count.is_some_and(|count| record > count) {
+            let message = format!("there is no record {record}");
+            let help = count.map(|count| format!("`count` is {count}"));
+            reader.error(code::RANGE, &item.node.span, message, help);
+        }
+        records.push(record.unsigned_abs());
+    }
+    records.sort_unstable();
+    records.dedup();
+    Some(records)
+}

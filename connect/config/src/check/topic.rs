@@ -1,0 +1,95 @@
+use super::names::{Scope, is_plain_name};
+use crate::code;
+use crate::keys;
+use crate::model::{PropertySpec, TopicSpec};
+use crate::parse;
+use crate::read::{Entry, Fields, Reader};
+use crate::yaml::{Key, Value};
+
+/// The topic. Its properties become names in `scope`.
+pub(super) fn topic(
+    reader: &mut Reader<'_>,
+    entry: &Entry<'_>,
+    scope: &mut Scope,
+) -> Option<TopicSpec> {
+    if let Value::Scalar(_) = entry.node.value {
+        let name = reader.scalar(entry, parse::topic_name)?;
+        let queues = reader.value(&Fields::empty(&keys::TOPIC), "queues", parse::int);
+        let queues = u32::try_from(queues?).ok()?;
+        return Some(TopicSpec { name, queues, key: None, tag: None, properties: Vec::new() });
+    }
+    let Some(fields) = reader.fields(&keys::TOPIC, &entry.at, entry.node) else {
+        scope.any_bare_name();
+        return None;
+    };
+    let name = reader.value(&fields, "name", parse::topic_name);
+    let queues = reader.value(&fields, "queues", parse::int);
+    let key = fields.get("key").map(|entry| scope.expression(reader, entry));
+    let tag = fields.get("tag").map(|entry| scope.expression(reader, entry));
+    let properties = fields.get("properties").map(|entry| properties(reader, entry, scope));
+    Some(TopicSpec {
+        name: name?,
+        queues: u32::try_from(queues?).ok()?,
+        key: match key {
+            Some(key) => Some(key?.resolved),
+            None => None,
+        },
+        tag: match tag {
+            Some(tag) => Some(tag?.resolved),
+            None => None,
+        },
+        properties: match properties {
+            Some(properties) => properties?,
+            None => Vec::new(),
+        },
+    })
+}
+
+fn properties(
+    reader: &mut Reader<'_>,
+    entry: &Entry<'_>,
+    scope: &mut Scope,
+) -> Option<Vec<PropertySpec>> {
+    let Some(map) = reader.map(entry) else {
+        scope.any_bare_name();
+        return None;
+    };
+    let mut properties = Vec::new();
+    let mut names = Vec::new();
+    for (key, value) in &map {
+        let typed = scope.typed_expression(reader, value);
+        names.push((key.text.clone(), typed.as_ref().map(|(_, data_type)| *data_type)));
+        let legal = property_name(reader, key);
+        if let (true, Some((value, data_type))) = (legal, typed) {
+            properties.push(PropertySpec { name: key.text.clone(), value, data_type });
+        }
+    }
+    scope.define_properties(names);
+    (properties.len() == map.len()).then_some(properties)
+}
+
+/// Property names that RocketMQ's clients and brokers give a meaning, beside all in capitals.
+fn property_name(reader: &mut Reader<'_>, key: &Key) -> bool {
+    if !is_plain_name(&key.text) {
+        let message = format!("`{}` cannot be the name of a property", key.text);
+        let help = "letters, digits and `_`, beginning with a letter; no word of the expression \
+                    language";
+        reader.error(code::NAME_SHAPE, &key.span, message, help.to_owned());
+        return false;
+    }
+    let reserved = Scope::is_reserved(&key.text);
+    let system = key.text.starts_with("dlq_")
+        || key.text.starts_with("__")
+        || key.text.chars().all(|char| !char.is_ascii_lowercase());
+    if reserved || system {
+        let message = format!("`{}` already means something else", key.text);
+        let help = if reserved {
+            "expressions read it of every message; choose another name"
+        } else {
+            "names in capitals and those that begin with `__` or `dlq_` belong to the broker"
+        };
+        reader.error(code::NAME_TAKEN, &key.span, message, help.to_owned());
+        return false;
+    }
+    true
+}

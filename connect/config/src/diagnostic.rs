@@ -1,0 +1,193 @@
+//! What is wrong with a file, where, and what to do about it.
+
+use std::fmt;
+
+use crate::text::{SourceText, Span};
+
+/// A mistake in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// What kind of mistake; [`explain`](crate::explain) tells more.
+    pub code: &'static str,
+    /// One line, lowercase, no full stop.
+    pub message: String,
+    /// The file, as the caller named it.
+    pub file: String,
+    /// Line, from 1.
+    pub line: usize,
+    /// Column, from 1, in characters.
+    pub column: usize,
+    /// Characters from there on that are meant, at least 1.
+    pub len: usize,
+    /// What to write instead; sometimes of several lines.
+    pub help: Option<String>,
+    /// The whole line of the file.
+    pub source_line: String,
+}
+
+/// Everything wrong with one file, by position. Its `Display` is what a person should see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// The file, as the caller named it.
+    pub file: String,
+    /// The mistakes; at least one.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Diagnostic {
+    pub(crate) fn new(
+        source: &SourceText<'_>,
+        code: &'static str,
+        span: &Span,
+        message: String,
+        help: Option<String>,
+    ) -> Self {
+        let place = source.place(span.start);
+        Self {
+            code,
+            message,
+            file: source.file.to_owned(),
+            line: place.line,
+            column: place.column,
+            len: source.len_on_line(span),
+            help,
+            source_line: source.line(place.line).to_owned(),
+        }
+    }
+}
+
+/// Longer lines are shown in part, so that a file of one line does not fill the screen.
+const SHOWN_CHARS_MAX: usize = 160;
+const SHOWN_BEFORE: usize = 60;
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.line.to_string().len().max(2);
+        let shown = Shown::new(&self.source_line, self.column - 1, self.len);
+        writeln!(f, "error[{}]: {}", self.code, printable(&self.message))?;
+        let file = printable(&self.file);
+        writeln!(f, "{:width$}--> {file}:{}:{}", "", self.line, self.column)?;
+        writeln!(f, "{:width$} |", "")?;
+        writeln!(f, "{:>width$} | {}", self.line, shown.line)?;
+        write!(f, "{:width$} | {}{}", "", shown.before, "^".repeat(shown.len))?;
+        if let Some(help) = &self.help {
+            let mut lines = help.lines();
+            write!(f, " help: {}", printable(lines.next().unwrap_or("")))?;
+            let indent = shown.before.chars().count() + shown.len + 3;
+            for line in lines {
+                write!(f, "\n{:width$} | {:indent$}{}", "", "", printable(line))?;
+            }
+        }
+        writeln!(f)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for diagnostic in &self.diagnostics {
+            writeln!(f, "{diagnostic}")?;
+        }
+        let count = self.diagnostics.len();
+        let errors = if count == 1 { "error" } else { "errors" };
+        write!(f, "{}: {count} {errors}.", printable(&self.file))?;
+        if let Some(last) = self.diagnostics.last() {
+            write!(f, " Explain one with `millrace explain {}`.", last.code)?;
+        }
+        writeln!(f)
+    }
+}
+
+impl std::error::Error for Report {}
+
+/// A line as shown, and what stands under it before the carets.
+struct Shown {
+    line: String,
+    before: String,
+    len: usize,
+}
+
+impl Shown {
+    fn new(line: &str, at: usize, len: usize) -> Self {
+        let chars: Vec<char> = line.chars().collect();
+        let at = at.min(chars.len());
+        let from = if chars.len() > SHOWN_CHARS_MAX { at.saturating_sub(SHOWN_BEFORE) } else { 0 };
+        let to = chars.len().min(from + SHOWN_CHARS_MAX);
+        let mut shown = String::new();
+        let mut before = String::new();
+        if from > 0 {
+            shown.push('…');
+            before.push(' ');
+        }
+        shown.extend(chars[from..to].iter().map(|&char| visible(char)));
+        // A tab stays a tab, so that the carets stand where the terminal puts the text.
+        before.extend(chars[from..at].iter().map(|&char| if char == '\t' { '\t' } else { ' ' }));
+        if to < chars.len() {
+            shown.push('…');
+        }
+        Self { line: shown, before, len: len.min((to - at).max(1)) }
+    }
+}
+
+/// A file may come from anyone; what it says must not steer the terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(visible).collect()
+}
+
+fn visible(char: char) -> char {
+    // Beside the control characters, those that change the direction of what follows.
+    let steers = matches!(char, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if (char.is_control() && char != '\t') || steers { '\u{fffd}' } else { char }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, span: Span, help: Option<&str>, expected: &str) {
+        let source = SourceText::new("orders.yaml", text);
+        let help = help.map(str::to_owned);
+        let diagnostic = Diagnostic::new(&source, "E-KEY-01", &span, "a message".into(), help);
+        assert_eq!(diagnostic.to_string(), expected);
+    }
+
+    #[test]
+    fn the_carets_stand_under_the_text() {
+        let expected = "error[E-KEY-01]: a message\n  --> orders.yaml:1:6\n   |\n 1 | one: two\n   \
+                        |      ^^^ help: try\n";
+        check("one: two", 5..8, Some("try"), expected);
+    }
+
+    #[test]
+    fn further_lines_of_help_hang_under_the_first() {
+        let expected = "error[E-KEY-01]: a message\n  --> orders.yaml:1:1\n   |\n 1 | one\n   \
+                        | ^^^ help: this,\n   |       or that\n";
+        check("one", 0..3, Some("this,\nor that"), expected);
+    }
+
+    #[test]
+    fn a_high_line_number_widens_the_margin() {
+        let text = format!("{}one", "\n".repeat(99));
+        let expected = "error[E-KEY-01]: a message\n   --> orders.yaml:100:1\n    |\n100 | one\n    \
+                        | ^^^\n";
+        check(&text, 99..102, None, expected);
+    }
+
+    #[test]
+    fn control_characters_are_not_shown() {
+        let expected = "error[E-KEY-01]: a message\n  --> orders.yaml:1:1\n   |\n 1 | \u{fffd}[31m\n   \
+                        | ^^^^^\n";
+        check("\u{1b}[31m", 0..5, None, expected);
+    }
+
+    #[test]
+    fn a_long_line_is_shown_in_part() {
+        let text = format!("{}here{}", "a".repeat(500), "b".repeat(500));
+        let source = SourceText::new("f", &text);
+        let shown = Diagnostic::new(&source, "E-KEY-01", &(500..504), "m".into(), None).to_string();
+        let lines: Vec<&str> = shown.lines().collect();
+        assert_eq!(lines[3].chars().count(), 5 + SHOWN_CHARS_MAX + 2);
+        let caret = lines[4].chars().position(|char| char == '^').unwrap();
+        assert_eq!(lines[3].chars().skip(caret).take(4).collect::<String>(), "here");
+    }
+}

@@ -1,0 +1,150 @@
+//! `${env:NAME}` and `${env:NAME:-default}` inside a text.
+
+use crate::code;
+use crate::text::Span;
+
+/// How the environment is asked for a variable. Nothing in this crate reads it by itself.
+pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Why a `${…}` cannot be replaced, and which bytes of the text it is.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct EnvError {
+    pub(crate) code: &'static str,
+    pub(crate) span: Span,
+    pub(crate) message: String,
+    pub(crate) help: Option<String>,
+}
+
+/// The text with every `${…}` replaced; `$${` stands for `${`.
+pub(crate) fn interpolate(text: &str, env: Env<'_>) -> Result<String, Vec<EnvError>> {
+    let mut out = String::new();
+    let mut errors = Vec::new();
+    let mut at = 0;
+    while let Some(found) = text[at..].find("${") {
+        let start = at + found;
+        if text[at..start].ends_with('$') {
+            out.push_str(&text[at..start - 1]);
+            out.push_str("${");
+            at = start + 2;
+            continue;
+        }
+        out.push_str(&text[at..start]);
+        let end = text[start..].find('}').map(|end| start + end + 1);
+        let inner = &text[start + 2..end.map_or(text.len(), |end| end - 1)];
+        let result = match end {
+            Some(_) => value(inner, env),
+            None => Err((code::ENV_FORM, "this `${` has no `}`".into(), None)),
+        };
+        at = end.unwrap_or(text.len());
+        match result {
+            Ok(value) => out.push_str(&value),
+            Err((code, message, help)) => {
+                errors.push(EnvError { code, span: start..at, message, help });
+            }
+        }
+    }
+    out.push_str(&text[at..]);
+    if errors.is_empty() { Ok(out) } else { Err(errors) }
+}
+
+type Refusal = (&'static str, String, Option<String>);
+
+fn value(inner: &str, env: Env<'_>) -> Result<String, Refusal> {
+    if inner.starts_with("secret:") {
+        let help = "take it from the environment for now: `${env:NAME}`".to_owned();
+        let message = "secrets are not available in this version".to_owned();
+        return Err((code::SECRET, message, Some(help)));
+    }
+    let Some(variable) = inner.strip_prefix("env:") else {
+        let help = if is_name(inner) {
+            format!("write `${{env:{inner}}}`, or `$${{` for the characters themselves")
+        } else {
+            "write `${env:NAME}` or `${env:NAME:-default}`, or `$${` for the characters themselves"
+                .to_owned()
+        };
+        return Err((code::ENV_FORM, format!("`${{{inner}}}` says nothing"), Some(help)));
+    };
+    let (name, default) = match variable.split_once(":-") {
+        Some((name, default)) => (name, Some(default)),
+        None => (variable, None),
+    };
+    if !is_name(name) {
+        let message = format!("`{name}` is not the name of an environment variable");
+        return Err((code::ENV_FORM, message, Some("letters, digits and `_`".to_owned())));
+    }
+    match (env(name), default) {
+        // As in a shell, `:-` takes its default also where the variable is empty.
+        (Some(value), Some(default)) if value.is_empty() => Ok(default.to_owned()),
+        (Some(value), _) => Ok(value),
+        (None, Some(default)) => Ok(default.to_owned()),
+        (None, None) => {
+            let message = format!("the environment variable `{name}` is not set");
+            let help = format!("set it, or give a default: `${{env:{name}:-…}}`");
+            Err((code::ENV_UNSET, message, Some(help)))
+        }
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty()
+        && !text.starts_with(|char: char| char.is_ascii_digit())
+        && text.chars().all(|char| char.is_ascii_alphanumeric() || char == '_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(name: &str) -> Option<String> {
+        match name {
+            "LAKE" => Some("/lake".into()),
+            "EMPTY" => Some(String::new()),
+            "EVIL" => Some("x\nsinks: {evil: {stdout: {}}} ${env:LAKE}".into()),
+            _ => None,
+        }
+    }
+
+    #[track_caller]
+    fn check(text: &str, expected: &str) {
+        assert_eq!(interpolate(text, &env).as_deref(), Ok(expected));
+    }
+
+    #[track_caller]
+    fn check_error(text: &str, code: &str, part: &str) {
+        let errors = interpolate(text, &env).unwrap_err();
+        let found: Vec<_> = errors.iter().map(|e| (e.code, &text[e.span.clone()])).collect();
+        assert_eq!(found, [(code, part)]);
+    }
+
+    #[test]
+    fn variables_and_defaults() {
+        check("${env:LAKE}/orders", "/lake/orders");
+        check("a${env:NO:-b}c", "abc");
+        check("${env:LAKE:-x}", "/lake");
+        check("${env:NO:-}", "");
+        check("${env:EMPTY}", "");
+        check("${env:EMPTY:-x}", "x");
+        check("no dollar", "no dollar");
+        check("5$ and {}", "5$ and {}");
+    }
+
+    #[test]
+    fn a_value_is_not_looked_into_again() {
+        check("${env:EVIL}", "x\nsinks: {evil: {stdout: {}}} ${env:LAKE}");
+    }
+
+    #[test]
+    fn two_dollars_are_one() {
+        check("$${env:LAKE}", "${env:LAKE}");
+        check("$$", "$$");
+    }
+
+    #[test]
+    fn what_cannot_be_replaced_is_an_error() {
+        check_error("a ${env:NO} b", "E-ENV-01", "${env:NO}");
+        check_error("${HOME}", "E-ENV-02", "${HOME}");
+        check_error("${env:9}", "E-ENV-02", "${env:9}");
+        check_error("x${env:LAKE", "E-ENV-02", "${env:LAKE");
+        check_error("${secret:key}", "E-SECRET-01", "${secret:key}");
+    }
+}

@@ -1,0 +1,347 @@
+//! What a pipeline file means once every check has passed.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use millrace_connect_api::{Column, DataType, Schema, decode::DecodeSpec};
+use millrace_sql_filter::Expr;
+use millrace_types::TopicName;
+
+/// A pipeline whose file has no error: every name is resolved, every default filled in.
+#[derive(Clone, Debug)]
+pub struct Pipeline {
+    /// Identity of its ledger, its dead letters and its metrics.
+    pub name: String,
+    /// What fills the topic; without one, producers do.
+    pub source: Option<SourceSpec>,
+    /// The topic that the sinks read.
+    pub topic: TopicSpec,
+    /// What the bodies of the topic are. JSON if there is no source to say so.
+    pub decode: DecodeSpec,
+    /// The columns that decoding gives, named as expressions name them, without `body.`.
+    /// [`Slot::Body`] counts in it.
+    pub schema: Schema,
+    /// What happens to every message before the sinks, in order.
+    pub steps: Vec<StepSpec>,
+    /// Where the rows go; at least one, in the order of the file.
+    pub sinks: Vec<SinkSpec>,
+    /// What the pipeline may use.
+    pub limits: Limits,
+    /// Changes whenever the same messages could give other rows or other files. It depends on
+    /// what the file says after interpolation, not on comments, quoting or `x-` notes.
+    pub fingerprint: u64,
+}
+
+/// Where records come from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SourceSpec {
+    /// Lines of files.
+    File(FileSpec),
+    /// Records made up from a seed.
+    Generate(GenerateSpec),
+}
+
+/// The `file` source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileSpec {
+    /// Paths and globs as written, relative to the current directory. Nobody has looked whether
+    /// anything is there.
+    pub include: Vec<String>,
+    /// End when everything that was there is read, instead of waiting for more.
+    pub once: bool,
+    /// Where a file begins that no cursor knows.
+    pub start: StartAt,
+    /// Bytes read at a time.
+    pub read_chunk: usize,
+    /// The longest line in bytes; a longer one is a dead letter.
+    pub max_line: usize,
+    /// How long a last line without its end may stay as it is before it counts as a line.
+    pub partial_line: Duration,
+    /// How often the globs are looked up again.
+    pub scan_every: Duration,
+}
+
+/// Where reading of a file that was never read before starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartAt {
+    /// At its first byte.
+    Beginning,
+    /// Behind its last byte.
+    End,
+}
+
+/// The `generate` source: one JSON object per record, the same for the same settings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GenerateSpec {
+    /// How many records.
+    pub count: u64,
+    /// What all chance is drawn from.
+    pub seed: u64,
+    /// The fields of each object, in order.
+    pub fields: Vec<(String, Generator)>,
+    /// Which records are written as broken JSON on purpose, ascending; the first record is 1.
+    pub corrupt_at: Vec<u64>,
+}
+
+/// How one field of a generated record gets its value.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Generator {
+    /// `start`, `start + step`, and so on: a number.
+    Sequence {
+        /// Value in the first record.
+        start: i64,
+        /// Added from record to record.
+        step: i64,
+    },
+    /// 128 bits in the form of a UUID (version 4), drawn from the seed: a text.
+    Uuid,
+    /// One of these, each as likely as the others: a text.
+    Choice(Vec<String>),
+    /// A whole number, both ends included.
+    Int {
+        /// Smallest.
+        min: i64,
+        /// Largest.
+        max: i64,
+    },
+    /// A number rounded to some decimals, both ends included.
+    Double {
+        /// Smallest.
+        min: f64,
+        /// Largest.
+        max: f64,
+        /// Digits behind the point.
+        decimals: u32,
+    },
+    /// An instant in RFC 3339, UTC: a text.
+    Time {
+        /// The first record's, in microseconds since the Unix epoch.
+        start_micros: i64,
+        /// Added from record to record.
+        step: Duration,
+    },
+    /// Words: a text.
+    Text {
+        /// How many.
+        words: u32,
+    },
+}
+
+/// The topic of a pipeline.
+#[derive(Clone, Debug)]
+pub struct TopicSpec {
+    /// Its name.
+    pub name: TopicName,
+    /// How many queues it gets if it has to be created.
+    pub queues: u32,
+    /// What decides the queue of a source's record; round robin without one. Reads the body only.
+    pub key: Option<Resolved>,
+    /// The tag of a source's record. Reads the body only.
+    pub tag: Option<Resolved>,
+    /// Properties that a source's record gets. Their values read the body only.
+    pub properties: Vec<PropertySpec>,
+}
+
+/// A property promoted from the body.
+#[derive(Clone, Debug)]
+pub struct PropertySpec {
+    /// Name of the property, and of the column that reads it.
+    pub name: String,
+    /// Its value; NULL means that the message does not get the property.
+    pub value: Resolved,
+    /// The value's type. The message holds it as text.
+    pub data_type: DataType,
+}
+
+/// An expression and where its columns come from.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// As written.
+    pub text: String,
+    /// Parsed in the strict dialect.
+    pub expr: Expr,
+    /// One for each of `expr.columns()`, in the same order.
+    pub slots: Vec<Slot>,
+}
+
+/// Where the value of a column comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Slot {
+    /// The column of this index in [`Pipeline::schema`].
+    Body(usize),
+    /// A property of the message.
+    Property {
+        /// Its name.
+        name: String,
+        /// What its text is to be read as; text unless the topic promotes it from something else.
+        data_type: DataType,
+    },
+    /// A column that an earlier line of a `set` step gave, the latest of this name.
+    Set(String),
+    /// Something every message has.
+    Meta(MetaField),
+}
+
+/// What expressions can read of every message beside its body and its properties.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetaField {
+    /// `message_id`, a text.
+    MessageId,
+    /// `key`, a text.
+    Key,
+    /// `tag`, a text.
+    Tag,
+    /// `topic`, a text.
+    Topic,
+    /// `queue`, an integer.
+    Queue,
+    /// `offset`, an integer.
+    Offset,
+    /// `born_time`, a timestamp.
+    BornTime,
+    /// `store_time`, a timestamp.
+    StoreTime,
+}
+
+/// One step.
+#[derive(Clone, Debug)]
+pub enum StepSpec {
+    /// Keeps the rows for which a condition is true.
+    Filter {
+        /// The condition.
+        condition: Resolved,
+        /// What becomes of rows for which it is neither true nor false.
+        on_unknown: OnUnknown,
+    },
+    /// Gives columns values, top to bottom; a later one may read an earlier one.
+    Set(Vec<SetColumn>),
+}
+
+/// What becomes of a row for which a filter is UNKNOWN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnUnknown {
+    /// It is filtered out, and counted apart from FALSE.
+    Reject,
+    /// It stays.
+    Keep,
+    /// It becomes a dead letter.
+    Dlq,
+}
+
+/// A column that a `set` step gives.
+#[derive(Clone, Debug)]
+pub struct SetColumn {
+    /// Its name: never one of [`Pipeline::schema`], but possibly one of an earlier `set`.
+    pub name: String,
+    /// Its value.
+    pub value: Resolved,
+    /// The value's type.
+    pub data_type: DataType,
+}
+
+/// One sink.
+#[derive(Clone, Debug)]
+pub struct SinkSpec {
+    /// Its name.
+    pub name: String,
+    /// A condition of this sink alone; rows for which it is not true do not reach it.
+    pub where_: Option<Resolved>,
+    /// What the pipeline demands of it; [`Delivery::ExactlyOnce`] where the file says nothing.
+    pub delivery: Delivery,
+    /// What becomes of records that it will never accept.
+    pub on_reject: OnReject,
+    /// What it writes and where.
+    pub kind: SinkKind,
+}
+
+/// How often a record may show up at the destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// Once, whatever crashes.
+    ExactlyOnce,
+    /// Once or more.
+    AtLeastOnce,
+}
+
+/// What becomes of a record that cannot go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnReject {
+    /// It becomes a dead letter and the rest goes on.
+    Dlq,
+    /// The sink stops before it.
+    Stop,
+}
+
+/// The kinds of sinks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SinkKind {
+    /// Parquet files.
+    Parquet(ParquetSpec),
+}
+
+/// The `parquet` sink.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParquetSpec {
+    /// The directory, relative to the current one unless absolute.
+    pub to: PathBuf,
+    /// Names of columns whose values make the directories, outermost first. They need not be in
+    /// `columns`.
+    pub partition_by: Vec<String>,
+    /// The columns of the files in order: of the body or of `set` steps, by name. No two have the
+    /// same name.
+    pub columns: Vec<Column>,
+    /// When a file is closed.
+    pub rotate: Rotate,
+    /// How pages are compressed.
+    pub compression: Compression,
+    /// Which columns about the message itself are added.
+    pub metadata: Metadata,
+    /// The most rows of a row group.
+    pub row_group_rows: u64,
+    /// The most bytes of a row group, encoded.
+    pub row_group_bytes: u64,
+    /// How many files may be open at once.
+    pub max_open: usize,
+}
+
+/// When a file is closed: whatever comes first. At least one is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rotate {
+    /// This many rows.
+    pub rows: Option<u64>,
+    /// This many bytes, encoded.
+    pub size: Option<u64>,
+    /// This long after its first row.
+    pub every: Option<Duration>,
+    /// This long after its latest row.
+    pub idle: Option<Duration>,
+}
+
+/// How Parquet pages are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// Not.
+    None,
+    /// Snappy.
+    Snappy,
+    /// Zstandard at this level, 1 to 22.
+    Zstd(i32),
+}
+
+/// Which columns about the message itself a file gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Metadata {
+    /// None.
+    None,
+    /// `_queue`, `_offset` and `_store_time`.
+    Offsets,
+    /// Those of [`Metadata::Offsets`], and `_message_id`, `_key`, `_tag` and `_born_time`.
+    All,
+}
+
+/// What a pipeline may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of decoded data in memory at once.
+    pub memory: u64,
+}

@@ -1,0 +1,498 @@
+//! Walking the tree with a table in hand: what is there, what is wrong, what is the default.
+//!
+//! Every function that finds a mistake reports it and answers `None`; the caller goes on with the
+//! rest, so that one run finds all mistakes.
+
+use crate::code;
+use crate::diagnostic::Diagnostic;
+use crate::env::{Env, interpolate};
+use crate::parse::{self, Wrong};
+use crate::suggest::nearest;
+use crate::table::{Components, Field, Kind, Need, Table, list_or};
+use crate::text::{SourceText, Span};
+use crate::yaml::{Key, Node, Scalar, Value};
+
+/// The text under reading, the environment, and the mistakes found so far.
+pub(crate) struct Reader<'a> {
+    pub(crate) source: &'a SourceText<'a>,
+    env: Env<'a>,
+    pub(crate) diagnostics: Vec<Diagnostic>,
+}
+
+/// What a node is the value of.
+#[derive(Clone, Debug)]
+pub(crate) struct At {
+    /// The key, or how else messages call the place. Empty for the whole file.
+    pub(crate) name: String,
+    /// The node is one of several in the list that the key holds.
+    item: bool,
+    /// Where to point if the node itself is not there.
+    pub(crate) span: Span,
+}
+
+/// One value with the place it stands at.
+#[derive(Clone)]
+pub(crate) struct Entry<'n> {
+    pub(crate) kind: &'static Kind,
+    pub(crate) at: At,
+    pub(crate) node: &'n Node,
+}
+
+/// The one component that a map chose.
+pub(crate) struct Chosen<'n> {
+    pub(crate) name: &'static str,
+    pub(crate) entry: Entry<'n>,
+}
+
+/// A map that was held against its table.
+pub(crate) struct Fields<'n> {
+    table: &'static Table,
+    entries: Vec<(&'static str, Entry<'n>)>,
+    pub(crate) component: Option<Chosen<'n>>,
+}
+
+impl At {
+    pub(crate) fn whole_file() -> Self {
+        Self { name: String::new(), item: false, span: 0..0 }
+    }
+
+    pub(crate) fn key(key: &Key) -> Self {
+        Self { name: key.text.clone(), item: false, span: key.span.clone() }
+    }
+
+    pub(crate) fn item_of(&self, node: &Node) -> Self {
+        Self { name: self.name.clone(), item: true, span: node.span.clone() }
+    }
+
+    /// As the subject of a sentence.
+    fn subject(&self) -> String {
+        match (self.name.as_str(), self.item) {
+            ("", _) => "the file".into(),
+            (name, false) => format!("`{name}`"),
+            (name, true) => format!("an item of `{name}`"),
+        }
+    }
+
+    fn place(&self) -> String {
+        match (self.name.as_str(), self.item) {
+            ("", _) => "at the top level".into(),
+            (name, false) => format!("in `{name}`"),
+            (name, true) => format!("in an item of `{name}`"),
+        }
+    }
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(source: &'a SourceText<'a>, env: Env<'a>) -> Self {
+        Self { source, env, diagnostics: Vec::new() }
+    }
+
+    pub(crate) fn error(
+        &mut self,
+        code: &'static str,
+        span: &Span,
+        message: impl Into<String>,
+        help: impl Into<Option<String>>,
+    ) {
+        let (message, help) = (message.into(), help.into());
+        self.diagnostics.push(Diagnostic::new(self.source, code, span, message, help));
+    }
+
+    /// The value of a mistake is that nothing comes of it; see the module.
+    fn fail<T>(
+        &mut self,
+        code: &'static str,
+        span: &Span,
+        message: impl Into<String>,
+        help: impl Into<Option<String>>,
+    ) -> Option<T> {
+        self.error(code, span, message, help);
+        None
+    }
+
+    // Structure
+
+    /// Holds a map against its table: unknown, missing and conflicting keys.
+    pub(crate) fn fields<'n>(
+        &mut self,
+        table: &'static Table,
+        at: &At,
+        node: &'n Node,
+    ) -> Option<Fields<'n>> {
+        let Value::Map(map) = &node.value else {
+            return self.wrong_type(&Kind::Table(table), at, node);
+        };
+        let mut fields = Fields { table, entries: Vec::new(), component: None };
+        let mut misspelled = Vec::new();
+        for (key, value) in map {
+            let entry =
+                |field: &'static Field| Entry { kind: &field.kind, at: At::key(key), node: value };
+            if let Some(field) = table.field(&key.text) {
+                fields.entries.push((field.name, entry(field)));
+                continue;
+            }
+            let component = table.components.and_then(|all| all.field(&key.text));
+            match (component, table.components) {
+                (Some(field), Some(all)) => match &fields.component {
+                    None => {
+                        fields.component = Some(Chosen { name: field.name, entry: entry(field) });
+                    }
+                    Some(first) => self.two_components(all, first.name, key),
+                },
+                _ if key.text.starts_with("x-") => {}
+                _ => misspelled.extend(self.unknown_key(table, at, key, value)),
+            }
+        }
+        self.missing_keys(&fields, at, node, &misspelled);
+        Some(fields)
+    }
+
+    /// Holds the map of an entry against the table that its kind names.
+    pub(crate) fn table<'n>(&mut self, entry: &Entry<'n>) -> Option<Fields<'n>> {
+        match entry.kind {
+            Kind::Table(table) | Kind::Either(_, Kind::Table(table)) => {
+                self.fields(table, &entry.at, entry.node)
+            }
+            _ => self.wrong_type(entry.kind, &entry.at, entry.node),
+        }
+    }
+
+    /// The map at a key of another one; where it is not there, a map without entries.
+    pub(crate) fn nested<'n>(&mut self, fields: &Fields<'n>, name: &str) -> Option<Fields<'n>> {
+        match (fields.get(name), fields.table.field(name).map(|field| &field.kind)) {
+            (Some(entry), _) => self.table(entry),
+            (None, Some(Kind::Table(table))) => Some(Fields::empty(table)),
+            (None, _) => None,
+        }
+    }
+
+    fn missing_keys(&mut self, fields: &Fields<'_>, at: &At, node: &Node, misspelled: &[Guess]) {
+        let span = if at.name.is_empty() { node.span.clone() } else { at.span.clone() };
+        for field in fields.table.fields {
+            let there = fields.entries.iter().any(|(name, _)| *name == field.name);
+            let meant = misspelled.contains(&Guess::Field(field.name));
+            if matches!(field.need, Need::Required) && !there && !meant {
+                let message = format!("`{}` is missing {}", field.name, at.place());
+                let help = match field.kind.example() {
+                    Some(example) => format!("add `{}: {example}`", field.name),
+                    None => format!("add `{}: …`", field.name),
+                };
+                self.error(code::KEY_MISSING, &span, message, help);
+            }
+        }
+        if let Some(all) = fields.table.components
+            && fields.component.is_none()
+            && !misspelled.contains(&Guess::Component)
+        {
+            let message = format!("{} says no {}", at.subject(), all.noun);
+            self.error(code::KEY_MISSING, &span, message, format!("add {}", list_or(&all.names())));
+        }
+    }
+
+    fn two_components(&mut self, all: &Components, first: &str, key: &Key) {
+        let message =
+            format!("there is exactly one {} here, and it is `{first}` already", all.noun);
+        self.error(
+            code::KEY_CONFLICT,
+            &key.span,
+            message,
+            format!("delete one, or make it another {}", all.noun),
+        );
+    }
+
+    /// Reports a key that the table does not have, and says what it was meant to be.
+    fn unknown_key(
+        &mut self,
+        table: &'static Table,
+        at: &At,
+        key: &Key,
+        value: &Node,
+    ) -> Option<Guess> {
+        let own = table.fields.iter().map(|field| field.name);
+        let components = table.components.map_or(&[][..], |all| all.fields);
+        let near = nearest(&key.text, own.clone().chain(components.iter().map(|c| c.name)));
+        if let Some(all) = table.components {
+            let near_component = near.is_some_and(|near| all.field(near).is_some());
+            // What holds a map is more likely a component than a setting.
+            let like_component = near.is_none() && matches!(value.value, Value::Map(_));
+            let later = all.later.contains(&key.text.as_str());
+            if near_component
+                || later
+                || (like_component && !table.later.contains(&key.text.as_str()))
+            {
+                self.unknown_component(all, key);
+                return Some(Guess::Component);
+            }
+        }
+        let mut message = format!("unknown key `{}` {}", key.text, at.place());
+        let guess = near.and_then(|near| table.field(near)).map(|field| Guess::Field(field.name));
+        let help = if table.later.contains(&key.text.as_str()) {
+            message = format!("`{}` is not available {} in this version", key.text, at.place());
+            format!("delete it, or keep it as a note: `x-{}`", key.text)
+        } else if let Some(near) = near {
+            format!("did you mean `{near}`?")
+        } else if own.clone().next().is_none() {
+            format!("nothing can be set here; write `{}: {{}}`", at.name)
+        } else {
+            format!("known: {}", own.collect::<Vec<_>>().join(", "))
+        };
+        self.error(code::KEY_UNKNOWN, &key.span, message, help);
+        guess
+    }
+
+    fn unknown_component(&mut self, all: &'static Components, key: &Key) {
+        let names = all.names();
+        let there_are =
+            format!("there {} {}", if names.len() == 1 { "is" } else { "are" }, names.join(", "));
+        let (message, help) = if all.later.contains(&key.text.as_str()) {
+            (format!("the {} `{}` is not available in this version", all.noun, key.text), there_are)
+        } else {
+            let near = nearest(&key.text, names);
+            let help = near.map_or(there_are, |near| format!("did you mean `{near}`?"));
+            (format!("no {} is called `{}`", all.noun, key.text), help)
+        };
+        self.error(code::KEY_COMPONENT, &key.span, message, help);
+    }
+
+    /// The one component that a map with nothing else in it names.
+    pub(crate) fn choose<'n>(
+        &mut self,
+        all: &'static Components,
+        at: &At,
+        node: &'n Node,
+    ) -> Option<Chosen<'n>> {
+        let Value::Map(map) = &node.value else {
+            let name = match &node.value {
+                Value::Scalar(scalar) => all.field(&scalar.text),
+                Value::Seq(_) | Value::Map(_) => None,
+            };
+            let help = match name {
+                Some(field) => {
+                    format!("write `{}: {{}}`, with its settings between the braces", field.name)
+                }
+                None => format!("begin with the name of a {}: {}", all.noun, list_or(&all.names())),
+            };
+            let message = format!("{} must be a map, found {}", at.subject(), describe(node));
+            return self.fail(code::TYPE_VALUE, &self.span_at(at, node), message, help);
+        };
+        let mut chosen: Option<Chosen<'n>> = None;
+        let mut any_unknown = false;
+        for (key, value) in map {
+            match all.field(&key.text) {
+                Some(field) => match &chosen {
+                    None => {
+                        let entry = Entry { kind: &field.kind, at: At::key(key), node: value };
+                        chosen = Some(Chosen { name: field.name, entry });
+                    }
+                    Some(first) => self.two_components(all, first.name, key),
+                },
+                None if key.text.starts_with("x-") => {}
+                None => {
+                    any_unknown = true;
+                    self.unknown_component(all, key);
+                }
+            }
+        }
+        if chosen.is_none() && !any_unknown {
+            let message = format!("{} says no {}", at.subject(), all.noun);
+            let help = format!("add {}", list_or(&all.names()));
+            self.error(code::KEY_MISSING, &at.span, message, help);
+        }
+        chosen
+    }
+
+    /// The items of a list.
+    pub(crate) fn items<'n>(&mut self, entry: &Entry<'n>) -> Option<Vec<Entry<'n>>> {
+        let (Kind::List(kind), Value::Seq(items)) = (entry.kind, &entry.node.value) else {
+            return self.wrong_type(entry.kind, &entry.at, entry.node);
+        };
+        let item = |node| Entry { kind, at: entry.at.item_of(node), node };
+        Some(items.iter().map(item).collect())
+    }
+
+    /// The entries of a map whose keys the file chooses.
+    pub(crate) fn map<'n>(&mut self, entry: &Entry<'n>) -> Option<Vec<(&'n Key, Entry<'n>)>> {
+        let (Kind::Map(_, kind), Value::Map(map)) = (entry.kind, &entry.node.value) else {
+            return self.wrong_type(entry.kind, &entry.at, entry.node);
+        };
+        let pair = |(key, node): &'n (Key, Node)| (key, Entry { kind, at: At::key(key), node });
+        Some(map.iter().map(pair).collect())
+    }
+
+    // Scalars
+
+    /// A required or optional scalar, or its default.
+    pub(crate) fn value<T>(
+        &mut self,
+        fields: &Fields<'_>,
+        name: &str,
+        parse: fn(&Kind, &str) -> Result<T, Wrong>,
+    ) -> Option<T> {
+        match fields.get(name) {
+            Some(entry) => self.scalar(entry, parse),
+            None => fields.default(name).and_then(|(kind, text)| parse(kind, text).ok()),
+        }
+    }
+
+    /// A scalar as `parse` reads it.
+    pub(crate) fn scalar<T>(
+        &mut self,
+        entry: &Entry<'_>,
+        parse: fn(&Kind, &str) -> Result<T, Wrong>,
+    ) -> Option<T> {
+        let text = self.text(entry)?;
+        match parse(entry.kind, &text) {
+            Ok(value) => Some(value),
+            Err(wrong) => {
+                self.wrong_scalar(entry, &text, wrong);
+                None
+            }
+        }
+    }
+
+    /// The text of a scalar, with the environment put in.
+    fn text(&mut self, entry: &Entry<'_>) -> Option<String> {
+        let Value::Scalar(scalar) = &entry.node.value else {
+            return self.wrong_type(entry.kind, &entry.at, entry.node);
+        };
+        if entry.node.is_nothing() && !matches!(entry.kind, Kind::OrNone(_)) {
+            return self.wrong_type(entry.kind, &entry.at, entry.node);
+        }
+        match interpolate(&scalar.text, self.env) {
+            Ok(text) => Some(text),
+            Err(errors) => {
+                for error in errors {
+                    let span = entry.node.span_of(self.source, &error.span);
+                    self.error(error.code, &span, error.message, error.help);
+                }
+                None
+            }
+        }
+    }
+
+    fn wrong_scalar(&mut self, entry: &Entry<'_>, text: &str, wrong: Wrong) {
+        let span = entry.node.span.clone();
+        let subject = entry.at.subject();
+        let name = &entry.at.name;
+        match wrong {
+            Wrong::Type => {
+                let message =
+                    format!("{subject} must be {}, found {}", entry.kind.described(), found(text));
+                let help = entry.kind.example().map(|example| {
+                    let written =
+                        if entry.at.item { example } else { format!("{name}: {example}") };
+                    match entry.kind {
+                        Kind::Int { .. } => format!("write a number, for example `{written}`"),
+                        _ => format!("for example `{written}`"),
+                    }
+                });
+                self.error(code::TYPE_VALUE, &span, message, help);
+            }
+            Wrong::Choice(choices) => {
+                let message =
+                    format!("{subject} must be {}, found {}", list_or(choices), found(text));
+                let help = nearest(text, choices.iter().copied())
+                    .map(|near| format!("did you mean `{near}`?"));
+                self.error(code::TYPE_CHOICE, &span, message, help);
+            }
+            Wrong::Duration { bare: true } => {
+                let help = format!("write `{text}s`, `{text}m` or `{text}h`");
+                self.error(code::UNIT_DURATION, &span, "a duration needs a unit", help);
+            }
+            Wrong::Size { bare: true } => {
+                let help = format!("write `{text}KiB`, `{text}MiB` or `{text}GiB`");
+                self.error(code::UNIT_SIZE, &span, "a size needs a unit", help);
+            }
+            Wrong::Duration { bare: false } => {
+                let message = format!("{} is not a duration", found(text));
+                let help = "a whole number and `ms`, `s`, `m`, `h` or `d`, for example `10s`";
+                self.error(code::UNIT_DURATION, &span, message, help.to_owned());
+            }
+            Wrong::Size { bare: false } => {
+                let message = format!("{} is not a size", found(text));
+                let help = "a whole number and `B`, `KiB`, `MiB`, `GiB`, `kB`, `MB` or `GB`, for \
+                            example `256MiB`";
+                self.error(code::UNIT_SIZE, &span, message, help.to_owned());
+            }
+            Wrong::Range(limits) => {
+                let message = format!("{subject} must be {limits}, found {}", found(text));
+                self.error(code::RANGE, &span, message, None);
+            }
+            Wrong::Name(reason, help) => {
+                let message = format!("{} cannot be a name: {reason}", found(text));
+                self.error(code::NAME_SHAPE, &span, message, help);
+            }
+        }
+    }
+
+    /// Something of another kind stands there, or nothing at all.
+    pub(crate) fn wrong_type<T>(&mut self, kind: &Kind, at: &At, node: &Node) -> Option<T> {
+        let span = self.span_at(at, node);
+        let message =
+            format!("{} must be {}, found {}", at.subject(), kind.described(), describe(node));
+        let help = if node.is_nothing() && !at.name.is_empty() {
+            Some("write a value behind the colon, or delete the line".to_owned())
+        } else if let (Kind::List(_), Value::Scalar(scalar)) = (kind, &node.value) {
+            Some(format!("write `{}: [{}]`", at.name, scalar.text))
+        } else {
+            kind.example().map(|example| match at.item {
+                true => format!("for example `{example}`"),
+                false => format!("for example `{}: {example}`", at.name),
+            })
+        };
+        self.fail(code::TYPE_VALUE, &span, message, help)
+    }
+
+    /// Where a node is to be pointed at: nothing has no place of its own.
+    fn span_at(&self, at: &At, node: &Node) -> Span {
+        if node.span.is_empty() { at.span.clone() } else { node.span.clone() }
+    }
+}
+
+/// What an unknown key was probably meant to be, so that it is not reported as missing too.
+#[derive(PartialEq)]
+enum Guess {
+    Field(&'static str),
+    Component,
+}
+
+impl<'n> Fields<'n> {
+    /// A map that is not there: all defaults.
+    pub(crate) fn empty(table: &'static Table) -> Self {
+        Self { table, entries: Vec::new(), component: None }
+    }
+
+    /// What stands at a key of the table.
+    pub(crate) fn get(&self, name: &str) -> Option<&Entry<'n>> {
+        debug_assert!(self.table.field(name).is_some(), "{} has no key {name}", self.table.name);
+        self.entries.iter().find(|(known, _)| *known == name).map(|(_, entry)| entry)
+    }
+
+    fn default(&self, name: &str) -> Option<(&'static Kind, &'static str)> {
+        let field = self.table.field(name)?;
+        match field.need {
+            Need::Default(text) => Some((&field.kind, text)),
+            Need::Required | Need::Optional => None,
+        }
+    }
+}
+
+fn describe(node: &Node) -> String {
+    match &node.value {
+        _ if node.is_nothing() => "nothing".into(),
+        Value::Scalar(Scalar { text, .. }) => found(text),
+        Value::Seq(_) => "a list".into(),
+        Value::Map(_) => "a map".into(),
+    }
+}
+
+/// A text as messages quote it.
+fn found(text: &str) -> String {
+    const CHARS_MAX: usize = 40;
+    let short: String = match text.char_indices().nth(CHARS_MAX) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", &text[..end]),
+    };
+    let kind = if parse::is_number(text) { "number" } else { "text" };
+    format!("the {kind} `{short}`")
+}

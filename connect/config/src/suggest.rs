@@ -1,0 +1,74 @@
+//! What somebody may have meant.
+
+/// The candidate nearest to `wrong`, if it is near enough to be a slip: at most two edits, or a
+/// third of the length, and never everything.
+pub(crate) fn nearest<'a>(
+    wrong: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    let wrong: Vec<char> = wrong.chars().take(LEN_MAX).collect();
+    candidates
+        .into_iter()
+        .filter_map(|candidate| {
+            let chars: Vec<char> = candidate.chars().take(LEN_MAX).collect();
+            let distance = edits(&wrong, &chars);
+            let shorter = wrong.len().min(chars.len());
+            let allowed = 2.max(wrong.len() / 3).min(shorter / 2);
+            let longer = chars.len().abs_diff(wrong.len());
+            (distance <= allowed).then_some((distance, longer, candidate))
+        })
+        .min_by_key(|&(distance, longer, _)| (distance, longer))
+        .map(|(.., candidate)| candidate)
+}
+
+/// Names are short; this bounds the work for what is not a name.
+const LEN_MAX: usize = 64;
+
+/// The fewest insertions, deletions, replacements and swaps of neighbours that turn one into the
+/// other.
+fn edits(from: &[char], to: &[char]) -> usize {
+    let mut before = vec![0; to.len() + 1];
+    let mut last: Vec<usize> = (0..=to.len()).collect();
+    for (i, &a) in from.iter().enumerate() {
+        let mut next = vec![i + 1];
+        for (j, &b) in to.iter().enumerate() {
+            let mut best = (last[j] + usize::from(a != b)).min(last[j + 1] + 1).min(next[j] + 1);
+            if i > 0 && j > 0 && a == to[j - 1] && from[i - 1] == b {
+                best = best.min(before[j - 1] + 1);
+            }
+            next.push(best);
+        }
+        before = std::mem::replace(&mut last, next);
+    }
+    last[to.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(wrong: &str, candidates: &[&str], expected: Option<&str>) {
+        assert_eq!(nearest(wrong, candidates.iter().copied()), expected, "{wrong}");
+    }
+
+    #[test]
+    fn a_slip_is_recognised() {
+        check("compresion", &["columns", "compression"], Some("compression"));
+        check("regoin", &["region", "origin"], Some("region"));
+        check("htttp", &["http", "parquet"], Some("http"));
+        check("filtre", &["filter", "set"], Some("filter"));
+    }
+
+    #[test]
+    fn the_nearest_wins() {
+        check("sinkz", &["sink", "sinks", "sinkzz"], Some("sinks"));
+    }
+
+    #[test]
+    fn another_word_is_not_a_slip() {
+        check("http", &["parquet"], None);
+        check("to", &["is", "at"], None);
+        check("", &["a"], None);
+    }
+}

@@ -1,0 +1,153 @@
+//! The shape of the schema tables: which keys there are, what they take, what they mean.
+//!
+//! One table serves the reader, the suggestions, the defaults and `REFERENCE.md`. The tables
+//! themselves are in [`keys`](crate::keys).
+
+use crate::scalar;
+
+/// The keys of one map.
+pub(crate) struct Table {
+    /// How messages call the map, for instance `parquet`.
+    pub(crate) name: &'static str,
+    /// What it is, one sentence.
+    pub(crate) doc: &'static str,
+    pub(crate) fields: &'static [Field],
+    /// Of these exactly one must be there beside the fields, or at most one; see `need`.
+    pub(crate) components: Option<&'static Components>,
+    /// Keys of the file format that this version does not have yet.
+    pub(crate) later: &'static [&'static str],
+}
+
+/// One key.
+pub(crate) struct Field {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) need: Need,
+    /// What it means, in a sentence or two, for people.
+    pub(crate) doc: &'static str,
+}
+
+/// Whether a key must be there.
+#[derive(Clone, Copy)]
+pub(crate) enum Need {
+    Required,
+    /// Without it, nothing.
+    Optional,
+    /// Without it, as if this were written.
+    Default(&'static str),
+}
+
+/// Things of which a map chooses one by its key.
+pub(crate) struct Components {
+    /// What they are, for instance `sink`.
+    pub(crate) noun: &'static str,
+    pub(crate) fields: &'static [Field],
+    /// Components of the file format that this version does not have yet.
+    pub(crate) later: &'static [&'static str],
+}
+
+/// What a key takes.
+#[derive(Clone, Copy)]
+pub(crate) enum Kind {
+    Int {
+        min: i64,
+        max: i64,
+    },
+    Number,
+    Bool,
+    Text,
+    /// `[a-z][a-z0-9-]*`, at most 48 characters.
+    Name,
+    TopicName,
+    /// An instant in RFC 3339.
+    Instant,
+    /// A whole number and a unit; `min` and `max` in milliseconds.
+    Duration {
+        min: u64,
+        max: u64,
+    },
+    /// A whole number of bytes and a unit; `min` and `max` in bytes.
+    Size {
+        min: u64,
+        max: u64,
+    },
+    /// One of a few texts.
+    Choice(&'static [&'static str]),
+    /// `none`, or this.
+    OrNone(&'static Kind),
+    /// An expression.
+    Expr,
+    List(&'static Kind),
+    /// A map whose keys the file chooses: what a key names, and what stands there.
+    Map(&'static str, &'static Kind),
+    Table(&'static Table),
+    OneOf(&'static Components),
+    /// A short form and a long one.
+    Either(&'static Kind, &'static Kind),
+}
+
+impl Table {
+    pub(crate) fn field(&self, name: &str) -> Option<&'static Field> {
+        self.fields.iter().find(|field| field.name == name)
+    }
+}
+
+impl Components {
+    pub(crate) fn field(&self, name: &str) -> Option<&'static Field> {
+        self.fields.iter().find(|field| field.name == name)
+    }
+
+    pub(crate) fn names(&self) -> Vec<&'static str> {
+        self.fields.iter().map(|field| field.name).collect()
+    }
+}
+
+impl Kind {
+    /// As messages say it after "must be".
+    pub(crate) fn described(&self) -> String {
+        match self {
+            Kind::Int { .. } => "a whole number".into(),
+            Kind::Number => "a number".into(),
+            Kind::Bool => "`true` or `false`".into(),
+            Kind::Text => "a text".into(),
+            Kind::Name | Kind::TopicName => "a name".into(),
+            Kind::Instant => "an instant such as `2026-01-02T03:04:05Z`".into(),
+            Kind::Duration { .. } => "a duration such as `10s`".into(),
+            Kind::Size { .. } => "a size such as `256MiB`".into(),
+            Kind::Choice(choices) => list_or(choices),
+            Kind::OrNone(kind) => format!("{} or `none`", kind.described()),
+            Kind::Expr => "an expression".into(),
+            Kind::List(_) => "a list".into(),
+            Kind::Map(..) | Kind::Table(_) | Kind::OneOf(_) => "a map".into(),
+            Kind::Either(short, long) => format!("{} or {}", short.described(), long.described()),
+        }
+    }
+
+    /// A value to show in a help text.
+    pub(crate) fn example(&self) -> Option<String> {
+        Some(match self {
+            Kind::Int { min, max } => 8.clamp(*min, *max).to_string(),
+            Kind::Number => "1.5".into(),
+            Kind::Bool => "true".into(),
+            Kind::Instant => "2026-01-02T03:04:05Z".into(),
+            Kind::Duration { min, .. } => scalar::show_duration((*min).max(10_000)),
+            Kind::Size { min, .. } => scalar::show_size((*min).max(1 << 20)),
+            Kind::Choice(choices) => (*choices.first()?).into(),
+            Kind::OrNone(kind) => kind.example()?,
+            Kind::Text | Kind::Name | Kind::TopicName | Kind::Expr => return None,
+            Kind::List(item) => format!("[{}]", item.example().unwrap_or("…".into())),
+            Kind::Map(..) | Kind::Table(_) | Kind::OneOf(_) => return None,
+            Kind::Either(short, _) => return short.example(),
+        })
+    }
+}
+
+/// `` `a`, `b` or `c` ``
+pub(crate) fn list_or(names: &[&str]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    match quoted.split_last() {
+        None => String::new(),
+        Some((only, [])) => only.clone(),
+        Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
+    }
+}

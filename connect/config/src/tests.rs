@@ -1,0 +1,5 @@
+mod shipped; // the files in `pipelines/`
+
+fn no_env(_: &str) -> Option<String> {
+    None
+}

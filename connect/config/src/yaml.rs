@@ -1,0 +1,261 @@
+//! YAML to a tree that knows where everything stands.
+//!
+//! A pipeline file uses a small part of YAML: one document of maps, lists and scalars. Anchors,
+//! aliases and tags are refused, so a tree is never larger than its text.
+
+mod origin; // from a character of a scalar back to the file
+mod syntax; // the parser's complaints in our words
+
+use saphyr_parser::{Event, Parser, ScalarStyle};
+
+use crate::code;
+use crate::diagnostic::Diagnostic;
+use crate::text::{SourceText, Span};
+
+/// How deep lists and maps may nest.
+pub(crate) const DEPTH_MAX: usize = 64;
+
+/// A value and where it stands.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Node {
+    /// From its first to its last byte. Empty for a value that is not there.
+    pub(crate) span: Span,
+    pub(crate) value: Value,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Value {
+    Scalar(Scalar),
+    Seq(Vec<Node>),
+    /// In the order of the file, without the entries whose key came a second time.
+    Map(Vec<(Key, Node)>),
+}
+
+/// A text as YAML decodes it. What it means depends on who reads it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Scalar {
+    pub(crate) text: String,
+    pub(crate) style: ScalarStyle,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Key {
+    pub(crate) span: Span,
+    pub(crate) text: String,
+}
+
+impl Node {
+    /// Whether nothing stands here: no text, `~` or `null`, unquoted.
+    pub(crate) fn is_nothing(&self) -> bool {
+        match &self.value {
+            Value::Scalar(scalar) => {
+                scalar.style == ScalarStyle::Plain
+                    && matches!(scalar.text.as_str(), "" | "~" | "null")
+            }
+            Value::Seq(_) | Value::Map(_) => false,
+        }
+    }
+
+    /// Where a part of a scalar's decoded text stands in the file. `part` is in bytes of the
+    /// decoded text; for a list or a map, and where it cannot be told, the answer is the whole.
+    pub(crate) fn span_of(&self, source: &SourceText<'_>, part: &Span) -> Span {
+        match &self.value {
+            Value::Scalar(scalar) => origin::find(scalar, source.slice(&self.span), part)
+                .map(|found| self.span.start + found.start..self.span.start + found.end)
+                .unwrap_or_else(|| self.span.clone()),
+            Value::Seq(_) | Value::Map(_) => self.span.clone(),
+        }
+    }
+}
+
+/// Parses a file. There is no tree if it is not YAML at all; then there is one mistake at least.
+pub(crate) fn parse(source: &SourceText<'_>, diagnostics: &mut Vec<Diagnostic>) -> Option<Node> {
+    match Builder::new(source, diagnostics).build() {
+        Ok(root) => Some(root),
+        Err(diagnostic) => {
+            diagnostics.push(*diagnostic);
+            None
+        }
+    }
+}
+
+/// A list or map of which the end has not come yet.
+enum Open {
+    Seq { start: usize, items: Vec<Node> },
+    Map { start: usize, entries: Vec<(Key, Node)>, key: Option<Key> },
+}
+
+struct Builder<'a, 'd> {
+    source: &'a SourceText<'a>,
+    diagnostics: &'d mut Vec<Diagnostic>,
+    /// The byte at which each character starts, unless all are of one byte.
+    char_starts: Option<Vec<usize>>,
+    open: Vec<Open>,
+    root: Option<Node>,
+}
+
+type Refusal = Box<Diagnostic>;
+
+impl<'a, 'd> Builder<'a, 'd> {
+    fn new(source: &'a SourceText<'a>, diagnostics: &'d mut Vec<Diagnostic>) -> Self {
+        let char_starts = (!source.text.is_ascii())
+            .then(|| source.text.char_indices().map(|(at, _)| at).collect());
+        Self { source, diagnostics, char_starts, open: Vec::new(), root: None }
+    }
+
+    fn build(mut self) -> Result<Node, Refusal> {
+        let mut parser = Parser::new_from_str(self.source.text);
+        let mut documents = 0;
+        while let Some(next) = parser.next_event() {
+            let (event, at) = next.map_err(|error| {
+                let byte = self.byte(error.marker().index());
+                Box::new(syntax::explain(self.source, byte, error.info()))
+            })?;
+            let span = self.byte(at.start.index())..self.byte(at.end.index());
+            match event {
+                Event::Nothing | Event::StreamStart | Event::DocumentEnd | Event::StreamEnd => {}
+                Event::DocumentStart(_) => {
+                    documents += 1;
+                    if documents > 1 {
+                        return Err(self.refuse(
+                            code::YAML_SYNTAX,
+                            span,
+                            "a second document begins here",
+                            "a pipeline file holds one document; make this another file",
+                        ));
+                    }
+                }
+                Event::Alias(_) => return Err(self.no_anchors(span)),
+                Event::Scalar(text, style, anchor, tag) => {
+                    self.check_bare(anchor, tag.is_some(), &span)?;
+                    let span = self.trimmed(span, style);
+                    let scalar = Scalar { text: text.into_owned(), style };
+                    self.add(Node { span, value: Value::Scalar(scalar) })?;
+                }
+                Event::SequenceStart(anchor, tag) => {
+                    self.check_bare(anchor, tag.is_some(), &span)?;
+                    self.enter(Open::Seq { start: span.start, items: Vec::new() }, &span)?;
+                }
+                Event::MappingStart(anchor, tag) => {
+                    self.check_bare(anchor, tag.is_some(), &span)?;
+                    let map = Open::Map { start: span.start, entries: Vec::new(), key: None };
+                    self.enter(map, &span)?;
+                }
+                Event::SequenceEnd | Event::MappingEnd => self.leave(span.end)?,
+            }
+        }
+        self.root.ok_or_else(|| {
+            Box::new(Diagnostic::new(
+                self.source,
+                code::YAML_SYNTAX,
+                &(0..0),
+                "the file is empty".into(),
+                Some("a pipeline file begins with `version: 1`".into()),
+            ))
+        })
+    }
+
+    fn enter(&mut self, open: Open, span: &Span) -> Result<(), Refusal> {
+        if self.open.len() == DEPTH_MAX {
+            return Err(self.refuse(
+                code::YAML_SYNTAX,
+                span.clone(),
+                "lists and maps are nested too deeply",
+                &format!("at most {DEPTH_MAX} levels"),
+            ));
+        }
+        self.open.push(open);
+        Ok(())
+    }
+
+    fn leave(&mut self, end: usize) -> Result<(), Refusal> {
+        let Some(open) = self.open.pop() else {
+            return Ok(());
+        };
+        let (start, value) = match open {
+            Open::Seq { start, items } => (start, Value::Seq(items)),
+            Open::Map { start, entries, .. } => (start, Value::Map(entries)),
+        };
+        // A block ends where the next token begins; what lies between is not part of it.
+        let end = start + self.source.slice(&(start..end.max(start))).trim_end().len();
+        self.add(Node { span: start..end, value })
+    }
+
+    /// Puts a finished node where it belongs.
+    fn add(&mut self, node: Node) -> Result<(), Refusal> {
+        match self.open.last_mut() {
+            None => self.root = Some(node),
+            Some(Open::Seq { items, .. }) => items.push(node),
+            Some(Open::Map { entries, key: slot @ Some(_), .. }) => {
+                if let Some(key) = slot.take() {
+                    match entries.iter().find(|(known, _)| known.text == key.text) {
+                        None => entries.push((key, node)),
+                        Some((known, _)) => {
+                            let line = self.source.place(known.span.start).line;
+                            self.diagnostics.push(Diagnostic::new(
+                                self.source,
+                                code::YAML_DUPLICATE,
+                                &key.span,
+                                format!("the key `{}` comes a second time", key.text),
+                                Some(format!("the first is on line {line}; delete one of them")),
+                            ));
+                        }
+                    }
+                }
+            }
+            Some(Open::Map { key: slot @ None, .. }) => match node.value {
+                Value::Scalar(Scalar { text, .. }) => *slot = Some(Key { span: node.span, text }),
+                Value::Seq(_) | Value::Map(_) => {
+                    // `{${env:X}}` and `key: {{x}}` end up here: a map stands where a key should.
+                    return Err(Box::new(syntax::key_is_no_text(self.source, node.span)));
+                }
+            },
+        }
+        Ok(())
+    }
+
+    fn check_bare(&self, anchor: usize, tagged: bool, span: &Span) -> Result<(), Refusal> {
+        if anchor != 0 {
+            return Err(self.no_anchors(span.clone()));
+        }
+        if tagged {
+            return Err(self.refuse(
+                code::YAML_FEATURE,
+                span.clone(),
+                "a tag (`!…`) stands before this value, and pipeline files have none",
+                "delete the tag, or put the text between quotes if it begins with `!`",
+            ));
+        }
+        Ok(())
+    }
+
+    fn no_anchors(&self, span: Span) -> Refusal {
+        self.refuse(
+            code::YAML_FEATURE,
+            span,
+            "pipeline files have no anchors (`&…`) and no aliases (`*…`)",
+            "write the value out, or put the text between quotes if it begins with `&` or `*`",
+        )
+    }
+
+    fn refuse(&self, code: &'static str, span: Span, message: &str, help: &str) -> Refusal {
+        Box::new(Diagnostic::new(self.source, code, &span, message.into(), Some(help.into())))
+    }
+
+    /// The span of the text itself: the parser's may take in white space around a plain scalar.
+    fn trimmed(&self, span: Span, style: ScalarStyle) -> Span {
+        if style != ScalarStyle::Plain {
+            return span;
+        }
+        let text = self.source.slice(&span);
+        let start = span.start + (text.len() - text.trim_start().len());
+        start..start + text.trim().len()
+    }
+
+    fn byte(&self, char: usize) -> usize {
+        match &self.char_starts {
+            None => char.min(self.source.text.len()),
+            Some(starts) => starts.get(char).copied().unwrap_or(self.source.text.len()),
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! From a part of a scalar's decoded text back to the place in the file that it came from.
+
+use saphyr_parser::ScalarStyle;
+
+use super::Scalar;
+use crate::text::Span;
+
+/// Where `part` (bytes of the decoded text) stands in `raw`, the scalar as it stands in the file.
+/// `None` if the two texts do not belong together as this function understands YAML.
+pub(super) fn find(scalar: &Scalar, raw: &str, part: &Span) -> Option<Span> {
+    let origins = match scalar.style {
+        ScalarStyle::Plain => by_visible_chars(&scalar.text, raw, 0)?,
+        ScalarStyle::Literal | ScalarStyle::Folded => {
+            // The first line is `|` or `>` with its indicators and perhaps a comment.
+            by_visible_chars(&scalar.text, raw, raw.find(['\n', '\r'])?)?
+        }
+        ScalarStyle::SingleQuoted => by_units(&scalar.text, raw, single_quoted_unit)?,
+        ScalarStyle::DoubleQuoted => by_units(&scalar.text, raw, double_quoted_unit)?,
+    };
+    let end = origins.last().map_or(0, |origin| origin.end);
+    let of = |byte: usize| {
+        let at = origins.partition_point(|origin| origin.decoded <= byte);
+        at.checked_sub(1).and_then(|at| origins.get(at))
+    };
+    if part.start >= scalar.text.len() {
+        return Some(end..end);
+    }
+    let start = of(part.start)?.start;
+    let stop = match part.end {
+        to if to <= part.start => start,
+        to => of(to - 1)?.end.max(start),
+    };
+    Some(start..stop)
+}
+
+/// A character of the decoded text and the bytes in the file that stand for it.
+struct Origin {
+    decoded: usize,
+    start: usize,
+    end: usize,
+}
+
+/// Plain and block scalars change nothing but white space, so the characters that are not white
+/// space correspond one to one.
+fn by_visible_chars(decoded: &str, raw: &str, from: usize) -> Option<Vec<Origin>> {
+    let mut rest = raw.char_indices().skip_while(|&(at, _)| at < from);
+    let mut origins = Vec::new();
+    let mut after = from;
+    for (at, char) in decoded.char_indices() {
+        if char.is_whitespace() {
+            origins.push(Origin { decoded: at, start: after, end: after });
+            // White space between two words of one line stands for itself.
+            if raw[after..].starts_with(char) && !matches!(char, '\n' | '\r') {
+                after += char.len_utf8();
+                if let Some(last) = origins.last_mut() {
+                    last.end = after;
+                }
+            }
+            continue;
+        }
+        let (start, found) = rest.find(|(_, raw)| !raw.is_whitespace())?;
+        if found != char {
+            return None;
+        }
+        after = start + char.len_utf8();
+        origins.push(Origin { decoded: at, start, end: after });
+    }
+    Some(origins)
+}
+
+/// What the file has at the beginning of its rest: how many bytes they are, and the characters
+/// they stand for.
+struct Unit {
+    bytes: usize,
+    decoded: String,
+}
+
+fn by_units(decoded: &str, raw: &str, unit: fn(&str) -> Option<Unit>) -> Option<Vec<Origin>> {
+    let end = raw.len().checked_sub(1)?;
+    let mut origins = Vec::new();
+    let (mut at, mut written) = (1, 0);
+    while at < end {
+        let rest = raw.get(at..end)?;
+        let unit = match line_fold(rest) {
+            Some(fold) => fold,
+            None => unit(rest)?,
+        };
+        if !decoded.get(written..)?.starts_with(&unit.decoded) {
+            return None;
+        }
+        for (offset, _) in unit.decoded.char_indices() {
+            origins.push(Origin { decoded: written + offset, start: at, end: at + unit.bytes });
+        }
+        written += unit.decoded.len();
+        at += unit.bytes;
+    }
+    (written == decoded.len()).then_some(origins)
+}
+
+/// White space with line ends in it: one line end is a blank, each further one a line end.
+fn line_fold(rest: &str) -> Option<Unit> {
+    let bytes = rest.len() - rest.trim_start_matches([' ', '\t', '\n', '\r']).len();
+    let white = &rest[..bytes];
+    let ends = line_ends(white);
+    let decoded = match ends {
+        0 => return None,
+        1 => " ".to_owned(),
+        more => "\n".repeat(more - 1),
+    };
+    Some(Unit { bytes, decoded })
+}
+
+fn line_ends(white: &str) -> usize {
+    white.matches('\n').count() + white.matches('\r').count() - white.matches("\r\n").count()
+}
+
+fn single_quoted_unit(rest: &str) -> Option<Unit> {
+    if rest.starts_with("''") {
+        return Some(Unit { bytes: 2, decoded: "'".into() });
+    }
+    one_char(rest)
+}
+
+fn double_quoted_unit(rest: &str) -> Option<Unit> {
+    let Some(escape) = rest.strip_prefix('\\') else {
+        return one_char(rest);
+    };
+    let kind = escape.chars().next()?;
+    let digits = match kind {
+        'x' => 2,
+        'u' => 4,
+        'U' => 8,
+        '\n' | '\r' => {
+            // An escaped line end: it and the indentation after it vanish; further line ends stay.
+            let trimmed = escape.trim_start_matches([' ', '\t', '\n', '\r']);
+            let white = &escape[..escape.len() - trimmed.len()];
+            let decoded = "\n".repeat(line_ends(white).saturating_sub(1));
+            return Some(Unit { bytes: 1 + white.len(), decoded });
+        }
+        _ => {
+            let decoded = match kind {
+                '0' => '\0',
+                'a' => '\u{7}',
+                'b' => '\u{8}',
+                't' | '\t' => '\t',
+                'n' => '\n',
+                'v' => '\u{b}',
+                'f' => '\u{c}',
+                'r' => '\r',
+                'e' => '\u{1b}',
+                'N' => '\u{85}',
+                '_' => '\u{a0}',
+                'L' => '\u{2028}',
+                'P' => '\u{2029}',
+                itself => itself,
+            };
+            return Some(Unit { bytes: 1 + kind.len_utf8(), decoded: decoded.into() });
+        }
+    };
+    let number = u32::from_str_radix(escape.get(1..1 + digits)?, 16).ok()?;
+    Some(Unit { bytes: 2 + digits, decoded: char::from_u32(number)?.into() })
+}
+
+fn one_char(rest: &str) -> Option<Unit> {
+    let char = rest.chars().next()?;
+    Some(Unit { bytes: char.len_utf8(), decoded: char.into() })
+}
