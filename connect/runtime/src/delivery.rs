@@ -1,0 +1,221 @@
+//! From the topic into one sink: read, decode, filter, write, and commit.
+//!
+//! A commit goes through four stages, and a crash between any two of them is settled by the next
+//! worker: the sink stages parts; PLANNED says so, durably; the parts become visible; COMMITTED
+//! moves the offsets. Dead letters are appended before anything that passes their messages.
+
+mod commit; // from open parts to visible ones
+mod letters; // what cannot go on
+mod settle; // parts that an earlier worker planned
+mod start; // from the ledger to the first pull
+
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use millrace_client::{PullRequest, Pulled};
+use millrace_connect_api::{Cut, FileSink, Messages, QueueRef, Resume, SinkError};
+use millrace_types::{GroupName, QueueId, QueueOffset};
+use tokio::sync::watch;
+
+use letters::DeadLetters;
+pub(crate) use start::Opening;
+pub use start::{OpenSink, SinkOpening};
+
+use crate::error::RunError;
+use crate::ledger::Ledger;
+use crate::link::{Link, Pauses};
+use crate::progress::Progress;
+use crate::steps::{Chain, Rejected};
+
+/// Bytes of one pull, and so of one batch: some thousand rows, and still in the processor's cache.
+const PULL_BYTES: u32 = 1 << 20;
+/// How long to wait for messages before looking at the clock again.
+const TICK: Duration = Duration::from_millis(100);
+/// Offsets that moved without a part are committed this often, milliseconds.
+const COMMIT_MS: u64 = 5_000;
+
+/// Where the topic's queues end for good, once that is known.
+pub(crate) type Ends = BTreeMap<QueueId, QueueOffset>;
+
+/// The part of a run that feeds one sink.
+pub(crate) struct Delivery {
+    link: Arc<Link>,
+    ledger: Arc<Ledger>,
+    name: String,
+    fingerprint: u64,
+    group: GroupName,
+    chain: Chain,
+    sink: Box<dyn FileSink>,
+    queues: Vec<Reading>,
+    letters: DeadLetters,
+    /// What the last COMMITTED says.
+    committed: Resume,
+    committed_at_ms: u64,
+    ends: watch::Receiver<Option<Ends>>,
+    progress: Progress,
+}
+
+/// How far one queue was read.
+struct Reading {
+    queue: QueueRef,
+    next: QueueOffset,
+    lag: u64,
+}
+
+type Arriving<'a> = Pin<Box<dyn Future<Output = Result<Pulled, RunError>> + Send + 'a>>;
+
+impl Delivery {
+    /// Delivers until the topic's end is reached, if it has one, or a stop is requested; then
+    /// commits everything.
+    pub(crate) async fn run(&mut self) -> Result<(), RunError> {
+        while !self.link.stop().is_requested() {
+            let mut moved = false;
+            for at in 0..self.queues.len() {
+                let pulled = self.link.pull(&self.request(at, Duration::ZERO)).await?;
+                if self.take(at, pulled).await? {
+                    moved = true;
+                    self.commit(Cut::Due).await?;
+                    tokio::task::yield_now().await;
+                }
+                if self.link.stop().is_requested() {
+                    break;
+                }
+            }
+            if !moved {
+                if self.is_at_end() {
+                    break;
+                }
+                if let Some((at, pulled)) = self.arrival().await? {
+                    self.take(at, pulled).await?;
+                }
+                self.commit(Cut::Due).await?;
+            }
+        }
+        self.commit(Cut::All).await
+    }
+
+    fn request(&self, at: usize, wait: Duration) -> PullRequest {
+        let Reading { queue, next, .. } = &self.queues[at];
+        PullRequest {
+            topic: queue.topic.clone(),
+            queue: queue.queue,
+            from: *next,
+            bytes_max: PULL_BYTES,
+            wait,
+        }
+    }
+
+    /// Waits on all queues at once until one has something, for a moment at most.
+    async fn arrival(&mut self) -> Result<Option<(usize, Pulled)>, RunError> {
+        let link = Arc::clone(&self.link);
+        let requests: Vec<_> = (0..self.queues.len()).map(|at| self.request(at, TICK)).collect();
+        let pull = |request| Some(Box::pin(link.pull(request)) as Arriving<'_>);
+        let mut waiting: Vec<_> = requests.iter().map(pull).collect();
+        poll_fn(|context| {
+            for (at, slot) in waiting.iter_mut().enumerate() {
+                let Some(pull) = slot else { continue };
+                let Poll::Ready(pulled) = pull.as_mut().poll(context) else { continue };
+                *slot = None;
+                let (pulled, from) = (pulled?, requests[at].from);
+                // A gap is news as well.
+                if pulled.next > from || pulled.min > from || pulled.max < from {
+                    return Poll::Ready(Ok(Some((at, pulled))));
+                }
+            }
+            if waiting.iter().all(Option::is_none) { Poll::Ready(Ok(None)) } else { Poll::Pending }
+        })
+        .await
+    }
+
+    /// Whether everything up to the topic's end was read.
+    fn is_at_end(&self) -> bool {
+        let ends = self.ends.borrow();
+        let Some(ends) = ends.as_ref() else { return false };
+        let is_read = |reading: &Reading| {
+            ends.get(&reading.queue.queue).is_none_or(|end| reading.next >= *end)
+        };
+        self.queues.iter().all(is_read)
+    }
+
+    /// Takes in what a pull gave; whether that was anything.
+    async fn take(&mut self, at: usize, pulled: Pulled) -> Result<bool, RunError> {
+        let Reading { queue, next: from, .. } = &self.queues[at];
+        let (queue, from) = (queue.clone(), *from);
+        if pulled.min > from {
+            let sink = self.name.clone();
+            return Err(RunError::Lost { sink, queue, from, to: pulled.min });
+        }
+        if pulled.max < from {
+            return Err(RunError::WentBack { queue, known: from, end: pulled.max });
+        }
+        self.set_lag(at, pulled.max.since(pulled.next.max(from)));
+        if pulled.next <= from {
+            return Ok(false);
+        }
+        let messages = Messages::parse(queue.clone(), from, pulled.next, pulled.runs)
+            .map_err(|source| RunError::Damaged { queue, source })?;
+        self.write(Arc::new(messages)).await?;
+        self.queues[at].next = pulled.next;
+        Ok(true)
+    }
+
+    /// Takes messages through the steps into the sink, and those that cannot go on into letters.
+    async fn write(&mut self, messages: Arc<Messages>) -> Result<(), RunError> {
+        let filtered_before = self.chain.filtered_rows();
+        let mut rejected = Vec::new();
+        let batch = self.chain.apply(Arc::clone(&messages), &mut rejected)?;
+        let mut pauses = self.link.pauses();
+        let written = loop {
+            match self.sink.write(&batch, self.link.now()).await {
+                Ok(written) => break written,
+                Err(error) => unavailable(&self.name, &mut pauses, error).await?,
+            }
+        };
+        pauses.over();
+        let by_sink = written.rejected.into_iter();
+        rejected.extend(by_sink.map(|(row, reject)| Rejected {
+            row,
+            step: self.name.clone(),
+            reject,
+        }));
+        self.letters.take(&messages, rejected).await?;
+        let filtered =
+            (self.chain.filtered_rows() > filtered_before).then(|| self.chain.filtered());
+        self.progress.sink(&self.name, |sink| {
+            sink.read += messages.len() as u64;
+            sink.written += written.rows;
+            sink.skipped += written.skipped;
+            if let Some(filtered) = filtered {
+                sink.filtered = filtered;
+            }
+        });
+        Ok(())
+    }
+
+    fn set_lag(&mut self, at: usize, lag: u64) {
+        if self.queues[at].lag != lag {
+            self.queues[at].lag = lag;
+            let lag = self.queues.iter().map(|reading| reading.lag).sum();
+            self.progress.sink(&self.name, |sink| sink.lag = lag);
+        }
+    }
+}
+
+/// Pauses if the destination may come back, or fails.
+async fn unavailable(
+    sink: &str,
+    pauses: &mut Pauses<'_>,
+    error: SinkError,
+) -> Result<(), RunError> {
+    let passes = match &error {
+        SinkError::Unavailable(reason) => {
+            pauses.pause(reason, || format!("write to sink `{sink}`")).await
+        }
+        SinkError::Broken(_) => false,
+    };
+    if passes { Ok(()) } else { Err(RunError::Sink { sink: sink.to_owned(), source: error }) }
+}

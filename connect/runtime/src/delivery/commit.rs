@@ -1,0 +1,92 @@
+use millrace_client::Wait;
+use millrace_connect_api::{Cut, Part, Plan, Resume};
+use tracing::info;
+
+use super::{COMMIT_MS, Delivery, unavailable};
+use crate::error::RunError;
+use crate::fault;
+use crate::ledger::{Committed, CommittedPart, Offsets, Planned, PlannedPart, Record};
+
+impl Delivery {
+    /// Makes the parts visible that are due, and moves the offsets.
+    pub(super) async fn commit(&mut self, cut: Cut) -> Result<(), RunError> {
+        let mut pauses = self.link.pauses();
+        let Plan { parts, resume } = loop {
+            match self.sink.plan(self.link.now(), cut).await {
+                Ok(plan) => break plan,
+                Err(error) => unavailable(&self.name, &mut pauses, error).await?,
+            }
+        };
+        pauses.over();
+        if parts.is_empty() {
+            let is_due = match cut {
+                Cut::All => true,
+                Cut::Due => self.link.now().mono_ms >= self.committed_at_ms + COMMIT_MS,
+            };
+            if is_due && resume != self.committed {
+                self.record(&[], resume).await?;
+            }
+            return Ok(());
+        }
+        fault::point("before-planned")?;
+        let planned = Record::Planned(Planned {
+            sink: self.name.clone(),
+            parts: parts.iter().map(PlannedPart::new).collect(),
+            resume: Offsets::new(&resume),
+            pipeline: format!("{:016x}", self.fingerprint),
+        });
+        // Durable: what is visible must never have come from messages that a power cut took.
+        self.ledger.append(&[], vec![planned], Wait::Durable).await?;
+        fault::point("after-planned")?;
+        if fault::planted(fault::OFFSET_BEFORE_RENAME) {
+            self.record(&parts, resume.clone()).await?;
+        }
+        for part in &parts {
+            fault::point("before-publish")?;
+            self.publish(part).await?;
+            fault::point("after-publish")?;
+        }
+        fault::point("before-committed")?;
+        self.record(&parts, resume).await?;
+        fault::point("after-committed")
+    }
+
+    /// Makes a staged part visible.
+    pub(super) async fn publish(&mut self, part: &Part) -> Result<(), RunError> {
+        let mut pauses = self.link.pauses();
+        while let Err(error) = self.sink.publish(part).await {
+            unavailable(&self.name, &mut pauses, error).await?;
+        }
+        pauses.over();
+        Ok(())
+    }
+
+    /// Appends COMMITTED, and shows the offsets to tools.
+    async fn record(&mut self, parts: &[Part], resume: Resume) -> Result<(), RunError> {
+        let committed = Record::Committed(Committed {
+            sink: self.name.clone(),
+            parts: parts.iter().map(CommittedPart::new).collect(),
+            resume: Offsets::new(&resume),
+        });
+        self.ledger.append(&[], vec![committed], Wait::Policy).await?;
+        let (rows, bytes) =
+            parts.iter().fold((0, 0), |(rows, bytes), part| (rows + part.rows, bytes + part.bytes));
+        if !parts.is_empty() {
+            info!(sink = %self.name, parts = parts.len(), rows, bytes, "parts committed");
+        }
+        self.progress.sink(&self.name, |sink| {
+            sink.files += parts.len() as u64;
+            sink.visible_rows += rows;
+            sink.visible_bytes += bytes;
+        });
+        for (queue, next) in &resume.next {
+            if self.committed.next.get(queue) != Some(next) {
+                self.link.show_offset(&self.group, queue, *next).await;
+            }
+            self.letters.forget(queue, *next);
+        }
+        self.committed = resume;
+        self.committed_at_ms = self.link.now().mono_ms;
+        Ok(())
+    }
+}

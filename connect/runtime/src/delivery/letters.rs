@@ -1,0 +1,140 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use millrace_client::{Outgoing, Wait};
+use millrace_connect_api::{Messages, QueueRef};
+use millrace_types::QueueOffset;
+
+use crate::error::RunError;
+use crate::fault;
+use crate::ledger::{Ledger, LetterRows, Letters, Record};
+use crate::letter::{Breaker, Envelope};
+use crate::link::Link;
+use crate::progress::{self, Progress};
+use crate::steps::Rejected;
+
+/// Bytes of the letters of one append.
+const GROUP_BYTES_MAX: usize = 1 << 20;
+
+/// Where the messages go that one sink cannot take.
+pub(super) struct DeadLetters {
+    pub(super) link: Arc<Link>,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) sink: String,
+    pub(super) envelope: Envelope,
+    /// Whether the pipeline says `on_error: {then: stop}`.
+    pub(super) stops: bool,
+    pub(super) breaker: Breaker,
+    /// Messages that are letters already.
+    pub(super) known: BTreeMap<QueueRef, BTreeSet<QueueOffset>>,
+    pub(super) progress: Progress,
+}
+
+impl DeadLetters {
+    /// Makes letters of the messages that cannot go on, but for those that are letters already.
+    ///
+    /// The letters and the LETTERS record that names them are one group, so there is never one
+    /// without the other. They wait for the disk only as the broker's mode says: the COMMITTED
+    /// that passes their messages comes later in the same log, so it cannot survive without them.
+    pub(super) async fn take(
+        &mut self,
+        messages: &Messages,
+        mut rejected: Vec<Rejected>,
+    ) -> Result<(), RunError> {
+        rejected.sort_by_key(|rejected| rejected.row);
+        self.judge(messages, &rejected)?;
+        if rejected.is_empty() {
+            return Ok(());
+        }
+        let queue = messages.queue().clone();
+        let born_at_ms = self.link.now().wall_ms;
+        let (mut group, mut offsets) = (Vec::new(), Vec::new());
+        let (mut bytes, mut before) = (0, 0);
+        let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+        let known = self.known.get(&queue);
+        for rejected in &rejected {
+            let message = messages.get(rejected.row as usize);
+            if known.is_some_and(|known| known.contains(&message.queue_offset)) {
+                before += 1;
+                continue;
+            }
+            let Rejected { step, reject, .. } = rejected;
+            let letter = self.envelope.of_message(&message, &queue, step, reject, born_at_ms);
+            bytes += letter.body.len() + letter.properties.len();
+            group.push(letter);
+            offsets.push(message.queue_offset);
+            progress::count(&mut counts, reject.code);
+            if bytes >= GROUP_BYTES_MAX {
+                let offsets = std::mem::take(&mut offsets);
+                self.send(messages, &group, offsets, std::mem::take(&mut counts)).await?;
+                group.clear();
+                bytes = 0;
+            }
+        }
+        if !group.is_empty() {
+            self.send(messages, &group, offsets, counts).await?;
+        }
+        self.progress.sink(&self.sink, |sink| sink.lettered_before += before);
+        Ok(())
+    }
+
+    async fn send(
+        &self,
+        messages: &Messages,
+        group: &[Outgoing],
+        offsets: Vec<QueueOffset>,
+        counts: BTreeMap<String, u64>,
+    ) -> Result<(), RunError> {
+        fault::point("before-letters")?;
+        let queue = messages.queue();
+        let rows = LetterRows {
+            broker: queue.broker.to_string(),
+            topic: queue.topic.to_string(),
+            queue: queue.queue.0,
+            offsets: offsets.into_iter().map(|offset| offset.0).collect(),
+        };
+        let record = Record::Letters(Letters {
+            sink: self.sink.clone(),
+            topic: self.envelope.topic.to_string(),
+            rows: vec![rows],
+            counts: counts.clone(),
+        });
+        self.ledger.append(group, vec![record], Wait::Policy).await?;
+        self.progress.sink(&self.sink, |sink| {
+            for (code, count) in counts {
+                *sink.dead_lettered.entry(code).or_default() += count;
+            }
+        });
+        fault::point("after-letters")
+    }
+
+    /// Forgets what lies before the offsets that a COMMITTED moved.
+    pub(super) fn forget(&mut self, queue: &QueueRef, next: QueueOffset) {
+        if let Some(known) = self.known.get_mut(queue) {
+            *known = known.split_off(&next);
+        }
+    }
+
+    /// Stops if the pipeline says so, or if too many records are refused. Before any letter of the
+    /// batch is written: a broken pipeline must not turn a topic into letters.
+    fn judge(&mut self, messages: &Messages, rejected: &[Rejected]) -> Result<(), RunError> {
+        if let (true, Some(first)) = (self.stops, rejected.first()) {
+            let offset = messages.get(first.row as usize).queue_offset;
+            return Err(RunError::Rejected {
+                at: format!("{} offset {offset}", messages.queue()),
+                code: first.reject.code,
+                error: first.reject.error.clone(),
+            });
+        }
+        let mut next = 0;
+        for Rejected { row, reject, .. } in rejected {
+            self.breaker.count_good(*row as usize - next);
+            next = *row as usize + 1;
+            if !self.breaker.count(true) {
+                return Err(self.breaker.error(&self.sink, reject));
+            }
+        }
+        self.breaker.count_good(messages.len() - next);
+        Ok(())
+    }
+}

@@ -1,0 +1,268 @@
+use std::sync::Arc;
+
+use millrace_client::Wait;
+use millrace_config::{OnReject, Pipeline, SinkSpec};
+use millrace_connect_api::{FileSink, Part, PartState, QueueRef, Resume, SinkError};
+use millrace_types::QueueId;
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use super::letters::DeadLetters;
+use super::settle::{Settlement, settle};
+use super::{Delivery, Ends, Reading, unavailable};
+use crate::error::RunError;
+use crate::ledger::{Aborted, Committed, CommittedPart, Ledger, Offsets, Record, SinkState};
+use crate::letter::{self, Breaker, Envelope};
+use crate::link::Link;
+use crate::progress::Progress;
+use crate::steps::Chain;
+
+/// What a sink needs to know to begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SinkOpening {
+    /// Its name.
+    pub name: String,
+    /// Where reading goes on, and which partitions are further than that.
+    pub resume: Resume,
+    /// Number of the first part it makes; it counts up from there.
+    pub next_part_id: u64,
+    /// Epoch of the worker's lease, different for every run of the pipeline.
+    pub epoch: u64,
+}
+
+/// Makes a sink. May be called more than once for one sink, and then only the last one is written
+/// to; those before settle what an earlier run left.
+pub type OpenSink = Box<dyn FnMut(SinkOpening) -> Result<Box<dyn FileSink>, SinkError> + Send>;
+
+/// What it takes to begin feeding a sink.
+pub(crate) struct Opening<'a> {
+    pub(crate) link: Arc<Link>,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) pipeline: &'a Arc<Pipeline>,
+    pub(crate) sink: &'a SinkSpec,
+    pub(crate) queues: u32,
+    pub(crate) state: SinkState,
+    pub(crate) open: &'a mut OpenSink,
+    pub(crate) ends: watch::Receiver<Option<Ends>>,
+    pub(crate) progress: Progress,
+}
+
+/// How often parts may turn visible while they are being aborted before that looks like somebody
+/// else at work.
+const ABORTS_MAX: u32 = 8;
+
+impl Opening<'_> {
+    /// Settles what an earlier worker left, and goes on from where the ledger says.
+    pub(crate) async fn open(mut self) -> Result<Delivery, RunError> {
+        let name = self.sink.name.clone();
+        let envelope = Envelope {
+            topic: letter::topic(&self.pipeline.name, &name)?,
+            sink: name.clone(),
+            config: self.pipeline.fingerprint,
+        };
+        self.link.ensure_topic(&envelope.topic, letter::QUEUE.0 + 1).await?;
+        let resume = self.resume().await?;
+        let resume = self.settle(resume).await?;
+        let mut sink = self.make(&resume)?;
+        let mut pauses = self.link.pauses();
+        while let Err(error) = sink.sweep(&[]).await {
+            unavailable(&name, &mut pauses, error).await?;
+        }
+        pauses.over();
+        let mut queues = Vec::new();
+        for number in 0..self.queues {
+            let queue = self.queue(number);
+            let next = match resume.next.get(&queue) {
+                Some(next) => *next,
+                // It was added later, so all of it is new.
+                None => self.link.bounds(&queue.topic, queue.queue).await?.0,
+            };
+            queues.push(Reading { queue, next, lag: 0 });
+        }
+        self.progress.sink(&name, |_| {});
+        Ok(Delivery {
+            chain: Chain::new(self.pipeline, self.sink)?,
+            group: letter::group(&self.pipeline.name, &name)?,
+            fingerprint: self.pipeline.fingerprint,
+            sink,
+            queues,
+            letters: DeadLetters {
+                link: Arc::clone(&self.link),
+                ledger: Arc::clone(&self.ledger),
+                sink: name.clone(),
+                envelope,
+                stops: self.sink.on_reject == OnReject::Stop,
+                breaker: Breaker::new(),
+                known: self.state.lettered,
+                progress: self.progress.clone(),
+            },
+            committed: resume,
+            committed_at_ms: self.link.now().mono_ms,
+            ends: self.ends,
+            progress: self.progress,
+            link: self.link,
+            ledger: self.ledger,
+            name,
+        })
+    }
+
+    /// Where the ledger says that reading goes on. The very first time it starts with the oldest
+    /// message, and the ledger is told so: a later worker must start at the same place, also if
+    /// retention has moved on or this one got nowhere.
+    async fn resume(&mut self) -> Result<Resume, RunError> {
+        if let Some(resume) = &self.state.resume {
+            return Ok(resume.clone());
+        }
+        let mut resume = Resume::default();
+        for number in 0..self.queues {
+            let queue = self.queue(number);
+            let (min, _) = self.link.bounds(&queue.topic, queue.queue).await?;
+            resume.next.insert(queue, min);
+        }
+        let first = self.committed(&[], &resume);
+        self.ledger.append(&[], vec![first], Wait::Policy).await?;
+        Ok(resume)
+    }
+
+    /// Commits or aborts the parts that the ledger knows as planned; see [`settle`].
+    async fn settle(&mut self, before: Resume) -> Result<Resume, RunError> {
+        let Some(planned) = self.state.planned.last().map(|last| last.resume.clone()) else {
+            return Ok(before);
+        };
+        let unsettled = std::mem::take(&mut self.state.planned);
+        let parts: Vec<Part> = unsettled.into_iter().flat_map(|set| set.parts).collect();
+        let mut sink = self.make(&before)?;
+        for _ in 0..ABORTS_MAX {
+            let states = self.probe(sink.as_mut(), &parts).await?;
+            let settlement = settle(&before, &planned, &states);
+            let (commit, abort, resume) = match settlement {
+                Settlement::Commit { commit, abort, resume } => (commit, abort, resume),
+                Settlement::Abort(all) => (Vec::new(), all, before.clone()),
+                Settlement::Torn { gone, visible } => {
+                    let sink = self.sink.name.clone();
+                    return Err(RunError::PartLost {
+                        sink,
+                        gone: gone.name,
+                        visible: visible.name,
+                    });
+                }
+            };
+            // Whoever planned them may still be about to make them visible. Once nothing is staged
+            // it cannot, so look again before the ledger says that they are gone for good.
+            for part in &abort {
+                self.patiently(sink.as_mut(), part, Call::Abort).await?;
+            }
+            let after = self.probe(sink.as_mut(), &abort).await?;
+            if after.iter().any(|(_, state)| *state != PartState::Gone) {
+                continue;
+            }
+            for part in &commit {
+                self.patiently(sink.as_mut(), part, Call::Publish).await?;
+            }
+            self.record(&commit, &abort, &resume).await?;
+            return Ok(resume);
+        }
+        let reason = format!("sink `{}`: aborted parts keep coming back", self.sink.name);
+        Err(RunError::Setup(reason))
+    }
+
+    /// Tells the ledger, in one group, what became of the parts.
+    async fn record(
+        &self,
+        commit: &[Part],
+        abort: &[Part],
+        resume: &Resume,
+    ) -> Result<(), RunError> {
+        let sink = &self.sink.name;
+        let mut records = Vec::new();
+        if !abort.is_empty() {
+            warn!(sink = %sink, parts = abort.len(), "planned parts are gone, writing them again");
+            records.push(Record::Aborted(Aborted {
+                sink: sink.clone(),
+                parts: abort.iter().map(|part| part.id).collect(),
+                reason: "neither staged nor visible after a restart".to_owned(),
+            }));
+        }
+        if !commit.is_empty() {
+            info!(sink = %sink, parts = commit.len(), "planned parts committed after a restart");
+            records.push(self.committed(commit, resume));
+        }
+        self.ledger.append(&[], records, Wait::Policy).await?;
+        self.progress.sink(sink, |progress| {
+            progress.files += commit.len() as u64;
+            progress.visible_rows += commit.iter().map(|part| part.rows).sum::<u64>();
+            progress.visible_bytes += commit.iter().map(|part| part.bytes).sum::<u64>();
+        });
+        Ok(())
+    }
+
+    fn committed(&self, parts: &[Part], resume: &Resume) -> Record {
+        Record::Committed(Committed {
+            sink: self.sink.name.clone(),
+            parts: parts.iter().map(CommittedPart::new).collect(),
+            resume: Offsets::new(resume),
+        })
+    }
+
+    async fn probe(
+        &self,
+        sink: &mut dyn FileSink,
+        parts: &[Part],
+    ) -> Result<Vec<(Part, PartState)>, RunError> {
+        let mut states = Vec::with_capacity(parts.len());
+        let mut pauses = self.link.pauses();
+        for part in parts {
+            let state = loop {
+                match sink.probe(part).await {
+                    Ok(state) => break state,
+                    Err(error) => unavailable(&self.sink.name, &mut pauses, error).await?,
+                }
+            };
+            states.push((part.clone(), state));
+        }
+        pauses.over();
+        Ok(states)
+    }
+
+    async fn patiently(
+        &self,
+        sink: &mut dyn FileSink,
+        part: &Part,
+        call: Call,
+    ) -> Result<(), RunError> {
+        let mut pauses = self.link.pauses();
+        loop {
+            let done = match call {
+                Call::Publish => sink.publish(part).await,
+                Call::Abort => sink.abort(part).await,
+            };
+            match done {
+                Ok(()) => break,
+                Err(error) => unavailable(&self.sink.name, &mut pauses, error).await?,
+            }
+        }
+        pauses.over();
+        Ok(())
+    }
+
+    fn make(&mut self, resume: &Resume) -> Result<Box<dyn FileSink>, RunError> {
+        let opening = SinkOpening {
+            name: self.sink.name.clone(),
+            resume: resume.clone(),
+            next_part_id: self.state.next_part_id,
+            epoch: self.ledger.epoch(),
+        };
+        let sink = self.sink.name.clone();
+        (self.open)(opening).map_err(|source| RunError::Sink { sink, source })
+    }
+
+    fn queue(&self, number: u32) -> QueueRef {
+        self.link.queue(&self.pipeline.topic.name, QueueId(number))
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Call {
+    Publish,
+    Abort,
+}

@@ -1,0 +1,161 @@
+use millrace_client::BrokerError;
+use millrace_connect_api::{DamagedRun, QueueRef, SinkError, SourceError, StepError};
+use millrace_types::{NameError, QueueOffset, TopicName};
+
+/// Why a run ended before it was done. Whatever is committed stays; another run goes on from it.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Another worker took the pipeline over. Nothing is wrong, but this one must not go on.
+    #[error("another worker runs this pipeline now (epoch {current})")]
+    Fenced {
+        /// The epoch of the pipeline's lease.
+        current: u64,
+    },
+
+    /// The broker will not do what the pipeline needs, or did not come back in time.
+    #[error("cannot {doing}")]
+    Broker {
+        /// What was to be done.
+        doing: String,
+        /// The broker's reason.
+        source: BrokerError,
+    },
+
+    /// The ledger says something that this program does not understand.
+    #[error("ledger record at {topic}/{queue} offset {at} cannot be used: {reason}")]
+    Ledger {
+        /// The ledger's topic.
+        topic: TopicName,
+        /// The pipeline's queue in it.
+        queue: u32,
+        /// The record.
+        at: QueueOffset,
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// A name made from the pipeline's and the sink's is not one a topic or group may have.
+    #[error("`{name}` cannot be the name of a topic or group")]
+    Name {
+        /// The name.
+        name: String,
+        /// Why not.
+        source: NameError,
+    },
+
+    /// The source cannot go on.
+    #[error("the source failed")]
+    Source(#[from] SourceError),
+
+    /// A sink cannot go on.
+    #[error("sink `{sink}` failed")]
+    Sink {
+        /// Its name.
+        sink: String,
+        /// Its reason.
+        source: SinkError,
+    },
+
+    /// A step cannot go on, whatever the record.
+    #[error(transparent)]
+    Step(#[from] StepError),
+
+    /// A record that cannot go on, where the pipeline says `on_error: {then: stop}`.
+    #[error("{at} has a record that cannot go on: {code}: {error}")]
+    Rejected {
+        /// Where the record is.
+        at: String,
+        /// What kind of mistake.
+        code: &'static str,
+        /// Why.
+        error: String,
+    },
+
+    /// So many records were refused that the pipeline itself is probably wrong.
+    #[error(
+        "sink `{sink}` stopped: {rejected} of the last {of} records were refused, the latest \
+         because of {code}: {error}"
+    )]
+    TooManyRejects {
+        /// The sink, or `source`.
+        sink: String,
+        /// How many were refused.
+        rejected: u64,
+        /// Of how many.
+        of: u64,
+        /// Code of the latest.
+        code: &'static str,
+        /// Reason of the latest.
+        error: String,
+    },
+
+    /// Messages were removed before a sink had read them.
+    #[error(
+        "sink `{sink}` lost {} messages of {queue}: {from} up to {to} were removed before they \
+         were read", .to.since(*.from)
+    )]
+    Lost {
+        /// The sink.
+        sink: String,
+        /// The queue.
+        queue: QueueRef,
+        /// The first message lost.
+        from: QueueOffset,
+        /// One past the last.
+        to: QueueOffset,
+    },
+
+    /// A queue ends before a place that it already had: the broker lost messages which it had
+    /// accepted and not yet brought to its disk.
+    #[error("{queue} had messages up to {known} and now ends at {end}: the broker lost some")]
+    WentBack {
+        /// The queue.
+        queue: QueueRef,
+        /// Where it ended before.
+        known: QueueOffset,
+        /// Where it ends now.
+        end: QueueOffset,
+    },
+
+    /// A staged part vanished while a later part of its partition is visible, so its rows can
+    /// neither be written again nor left out without a person's decision.
+    #[error(
+        "sink `{sink}`: part `{gone}` was planned and is neither staged nor visible, but a later \
+         part of its partition is; bring it back, or remove `{visible}`"
+    )]
+    PartLost {
+        /// The sink.
+        sink: String,
+        /// The part that is nowhere.
+        gone: String,
+        /// The later one.
+        visible: String,
+    },
+
+    /// Pulled bytes are not messages.
+    #[error("{queue} gave bytes that are not messages")]
+    Damaged {
+        /// The queue.
+        queue: QueueRef,
+        /// Where.
+        source: DamagedRun,
+    },
+
+    /// The pipeline and what was handed to it do not fit together.
+    #[error("{0}")]
+    Setup(String),
+
+    /// A test asked for this.
+    #[cfg(feature = "faults")]
+    #[error("failpoint `{0}`")]
+    Failpoint(&'static str),
+}
+
+impl RunError {
+    pub(crate) fn broker(doing: impl Into<String>, source: BrokerError) -> Self {
+        match source {
+            BrokerError::Fenced { current } => RunError::Fenced { current },
+            source => RunError::Broker { doing: doing.into(), source },
+        }
+    }
+}

@@ -1,0 +1,477 @@
+//! From the source into the topic, each record once.
+//!
+//! The log is the truth about what is there. Every message carries the identity of its origin and
+//! its offset in it, and so does every dead letter of the source. A SOURCE record in the ledger
+//! says how far the origins were read, and from where in the queues everything appended after it
+//! is found. A worker that starts reads the queues from there and so learns the last record of
+//! each origin that is in the log. It is enough to know the last one: a source gives the records
+//! of an origin in order, and groups are appended whole and one after the other. The source goes
+//! on *at* that record, because the log does not say where the one after it begins, and the record
+//! itself is left out when it comes.
+//!
+//! The same is done when an append was not answered, after it was made sure that the append cannot
+//! arrive any more (see [`Ledger`](crate::ledger)).
+
+mod promote; // properties, tag and key from the body
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use millrace_client::{Outgoing, Wait};
+use millrace_config::Pipeline;
+use millrace_connect_api::{
+    Chunk, Message, Polled, Position, Reject, Source, SourceCursor, SourceError, Span,
+};
+use millrace_types::{PropertiesBuf, QueueId, QueueOffset, TopicName};
+use tracing::info;
+
+use self::promote::{Promoted, Promotion};
+use crate::error::RunError;
+use crate::fault;
+use crate::ledger::{Cursor, Landed, Ledger, QueueAt, Record, SourceMark};
+use crate::letter::{self, Breaker, Envelope};
+use crate::link::Link;
+use crate::progress::{self, Progress};
+
+/// Property with the identity of the origin of a record.
+pub const FILE_ID: &str = "file.id";
+/// Property with the bytes before a record in its origin.
+pub const FILE_OFFSET: &str = "file.offset";
+/// Property with the lines before a record in its origin.
+pub const FILE_LINE: &str = "file.line";
+/// Property with the path of the origin, on dead letters of the source only: on every message it
+/// would cost more than it tells. The SOURCE records of the ledger say which path an identity has.
+pub const FILE_PATH: &str = "file.path";
+
+/// Records without a key go to one queue for this many bytes of their origin, so that a chunk
+/// mostly lies in one queue.
+const QUEUE_STRIPE_BYTES: u64 = 256 * 1024;
+/// The most body bytes of one append.
+const GROUP_BYTES_MAX: usize = 1 << 20;
+/// The most records of one append.
+const GROUP_RECORDS_MAX: usize = 16 * 1024;
+/// A SOURCE record is due after this many bytes of bodies: a worker that starts reads back so
+/// many, with what surrounds them.
+const MARK_BYTES: usize = 8 << 20;
+/// A SOURCE record is due this long after the last one, milliseconds.
+const MARK_MS: u64 = 1_000;
+
+/// The step that a record which could not be read failed at.
+const READ: &str = "read";
+
+/// Makes the source, which goes on at these cursors.
+pub type OpenSource =
+    Box<dyn FnOnce(Vec<SourceCursor>) -> Result<Box<dyn Source>, SourceError> + Send>;
+
+/// The part of a run that feeds the topic.
+pub(crate) struct Ingest {
+    link: Arc<Link>,
+    ledger: Arc<Ledger>,
+    source: Box<dyn Source>,
+    topic: TopicName,
+    queues: u32,
+    letters: Envelope,
+    breaker: Breaker,
+    promotion: Option<Promotion>,
+    cursors: BTreeMap<String, At>,
+    /// Where the queues end as far as is known; everything of ours before it is in `cursors`.
+    tails: Tails,
+    unmarked_bytes: usize,
+    is_marked: bool,
+    marked_at_ms: u64,
+    progress: Progress,
+}
+
+type Tails = BTreeMap<(TopicName, QueueId), QueueOffset>;
+
+/// How far an origin is, and its path.
+struct At {
+    path: String,
+    next: Position,
+    /// Whether the record at `next` is in the log too.
+    inclusive: bool,
+}
+
+impl At {
+    fn covers(&self, position: Position) -> bool {
+        position.offset < self.next.offset
+            || (self.inclusive && position.offset == self.next.offset)
+    }
+}
+
+/// A message on its way, and what it was made from.
+struct Placed {
+    message: Outgoing,
+    position: Position,
+    /// The code, if it is a dead letter.
+    letter: Option<&'static str>,
+}
+
+impl Ingest {
+    /// Reads back what the log has. `open` makes the source, which goes on at the cursors given.
+    pub(crate) async fn open(
+        link: Arc<Link>,
+        ledger: Arc<Ledger>,
+        pipeline: &Arc<Pipeline>,
+        queues: u32,
+        mark: Option<SourceMark>,
+        open: OpenSource,
+        progress: Progress,
+    ) -> Result<Self, RunError> {
+        let letters = Envelope {
+            topic: letter::topic(&pipeline.name, letter::SOURCE)?,
+            sink: letter::SOURCE.to_owned(),
+            config: pipeline.fingerprint,
+        };
+        link.ensure_topic(&letters.topic, letter::QUEUE.0 + 1).await?;
+        let topic = pipeline.topic.name.clone();
+        let mut tails: BTreeMap<_, _> = (0..queues)
+            .map(|queue| ((topic.clone(), QueueId(queue)), QueueOffset(0)))
+            .chain([((letters.topic.clone(), letter::QUEUE), QueueOffset(0))])
+            .collect();
+        let is_known = mark.is_some();
+        let mark = mark.unwrap_or_default();
+        for at in &mark.tails {
+            // What is no longer a queue of this source's is of no interest.
+            let place = TopicName::parse(&at.topic).map(|topic| (topic, QueueId(at.queue)));
+            if let Ok(place) = place
+                && let Some(tail) = tails.get_mut(&place)
+            {
+                *tail = QueueOffset(at.offset);
+            }
+        }
+        let mut cursors = BTreeMap::new();
+        for cursor in mark.cursors {
+            let next = Position { offset: cursor.offset, line: cursor.line };
+            let at = At { path: cursor.path, next, inclusive: cursor.inclusive };
+            cursors.insert(cursor.identity, at);
+        }
+        if is_known {
+            let (last, ends) = read_back(&link, &tails).await?;
+            info!(origins = last.len(), "read back what the source appended");
+            for (identity, next) in last {
+                match cursors.get_mut(&identity) {
+                    Some(at) if at.covers(next) => {}
+                    Some(at) => (at.next, at.inclusive) = (next, true),
+                    None => {
+                        let at = At { path: String::new(), next, inclusive: true };
+                        cursors.insert(identity, at);
+                    }
+                }
+            }
+            tails = ends;
+        } else {
+            // Nothing of this source can be in the topic yet, however much of others is.
+            for ((topic, queue), tail) in &mut tails {
+                *tail = link.bounds(topic, *queue).await?.1;
+            }
+        }
+        let resume = cursors
+            .iter()
+            .map(|(identity, at)| SourceCursor { identity: identity.clone(), position: at.next });
+        let mut ingest = Self {
+            source: open(resume.collect())?,
+            promotion: Promotion::new(pipeline)?,
+            breaker: Breaker::new(),
+            marked_at_ms: link.now().mono_ms,
+            link,
+            ledger,
+            topic,
+            queues,
+            letters,
+            cursors,
+            tails,
+            unmarked_bytes: 0,
+            is_marked: is_known,
+            progress,
+        };
+        if !is_known {
+            ingest.mark().await?;
+        }
+        Ok(ingest)
+    }
+
+    /// Appends what the source gives until it ends (`true`) or a stop is requested.
+    pub(crate) async fn run(&mut self) -> Result<bool, RunError> {
+        let stop = self.link.stop().clone();
+        let mut ended = false;
+        while !ended {
+            let polled = tokio::select! {
+                biased;
+                () = stop.requested() => break,
+                polled = self.source.poll() => polled?,
+            };
+            match polled {
+                Polled::Chunk(chunk) => self.take(&chunk, None).await?,
+                Polled::Unreadable(chunk, reject) => self.take(&chunk, Some(reject)).await?,
+                Polled::Idle => {}
+                Polled::End => ended = true,
+            }
+            if !self.is_marked && self.mark_is_due() {
+                self.mark().await?;
+            }
+            tokio::task::yield_now().await;
+        }
+        if !self.is_marked {
+            self.mark().await?;
+        }
+        self.progress.source(|source| source.ended = ended);
+        Ok(ended)
+    }
+
+    /// Appends what is new of a chunk; as dead letters if it could not be read.
+    async fn take(&mut self, chunk: &Chunk, unreadable: Option<Reject>) -> Result<(), RunError> {
+        let identity = &chunk.origin.identity;
+        let spans = &chunk.records;
+        let at = self.cursors.get(identity);
+        let is_new = |span: &&Span| at.is_none_or(|at| !at.covers(span.position));
+        let fresh: Vec<Span> = spans.iter().filter(is_new).copied().collect();
+        let skipped = (spans.len() - fresh.len()) as u64;
+        self.progress.source(|source| {
+            source.read += spans.len() as u64;
+            source.skipped += skipped;
+        });
+        let promoted = match (&unreadable, &mut self.promotion) {
+            (Some(reject), _) => {
+                let refused = || Err(promote::Refused { step: READ, reject: reject.clone() });
+                fresh.iter().map(|_| refused()).collect()
+            }
+            (None, Some(promotion)) => promotion.promote(&chunk.data, &fresh)?,
+            (None, None) => Vec::new(),
+        };
+        let mut promoted = promoted.into_iter();
+        let mut group = Vec::new();
+        let mut bytes = 0;
+        for (number, span) in fresh.iter().enumerate() {
+            let placed = self.place(chunk, span, promoted.next())?;
+            bytes += placed.message.body.len();
+            group.push(placed);
+            let is_last = number + 1 == fresh.len();
+            if is_last || bytes >= GROUP_BYTES_MAX || group.len() >= GROUP_RECORDS_MAX {
+                self.passed(chunk, span);
+                self.send(identity, std::mem::take(&mut group)).await?;
+                bytes = 0;
+            }
+        }
+        if fresh.is_empty()
+            && let Some(last) = spans.last()
+        {
+            self.passed(chunk, last);
+            self.is_marked = false;
+        }
+        Ok(())
+    }
+
+    /// The origin was read up to and including this record.
+    fn passed(&mut self, chunk: &Chunk, span: &Span) {
+        let origin = &chunk.origin;
+        match self.cursors.get_mut(&origin.identity) {
+            Some(at) => {
+                if !at.covers(span.next) {
+                    (at.next, at.inclusive) = (span.next, false);
+                }
+                if at.path != origin.path {
+                    at.path.clone_from(&origin.path);
+                }
+            }
+            None => {
+                let at = At { path: origin.path.clone(), next: span.next, inclusive: false };
+                self.cursors.insert(origin.identity.clone(), at);
+            }
+        }
+    }
+
+    /// A record as the message or the dead letter that it becomes.
+    fn place(
+        &mut self,
+        chunk: &Chunk,
+        span: &Span,
+        promoted: Option<Result<Promoted, promote::Refused>>,
+    ) -> Result<Placed, RunError> {
+        let body = body(chunk, span);
+        let position = span.position;
+        let born_at_ms = self.link.now().wall_ms;
+        let refused = matches!(promoted, Some(Err(_)));
+        let holds = self.breaker.count(refused);
+        let (properties, key_hash) = match promoted {
+            None => (PropertiesBuf::new(), None),
+            Some(Ok(promoted)) => (promoted.properties, promoted.key_hash),
+            Some(Err(promote::Refused { step, reject })) => {
+                if !holds {
+                    return Err(self.breaker.error(letter::SOURCE, &reject));
+                }
+                let mut properties = PropertiesBuf::new();
+                stamp(&mut properties, &chunk.origin.identity, position);
+                properties.push(FILE_PATH, &chunk.origin.path);
+                let properties = properties.into_bytes();
+                let message = self.letters.of_record(body, properties, step, &reject, born_at_ms);
+                return Ok(Placed { message, position, letter: Some(reject.code) });
+            }
+        };
+        let queue = match key_hash {
+            // As `SelectMessageQueueByHash` of RocketMQ's client does it.
+            Some(hash) => (hash % self.queues.max(1) as i32).unsigned_abs(),
+            None => {
+                let stripe = position.offset / QUEUE_STRIPE_BYTES;
+                (stripe % u64::from(self.queues.max(1))) as u32
+            }
+        };
+        let mut properties = properties;
+        stamp(&mut properties, &chunk.origin.identity, position);
+        let message = Outgoing {
+            topic: self.topic.clone(),
+            queue: QueueId(queue),
+            body,
+            properties: Bytes::from(properties.into_bytes()),
+            born_at_ms,
+        };
+        Ok(Placed { message, position, letter: None })
+    }
+
+    /// Appends records of one origin in one group, with a SOURCE record if one is due.
+    async fn send(&mut self, identity: &str, group: Vec<Placed>) -> Result<(), RunError> {
+        fault::point("before-append")?;
+        let bytes: usize = group.iter().map(|placed| placed.message.body.len()).sum();
+        self.unmarked_bytes += bytes;
+        let marked = self.mark_is_due();
+        let first = group.first().map(|placed| placed.position.offset).unwrap_or_default();
+        let (messages, letters): (Vec<_>, Vec<_>) =
+            group.into_iter().map(|placed| (placed.message, placed.letter)).unzip();
+        loop {
+            let records =
+                if marked { vec![Record::Source(self.source_mark())] } else { Vec::new() };
+            match self.ledger.append(&messages, records, Wait::Policy).await? {
+                Landed::Answered(offsets) => {
+                    for (message, offset) in messages.iter().zip(offsets) {
+                        self.expect_tail(&message.topic, message.queue, offset)?;
+                    }
+                    break;
+                }
+                Landed::Found => break,
+                Landed::Unknown => {
+                    let (last, ends) = read_back(&self.link, &self.tails).await?;
+                    self.tails = ends;
+                    if last.get(identity).is_some_and(|last| last.offset >= first) {
+                        break;
+                    }
+                }
+            }
+        }
+        if marked {
+            self.marked();
+        } else {
+            self.is_marked = false;
+        }
+        self.progress.source(|source| {
+            for letter in letters {
+                match letter {
+                    Some(code) => progress::count(&mut source.dead_lettered, code),
+                    None => source.appended += 1,
+                }
+            }
+            source.bytes += bytes as u64;
+        });
+        fault::point("after-append")
+    }
+
+    /// Takes in where a message went. Others may append too, so it may lie beyond the end that was
+    /// known; before it, the queue has lost messages.
+    fn expect_tail(
+        &mut self,
+        topic: &TopicName,
+        queue: QueueId,
+        offset: QueueOffset,
+    ) -> Result<(), RunError> {
+        let tail = self.tails.entry((topic.clone(), queue)).or_default();
+        if offset < *tail {
+            let queue = self.link.queue(topic, queue);
+            return Err(RunError::WentBack { queue, known: *tail, end: offset });
+        }
+        *tail = offset + 1;
+        Ok(())
+    }
+
+    fn mark_is_due(&self) -> bool {
+        self.unmarked_bytes >= MARK_BYTES || self.link.now().mono_ms >= self.marked_at_ms + MARK_MS
+    }
+
+    async fn mark(&mut self) -> Result<(), RunError> {
+        let record = Record::Source(self.source_mark());
+        self.ledger.append(&[], vec![record], Wait::Policy).await?;
+        self.marked();
+        Ok(())
+    }
+
+    fn marked(&mut self) {
+        self.is_marked = true;
+        self.unmarked_bytes = 0;
+        self.marked_at_ms = self.link.now().mono_ms;
+    }
+
+    /// What the ledger is to say now. The tails may lie before the messages of the same group.
+    fn source_mark(&self) -> SourceMark {
+        let cursor = |(identity, at): (&String, &At)| Cursor {
+            identity: identity.clone(),
+            path: at.path.clone(),
+            offset: at.next.offset,
+            line: at.next.line,
+            inclusive: at.inclusive,
+        };
+        let tail = |((topic, queue), offset): (&(TopicName, QueueId), &QueueOffset)| {
+            QueueAt::new(&self.link.queue(topic, *queue), *offset)
+        };
+        SourceMark {
+            cursors: self.cursors.iter().map(cursor).collect(),
+            tails: self.tails.iter().map(tail).collect(),
+        }
+    }
+}
+
+/// The last record of each origin at or after `tails`, and where the queues end.
+async fn read_back(
+    link: &Link,
+    tails: &Tails,
+) -> Result<(BTreeMap<String, Position>, Tails), RunError> {
+    let mut last: BTreeMap<String, Position> = BTreeMap::new();
+    let mut ends = BTreeMap::new();
+    for ((topic, queue), from) in tails {
+        let mut each = |message: Message<'_>| {
+            if let Some((identity, position)) = stamped(&message) {
+                match last.get_mut(identity) {
+                    Some(last) => *last = position.max(*last),
+                    None => {
+                        last.insert(identity.to_owned(), position);
+                    }
+                }
+            }
+            Ok(())
+        };
+        let end = link.read_through(topic, *queue, *from, &mut each).await?;
+        ends.insert((topic.clone(), *queue), end);
+    }
+    Ok((last, ends))
+}
+
+/// Where a message comes from, if a source appended it.
+fn stamped<'m>(message: &Message<'m>) -> Option<(&'m str, Position)> {
+    let number = |name| message.properties.get(name)?.parse::<u64>().ok();
+    let identity = message.properties.get(FILE_ID)?;
+    let position =
+        Position { offset: number(FILE_OFFSET)?, line: number(FILE_LINE).unwrap_or_default() };
+    Some((identity, position))
+}
+
+/// Says where a record comes from.
+fn stamp(properties: &mut PropertiesBuf, identity: &str, position: Position) {
+    properties.push(FILE_ID, identity);
+    properties.push(FILE_OFFSET, &position.offset.to_string());
+    properties.push(FILE_LINE, &position.line.to_string());
+}
+
+fn body(chunk: &Chunk, span: &Span) -> Bytes {
+    let at = span.at as usize;
+    chunk.data.slice(at..at + span.len as usize)
+}

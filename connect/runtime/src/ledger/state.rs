@@ -1,0 +1,135 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use millrace_connect_api::{Part, QueueRef, Resume};
+use millrace_types::QueueOffset;
+
+use super::record::{Entry, Record, SourceMark};
+
+/// What the ledger of one pipeline says, after some or all of its records.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LedgerState {
+    /// The highest epoch so far; 0 before the first worker.
+    pub epoch: u64,
+    /// Who holds it.
+    pub worker: Option<String>,
+    /// How far the source is.
+    pub source: Option<SourceMark>,
+    /// By sink.
+    pub sinks: BTreeMap<String, SinkState>,
+}
+
+/// What the ledger says about one sink.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SinkState {
+    /// Where reading goes on; `None` before the first COMMITTED.
+    pub resume: Option<Resume>,
+    /// Parts that are planned and neither committed nor aborted, by the PLANNED they were in. No
+    /// worker plans before it has settled what was planned before, so there is at most one, unless
+    /// a broker that knows no fences let two workers through.
+    pub planned: Vec<Unsettled>,
+    /// A part number that was never used.
+    pub next_part_id: u64,
+    /// Messages at or after `resume` that are dead letters already.
+    pub lettered: BTreeMap<QueueRef, BTreeSet<QueueOffset>>,
+    /// Parts committed so far.
+    pub parts: u64,
+    /// Bytes of these.
+    pub bytes: u64,
+    /// Dead letters so far, by code.
+    pub letters: BTreeMap<String, u64>,
+}
+
+/// Parts whose fate the ledger does not tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsettled {
+    /// The parts.
+    pub parts: Vec<Part>,
+    /// Where reading goes on once all of them are committed.
+    pub resume: Resume,
+}
+
+impl LedgerState {
+    /// Takes in the next record of the queue, with the epoch its message carries. An error says
+    /// what is wrong with the record.
+    ///
+    /// A record of an epoch lower than one before it is a zombie's, which only a broker without
+    /// fences lets in; it is as if it were not there. Of two leases for one epoch the first holds.
+    pub fn fold(&mut self, epoch: u64, entry: &Entry) -> Result<(), String> {
+        if epoch < self.epoch {
+            return Ok(());
+        }
+        match &entry.record {
+            Record::Lease(lease) => {
+                if epoch > self.epoch {
+                    self.worker = Some(lease.worker.clone());
+                }
+            }
+            Record::Source(mark) => self.source = Some(mark.clone()),
+            Record::Planned(planned) => {
+                let sink = self.sink(&planned.sink);
+                let mut parts = Vec::new();
+                // A number seen before means a second copy of the record.
+                for part in planned.parts.iter().filter(|part| part.id >= sink.next_part_id) {
+                    parts.push(part.read()?);
+                }
+                if let Some(last) = parts.iter().map(|part| part.id).max() {
+                    sink.next_part_id = last + 1;
+                    sink.planned.push(Unsettled { parts, resume: planned.resume.read()? });
+                }
+            }
+            Record::Committed(committed) => {
+                let resume = committed.resume.read()?;
+                let sink = self.sink(&committed.sink);
+                for part in &committed.parts {
+                    if sink.settle(part.id) {
+                        sink.parts += 1;
+                        sink.bytes += part.bytes;
+                    }
+                }
+                for (queue, lettered) in &mut sink.lettered {
+                    if let Some(next) = resume.next.get(queue) {
+                        *lettered = lettered.split_off(next);
+                    }
+                }
+                sink.lettered.retain(|_, lettered| !lettered.is_empty());
+                sink.resume = Some(resume);
+            }
+            Record::Aborted(aborted) => {
+                let sink = self.sink(&aborted.sink);
+                for &part in &aborted.parts {
+                    sink.settle(part);
+                }
+            }
+            Record::Letters(letters) => {
+                let sink = self.sink(&letters.sink);
+                for rows in &letters.rows {
+                    let offsets = rows.offsets.iter().map(|&offset| QueueOffset(offset));
+                    sink.lettered.entry(rows.queue()?).or_default().extend(offsets);
+                }
+                for (code, count) in &letters.counts {
+                    *sink.letters.entry(code.clone()).or_default() += count;
+                }
+            }
+        }
+        self.epoch = epoch;
+        Ok(())
+    }
+
+    fn sink(&mut self, name: &str) -> &mut SinkState {
+        self.sinks.entry(name.to_owned()).or_default()
+    }
+}
+
+impl SinkState {
+    /// Takes a part out of the unsettled ones; whether it was among them.
+    fn settle(&mut self, id: u64) -> bool {
+        let mut found = false;
+        for unsettled in &mut self.planned {
+            let before = unsettled.parts.len();
+            unsettled.parts.retain(|part| part.id != id);
+            found |= unsettled.parts.len() < before;
+        }
+        self.planned.retain(|unsettled| !unsettled.parts.is_empty());
+        found
+    }
+}
