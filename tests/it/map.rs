@@ -61,7 +61,9 @@ fn reachable(from: &str) -> BTreeSet<String> {
     let mut open = vec![from.to_owned()];
     while let Some(next) = open.pop() {
         let arrows = ARROWS.iter().find(|(name, _)| *name == next).map_or(&[][..], |(_, to)| to);
-        open.extend(arrows.iter().filter(|to| reached.insert((**to).to_owned())).map(|to| (*to).into()));
+        open.extend(
+            arrows.iter().filter(|to| reached.insert((**to).to_owned())).map(|to| (*to).into()),
+        );
     }
     reached
 }
@@ -74,7 +76,8 @@ fn crates_follow_the_arrows() {
         if name == "tests" {
             continue;
         }
-        let allowed = if ALONE.contains(&name.as_str()) { BTreeSet::new() } else { reachable(name) };
+        let allowed =
+            if ALONE.contains(&name.as_str()) { BTreeSet::new() } else { reachable(name) };
         let stray: Vec<_> = uses.difference(&allowed).collect();
         assert!(stray.is_empty(), "{name} uses {stray:?}, and the map has no such arrow");
     }
