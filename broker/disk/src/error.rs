@@ -14,14 +14,7 @@ impl<T, E: Into<io::Error>> About<T> for Result<T, E> {
     fn about(self, action: &'static str, path: &Path) -> io::Result<T> {
         self.map_err(|cause| {
             let cause = cause.into();
-            io::Error::new(
-                cause.kind(),
-                OnFile {
-                    action,
-                    path: path.to_owned(),
-                    cause,
-                },
-            )
+            io::Error::new(cause.kind(), OnFile { action, path: path.to_owned(), cause })
         })
     }
 
@@ -29,15 +22,7 @@ impl<T, E: Into<io::Error>> About<T> for Result<T, E> {
         self.map_err(|cause| {
             let cause = cause.into();
             let (from, to) = (from.to_owned(), to.to_owned());
-            io::Error::new(
-                cause.kind(),
-                OnTwoFiles {
-                    action,
-                    from,
-                    to,
-                    cause,
-                },
-            )
+            io::Error::new(cause.kind(), OnTwoFiles { action, from, to, cause })
         })
     }
 }
@@ -69,9 +54,7 @@ mod tests {
 
     #[test]
     fn the_text_names_the_file_and_the_kind_stays() {
-        let error = Err::<(), _>(Errno::NOSPC)
-            .about("write to", Path::new("/x/y"))
-            .unwrap_err();
+        let error = Err::<(), _>(Errno::NOSPC).about("write to", Path::new("/x/y")).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
         assert_eq!(
             error.to_string(),
@@ -85,9 +68,6 @@ mod tests {
             .about_two("rename", Path::new("/a"), Path::new("/b"))
             .unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
-        assert_eq!(
-            error.to_string(),
-            "cannot rename /a to /b: File exists (os error 17)"
-        );
+        assert_eq!(error.to_string(), "cannot rename /a to /b: File exists (os error 17)");
     }
 }

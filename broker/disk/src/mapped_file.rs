@@ -1,7 +1,4 @@
-#![expect(
-    unsafe_code,
-    reason = "a memory map is a promise about a file that no type can check"
-)]
+#![expect(unsafe_code, reason = "a memory map is a promise about a file that no type can check")]
 
 use std::fs;
 use std::io;
@@ -42,10 +39,7 @@ impl MappedFile {
         // rather than cutting them. That its bytes change is of no matter here, because this
         // makes no reference to them; `Part::as_ref` does.
         let map = unsafe { MmapOptions::new().len(bytes).map(file)? };
-        Ok(Self {
-            map: Some(Arc::new(map)),
-            len,
-        })
+        Ok(Self { map: Some(Arc::new(map)), len })
     }
 }
 

@@ -34,18 +34,12 @@ impl Disk for RealDisk {
             .create_new(true)
             .open(path)
             .about("create", path)?;
-        Ok(Arc::new(RealFile {
-            file,
-            path: path.to_owned(),
-        }))
+        Ok(Arc::new(RealFile { file, path: path.to_owned() }))
     }
 
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn File>> {
         let file = open_regular(path, access).about("open", path)?;
-        Ok(Arc::new(RealFile {
-            file,
-            path: path.to_owned(),
-        }))
+        Ok(Arc::new(RealFile { file, path: path.to_owned() }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -122,10 +116,7 @@ fn open_regular(path: &Path, access: Access) -> io::Result<fs::File> {
         return Err(Errno::ISDIR.into());
     }
     if !kind.is_file() {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "not a regular file",
-        ));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }
     Ok(file)
 }
@@ -169,10 +160,7 @@ impl File for RealFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut read = 0;
         while read < buf.len() {
-            match self
-                .file
-                .read_at(&mut buf[read..], offset.saturating_add(read as u64))
-            {
+            match self.file.read_at(&mut buf[read..], offset.saturating_add(read as u64)) {
                 Ok(0) => break,
                 Ok(more) => read += more,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -225,9 +213,7 @@ impl File for RealFile {
     }
 
     fn map(&self, len: u64) -> io::Result<Arc<dyn Map>> {
-        Ok(Arc::new(
-            MappedFile::new(&self.file, len).about("map", &self.path)?,
-        ))
+        Ok(Arc::new(MappedFile::new(&self.file, len).about("map", &self.path)?))
     }
 }
 
@@ -297,11 +283,7 @@ fn identity(file: &fs::File) -> io::Result<Identity> {
         Ok(stat) => {
             let born = stat.stx_btime;
             let told = stat.stx_mask & StatxFlags::BTIME.bits() != 0;
-            let seconds = if told {
-                u64::try_from(born.tv_sec).unwrap_or(0)
-            } else {
-                0
-            };
+            let seconds = if told { u64::try_from(born.tv_sec).unwrap_or(0) } else { 0 };
             let nanos = if told { u64::from(born.tv_nsec) } else { 0 };
             Ok(Identity {
                 device: makedev(stat.stx_dev_major, stat.stx_dev_minor),
@@ -312,11 +294,7 @@ fn identity(file: &fs::File) -> io::Result<Identity> {
         // Kernels and sandboxes that do not know the call.
         Err(Errno::NOSYS) => {
             let stat = file.metadata()?;
-            Ok(Identity {
-                device: stat.dev(),
-                inode: stat.ino(),
-                born_ns: 0,
-            })
+            Ok(Identity { device: stat.dev(), inode: stat.ino(), born_ns: 0 })
         }
         Err(error) => Err(error.into()),
     }

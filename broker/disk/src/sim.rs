@@ -118,10 +118,7 @@ impl SimDisk {
         let world = world.as_mut().expect(HANDED_ON);
         let file = world.find_file(path).expect("the file exists");
         let inode = world.inode(file);
-        assert!(
-            byte < inode.size() && bit < 8,
-            "no bit {bit} of byte {byte} of {path:?}"
-        );
+        assert!(byte < inode.size() && bit < 8, "no bit {bit} of byte {byte} of {path:?}");
         inode.flip_bit(byte, bit);
     }
 
@@ -138,10 +135,7 @@ impl SimDisk {
     pub fn paths(&self) -> Vec<PathBuf> {
         let world = self.lock_world();
         let all = world.as_ref().expect(HANDED_ON).tree.walk();
-        all.into_iter()
-            .filter(|(_, node)| matches!(node, Node::File(_)))
-            .map(|(p, _)| p)
-            .collect()
+        all.into_iter().filter(|(_, node)| matches!(node, Node::File(_))).map(|(p, _)| p).collect()
     }
 
     /// The whole state as text, one line for each file and directory: for people, and for telling
@@ -151,9 +145,7 @@ impl SimDisk {
     }
 
     fn from_world(world: World) -> Self {
-        Self {
-            world: Arc::new(Mutex::new(Some(world))),
-        }
+        Self { world: Arc::new(Mutex::new(Some(world))) }
     }
 
     fn take(&self) -> World {
@@ -212,25 +204,18 @@ impl Disk for SimDisk {
         let file = self
             .operate(|world| world.create(path).map(|file| world.open(file)))
             .about("create", path)?;
-        Ok(Arc::new(SimFile::new(
-            Handle::new(self, file, path),
-            Access::ReadWrite,
-        )))
+        Ok(Arc::new(SimFile::new(Handle::new(self, file, path), Access::ReadWrite)))
     }
 
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn File>> {
         let file = self
             .look(|world| world.find_file(path).map(|file| world.open(file)))
             .about("open", path)?;
-        Ok(Arc::new(SimFile::new(
-            Handle::new(self, file, path),
-            access,
-        )))
+        Ok(Arc::new(SimFile::new(Handle::new(self, file, path), access)))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.operate(|world| world.rename(from, to, Existing::Refuse))
-            .about_two("rename", from, to)
+        self.operate(|world| world.rename(from, to, Existing::Refuse)).about_two("rename", from, to)
     }
 
     fn replace(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -239,8 +224,7 @@ impl Disk for SimDisk {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.operate(|world| world.remove(path))
-            .about("remove", path)
+        self.operate(|world| world.remove(path)).about("remove", path)
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
@@ -275,15 +259,13 @@ impl Disk for SimDisk {
             }
         }
         for above in missing.into_iter().rev() {
-            self.operate(|world| world.create_dir(above))
-                .about("create directory", above)?;
+            self.operate(|world| world.create_dir(above)).about("create directory", above)?;
         }
         Ok(())
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.operate(|world| world.sync_dir(dir))
-            .about("sync directory", dir)
+        self.operate(|world| world.sync_dir(dir)).about("sync directory", dir)
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {

@@ -62,11 +62,7 @@ fn what_is_written_is_read() {
     on_each_disk(|disk, dir| {
         let file = disk.create(&dir.join("a")).unwrap();
         assert_eq!(file.size().unwrap(), 0);
-        file.write_at(
-            &[IoSlice::new(b"he"), IoSlice::new(b""), IoSlice::new(b"llo")],
-            0,
-        )
-        .unwrap();
+        file.write_at(&[IoSlice::new(b"he"), IoSlice::new(b""), IoSlice::new(b"llo")], 0).unwrap();
         write(&*file, 4, b"p me");
         file.write_at(&[], 100).unwrap();
         file.sync().unwrap();
@@ -80,10 +76,7 @@ fn more_slices_than_one_call_takes() {
     on_each_disk(|disk, dir| {
         let bytes: Vec<u8> = (0..5000_u32).map(|i| (i % 251) as u8).collect();
         let slices: Vec<IoSlice<'_>> = bytes.chunks(2).map(IoSlice::new).collect();
-        disk.create(&dir.join("a"))
-            .unwrap()
-            .write_at(&slices, 0)
-            .unwrap();
+        disk.create(&dir.join("a")).unwrap().write_at(&slices, 0).unwrap();
         assert_eq!(read(disk, &dir.join("a")), bytes);
     });
 }
@@ -122,11 +115,7 @@ fn create_takes_only_a_free_name() {
         let lost = dir.join("no/such/directory");
         check_fails(disk.create(&lost), ErrorKind::NotFound, &lost);
         let below_a_file = path.join("b");
-        check_fails(
-            disk.create(&below_a_file),
-            ErrorKind::NotADirectory,
-            &below_a_file,
-        );
+        check_fails(disk.create(&below_a_file), ErrorKind::NotADirectory, &below_a_file);
     });
 }
 
@@ -134,11 +123,7 @@ fn create_takes_only_a_free_name() {
 fn open_takes_only_a_file() {
     on_each_disk(|disk, dir| {
         let path = dir.join("a");
-        check_fails(
-            disk.open(&path, Access::ReadWrite),
-            ErrorKind::NotFound,
-            &path,
-        );
+        check_fails(disk.open(&path, Access::ReadWrite), ErrorKind::NotFound, &path);
         check_fails(disk.open(dir, Access::Read), ErrorKind::IsADirectory, dir);
     });
 }
@@ -208,10 +193,7 @@ fn replace_replaces() {
 
         let mut buf = [0; 1];
         old.read_at(&mut buf, 0).unwrap();
-        assert_eq!(
-            &buf, b"b",
-            "a handle keeps its file, whatever becomes of the name"
-        );
+        assert_eq!(&buf, b"b", "a handle keeps its file, whatever becomes of the name");
     });
 }
 
@@ -246,26 +228,13 @@ fn list_is_sorted() {
                 .map(|Entry { name, is_dir }| (name, is_dir))
                 .collect()
         };
-        let expected = [
-            ("10", false),
-            ("9", false),
-            ("a", false),
-            ("aa", true),
-            ("b", false),
-            ("ä", false),
-        ];
-        assert_eq!(
-            names(dir),
-            expected.map(|(name, is_dir)| (name.to_owned(), is_dir))
-        );
+        let expected =
+            [("10", false), ("9", false), ("a", false), ("aa", true), ("b", false), ("ä", false)];
+        assert_eq!(names(dir), expected.map(|(name, is_dir)| (name.to_owned(), is_dir)));
         assert_eq!(names(&dir.join("aa")), [("below".to_owned(), true)]);
         let missing = dir.join("zz");
         check_fails(disk.list(&missing), ErrorKind::NotFound, &missing);
-        check_fails(
-            disk.list(&dir.join("a")),
-            ErrorKind::NotADirectory,
-            &dir.join("a"),
-        );
+        check_fails(disk.list(&dir.join("a")), ErrorKind::NotADirectory, &dir.join("a"));
     });
 }
 
@@ -282,16 +251,8 @@ fn directories_exist_once_created() {
         create(disk, &dir.join("file"), b"");
         assert!(disk.create_dir_all(&dir.join("file")).is_err());
         assert!(disk.create_dir_all(&dir.join("file/below")).is_err());
-        check_fails(
-            disk.sync_dir(&dir.join("q")),
-            ErrorKind::NotFound,
-            &dir.join("q"),
-        );
-        check_fails(
-            disk.sync_dir(&dir.join("file")),
-            ErrorKind::NotADirectory,
-            &dir.join("file"),
-        );
+        check_fails(disk.sync_dir(&dir.join("q")), ErrorKind::NotFound, &dir.join("q"));
+        check_fails(disk.sync_dir(&dir.join("file")), ErrorKind::NotADirectory, &dir.join("file"));
     });
 }
 
@@ -356,11 +317,7 @@ fn truncate_cuts_and_extends() {
         file.truncate(9000).unwrap();
         let mut expected = vec![7; 5000];
         expected.resize(9000, 0);
-        assert_eq!(
-            read(disk, &path),
-            expected,
-            "what was cut does not come back"
-        );
+        assert_eq!(read(disk, &path), expected, "what was cut does not come back");
         file.truncate(0).unwrap();
         assert_eq!(file.size().unwrap(), 0);
         assert!(file.truncate(u64::MAX).is_err());

@@ -23,10 +23,7 @@ fn check_write_all(lens: &[usize], answers: &[rustix::io::Result<usize>]) {
     write_all(&slices, 1000, |slices, at| {
         assert_eq!(at, 1000 + arrived.len() as u64);
         assert!(slices.len() <= SLICES_MAX);
-        let given: Vec<u8> = slices
-            .iter()
-            .flat_map(|slice| slice.iter().copied())
-            .collect();
+        let given: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
         assert!(!given.is_empty());
         let taken = answers.next().unwrap_or(Ok(given.len()))?.min(given.len());
         arrived.extend_from_slice(&given[..taken]);
@@ -61,11 +58,7 @@ fn allocated_space_is_really_reserved() {
 
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a");
-    RealDisk::new()
-        .create(&path)
-        .unwrap()
-        .allocate(1_000_000)
-        .unwrap();
+    RealDisk::new().create(&path).unwrap().allocate(1_000_000).unwrap();
     assert!(fs::metadata(&path).unwrap().blocks() * 512 >= 1_000_000);
 }
 
@@ -104,11 +97,7 @@ fn without_zero_range_zeros_are_written() {
 #[test]
 fn without_noreplace_nothing_is_replaced_either() {
     let dir = tempfile::tempdir().unwrap();
-    let (a, b, c) = (
-        dir.path().join("a"),
-        dir.path().join("b"),
-        dir.path().join("c"),
-    );
+    let (a, b, c) = (dir.path().join("a"), dir.path().join("b"), dir.path().join("c"));
     fs::write(&a, "a").unwrap();
     fs::write(&b, "b").unwrap();
     let kind = |from, to| link_then_unlink(from, to).unwrap_err().kind();
@@ -140,10 +129,7 @@ fn a_link_to_a_directory_is_listed_as_one() {
     symlink("d", dir.path().join("to-d")).unwrap();
     symlink("nowhere", dir.path().join("to-nowhere")).unwrap();
     let listed = RealDisk::new().list(dir.path()).unwrap();
-    let listed: Vec<_> = listed
-        .iter()
-        .map(|entry| (entry.name.as_str(), entry.is_dir))
-        .collect();
+    let listed: Vec<_> = listed.iter().map(|entry| (entry.name.as_str(), entry.is_dir)).collect();
     assert_eq!(listed, [("d", true), ("to-d", true), ("to-nowhere", false)]);
 }
 
@@ -166,11 +152,8 @@ fn the_birth_of_a_file_is_told() {
     let told = RealDisk::new().create(&path).unwrap().identity().unwrap();
     let born = fs::metadata(&path).unwrap().created();
     // Not every file system remembers.
-    let expected = born.map_or(0, |born| {
-        born.duration_since(std::time::UNIX_EPOCH)
-            .unwrap()
-            .as_nanos() as u64
-    });
+    let expected = born
+        .map_or(0, |born| born.duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64);
     assert_eq!(told.born_ns, expected);
     assert_eq!(told.device, fs::metadata(&path).unwrap().dev());
     assert_eq!(told.inode, fs::metadata(&path).unwrap().ino());

@@ -23,10 +23,7 @@ impl Blocks {
 
     pub(super) fn write(&mut self, bytes: &[u8], offset: u64) {
         for (index, within, part) in parts(offset, bytes.len()) {
-            let block = self
-                .0
-                .entry(index)
-                .or_insert_with(|| Arc::new([0; BLOCK as usize]));
+            let block = self.0.entry(index).or_insert_with(|| Arc::new([0; BLOCK as usize]));
             Arc::make_mut(block)[within].copy_from_slice(&bytes[part]);
         }
     }
@@ -78,11 +75,7 @@ impl Blocks {
 
     /// How many blocks of the given ones are there.
     pub(super) fn count(&self, indexes: Range<u64>) -> u64 {
-        if indexes.is_empty() {
-            0
-        } else {
-            self.0.range(indexes).count() as u64
-        }
+        if indexes.is_empty() { 0 } else { self.0.range(indexes).count() as u64 }
     }
 
     /// A number that tells contents apart: FNV-1a over the blocks that are not all zero.
@@ -107,11 +100,7 @@ impl fmt::Debug for Blocks {
 
 /// The indexes of the blocks that a range of bytes touches.
 pub(super) fn blocks_of(range: &Range<u64>) -> Range<u64> {
-    if range.start >= range.end {
-        0..0
-    } else {
-        range.start / BLOCK..range.end.div_ceil(BLOCK)
-    }
+    if range.start >= range.end { 0..0 } else { range.start / BLOCK..range.end.div_ceil(BLOCK) }
 }
 
 /// For each block that `len` bytes at `offset` touch: its index, where in it, and where in them.

@@ -92,21 +92,14 @@ pub(super) enum Operation {
 
 impl Faults {
     pub(super) fn wait(&mut self, operation: Option<Operation>, nth: u64, error: Errno) {
-        self.0.push(Waiting {
-            operation,
-            error,
-            nth,
-        });
+        self.0.push(Waiting { operation, error, nth });
     }
 
     /// Counts an operation, and tells whether it is one that fails.
     pub(super) fn turn(&mut self, operation: Operation) -> Result<(), Errno> {
         let mut result = Ok(());
         self.0.retain_mut(|fault| {
-            if fault
-                .operation
-                .is_some_and(|concerned| concerned != operation)
-            {
+            if fault.operation.is_some_and(|concerned| concerned != operation) {
                 return true;
             }
             fault.nth = fault.nth.saturating_sub(1);

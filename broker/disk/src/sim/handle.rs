@@ -22,11 +22,7 @@ pub(super) struct Handle {
 
 impl Handle {
     pub(super) fn new(disk: &SimDisk, file: u64, path: &Path) -> Self {
-        Self {
-            disk: disk.clone(),
-            file,
-            path: path.to_owned(),
-        }
+        Self { disk: disk.clone(), file, path: path.to_owned() }
     }
 }
 
@@ -62,16 +58,13 @@ impl SimFile {
         if self.access == Access::Read {
             return Err(Errno::BADF);
         }
-        self.handle
-            .disk
-            .operate(|world| act(world, self.handle.file))
+        self.handle.disk.operate(|world| act(world, self.handle.file))
     }
 }
 
 impl File for SimFile {
     fn write_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<()> {
-        self.change(|world, file| world.write(file, slices, offset))
-            .about("write to", self.path())
+        self.change(|world, file| world.write(file, slices, offset)).about("write to", self.path())
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
@@ -85,36 +78,26 @@ impl File for SimFile {
     }
 
     fn zero(&self, range: Range<u64>) -> io::Result<()> {
-        self.change(|world, file| world.zero(file, range))
-            .about("zero a range of", self.path())
+        self.change(|world, file| world.zero(file, range)).about("zero a range of", self.path())
     }
 
     fn truncate(&self, len: u64) -> io::Result<()> {
-        self.change(|world, file| world.truncate(file, len))
-            .about("truncate", self.path())
+        self.change(|world, file| world.truncate(file, len)).about("truncate", self.path())
     }
 
     fn sync(&self) -> io::Result<()> {
         // Allowed to who may only read, as on Linux.
-        self.handle
-            .disk
-            .operate(|world| world.sync(self.handle.file))
-            .about("sync", self.path())
+        self.handle.disk.operate(|world| world.sync(self.handle.file)).about("sync", self.path())
     }
 
     fn size(&self) -> io::Result<u64> {
-        self.look(|world, file| Ok(world.inode(file).size()))
-            .about("measure", self.path())
+        self.look(|world, file| Ok(world.inode(file).size())).about("measure", self.path())
     }
 
     fn identity(&self) -> io::Result<Identity> {
         self.look(|world, file| {
             let inode = world.inode(file);
-            Ok(Identity {
-                device: 1,
-                inode: inode.number,
-                born_ns: inode.born_ns,
-            })
+            Ok(Identity { device: 1, inode: inode.number, born_ns: inode.born_ns })
         })
         .about("identify", self.path())
     }
@@ -126,13 +109,8 @@ impl File for SimFile {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text))
                 .about("map", self.path());
         }
-        let file = self
-            .look(|world, file| Ok(world.open(file)))
-            .about("map", self.path())?;
-        Ok(Arc::new(SimMap {
-            handle: Handle::new(&self.handle.disk, file, self.path()),
-            len,
-        }))
+        let file = self.look(|world, file| Ok(world.open(file))).about("map", self.path())?;
+        Ok(Arc::new(SimMap { handle: Handle::new(&self.handle.disk, file, self.path()), len }))
     }
 }
 

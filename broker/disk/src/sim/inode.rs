@@ -173,19 +173,14 @@ impl Inode {
     }
 
     fn push(&mut self, change: Change) {
-        self.pending.push(Pending {
-            change,
-            shape: self.live.shape,
-        });
+        self.pending.push(Pending { change, shape: self.live.shape });
     }
 
     /// Makes everything pending durable. What an earlier failed sync dropped stays dropped.
     pub(super) fn sync(&mut self) {
         for Pending { change, .. } in &self.pending {
             if !self.diverged {
-                self.durable
-                    .blocks
-                    .share(&self.live.blocks, change.blocks());
+                self.durable.blocks.share(&self.live.blocks, change.blocks());
                 continue;
             }
             match change {
@@ -218,9 +213,7 @@ impl Inode {
             self.live = self.durable.clone();
         } else {
             for Pending { change, .. } in &self.pending {
-                self.live
-                    .blocks
-                    .share(&self.durable.blocks, change.blocks());
+                self.live.blocks.share(&self.durable.blocks, change.blocks());
             }
             self.live.shape = self.durable.shape;
         }
@@ -250,9 +243,7 @@ impl Inode {
                     }
                 }
                 Change::Zero(range) => {
-                    odds.parts(range.clone(), seed)
-                        .into_iter()
-                        .for_each(|part| blocks.zero(part));
+                    odds.parts(range.clone(), seed).into_iter().for_each(|part| blocks.zero(part));
                 }
                 Change::Cut(len) if position < shapes => blocks.cut(*len),
                 Change::Cut(_) | Change::Grow => {}

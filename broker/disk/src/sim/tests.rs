@@ -49,10 +49,5 @@ fn bytes(disk: &SimDisk, name: &str) -> Vec<u8> {
 #[track_caller]
 fn check_dead<T>(result: io::Result<T>) {
     let error = result.err().expect("it should fail");
-    assert!(
-        error
-            .to_string()
-            .ends_with("Input/output error (os error 5)"),
-        "{error}"
-    );
+    assert!(error.to_string().ends_with("Input/output error (os error 5)"), "{error}");
 }

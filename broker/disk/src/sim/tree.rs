@@ -100,10 +100,7 @@ impl Tree {
     }
 
     pub(super) fn list(&self, dir: u64) -> impl Iterator<Item = (&String, Node)> {
-        self.dirs[&dir]
-            .live
-            .iter()
-            .map(|(name, node)| (name, *node))
+        self.dirs[&dir].live.iter().map(|(name, node)| (name, *node))
     }
 
     pub(super) fn is_mentioned(&self, file: u64) -> bool {
@@ -119,13 +116,7 @@ impl Tree {
 
     /// Changes what one name stands for.
     pub(super) fn set(&mut self, dir: u64, name: String, node: Option<Node>) {
-        self.change(
-            dir,
-            Change {
-                sets: vec![(name, node)],
-                half: None,
-            },
-        );
+        self.change(dir, Change { sets: vec![(name, node)], half: None });
     }
 
     /// Moves a node, over what is at its new place.
@@ -133,32 +124,14 @@ impl Tree {
         let taken = (from.1, None);
         let given = (to.1, Some(node));
         if from.0 == to.0 {
-            self.change(
-                from.0,
-                Change {
-                    sets: vec![taken, given],
-                    half: None,
-                },
-            );
+            self.change(from.0, Change { sets: vec![taken, given], half: None });
             return;
         }
         let number = self.next_move;
         self.next_move += 1;
         let half = |other| Some(Half { number, other });
-        self.change(
-            from.0,
-            Change {
-                sets: vec![taken],
-                half: half(to.0),
-            },
-        );
-        self.change(
-            to.0,
-            Change {
-                sets: vec![given],
-                half: half(from.0),
-            },
-        );
+        self.change(from.0, Change { sets: vec![taken], half: half(to.0) });
+        self.change(to.0, Change { sets: vec![given], half: half(from.0) });
     }
 
     fn change(&mut self, dir: u64, change: Change) {
@@ -191,9 +164,7 @@ impl Tree {
         }
         for Half { number, other } in halves {
             let pending = &self.dirs[&other].pending;
-            let found = pending
-                .iter()
-                .position(|c| c.half.is_some_and(|h| h.number == number));
+            let found = pending.iter().position(|c| c.half.is_some_and(|h| h.number == number));
             if let Some(position) = found {
                 self.sync_first(other, position + 1);
             }

@@ -83,26 +83,17 @@ impl World {
             return Turn::Works;
         }
         self.cut = true;
-        if self.seed.chance(1, 2) {
-            Turn::Last
-        } else {
-            Turn::TooLate
-        }
+        if self.seed.chance(1, 2) { Turn::Last } else { Turn::TooLate }
     }
 
     /// The file of a handle.
     pub(super) fn inode(&mut self, file: u64) -> &mut Inode {
-        self.inodes
-            .get_mut(&file)
-            .expect("handles keep their files")
+        self.inodes.get_mut(&file).expect("handles keep their files")
     }
 
     /// Does something that may change how much space a file takes.
     fn with_inode<T>(&mut self, file: u64, act: impl FnOnce(&mut Inode) -> T) -> T {
-        let inode = self
-            .inodes
-            .get_mut(&file)
-            .expect("handles keep their files");
+        let inode = self.inodes.get_mut(&file).expect("handles keep their files");
         let before = inode.charged();
         let result = act(inode);
         let after = inode.charged();
@@ -123,8 +114,7 @@ impl World {
         let file = self.next_file;
         self.next_file += 1;
         // No clock: the n-th file is born n microseconds after the epoch.
-        self.inodes
-            .insert(file, Inode::new(number, (file + 1) * 1000));
+        self.inodes.insert(file, Inode::new(number, (file + 1) * 1000));
         self.tree.set(dir, name, Some(Node::File(file)));
         Ok(file)
     }
@@ -241,11 +231,7 @@ impl World {
         let len: u64 = slices.iter().map(|slice| slice.len() as u64).sum();
         within_limits(offset, len)?;
         let mut result = self.faults.turn(Operation::Write);
-        let mut allowed = if result.is_ok() {
-            len
-        } else {
-            self.seed.below(len)
-        };
+        let mut allowed = if result.is_ok() { len } else { self.seed.below(len) };
         let room = self.inodes[&file].room(offset, allowed, self.free_blocks());
         if room < allowed {
             allowed = room;
@@ -280,10 +266,7 @@ impl World {
 
     pub(super) fn sync(&mut self, file: u64) -> Result<(), Errno> {
         let result = self.faults.turn(Operation::Sync);
-        let inode = self
-            .inodes
-            .get_mut(&file)
-            .expect("handles keep their files");
+        let inode = self.inodes.get_mut(&file).expect("handles keep their files");
         match result {
             Ok(()) => inode.sync(),
             Err(_) => inode.fail_sync(&mut self.seed),

@@ -131,11 +131,7 @@ fn fates_of_three_writes(seed: u64) -> [&'static str; 3] {
     let found = bytes(&disk.power_cut(), "a");
     [0, 1, 2].map(|number| {
         let part = &found[number * len as usize..][..len as usize];
-        match part
-            .iter()
-            .filter(|byte| **byte == number as u8 + 1)
-            .count() as u64
-        {
+        match part.iter().filter(|byte| **byte == number as u8 + 1).count() as u64 {
             0 => "lost",
             count if count == len => "whole",
             _ if part[0] == 0 && part[part.len() - 1] == 0 => "scattered",
@@ -150,10 +146,7 @@ fn fates_of_three_writes(seed: u64) -> [&'static str; 3] {
 fn every_fate_occurs() {
     let seen: BTreeSet<_> = (0..3000).map(fates_of_three_writes).collect();
     let fates: BTreeSet<_> = seen.iter().flatten().copied().collect();
-    assert_eq!(
-        fates,
-        BTreeSet::from(["end", "lost", "scattered", "start", "whole"])
-    );
+    assert_eq!(fates, BTreeSet::from(["end", "lost", "scattered", "start", "whole"]));
     for expected in [
         ["whole", "whole", "whole"],
         ["lost", "lost", "lost"],

@@ -15,12 +15,7 @@ fn the_nth_write_is_cut_short() {
         write(&*file, 2, b"xyz");
         assert_eq!(bytes(&disk, "a"), b"abxyz");
     }
-    assert_eq!(
-        seen,
-        ["ab", "abc", "abcd"]
-            .map(|text| text.as_bytes().to_vec())
-            .into()
-    );
+    assert_eq!(seen, ["ab", "abc", "abcd"].map(|text| text.as_bytes().to_vec()).into());
 }
 
 #[test]
@@ -30,10 +25,7 @@ fn a_write_may_find_the_disk_full() {
     disk.inject(Fault::FullWrite { nth: 1 });
     let error = try_write(&*file, 0, b"abc").unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::StorageFull);
-    assert_eq!(
-        error.to_string(),
-        "cannot write to /a: No space left on device (os error 28)"
-    );
+    assert_eq!(error.to_string(), "cannot write to /a: No space left on device (os error 28)");
     write(&*file, 0, b"abc");
 }
 
@@ -52,11 +44,7 @@ fn a_sync_after_a_failed_one_proves_nothing() {
         write(&*file, 512, &[3; 512]);
         file.sync().unwrap();
         assert_eq!(bytes(&disk, "a")[..512], [2; 512], "reads still see it");
-        assert_eq!(
-            bytes(&disk.kill(), "a")[..512],
-            [2; 512],
-            "even in the next process"
-        );
+        assert_eq!(bytes(&disk.kill(), "a")[..512], [2; 512], "even in the next process");
     }
     for seed in SEEDS {
         let disk = SimDisk::new(seed);
@@ -148,18 +136,13 @@ fn every_operation_can_fail() {
 #[test]
 fn a_full_disk_takes_what_fits() {
     let disk = SimDisk::new(1);
-    disk.inject(Fault::Capacity {
-        bytes: 3 * 4096 + 100,
-    });
+    disk.inject(Fault::Capacity { bytes: 3 * 4096 + 100 });
     let root = Path::new("/");
     assert_eq!(disk.free_space(root).unwrap(), 3 * 4096);
     let reserved = create(&disk, "reserved");
     reserved.allocate(4097).unwrap();
     assert_eq!(disk.free_space(root).unwrap(), 4096);
-    assert_eq!(
-        reserved.allocate(100_000).unwrap_err().kind(),
-        io::ErrorKind::StorageFull
-    );
+    assert_eq!(reserved.allocate(100_000).unwrap_err().kind(), io::ErrorKind::StorageFull);
     assert_eq!(reserved.size().unwrap(), 4097, "all or nothing");
 
     let file = create(&disk, "a");
@@ -177,10 +160,7 @@ fn a_full_disk_takes_what_fits() {
     reserved.truncate(1).unwrap();
     assert_eq!(disk.free_space(root).unwrap(), 2 * 4096);
     let disk = disk.power_cut();
-    assert_eq!(
-        create(&disk, "b").allocate(20_000).unwrap_err().kind(),
-        io::ErrorKind::StorageFull
-    );
+    assert_eq!(create(&disk, "b").allocate(20_000).unwrap_err().kind(), io::ErrorKind::StorageFull);
 }
 
 #[test]
@@ -188,10 +168,7 @@ fn a_bad_sector_fails_reads_that_touch_it() {
     let disk = SimDisk::new(1);
     let file = create_with(&disk, "a", &[7; 2048]);
     let map = file.map(2048).unwrap();
-    disk.inject(Fault::BadSector {
-        path: path("a"),
-        sector: 2,
-    });
+    disk.inject(Fault::BadSector { path: path("a"), sector: 2 });
     let check = |disk: &SimDisk| {
         let file = open(disk, "a");
         for (offset, len, fails) in [

@@ -28,10 +28,7 @@ fn after_a_power_cut_nothing_old_works() {
 
     let held = next.lock(&path("lock")).unwrap();
     drop((lock, file, map));
-    assert!(
-        next.lock(&path("lock")).is_err(),
-        "the old guard releases nothing of the new disk"
-    );
+    assert!(next.lock(&path("lock")).is_err(), "the old guard releases nothing of the new disk");
     drop(held);
     assert_eq!(bytes(&next, "a"), b"abc");
     assert!(!next.is_cut());
@@ -139,11 +136,7 @@ fn fault_of_save(left_out: LeftOut) -> Option<&'static str> {
         if found.as_deref() == Some(&new) || found.as_deref() == Some(&old) && !saved {
             continue;
         }
-        fault = Some(if found.as_deref() == Some(&old) {
-            "not durable"
-        } else {
-            "damaged"
-        });
+        fault = Some(if found.as_deref() == Some(&old) { "not durable" } else { "damaged" });
     }
     fault
 }
@@ -213,11 +206,7 @@ fn run(seed: u64, choices: &[(u8, u8, u16)]) -> (SimDisk, String) {
                 Ok(())
             }
             (10, _) if number % 2 == 0 => {
-                disk = if number % 4 == 0 {
-                    disk.power_cut()
-                } else {
-                    disk.kill()
-                };
+                disk = if number % 4 == 0 { disk.power_cut() } else { disk.kill() };
                 dumps += &disk.dump();
                 Ok(())
             }
@@ -258,9 +247,7 @@ proptest! {
 
 #[test]
 fn different_seeds_differ() {
-    let choices: Vec<_> = (0..200_u16)
-        .map(|i| ((i * 7) as u8, (i * 3) as u8, i * 31))
-        .collect();
+    let choices: Vec<_> = (0..200_u16).map(|i| ((i * 7) as u8, (i * 3) as u8, i * 31)).collect();
     let dumps: BTreeSet<_> = (0..20).map(|seed| run(seed, &choices).1).collect();
     assert!(dumps.len() > 1);
 }

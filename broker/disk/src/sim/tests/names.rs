@@ -13,10 +13,7 @@ fn a_name_without_a_sync_of_its_directory_may_vanish() {
         file.sync().unwrap();
         let disk = disk.power_cut();
         let found = disk.file_bytes(path("a"));
-        assert!(
-            found.as_deref().is_none_or(|bytes| bytes == b"abc"),
-            "synced, if it is there"
-        );
+        assert!(found.as_deref().is_none_or(|bytes| bytes == b"abc"), "synced, if it is there");
         found.is_some()
     };
     let kept = SEEDS.filter(kept).count() as u64;
@@ -33,10 +30,7 @@ fn a_directory_may_vanish_with_all_that_is_below() {
         disk.create(&below.join("a")).unwrap();
         disk.sync_dir(below).unwrap();
         let disk = disk.power_cut();
-        let depth = ["/x", "/x/y"]
-            .iter()
-            .filter(|dir| disk.exists(dir.as_ref()).unwrap())
-            .count();
+        let depth = ["/x", "/x/y"].iter().filter(|dir| disk.exists(dir.as_ref()).unwrap()).count();
         assert_eq!(disk.paths().len(), usize::from(depth == 2));
         seen[depth] += 1;
     }
@@ -50,17 +44,12 @@ fn a_removed_file_may_come_back() {
         let disk = SimDisk::new(seed);
         drop(create_with(&disk, "a", b"abc"));
         disk.remove(&path("a")).unwrap();
-        *seen
-            .entry(disk.image(seed).file_bytes(path("a")))
-            .or_insert(0) += 1;
+        *seen.entry(disk.image(seed).file_bytes(path("a"))).or_insert(0) += 1;
 
         disk.sync_dir(Path::new("/")).unwrap();
         assert_eq!(disk.power_cut().file_bytes(path("a")), None);
     }
-    assert_eq!(
-        seen.into_keys().collect::<Vec<_>>(),
-        [None, Some(b"abc".to_vec())]
-    );
+    assert_eq!(seen.into_keys().collect::<Vec<_>>(), [None, Some(b"abc".to_vec())]);
 }
 
 /// A change of names in one of two directories, or from one to the other.
@@ -171,10 +160,6 @@ fn a_move_is_durable_once_either_directory_is() {
         disk.sync_dir(synced.as_ref()).unwrap();
         let mut found = disk.power_cut().paths();
         found.retain(|path| path != Path::new("/y/c"));
-        assert_eq!(
-            found,
-            [Path::new("/y/a"), Path::new("/y/b")],
-            "seed {seed}, {synced} synced"
-        );
+        assert_eq!(found, [Path::new("/y/a"), Path::new("/y/b")], "seed {seed}, {synced} synced");
     }
 }
