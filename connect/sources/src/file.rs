@@ -1,0 +1,397 @@
+mod blocks; // buffers to read into
+mod glob; // patterns to paths
+mod names; // what tells one file from another
+mod scan; // which files are there
+mod tail; // one file
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use millrace_connect_api::{Chunk, Polled, Position, Reject, Source, SourceCursor, SourceError};
+use millrace_disk::Disk;
+use tokio::time::{Instant, sleep_until};
+use tracing::warn;
+
+use crate::lines::{Lines, Piece};
+use blocks::Blocks;
+use glob::Pattern;
+use names::{Forms, Head, Named, Names};
+use tail::{State, Tail, cannot_read, open_again};
+
+/// Files that are open at most; of more, those that are read to their end are closed in between.
+const OPEN_MAX: usize = 256;
+
+/// How long a file that no path leads to must have been quiet until it is closed. Writers take a
+/// moment to notice that their file was rotated away.
+const GONE_FOR: Duration = Duration::from_secs(60);
+
+/// A line longer than the limit.
+const TOO_LONG: &str = "E-SOURCE-01";
+
+/// Which files a [`FileSource`] reads, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileOptions {
+    /// Paths, or patterns with `*`, `?`, `[a-z]`, `[!a-z]`, and `**` for any number of
+    /// directories. As in a shell, a leading dot must be written.
+    pub include: Vec<String>,
+    /// Ends once everything there is has been read. A path or pattern without a file is then an
+    /// error; otherwise it is waited for.
+    pub once: bool,
+    /// Starts files that are there at the start, and of which no cursor is known, at their last
+    /// line instead of their first. Their lines are then counted from there.
+    pub start_at_end: bool,
+    /// Bytes read at a time, from 1 to 64 MiB. Larger blocks are no faster.
+    pub read_chunk: usize,
+    /// Longest line, without its end, in bytes, up to 1 GiB; memory for about three of them is
+    /// needed.
+    pub line_max: usize,
+    /// How long a last line may be without an end until it is given as it is, in milliseconds.
+    /// What is appended to it later is a record of its own.
+    pub partial_line_ms: u64,
+    /// How often files are looked for and looked at while there is nothing to read, in
+    /// milliseconds.
+    pub scan_every_ms: u64,
+}
+
+impl Default for FileOptions {
+    fn default() -> Self {
+        Self {
+            include: Vec::new(),
+            once: false,
+            start_at_end: false,
+            read_chunk: 256 * 1024,
+            line_max: 1024 * 1024,
+            partial_line_ms: 5_000,
+            scan_every_ms: 1_000,
+        }
+    }
+}
+
+/// Reads the lines of files, and follows files as they grow, are renamed, truncated and replaced.
+///
+/// A record is a line without its `\n` or `\r\n`; empty lines are left out, but count. A last line
+/// without `\n` is a record as it is: at the end in `once` mode, else when nothing was added for
+/// `partial_line_ms`. A longer line than `line_max` comes as [`Polled::Unreadable`] with its first
+/// 4 KiB.
+///
+/// # Which file is which
+/// A file of at least 1 KiB is known by the checksum of its first 1 KiB, whatever its name, a
+/// shorter one by its device, inode and birth; a file that grows past 1 KiB is known by both, so
+/// that a cursor of before still counts. So a renamed file, or a copy of one, is not read twice,
+/// and a new file under an old name is read from its start. A file that turns out shorter than
+/// what was read of it, or to begin otherwise, is a new one: it gets a new identity and is read
+/// from its start. Of two files that are there together and begin alike, the younger one is
+/// skipped while it is a copy of the older, unless `once` is set, and otherwise known by checksum
+/// and inode together.
+///
+/// # Order
+/// Files found together are read oldest first, then by name; files found later come after those
+/// known before. Each is read up to where it ended when its turn began.
+///
+/// Files are read on the thread that polls, one block at a time. After an error, polling again
+/// tries the same again, and nothing is lost or doubled.
+#[derive(Debug)]
+pub struct FileSource {
+    disk: Arc<dyn Disk>,
+    options: FileOptions,
+    patterns: Vec<Pattern>,
+    names: Names,
+    /// In the order in which they are read.
+    tails: Vec<Tail>,
+    /// Whose turn it is.
+    turn: usize,
+    /// Whether anything was read since the first one's turn.
+    progress: bool,
+    blocks: Blocks,
+    /// What has been read and not been given.
+    ready: VecDeque<Polled>,
+    /// When to look for files again; none is at once.
+    scan_at: Option<Instant>,
+    /// Set while there is nothing to read.
+    wake_at: Option<Instant>,
+    /// Files that were found and not taken, by device and inode, so that it is said once.
+    passed_over: BTreeSet<(u64, u64)>,
+}
+
+/// What a step led to.
+enum Step {
+    /// Bytes were read, perhaps records.
+    Read,
+    /// There is nothing to read.
+    Nothing,
+    /// There will not be.
+    End,
+}
+
+impl FileSource {
+    /// Finds the files, and in each the place after what `resume` says has been read.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        mut options: FileOptions,
+        resume: Vec<SourceCursor>,
+    ) -> Result<Self, SourceError> {
+        options.read_chunk = options.read_chunk.clamp(1, 64 << 20);
+        options.line_max = options.line_max.clamp(1, 1 << 30);
+        let mut source = Self {
+            disk,
+            patterns: options.include.iter().map(|text| Pattern::parse(text)).collect(),
+            names: Names::new(resume),
+            tails: Vec::new(),
+            turn: 0,
+            progress: false,
+            blocks: Blocks::new(options.read_chunk),
+            ready: VecDeque::new(),
+            scan_at: None,
+            wake_at: None,
+            passed_over: BTreeSet::new(),
+            options,
+        };
+        source.scan(scan::When::AtStart)?;
+        Ok(source)
+    }
+
+    /// Reads one block, or finds that there is none.
+    fn step(&mut self, now: Instant) -> Result<Step, SourceError> {
+        if !self.options.once {
+            let scan_at = *self.scan_at.get_or_insert(now + self.scan_every());
+            if now >= scan_at {
+                self.scan(scan::When::Later)?;
+                self.scan_at = Some(now + self.scan_every());
+            }
+        }
+        while self.turn < self.tails.len() {
+            let goes_on = self.advance(self.turn, now)?;
+            self.turn += usize::from(!goes_on);
+            if goes_on || !self.ready.is_empty() {
+                self.progress = true;
+                return Ok(Step::Read);
+            }
+        }
+        self.turn = 0;
+        self.retire(now);
+        if self.options.once && self.tails.is_empty() && self.ready.is_empty() {
+            return Ok(Step::End);
+        }
+        let progress = std::mem::take(&mut self.progress) || !self.ready.is_empty();
+        Ok(if progress { Step::Read } else { Step::Nothing })
+    }
+
+    fn scan_every(&self) -> Duration {
+        Duration::from_millis(self.options.scan_every_ms)
+    }
+
+    /// Goes on with a file. Whether its turn goes on.
+    fn advance(&mut self, index: usize, now: Instant) -> Result<bool, SourceError> {
+        if self.tails[index].until.is_none() {
+            self.look(index)?;
+        }
+        let mut pieces = Vec::new();
+        let tail = &mut self.tails[index];
+        if tail.until.is_some_and(|until| tail.lines.read_from() < until) {
+            let read = tail
+                .read(&mut self.blocks, self.options.read_chunk, now, &mut pieces)
+                .map_err(|error| cannot_read(&tail.path, error))?;
+            if !read {
+                // Shorter than a moment ago: the next look will tell.
+                tail.until = None;
+            }
+            self.give(index, pieces);
+            return Ok(read);
+        }
+
+        if tail.until.take().is_none() {
+            return Ok(false);
+        }
+        if self.options.once {
+            self.look(index)?;
+            let tail = &mut self.tails[index];
+            if tail.until.is_some_and(|until| tail.lines.read_from() < until) {
+                return Ok(true);
+            }
+            tail.state = State::Finished;
+            tail.handle = None;
+            pieces.extend(tail.lines.finish());
+            self.give(index, pieces);
+            return Ok(false);
+        }
+        let partial_line = Duration::from_millis(self.options.partial_line_ms);
+        if tail.lines.is_within_line() && tail.is_quiet(now, partial_line) {
+            pieces.extend(tail.lines.finish());
+        }
+        self.give(index, pieces);
+        if self.tails[index].state == State::Open && self.open_handles() >= OPEN_MAX {
+            self.tails[index].handle = None;
+        }
+        Ok(false)
+    }
+
+    /// Looks how long a file is and whether it is still the same, and begins its turn.
+    fn look(&mut self, index: usize) -> Result<(), SourceError> {
+        let tail = &mut self.tails[index];
+        if tail.handle.is_none() {
+            if tail.state != State::Open || !self.options.once && tail.is_read() {
+                return Ok(());
+            }
+            tail.handle = open_again(&*self.disk, &tail.path, tail.file)
+                .map_err(|error| cannot_read(&tail.path, error))?;
+        }
+        let Some(handle) = tail.handle.clone() else {
+            if self.options.once {
+                warn!(path = %tail.path.display(), "file went away before it was read");
+                tail.state = State::Finished;
+            }
+            return Ok(());
+        };
+        let look = || {
+            let size = handle.size()?;
+            if size == tail.lines.read_from() {
+                return Ok((size, None));
+            }
+            Ok((size, Some(Head::read(&*handle, size)?)))
+        };
+        let (size, head) = look().map_err(|error| cannot_read(&tail.path, error))?;
+        tail.size = size;
+        tail.until = Some(size);
+        let Some(head) = head else { return Ok(()) };
+
+        let given = tail.lines.position().offset;
+        if size < given || !head.agrees(&tail.head, given) {
+            self.begin_again(index, head);
+            return Ok(());
+        }
+        if size < tail.lines.read_from() || !head.agrees(&tail.head, u64::MAX) {
+            tail.lines.forget_rest();
+        }
+        tail.head = head;
+        if tail.named == Named::Inode && tail.head.checksum().is_some() {
+            self.name_by_head(index)?;
+        }
+        Ok(())
+    }
+
+    /// Starts with a file that was truncated or written anew: what was read of it is no more.
+    fn begin_again(&mut self, index: usize, head: Head) {
+        let taken = self.is_head_taken(&head, Some(index));
+        let tail = &mut self.tails[index];
+        let forms = Forms::new(tail.file, &head, taken);
+        let left = tail.lines.position();
+        self.names.leave(&tail.origin.identity, left);
+        let identity = self.names.take(&forms);
+        warn!(
+            path = %tail.path.display(),
+            read = left.offset,
+            bytes = tail.size,
+            identity,
+            "file was truncated or written anew, reading it from its start"
+        );
+        tail.set_identity(identity);
+        tail.head = head;
+        tail.lines = Lines::new(Position::default(), self.options.line_max);
+    }
+
+    /// Renames a file that has grown to 1 KiB.
+    fn name_by_head(&mut self, index: usize) -> Result<(), SourceError> {
+        if !self.options.once && self.turned_out_a_copy(index)? {
+            // It was found while it was being made.
+            self.leave(index);
+            return Ok(());
+        }
+        let taken = self.is_head_taken(&self.tails[index].head, Some(index));
+        let tail = &mut self.tails[index];
+        let forms = Forms::new(tail.file, &tail.head, taken);
+        self.names.leave(&tail.origin.identity, tail.lines.position());
+        let identity = self.names.take(&forms);
+        tail.set_identity(identity);
+        Ok(())
+    }
+
+    /// Stops reading a file, as another one has the rest.
+    fn leave(&mut self, index: usize) {
+        let tail = &mut self.tails[index];
+        tail.state = State::Finished;
+        tail.handle = None;
+        tail.until = None;
+        tail.lines.forget_rest();
+        self.names.leave(&tail.origin.identity, tail.lines.position());
+    }
+
+    fn open_handles(&self) -> usize {
+        self.tails.iter().filter(|tail| tail.handle.is_some()).count()
+    }
+
+    /// Forgets files that are done with, and remembers how far they were read.
+    fn retire(&mut self, now: Instant) {
+        let mut index = 0;
+        while index < self.tails.len() {
+            let tail = &mut self.tails[index];
+            let over = match tail.state {
+                State::Open => false,
+                State::Gone => tail.handle.is_none() || tail.is_quiet(now, GONE_FOR),
+                State::Finished => true,
+            };
+            if !over {
+                index += 1;
+                continue;
+            }
+            if tail.state == State::Gone && !tail.is_read() {
+                let left = tail.size - tail.lines.read_from();
+                warn!(path = %tail.path.display(), bytes = left, "file went away with unread lines");
+            }
+            let last = tail.lines.finish();
+            self.give(index, last);
+            let tail = self.tails.remove(index);
+            self.names.leave(&tail.origin.identity, tail.lines.position());
+        }
+    }
+
+    fn give(&mut self, index: usize, pieces: impl IntoIterator<Item = Piece>) {
+        let origin = &self.tails[index].origin;
+        self.ready.extend(pieces.into_iter().map(|piece| match piece {
+            Piece::Records { data, records } => {
+                Polled::Chunk(Chunk { origin: Arc::clone(origin), data, records })
+            }
+            Piece::TooLong { kept, span } => {
+                let reject = Reject {
+                    code: TOO_LONG,
+                    error: format!(
+                        "line {} takes {} bytes and the limit is {}",
+                        span.position.line + 1,
+                        span.next.offset - span.position.offset,
+                        self.options.line_max
+                    ),
+                    field: None,
+                };
+                let origin = Arc::clone(origin);
+                Polled::Unreadable(Chunk { origin, data: kept, records: vec![span] }, reject)
+            }
+        }));
+    }
+}
+
+#[async_trait]
+impl Source for FileSource {
+    async fn poll(&mut self) -> Result<Polled, SourceError> {
+        loop {
+            if let Some(polled) = self.ready.pop_front() {
+                return Ok(polled);
+            }
+            if let Some(at) = self.wake_at {
+                // Kept in `self`, so that someone who polls with a shorter patience gets there.
+                sleep_until(at).await;
+                self.wake_at = None;
+                return Ok(Polled::Idle);
+            }
+            match self.step(Instant::now())? {
+                Step::Read if self.ready.is_empty() => tokio::task::yield_now().await,
+                Step::Read => {}
+                Step::Nothing => self.wake_at = Some(Instant::now() + self.scan_every()),
+                Step::End => return Ok(Polled::End),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
