@@ -47,8 +47,8 @@ impl Odds {
     }
 }
 
-/// Some, but not all, of the sectors of a range: its start, its end, or scattered ones. Nothing
-/// if it is within one sector.
+/// Some of the sectors of a range: those at its start, those at its end, or scattered ones.
+/// Nothing if it is within one sector.
 fn tear(range: Range<u64>, seed: &mut Seed) -> Vec<Range<u64>> {
     let first = range.start / SECTOR;
     let sectors = range.end.div_ceil(SECTOR) - first;
@@ -62,20 +62,13 @@ fn tear(range: Range<u64>, seed: &mut Seed) -> Vec<Range<u64>> {
         1 => parts.push(edge..range.end),
         _ => {
             let mut at = range.start;
-            let mut all = true;
             while at < range.end {
-                // Shorter than the whole range, so there are at least two stretches.
                 let stretch = 1 + seed.below(sectors.div_ceil(4));
                 let end = ((at / SECTOR + stretch) * SECTOR).min(range.end);
                 if seed.chance(1, 2) {
                     parts.push(at..end);
-                } else {
-                    all = false;
                 }
                 at = end;
-            }
-            if all {
-                parts.pop();
             }
         }
     }

@@ -16,8 +16,7 @@ pub(super) enum Node {
 #[derive(Clone, Debug)]
 pub(super) struct Tree {
     dirs: BTreeMap<u64, Dir>,
-    /// How often a file is named in all of `dirs`, live, durable and pending together.
-    mentions: BTreeMap<u64, u64>,
+    mentions: Mentions,
     next_dir: u64,
     next_move: u64,
 }
@@ -60,7 +59,7 @@ impl Tree {
     pub(super) fn new() -> Self {
         Self {
             dirs: BTreeMap::from([(ROOT, Dir::default())]),
-            mentions: BTreeMap::new(),
+            mentions: Mentions::default(),
             next_dir: ROOT + 1,
             next_move: 0,
         }
@@ -104,7 +103,12 @@ impl Tree {
     }
 
     pub(super) fn is_mentioned(&self, file: u64) -> bool {
-        self.mentions.contains_key(&file)
+        self.mentions.counts.contains_key(&file)
+    }
+
+    /// The files that nothing mentions any more, since this was last asked.
+    pub(super) fn take_orphans(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.mentions.orphans)
     }
 
     pub(super) fn create_dir(&mut self, dir: u64, name: String) {
@@ -137,10 +141,10 @@ impl Tree {
     fn change(&mut self, dir: u64, change: Change) {
         let dir = self.dirs.get_mut(&dir).expect(REACHABLE);
         for (name, node) in &change.sets {
-            mention(&mut self.mentions, *node);
-            mention(&mut self.mentions, *node);
+            // Once as live and once as pending.
+            self.mentions.add(*node, 2);
             let before = put(&mut dir.live, name, *node);
-            unmention(&mut self.mentions, before);
+            self.mentions.remove(before);
         }
         dir.pending.push(change);
     }
@@ -158,7 +162,7 @@ impl Tree {
             for (name, node) in change.sets {
                 // Its mention as pending becomes the one as durable.
                 let before = put(&mut dir.durable, &name, node);
-                unmention(&mut self.mentions, before);
+                self.mentions.remove(before);
             }
             halves.extend(change.half);
         }
@@ -174,7 +178,7 @@ impl Tree {
     /// Power fails: in each directory the first few pending changes survive.
     pub(super) fn power_cut(&mut self, seed: &mut Seed) {
         let mut kept: BTreeMap<u64, usize> = BTreeMap::new();
-        for (id, dir) in &self.dirs {
+        for (id, dir) in self.dirs.iter().filter(|(_, dir)| !dir.pending.is_empty()) {
             let count = dir.pending.len();
             let keep = match seed.below(4) {
                 0 => 0,
@@ -184,8 +188,9 @@ impl Tree {
             kept.insert(*id, keep);
         }
         self.drop_half_moves(&mut kept);
-        for (id, dir) in &mut self.dirs {
-            for change in dir.pending.drain(..).take(kept[id]) {
+        for (id, keep) in kept {
+            let dir = self.dirs.get_mut(&id).expect(REACHABLE);
+            for change in dir.pending.drain(..).take(keep) {
                 for (name, node) in change.sets {
                     put(&mut dir.durable, &name, node);
                 }
@@ -199,8 +204,9 @@ impl Tree {
     fn drop_half_moves(&self, kept: &mut BTreeMap<u64, usize>) {
         loop {
             let mut halves: BTreeMap<u64, (u64, usize)> = BTreeMap::new();
-            for (id, dir) in &self.dirs {
-                for (position, change) in dir.pending[..kept[id]].iter().enumerate() {
+            for (id, keep) in &*kept {
+                let pending = &self.dirs[id].pending[..*keep];
+                for (position, change) in pending.iter().enumerate() {
                     let Some(half) = change.half else { continue };
                     if halves.remove(&half.number).is_none() {
                         halves.insert(half.number, (*id, position));
@@ -211,7 +217,7 @@ impl Tree {
                 return;
             }
             for (dir, position) in halves.into_values() {
-                let keep = kept.get_mut(&dir).expect("every directory is in the map");
+                let keep = kept.get_mut(&dir).expect("only what is kept has halves");
                 *keep = position.min(*keep);
             }
         }
@@ -220,12 +226,12 @@ impl Tree {
     fn forget_unreachable(&mut self) {
         let mut reached = BTreeSet::from([ROOT]);
         let mut todo = vec![ROOT];
-        self.mentions.clear();
+        self.mentions = Mentions::default();
         while let Some(dir) = todo.pop() {
             for node in self.dirs[&dir].live.values() {
                 match node {
                     // Once as live and once as durable.
-                    Node::File(file) => *self.mentions.entry(*file).or_default() += 2,
+                    Node::File(_) => self.mentions.add(Some(*node), 2),
                     Node::Dir(dir) => {
                         reached.insert(*dir);
                         todo.push(*dir);
@@ -287,19 +293,30 @@ fn put(names: &mut Names, name: &str, node: Option<Node>) -> Option<Node> {
     }
 }
 
-fn mention(mentions: &mut BTreeMap<u64, u64>, node: Option<Node>) {
-    if let Some(Node::File(file)) = node {
-        *mentions.entry(file).or_default() += 1;
-    }
+/// How often each file is named in all directories, live, durable and pending together.
+#[derive(Clone, Debug, Default)]
+struct Mentions {
+    counts: BTreeMap<u64, u64>,
+    /// Files that lost their last mention since somebody asked.
+    orphans: Vec<u64>,
 }
 
-fn unmention(mentions: &mut BTreeMap<u64, u64>, node: Option<Node>) {
-    if let Some(Node::File(file)) = node
-        && let Some(count) = mentions.get_mut(&file)
-    {
-        *count -= 1;
-        if *count == 0 {
-            mentions.remove(&file);
+impl Mentions {
+    fn add(&mut self, node: Option<Node>, times: u64) {
+        if let Some(Node::File(file)) = node {
+            *self.counts.entry(file).or_default() += times;
+        }
+    }
+
+    fn remove(&mut self, node: Option<Node>) {
+        if let Some(Node::File(file)) = node
+            && let Some(count) = self.counts.get_mut(&file)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(&file);
+                self.orphans.push(file);
+            }
         }
     }
 }

@@ -174,7 +174,11 @@ impl World {
         self.faults.turn(Operation::SyncDir)?;
         let dir = self.tree.find_dir(path)?;
         self.tree.sync(dir);
-        self.forget_unmentioned();
+        for file in self.tree.take_orphans() {
+            if self.inodes.get(&file).is_some_and(|inode| inode.opens == 0) {
+                self.forget_unless_mentioned(file);
+            }
+        }
         Ok(())
     }
 

@@ -172,6 +172,33 @@ fn a_longer_file_may_come_back_with_zeros_or_without_its_end() {
 }
 
 #[test]
+fn what_was_cut_does_not_come_back_behind_a_new_end() {
+    let mut seen = BTreeSet::new();
+    for seed in SEEDS {
+        let disk = SimDisk::new(seed);
+        let file = create_with(&disk, "a", b"abcdef");
+        file.truncate(2).unwrap();
+        file.truncate(6).unwrap();
+        seen.insert(bytes(&disk.image(seed), "a"));
+        file.sync().unwrap();
+        assert_eq!(bytes(&disk.power_cut(), "a"), b"ab\0\0\0\0");
+    }
+    assert_eq!(seen, ["abcdef", "ab", "ab\0\0\0\0"].map(|text| text.as_bytes().to_vec()).into());
+}
+
+#[test]
+fn a_lost_end_is_not_found_by_a_file_that_grows() {
+    for seed in SEEDS {
+        let disk = SimDisk::new(seed);
+        write(&*create_with(&disk, "a", b"synced"), 6, &[7; 6000]);
+        let disk = disk.power_cut();
+        let found = disk.file_bytes(path("a")).unwrap().len();
+        open(&disk, "a").truncate(9000).unwrap();
+        assert!(bytes(&disk, "a")[found..].iter().all(|byte| *byte == 0), "seed {seed}");
+    }
+}
+
+#[test]
 fn reserved_space_is_found_again_once_synced() {
     for seed in SEEDS {
         let disk = SimDisk::new(seed);

@@ -83,6 +83,21 @@ fn a_failed_sync_loses_what_made_the_file_longer() {
 }
 
 #[test]
+fn a_failed_sync_brings_nothing_back_that_was_cut() {
+    for seed in SEEDS {
+        let disk = SimDisk::new(seed);
+        let file = create_with(&disk, "a", b"abcdef");
+        file.truncate(2).unwrap();
+        disk.inject(Fault::FailSync { nth: 1 });
+        check_dead(file.sync());
+        file.sync().unwrap();
+        file.truncate(6).unwrap();
+        file.sync().unwrap();
+        assert_eq!(bytes(&disk.power_cut(), "a"), b"ab\0\0\0\0");
+    }
+}
+
+#[test]
 fn syncs_and_renames_fail_in_their_turn() {
     let disk = SimDisk::new(1);
     let root = Path::new("/");
