@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use millrace_disk::{Access, Disk};
-use millrace_types::{PhysicalOffset, QueueId, QueueOffset};
+use millrace_types::{PhysicalOffset, Properties, QueueId, QueueOffset};
 
 use crate::checkpoint;
 use crate::error::OpenError;
@@ -44,6 +44,8 @@ pub struct InspectedRecord<'a> {
     pub physical_offset: PhysicalOffset,
     /// The payload.
     pub body: &'a [u8],
+    /// The properties.
+    pub properties: Properties<'a>,
 }
 
 /// One file of the CommitLog.
@@ -94,6 +96,7 @@ pub fn inspect(
             queue_offset: each.queue_offset,
             physical_offset: each.entry.physical_offset,
             body: each.body,
+            properties: each.properties,
         });
         let queue = queues.entry((each.topic.to_owned(), each.queue)).or_default();
         if queue.messages == 0 {

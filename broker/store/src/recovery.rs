@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use millrace_disk::{Access, Disk};
-use millrace_types::{PhysicalOffset, QueueId, QueueOffset, TopicName};
+use millrace_types::{PhysicalOffset, Properties, QueueId, QueueOffset, TopicName};
 use tracing::warn;
 
 use crate::error::OpenError;
@@ -145,6 +145,7 @@ pub(crate) fn scan(
                             tags_code: scanned.tags_code(),
                         },
                         body: scanned.body(),
+                        properties: scanned.properties(),
                         store_at_ms: scanned.store_at_ms(),
                     };
                     found.last_store_ms = found.last_store_ms.max(next.store_at_ms);
@@ -197,6 +198,7 @@ pub(crate) struct Found<'a> {
     pub(crate) queue_offset: QueueOffset,
     pub(crate) entry: Entry,
     pub(crate) body: &'a [u8],
+    pub(crate) properties: Properties<'a>,
     pub(crate) store_at_ms: i64,
 }
 
@@ -207,6 +209,7 @@ struct OwnedFound {
     queue_offset: QueueOffset,
     entry: Entry,
     body: Vec<u8>,
+    properties: Vec<u8>,
     store_at_ms: i64,
 }
 
@@ -218,6 +221,7 @@ impl OwnedFound {
             queue_offset: found.queue_offset,
             entry: found.entry,
             body: found.body.to_vec(),
+            properties: found.properties.as_bytes().to_vec(),
             store_at_ms: found.store_at_ms,
         }
     }
@@ -229,6 +233,7 @@ impl OwnedFound {
             queue_offset: self.queue_offset,
             entry: self.entry,
             body: &self.body,
+            properties: Properties::new(&self.properties),
             store_at_ms: self.store_at_ms,
         }
     }

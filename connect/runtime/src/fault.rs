@@ -8,7 +8,7 @@
 use crate::error::RunError;
 
 /// COMMITTED is appended before the parts it covers are visible.
-pub(crate) const OFFSET_BEFORE_RENAME: &str = "offset-before-rename";
+pub const OFFSET_BEFORE_RENAME: &str = "offset-before-rename";
 
 /// Every point, in the order in which a run comes by them.
 pub const POINTS: &[&str] = &[
@@ -37,7 +37,9 @@ pub(crate) fn planted(_bug: &str) -> bool {
 }
 
 #[cfg(feature = "faults")]
-pub(crate) use armed::{plant, planted, point};
+pub use armed::plant;
+#[cfg(feature = "faults")]
+pub(crate) use armed::{planted, point};
 
 #[cfg(feature = "faults")]
 mod armed {
@@ -87,7 +89,7 @@ mod armed {
     }
 
     /// Plants a bug in this thread, or removes it.
-    pub(crate) fn plant(bug: Option<&'static str>) {
+    pub fn plant(bug: Option<&'static str>) {
         PLANTED.set(bug);
     }
 
