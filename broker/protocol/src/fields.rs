@@ -1,10 +1,13 @@
 use std::borrow::Cow;
 
-use millrace_types::{PhysicalOffset, QueueId, QueueOffset};
+use crate::json::{NotJson, Scanner, Token, lossy, parse_int};
+use crate::wire::Reader;
 
-use crate::json::{NotJson, Scanner, Token, lossy, parse_int, push_escaped};
-use crate::wire::{Reader, push_decimal};
-use crate::{HeaderKind, OffsetMessageId};
+mod value; // what one field's text may be
+mod writer;
+
+pub use value::FieldValue;
+pub use writer::FieldWriter;
 
 /// More fields than any request has; walking stops there.
 const FIELDS_MAX: usize = 256;
@@ -222,176 +225,6 @@ impl<'a> FieldText<'a> {
 pub trait FromFields<'a>: Sized {
     /// Reads it; fields it does not know are ignored.
     fn from_fields(fields: &Fields<'a>) -> Result<Self, FieldsError>;
-}
-
-/// A type that is one field's value.
-pub trait FieldValue<'a>: Sized {
-    /// Reads a value that is present; `None` if it is not allowed.
-    fn read(text: FieldText<'a>) -> Option<Self>;
-
-    /// What an absent field means; `None` if the field is required.
-    fn absent() -> Option<Self> {
-        None
-    }
-
-    /// Whether a value that is present says that there is none, as a negative offset does.
-    fn says_none(_text: FieldText<'a>) -> bool {
-        false
-    }
-
-    /// Writes the field.
-    fn write(&self, name: &str, to: &mut FieldWriter<'_>);
-}
-
-impl<'a> FieldValue<'a> for Cow<'a, str> {
-    fn read(text: FieldText<'a>) -> Option<Self> {
-        text.text()
-    }
-    fn write(&self, name: &str, to: &mut FieldWriter<'_>) {
-        to.text(name, self);
-    }
-}
-
-impl<'a> FieldValue<'a> for bool {
-    fn read(text: FieldText<'a>) -> Option<Self> {
-        Some(text.flag())
-    }
-    fn write(&self, name: &str, to: &mut FieldWriter<'_>) {
-        to.text(name, if *self { "true" } else { "false" });
-    }
-}
-
-impl<'a> FieldValue<'a> for i32 {
-    fn read(text: FieldText<'a>) -> Option<Self> {
-        text.int()
-    }
-    fn write(&self, name: &str, to: &mut FieldWriter<'_>) {
-        to.int(name, i64::from(*self));
-    }
-}
-
-impl<'a> FieldValue<'a> for i64 {
-    fn read(text: FieldText<'a>) -> Option<Self> {
-        text.int()
-    }
-    fn write(&self, name: &str, to: &mut FieldWriter<'_>) {
-        to.int(name, *self);
-    }
-}
-
-impl<'a> FieldValue<'a> for QueueId {
-    fn read(text: FieldText<'a>) -> Option<Self> {
-        let id: i32 = text.int()?;
-        u32::try_from(id).ok().map(Self)
-    }
-    fn write(&self, name: &str, to: &mut FieldWriter<'_>) {
-        to.int(name, i64::from(self.0));
-    }
-}
-
-impl<'a> FieldValue<'a> for QueueOffset {
-    fn read(text: FieldText<'a>) -> Option<Self> {
-        Self::from_wire(text.int()?)
-    }
-    fn says_none(text: FieldText<'a>) -> bool {
-        text.int::<i64>().is_some_and(|offset| offset < 0)
-    }
-    fn write(&self, name: &str, to: &mut FieldWriter<'_>) {
-        to.int(name, self.to_wire());
-    }
-}
-
-impl<'a> FieldValue<'a> for PhysicalOffset {
-    fn read(text: FieldText<'a>) -> Option<Self> {
-        let offset: i64 = text.int()?;
-        u64::try_from(offset).ok().map(Self)
-    }
-    fn write(&self, name: &str, to: &mut FieldWriter<'_>) {
-        to.int(name, i64::try_from(self.0).unwrap_or(i64::MAX));
-    }
-}
-
-impl<'a, T: FieldValue<'a>> FieldValue<'a> for Option<T> {
-    fn read(text: FieldText<'a>) -> Option<Self> {
-        if T::says_none(text) { Some(None) } else { T::read(text).map(Some) }
-    }
-    fn absent() -> Option<Self> {
-        Some(None)
-    }
-    fn write(&self, name: &str, to: &mut FieldWriter<'_>) {
-        if let Some(value) = self {
-            value.write(name, to);
-        }
-    }
-}
-
-/// Writes fields into a frame's header, in that header's form.
-pub struct FieldWriter<'o> {
-    out: &'o mut Vec<u8>,
-    kind: HeaderKind,
-    empty: bool,
-}
-
-impl<'o> FieldWriter<'o> {
-    pub(crate) fn new(out: &'o mut Vec<u8>, kind: HeaderKind) -> Self {
-        Self { out, kind, empty: true }
-    }
-
-    /// A field with any text.
-    pub fn text(&mut self, name: &str, value: &str) {
-        match self.kind {
-            HeaderKind::Json => self.json(name, |out| push_escaped(out, value)),
-            HeaderKind::Binary => self.binary(name, |out| out.extend_from_slice(value.as_bytes())),
-        }
-    }
-
-    /// A field with a number.
-    pub fn int(&mut self, name: &str, value: i64) {
-        self.plain(name, |out| push_decimal(out, value));
-    }
-
-    /// A field with message ids, separated by commas.
-    pub(crate) fn message_ids(&mut self, name: &str, ids: &[OffsetMessageId]) {
-        self.plain(name, |out| {
-            for (at, id) in ids.iter().enumerate() {
-                if at > 0 {
-                    out.push(b',');
-                }
-                id.push(out);
-            }
-        });
-    }
-
-    /// A value that needs no escapes.
-    fn plain(&mut self, name: &str, value: impl FnOnce(&mut Vec<u8>)) {
-        match self.kind {
-            HeaderKind::Json => self.json(name, value),
-            HeaderKind::Binary => self.binary(name, value),
-        }
-    }
-
-    fn json(&mut self, name: &str, value: impl FnOnce(&mut Vec<u8>)) {
-        if !self.empty {
-            self.out.push(b',');
-        }
-        self.empty = false;
-        self.out.push(b'"');
-        self.out.extend_from_slice(name.as_bytes());
-        self.out.extend_from_slice(b"\":\"");
-        value(self.out);
-        self.out.push(b'"');
-    }
-
-    fn binary(&mut self, name: &str, value: impl FnOnce(&mut Vec<u8>)) {
-        let name_len = i16::try_from(name.len()).expect("field names are a few letters");
-        self.out.extend_from_slice(&name_len.to_be_bytes());
-        self.out.extend_from_slice(name.as_bytes());
-        let at = self.out.len();
-        self.out.extend_from_slice(&[0; 4]);
-        value(self.out);
-        let len = u32::try_from(self.out.len() - at - 4).expect("a header is below 16 MiB");
-        self.out[at..at + 4].copy_from_slice(&len.to_be_bytes());
-    }
 }
 
 /// Declares a struct whose members are header fields: `member: Type = "wireName"`, with `or value`

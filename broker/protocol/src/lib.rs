@@ -5,7 +5,6 @@
 //! Nothing is copied on the way in unless JSON escapes force it. Start reading at [`Frame::split`].
 
 mod answer; // what a broker or name server replies
-mod answer_private; // replies to our own requests
 mod batch; // the body of a producer's batch
 mod code; // request and response codes
 mod fields; // the name-value pairs of a header
@@ -22,11 +21,9 @@ mod wire; // big-endian integers
 mod write; // frames being built
 
 pub use answer::{
-    Answer, AnswerError, ConsumerList, Done, HeartbeatAnswer, MessageIds, OffsetAnswer, PullAnswer,
-    PullStatus, QueryAnswer, Refused, SendAnswer, SendStatus, TimestampAnswer, write_pull_head,
-};
-pub use answer_private::{
-    Appended, Fenced, HelloAnswer, StoredAnswer, TopicAnswer, write_stored_head,
+    Answer, AnswerError, Appended, ConsumerList, Done, Fenced, HeartbeatAnswer, HelloAnswer,
+    MessageIds, OffsetAnswer, PullAnswer, PullStatus, QueryAnswer, Refused, SendAnswer, SendStatus,
+    StoredAnswer, TimestampAnswer, TopicAnswer, write_pull_head, write_stored_head,
 };
 pub use batch::{BatchItem, batch_items, push_batch_item};
 pub use code::{RequestCode, ResponseCode};

@@ -1,10 +1,7 @@
-use millrace_types::PhysicalOffset;
+use millrace_types::{PhysicalOffset, QueueId, QueueOffset};
 
 use super::*;
-use crate::{
-    Appended, Fenced, Frame, HelloAnswer, Limits, LockedQueues, MessageQueue, Split, StoredAnswer,
-    TopicAnswer, write_stored_head,
-};
+use crate::{Frame, Limits, LockedQueues, MessageQueue, OffsetMessageId, Split};
 
 /// Writes an answer in both forms and hands over what a peer receives.
 #[track_caller]
@@ -68,6 +65,15 @@ fn a_batch_is_confirmed_with_every_id() {
     received(&sent(MessageIds::Many(&ids)), |header, _| {
         let read = SendAnswer::decode(header).unwrap();
         assert_eq!(read.message_ids.iter().collect::<Vec<_>>(), ids);
+    });
+}
+
+#[test]
+fn a_batch_of_any_size_fits_a_header() {
+    let ids = vec![id(0); 1 << 19];
+    received(&sent(MessageIds::Many(&ids)), |header, _| {
+        let read = SendAnswer::decode(header).unwrap();
+        assert_eq!(read.message_ids.iter().count(), 1 << 16);
     });
 }
 

@@ -1,4 +1,7 @@
+use millrace_types::{QueueId, QueueOffset};
+
 use super::*;
+use crate::HeaderKind;
 
 fields! {
     struct Example<'a> {

@@ -74,8 +74,15 @@ impl<'a> Scanner<'a> {
             return Ok(None);
         }
         let key = self.token()?;
+        self.colon()?;
+        Ok(Some(key))
+    }
+
+    /// Steps over what stands between a key and its value.
+    #[inline]
+    pub(crate) fn colon(&mut self) -> Result<(), NotJson> {
         self.skip_blanks();
-        if self.eat(b':') { Ok(Some(key)) } else { Err(NotJson) }
+        if self.eat(b':') { Ok(()) } else { Err(NotJson) }
     }
 
     /// Steps over separators; true if the object or array ends here, stepping over that too.

@@ -1,14 +1,14 @@
 use std::borrow::Cow;
 
-use super::{BodyError, NotJson, Scanner, Token};
+use super::{BodyError, NotJson, Scanner};
 
 /// Deeper than any body of the protocol, shallow enough for any stack.
 const DEPTH_MAX: usize = 32;
 /// A heartbeat has a few dozen values per subscription; a body of small numbers must not take
 /// twenty times its size in memory.
-const VALUES_MAX: usize = 1 << 18;
-/// How many references a look-up follows before it gives up.
-const REFERENCES_MAX: usize = 8;
+const VALUES_MAX: usize = 1 << 17;
+/// Java writes one where the same object stands twice; each costs a walk through the body.
+const REFERENCES_MAX: usize = 1024;
 
 /// A parsed body.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub(crate) enum Json<'a> {
 
 impl<'a> Json<'a> {
     pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, BodyError> {
-        let mut parser = Parser { scanner: Scanner::new(bytes), values: 0 };
+        let mut parser = Parser { scanner: Scanner::new(bytes), values: 0, references: 0 };
         let value = parser.value(0).map_err(|NotJson| BodyError::Json)?;
         if parser.scanner.at_end() { Ok(value) } else { Err(BodyError::Json) }
     }
@@ -47,6 +47,7 @@ impl<'a> Json<'a> {
 struct Parser<'a> {
     scanner: Scanner<'a>,
     values: usize,
+    references: usize,
 }
 
 impl<'a> Parser<'a> {
@@ -64,30 +65,25 @@ impl<'a> Parser<'a> {
         }
         if self.scanner.enter(b'{') {
             let mut members = Vec::new();
-            while let Some(key) = self.scanner.key()? {
-                let key = match key {
-                    Token::Compound(object) => {
-                        let mut inner = Parser { scanner: Scanner::new(object), ..*self };
-                        let key = inner.value(depth + 1)?;
-                        self.values = inner.values;
-                        key
-                    }
-                    token => scalar(token)?,
+            while !self.scanner.leave(b'}') {
+                let key = match self.value(depth + 1)? {
+                    Json::Null => Json::Scalar(Cow::Borrowed("null")),
+                    key => key,
                 };
+                self.references += usize::from(matches!(&key, Json::Scalar(k) if k == "$ref"));
+                if self.references > REFERENCES_MAX {
+                    return Err(NotJson);
+                }
+                self.scanner.colon()?;
                 members.push((key, self.value(depth + 1)?));
             }
             return Ok(Json::Object(members));
         }
         let token = self.scanner.value()?;
-        if token.is_null() { Ok(Json::Null) } else { scalar(token) }
-    }
-}
-
-fn scalar(token: Token<'_>) -> Result<Json<'_>, NotJson> {
-    match token.text() {
-        Some(text) => Ok(Json::Scalar(text)),
-        None if token.is_null() => Ok(Json::Scalar(Cow::Borrowed("null"))),
-        None => Err(NotJson),
+        if token.is_null() {
+            return Ok(Json::Null);
+        }
+        token.text().map(Json::Scalar).ok_or(NotJson)
     }
 }
 
@@ -160,17 +156,13 @@ impl<'j> Node<'j> {
         self.get(name).into_iter().flat_map(Node::items)
     }
 
-    fn at(self, mut value: &'j Json<'j>) -> Option<Node<'j>> {
-        for _ in 0..REFERENCES_MAX {
-            match value.member("$ref") {
-                Some(Json::Scalar(path)) => value = follow(self.root, path)?,
-                _ => {
-                    let present = *value != Json::Null;
-                    return present.then_some(Node { root: self.root, value });
-                }
-            }
-        }
-        None
+    /// The value, or what it refers to. A reference to a reference is nobody's.
+    fn at(self, value: &'j Json<'j>) -> Option<Node<'j>> {
+        let value = match value.member("$ref") {
+            Some(Json::Scalar(path)) => follow(self.root, path)?,
+            _ => value,
+        };
+        (*value != Json::Null).then_some(Node { root: self.root, value })
     }
 }
 
@@ -242,7 +234,7 @@ mod tests {
     fn references_are_followed() {
         check(r#"{"a":{"x\\@1":[5,6]},"b":{"$ref":"$.a.x\\\\\\@1[1]"}}"#, &["b"], Some("6"));
         check(r#"{"a":{"v":5},"b":{"$ref":"$.a"}}"#, &["b", "v"], Some("5"));
-        check(r#"{"b":{"$ref":"$.b"}}"#, &["b"], None);
+        check(r#"{"b":{"$ref":"$.b"}}"#, &["b", "v"], None);
         check(r#"{"b":{"$ref":".."}}"#, &["b"], None);
         check(r#"{"b":{"$ref":"$.c[7]"}}"#, &["b"], None);
     }
@@ -255,5 +247,7 @@ mod tests {
         assert_eq!(Json::parse(keys.as_bytes()), Err(BodyError::Json));
         let wide = format!("[{}]", "1,".repeat(VALUES_MAX));
         assert_eq!(Json::parse(wide.as_bytes()), Err(BodyError::Json));
+        let references = format!("[{}]", r#"{"$ref":"$"},"#.repeat(REFERENCES_MAX + 1));
+        assert_eq!(Json::parse(references.as_bytes()), Err(BodyError::Json));
     }
 }

@@ -2,13 +2,11 @@ use std::borrow::Cow;
 
 use millrace_types::QueueOffset;
 
-use crate::answer::{field_answers, success};
+use super::{Answer, AnswerError, field_answers, success};
 use crate::fields::fields;
 use crate::json::BodyError;
 use crate::wire::Reader;
-use crate::{
-    Answer, AnswerError, FieldWriter, FrameWriter, Head, Header, HeaderKind, ResponseCode,
-};
+use crate::{FieldWriter, FrameWriter, Head, Header, HeaderKind, ResponseCode};
 
 const VERSION: u8 = 1;
 
