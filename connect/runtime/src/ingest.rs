@@ -13,8 +13,6 @@
 //! arrive any more (see [`Ledger`](crate::ledger)).
 
 mod promote; // properties, tag and key from the body
-#[cfg(test)]
-mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -209,13 +209,14 @@ mod tests {
         check(&[(99, true)], true);
         check(&[(100, true)], false);
         check(&[(90, false), (10, true)], true);
-        check(&[(90, false), (11, true)], true);
+        check(&[(100, false), (11, true)], true);
+        check(&[(100, false), (12, true)], false);
         check(&[(89, false), (11, true)], false);
         check(&[(5000, false), (100, true)], true);
         check(&[(5000, false), (101, true)], false);
         // What lies more than a thousand records back counts no more.
         check(&[(1000, false), (90, true), (950, false), (50, true)], true);
-        check(&[(1000, false), (90, true), (900, false), (11, true)], false);
+        check(&[(1000, false), (90, true), (890, false), (11, true)], false);
     }
 
     #[test]

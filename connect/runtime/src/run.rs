@@ -214,3 +214,6 @@ async fn all(parts: Vec<Part<'_>>) -> Result<(), RunError> {
     })
     .await
 }
+
+#[cfg(test)]
+mod tests;

@@ -112,7 +112,7 @@ fn records_add_up() {
     check(&[planned(1, &both, 10), committed(1, &both, 10)], Some(10), &[], 5, &[]);
     check(&[planned(1, &both, 10), aborted(1, &[3, 4])], None, &[], 5, &[]);
     check(
-        &[planned(1, &both, 10), aborted(1, &[4]), committed(1, &[a.clone()], 2)],
+        &[planned(1, &both, 10), aborted(1, &[4]), committed(1, std::slice::from_ref(&a), 2)],
         Some(2),
         &[],
         5,

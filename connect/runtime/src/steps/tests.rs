@@ -1,1 +1,213 @@
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
+use arrow_array::Array;
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use bytes::Bytes;
+use millrace_config::Pipeline;
+use millrace_connect_api::{Messages, QueueRef};
+use millrace_types::record::{Draft, Stamp, encode};
+use millrace_types::{PhysicalOffset, PropertiesBuf, QueueId, QueueOffset, TopicName};
+
+use super::*;
+
+/// Messages of queue 2 from offset 10 on: bodies, and properties as `name=value` by blanks.
+fn messages(rows: &[(&str, &str)]) -> Arc<Messages> {
+    let topic = TopicName::parse("t").unwrap();
+    let host = SocketAddr::from((Ipv4Addr::new(10, 0, 0, 1), 10911));
+    let mut run = Vec::new();
+    for (number, (body, properties)) in rows.iter().enumerate() {
+        let mut encoded = PropertiesBuf::new();
+        for pair in properties.split_whitespace() {
+            let (name, value) = pair.split_once('=').unwrap();
+            encoded.push(name, value);
+        }
+        let draft = Draft {
+            topic: topic.as_str(),
+            queue_id: QueueId(2),
+            flag: 0,
+            sys_flag: 0,
+            born_at_ms: 1_000,
+            born_host: host,
+            reconsume_times: 0,
+            prepared_offset: PhysicalOffset(0),
+            body: body.as_bytes(),
+            properties: encoded.as_bytes(),
+        };
+        let stamp = Stamp {
+            queue_offset: QueueOffset(10 + number as u64),
+            physical_offset: PhysicalOffset(255),
+            store_at_ms: 2_000,
+            store_host: host,
+            more: false,
+        };
+        encode(&draft, &stamp, &mut run);
+    }
+    let queue = QueueRef { broker: "b".into(), topic, queue: QueueId(2) };
+    let to = QueueOffset(10 + rows.len() as u64);
+    Arc::new(Messages::parse(queue, QueueOffset(10), to, vec![Bytes::from(run)]).unwrap())
+}
+
+fn chain(steps: &str) -> Chain {
+    let text = format!(
+        "version: 1\n\
+         pipeline: p\n\
+         topic: {{name: t, properties: {{p: body.a}}}}\n\
+         schema: {{a: int, b: string, t: timestamp}}\n\
+         steps: {steps}\n\
+         sinks:\n  s:\n    where: tag IS NULL OR tag <> 'no'\n    \
+         parquet: {{to: out, rotate: {{rows: 5}}}}\n"
+    );
+    let parsed = Pipeline::parse("p.yaml", text.as_bytes(), &|_| None);
+    let pipeline = Arc::new(parsed.unwrap_or_else(|report| panic!("{report}")));
+    Chain::new(&pipeline, &pipeline.sinks[0]).unwrap()
+}
+
+/// Rows left, rows refused as `row step code`, and what was filtered as `step reason rows`.
+#[track_caller]
+fn check(steps: &str, rows: &[(&str, &str)], left: &[usize], refused: &[&str], filtered: &[&str]) {
+    let mut chain = chain(steps);
+    let mut rejected = Vec::new();
+    let batch = chain.apply(messages(rows), &mut rejected).unwrap();
+    assert_eq!(batch.selection().iter().collect::<Vec<_>>(), left, "left by {steps}");
+    let rejected: Vec<_> = rejected
+        .iter()
+        .map(|rejected| format!("{} {} {}", rejected.row, rejected.step, rejected.reject.code))
+        .collect();
+    assert_eq!(rejected, refused, "refused by {steps}");
+    let counted = chain.filtered();
+    let counted: Vec<_> = counted.iter().map(|(step, rows)| format!("{step} {rows}")).collect();
+    assert_eq!(counted, filtered, "filtered by {steps}");
+    let out = chain.filtered_rows() as usize;
+    assert_eq!(left.len() + refused.len() + out, rows.len(), "every row is somewhere");
+}
+
+#[test]
+fn filters_keep_what_is_true_and_count_the_rest() {
+    let rows = [(r#"{"a":1}"#, ""), (r#"{"a":2}"#, ""), (r#"{"b":"x"}"#, "")];
+    check(
+        "[filter: body.a > 1]",
+        &rows,
+        &[1],
+        &[],
+        &["steps[0] filter false 1", "steps[0] filter unknown 1"],
+    );
+    check(
+        "[filter: {where: body.a > 1, on_unknown: keep}]",
+        &rows,
+        &[1, 2],
+        &[],
+        &["steps[0] filter false 1"],
+    );
+    check(
+        "[filter: {where: body.a > 1, on_unknown: dlq}]",
+        &rows,
+        &[1],
+        &["2 steps[0] filter E-EVAL-02"],
+        &["steps[0] filter false 1"],
+    );
+    check(
+        "[filter: body.a / (body.a - 1) > 0]",
+        &rows[..2],
+        &[1],
+        &["0 steps[0] filter E-EVAL-01"],
+        &[],
+    );
+}
+
+#[test]
+fn a_filter_on_properties_spares_decoding() {
+    let rows = [("not json", "p=1"), (r#"{"a":2}"#, "p=2"), ("neither", "p=2")];
+    check("[filter: p = 2]", &rows, &[1], &["2 decode E-DECODE-01"], &["steps[0] filter false 1"]);
+    // Behind a step that may refuse rows it keeps its place.
+    check(
+        "[{set: {c: body.a + 1}}, {filter: p = 2}]",
+        &rows,
+        &[1],
+        &["0 decode E-DECODE-01", "2 decode E-DECODE-01"],
+        &[],
+    );
+    // So does the sink's own condition.
+    check("[]", &[("not json", "TAGS=no")], &[], &[], &["s where false 1"]);
+}
+
+#[test]
+fn what_cannot_be_decoded_is_refused() {
+    let rows = [(r#"{"a":"x"}"#, ""), (r#"{"a":1}"#, ""), ("", "")];
+    check("[]", &rows, &[1], &["0 decode E-DECODE-03", "2 decode E-DECODE-01"], &[]);
+}
+
+#[test]
+fn set_gives_columns_and_refuses_rows_without_a_value() {
+    let rows = [(r#"{"a":6}"#, ""), (r#"{"a":0}"#, ""), (r#"{"b":"x"}"#, ""), (r#"{"a":4}"#, "")];
+    let steps = "[{set: {c: 12 / body.a, d: c + 1}}, {filter: d IS NULL OR d > 3}]";
+    check(steps, &rows, &[2, 3], &["1 steps[0] set E-EVAL-01"], &["steps[1] filter false 1"]);
+    let mut chain = chain("[{set: {d: body.a * 2}}, {set: {d: d + 1}}]");
+    let batch = chain.apply(messages(&rows), &mut Vec::new()).unwrap();
+    let column = batch.column("d").unwrap().as_primitive::<Int64Type>();
+    let values: Vec<_> = column.iter().collect();
+    assert_eq!(values, [Some(13), Some(1), None, Some(9)]);
+}
+
+#[test]
+fn set_gives_every_type() {
+    let steps = r#"[{set: {i: 1, d: 0.5, s: LOWER(body.b), c: body.a > 1, u: store_time,
+        e: DATE(body.t), n: "COALESCE(body.a, 0)"}}]"#;
+    let mut chain = chain(steps);
+    let rows = [(r#"{"a":2,"b":"X","t":"2026-01-02T03:04:05Z"}"#, ""), ("{}", "")];
+    let mut rejected = Vec::new();
+    let batch = chain.apply(messages(&rows), &mut rejected).unwrap();
+    assert!(rejected.is_empty(), "{rejected:?}");
+    let types: Vec<String> = batch
+        .columns()
+        .iter()
+        .map(|(name, column)| format!("{name} {}", column.data_type()))
+        .collect();
+    assert_eq!(
+        types,
+        [
+            "a Int64",
+            "b Utf8",
+            "t Timestamp(µs, \"UTC\")",
+            "i Int64",
+            "d Float64",
+            "s Utf8",
+            "c Boolean",
+            "u Timestamp(µs, \"UTC\")",
+            "e Date32",
+            "n Int64",
+        ]
+    );
+    let nulls: Vec<_> = batch.columns().iter().map(|(_, column)| column.null_count()).collect();
+    assert_eq!(nulls, [1, 1, 1, 0, 0, 1, 1, 0, 1, 0]);
+}
+
+#[test]
+fn conditions_see_what_every_message_has() {
+    let row = [("{}", "KEYS=k TAGS=yes UNIQ_KEY=id")];
+    for condition in [
+        "key = 'k'",
+        "tag = 'yes'",
+        "message_id = 'id'",
+        "topic = 't'",
+        "queue = 2",
+        "offset = 10",
+        "born_time = CAST('1970-01-01T00:00:01Z' AS TIMESTAMP)",
+        "store_time = CAST('1970-01-01T00:00:02Z' AS TIMESTAMP)",
+        "props.KEYS = 'k'",
+    ] {
+        check(&format!("[filter: \"{condition}\"]"), &row, &[0], &[], &[]);
+    }
+    // Without the client's id there is that of the place in the log.
+    let id = "message_id = '0A00000100002A9F00000000000000FF'";
+    check(&format!("[filter: \"{id}\"]"), &[("{}", "")], &[0], &[], &[]);
+    // A property that is not of the promoted type is as if it were not there.
+    check(
+        "[filter: p IS NULL]",
+        &[("{}", "p=x"), ("{}", ""), ("{}", "p=7")],
+        &[0, 1],
+        &[],
+        &["steps[0] filter false 1"],
+    );
+}

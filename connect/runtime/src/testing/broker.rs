@@ -7,9 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use millrace_client::{Append, Appended, Broker, BrokerError, Outgoing, PullRequest, Pulled, Wait};
 use millrace_types::record::{Draft, Record, Stamp, encode};
-use millrace_types::{
-    GroupName, PhysicalOffset, Properties, QueueId, QueueOffset, TopicName, keys,
-};
+use millrace_types::{GroupName, PhysicalOffset, QueueId, QueueOffset, TopicName, keys};
 use tokio::sync::Notify;
 
 use crate::rng::Rng;
@@ -370,9 +368,4 @@ impl Broker for MemoryBroker {
         self.weather()?;
         Ok(self.inner().groups.get(&(group.clone(), topic.clone(), queue)).copied())
     }
-}
-
-/// Properties as a map, for tests that look at an [`Outgoing`].
-pub(crate) fn property_map(properties: &[u8]) -> BTreeMap<String, String> {
-    Properties::new(properties).iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect()
 }

@@ -1,0 +1,512 @@
+//! Whole runs against a broker, a source and sinks in memory, crashed at any point.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
+
+use super::*;
+use crate::rng::Rng;
+use crate::testing::{Chances, Destination, Files, Line, MemoryBroker, REFUSED_FROM, SimClock};
+
+/// One sink takes everything, the other a part of it; one partitions, and both refuse some rows.
+const PIPELINE: &str = r#"
+version: 1
+pipeline: p
+source:
+  file: {include: [x], once: true, decode: {json: {}}}
+topic: {name: t, queues: 3}
+schema: {n: int, kind: string}
+steps:
+  - filter: body.kind <> 'noise'
+  - set: {twice: body.n + body.n}
+sinks:
+  all:
+    parquet: {to: out, rotate: {rows: 5}}
+  even:
+    where: body.n % 2 = 0
+    parquet: {to: out, partition_by: [kind], rotate: {rows: 5}}
+"#;
+
+/// The same, with a topic that takes a key and a property from the bodies.
+const PROMOTING: &str = r#"
+version: 1
+pipeline: p
+source:
+  file: {include: [x], once: true, decode: {json: {}}}
+topic: {name: t, queues: 3, key: body.kind, tag: body.kind, properties: {odd: body.n % 2}}
+schema: {n: int, kind: string}
+steps:
+  - filter: body.kind <> 'noise'
+sinks:
+  all:
+    parquet: {to: out, rotate: {rows: 5}}
+  even:
+    where: odd = 0
+    parquet: {to: out, partition_by: [kind], rotate: {rows: 5}}
+"#;
+
+fn pipeline(text: &str) -> Arc<Pipeline> {
+    let parsed = Pipeline::parse("p.yaml", text.as_bytes(), &|_| None);
+    Arc::new(parsed.unwrap_or_else(|report| panic!("{report}")))
+}
+
+/// Some files of lines, most of them good.
+fn files(rng: &mut Rng) -> Files {
+    let mut files = BTreeMap::new();
+    let mut n = 0;
+    for file in 0..1 + rng.below(3) {
+        let mut lines = Vec::new();
+        for _ in 0..rng.below(50) {
+            n += 1;
+            let kind = ["a", "b", "c", "noise"][rng.below(4) as usize];
+            let (n, text, readable) = match rng.below(30) {
+                0 => (n, Some(format!(r#"{{"n":{n},"kind":"#)), true),
+                1 => (REFUSED_FROM + n, None, true),
+                2 => (n, None, false),
+                _ => (n, None, true),
+            };
+            let text = text.unwrap_or_else(|| format!(r#"{{"n":{n},"kind":"{kind}"}}"#));
+            lines.push(Line { text, readable });
+        }
+        files.insert(format!("file-{file}"), lines);
+    }
+    Files::new(files)
+}
+
+/// What is to become of a line.
+#[derive(Debug, Default, PartialEq, Eq, Clone)]
+struct Fate {
+    in_topic: bool,
+    source_letter: bool,
+    /// By sink: visible, or a letter.
+    visible: BTreeSet<&'static str>,
+    letters: BTreeSet<&'static str>,
+}
+
+fn fate(line: &Line, promotes: bool) -> Fate {
+    let mut fate = Fate::default();
+    let broken = !line.text.ends_with('}');
+    if !line.readable || (promotes && broken) {
+        fate.source_letter = true;
+        return fate;
+    }
+    fate.in_topic = true;
+    if broken {
+        fate.letters.extend(["all", "even"]);
+        return fate;
+    }
+    if line.text.contains("noise") {
+        return fate;
+    }
+    let n = number(&line.text);
+    let refused = n >= REFUSED_FROM;
+    for sink in ["all", "even"] {
+        if sink == "all" || n % 2 == 0 {
+            if refused {
+                fate.letters.insert(sink)
+            } else {
+                fate.visible.insert(sink)
+            };
+        }
+    }
+    fate
+}
+
+fn number(text: &str) -> i64 {
+    let digits = text.trim_start_matches(r#"{"n":"#);
+    digits.split(',').next().unwrap().parse().unwrap()
+}
+
+/// Everything that outlives a crash.
+struct World {
+    broker: Arc<MemoryBroker>,
+    destination: Destination,
+    files: Files,
+    pipeline: Arc<Pipeline>,
+    promotes: bool,
+    clock: Arc<SimClock>,
+    runs: u64,
+}
+
+impl World {
+    fn new(text: &str, files: Files, seed: u64, chances: Chances, unavailable: u64) -> Self {
+        Self {
+            broker: MemoryBroker::new(seed, chances),
+            destination: Destination::new(seed ^ 1, unavailable),
+            files,
+            pipeline: pipeline(text),
+            promotes: text == PROMOTING,
+            clock: Arc::new(SimClock::new()),
+            runs: 0,
+        }
+    }
+
+    fn run(&mut self) -> Run {
+        self.runs += 1;
+        let connectors = Connectors {
+            source: Some(self.files.source(self.runs)),
+            sink: self.destination.sinks(None),
+        };
+        self.run_with(connectors, Until::Stopped)
+    }
+
+    fn run_with(&self, mut connectors: Connectors, until: Until) -> Run {
+        let (mut plain, mut by_kind) =
+            (self.destination.sinks(None), self.destination.sinks(Some("kind")));
+        connectors.sink =
+            Box::new(
+                move |opening| {
+                    if opening.name == "even" { by_kind(opening) } else { plain(opening) }
+                },
+            );
+        let options = RunOptions {
+            worker: format!("worker-{}", self.runs),
+            seed: self.runs,
+            until,
+            patience: Patience::ENDLESS,
+            clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
+        };
+        let broker = Arc::clone(&self.broker) as Arc<dyn Broker>;
+        Run::new(Arc::clone(&self.pipeline), broker, connectors, options)
+    }
+
+    /// Nothing is there twice, at any time.
+    fn check_no_copies(&self, seed: u64) {
+        for sink in ["all", "even"] {
+            let rows = self.destination.rows(sink);
+            let distinct: BTreeSet<_> = rows.iter().map(|row| row.2).collect();
+            assert_eq!(distinct.len(), rows.len(), "seed {seed}: rows twice in {sink}: {rows:?}");
+        }
+    }
+
+    /// Everything is where it belongs, once.
+    fn check(&self, seed: u64) {
+        self.check_no_copies(seed);
+        let count = |topic: &str| {
+            let mut counts: BTreeMap<String, u32> = BTreeMap::new();
+            for (_, _, _, body) in self.broker.messages(topic) {
+                *counts.entry(String::from_utf8(body.to_vec()).unwrap()).or_default() += 1;
+            }
+            counts
+        };
+        let topic = count("t");
+        let source_letters = count("%DLQ%p_source");
+        for line in self.files.lines() {
+            let fate = fate(line, self.promotes);
+            let text = &line.text;
+            let copies = |counts: &BTreeMap<String, u32>| counts.get(text).copied().unwrap_or(0);
+            assert_eq!(copies(&topic), u32::from(fate.in_topic), "seed {seed}: topic, {text}");
+            let letters = copies(&source_letters);
+            assert_eq!(letters, u32::from(fate.source_letter), "seed {seed}: source, {text}");
+            for sink in ["all", "even"] {
+                let letters = copies(&count(&format!("%DLQ%p_{sink}")));
+                let expected = u32::from(fate.letters.contains(sink));
+                assert_eq!(letters, expected, "seed {seed}: letters of {sink}, {text}");
+            }
+        }
+        for sink in ["all", "even"] {
+            let lines = self.files.lines();
+            let visible = lines.filter(|line| fate(line, self.promotes).visible.contains(sink));
+            let expected: BTreeSet<i64> = visible.map(|line| number(&line.text)).collect();
+            let rows = self.destination.rows(sink);
+            let found: BTreeSet<i64> = rows.iter().map(|row| row.2).collect();
+            assert_eq!(found, expected, "seed {seed}: rows of {sink}");
+            // Each row says truly where it comes from.
+            let messages = self.broker.messages("t");
+            for (queue, offset, n) in rows {
+                let of = messages.iter().find(|m| (m.0, m.1) == (queue, offset));
+                let body = String::from_utf8(of.unwrap().3.to_vec()).unwrap();
+                assert_eq!(number(&body), n, "seed {seed}: {queue}/{offset}");
+            }
+        }
+    }
+}
+
+/// Polls a future so often and no more; what is left of it is dropped, as by a crash.
+async fn crash_after<F: Future>(future: F, mut polls: u64) -> Option<F::Output> {
+    let mut future = pin!(future);
+    poll_fn(move |context| {
+        if polls == 0 {
+            return Poll::Ready(None);
+        }
+        polls -= 1;
+        future.as_mut().poll(context).map(Some)
+    })
+    .await
+}
+
+/// The seeds to try: one if `MILLRACE_SEED` names it.
+fn seeds(count: u64) -> Vec<u64> {
+    match std::env::var("MILLRACE_SEED") {
+        Ok(seed) => vec![seed.parse().expect("MILLRACE_SEED is a number")],
+        Err(_) => (0..count).collect(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_without_trouble_delivers_everything() {
+    for text in [PIPELINE, PROMOTING] {
+        let mut rng = Rng::new(7);
+        let mut world = World::new(text, files(&mut rng), 7, Chances::default(), 0);
+        let summary = world.run().finish().await.unwrap();
+        world.check(7);
+        let source = summary.source.unwrap();
+        assert_eq!(source.read, world.files.lines().count() as u64);
+        assert!(source.ended && summary.balanced);
+        assert_eq!(summary.sinks["all"].read, source.appended);
+        assert_eq!(summary.sinks["all"].visible_rows, summary.sinks["all"].written);
+        assert_eq!(summary.sinks["all"].lag, 0);
+        // Another run finds nothing to do.
+        let again = world.run().finish().await.unwrap();
+        world.check(7);
+        assert_eq!((again.source.unwrap().read, again.sinks["all"].read), (0, 0));
+    }
+}
+
+/// One seed: crashes at random points, then a run to the end.
+async fn crash_and_recover(seed: u64) {
+    let mut rng = Rng::new(seed);
+    let text = if rng.below(2) == 0 { PIPELINE } else { PROMOTING };
+    let bad = rng.below(3) * 15;
+    let chances = Chances {
+        unreachable: bad,
+        answer_lost: bad,
+        request_lost: bad,
+        late: bad,
+        disk_full: bad,
+    };
+    let mut world = World::new(text, files(&mut rng), seed, chances, bad);
+    for _ in 0..rng.below(8) {
+        let run = world.run();
+        let scale = 3 + rng.below(8);
+        let polls = 1 + rng.below(1 << scale);
+        match crash_after(run.finish(), polls).await {
+            None => {}
+            Some(Ok(summary)) => assert!(summary.balanced, "seed {seed}: {summary:?}"),
+            Some(Err(error)) => panic!("seed {seed}: {error:?}"),
+        }
+        match rng.below(4) {
+            0 => world.broker.cut_power(),
+            1 => world.broker.settle(),
+            // What is under way arrives while the next worker starts.
+            _ => {}
+        }
+        if rng.below(8) == 0 {
+            let odd = rng.below(2);
+            world.destination.lose_staged(|name| name.len() as u64 % 2 == odd);
+        }
+        world.check_no_copies(seed);
+    }
+    let last = world.run().finish().await;
+    let summary = last.unwrap_or_else(|error| panic!("seed {seed}: {error:?}"));
+    assert!(summary.balanced, "seed {seed}: {summary:?}");
+    world.check(seed);
+    assert_eq!(world.destination.staged(), Vec::<String>::new(), "seed {seed}");
+}
+
+/// The promise of the runtime: whatever crashes whenever, every line is once in the topic, and
+/// once in each sink or its letters.
+#[tokio::test(start_paused = true)]
+async fn whatever_crashes_every_record_arrives_once() {
+    for seed in seeds(1000) {
+        crash_and_recover(seed).await;
+    }
+}
+
+/// A worker that was taken for dead goes on beside its successor, until the ledger refuses it.
+#[tokio::test(start_paused = true)]
+async fn a_zombie_does_no_harm() {
+    let mut fenced = 0;
+    for seed in seeds(300) {
+        let mut rng = Rng::new(seed);
+        let bad = rng.below(2) * 20;
+        let chances = Chances { answer_lost: bad, late: bad, ..Chances::default() };
+        let mut world = World::new(PIPELINE, files(&mut rng), seed, chances, bad);
+        let mut zombie = Box::pin(world.run().finish());
+        let scale = 3 + rng.below(7);
+        let polls = 1 + rng.below(1 << scale);
+        let early = crash_after(&mut zombie, polls).await;
+        // Whoever takes the lease last goes on; the zombie may have been too slow to have one.
+        let both = match early {
+            Some(ended) => [ended, world.run().finish().await],
+            None => tokio::join!(zombie, world.run().finish()).into(),
+        };
+        for ended in both {
+            match ended {
+                Ok(summary) => assert!(summary.balanced, "seed {seed}: {summary:?}"),
+                Err(RunError::Fenced { .. }) => fenced += 1,
+                // Its staging was swept away under its hands.
+                Err(RunError::Sink { .. }) => {}
+                Err(error) => panic!("seed {seed}: {error:?}"),
+            }
+            world.check_no_copies(seed);
+        }
+        let last = world.run().finish().await;
+        last.unwrap_or_else(|error| panic!("seed {seed}: {error:?}"));
+        world.check(seed);
+    }
+    assert!(fenced > 0 || std::env::var("MILLRACE_SEED").is_ok(), "no zombie was ever refused");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_commits_what_was_read() {
+    let mut rng = Rng::new(3);
+    let mut world = World::new(PIPELINE, files(&mut rng), 3, Chances::default(), 0);
+    let run = world.run();
+    let control = run.control();
+    let mut run = Box::pin(run.finish());
+    let mut polls = 0;
+    while control.progress().sinks.get("all").is_none_or(|sink| sink.written < 5) {
+        assert!(crash_after(&mut run, 1).await.is_none(), "it ended after {polls} polls");
+        polls += 1;
+    }
+    control.stop();
+    let summary = run.await.unwrap();
+    let all = &summary.sinks["all"];
+    assert!(summary.balanced && !summary.source.as_ref().unwrap().ended);
+    assert_eq!((all.visible_rows, world.destination.staged()), (all.written, Vec::new()));
+    // Nothing is read again.
+    let rest = world.run().finish().await.unwrap();
+    let lines = world.files.lines().count() as u64;
+    assert_eq!(summary.source.unwrap().read + rest.source.unwrap().read, lines);
+    assert_eq!(rest.sinks["all"].skipped, 0);
+    world.check(3);
+}
+
+fn without_source(world: &World, until: Until) -> Run {
+    let sink = world.destination.sinks(None);
+    world.run_with(Connectors { source: None, sink }, until)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_fed_by_others_is_drained() {
+    let mut rng = Rng::new(5);
+    let mut world = World::new(PIPELINE, files(&mut rng), 5, Chances::default(), 0);
+    // The first run feeds the topic and is gone before the sinks have everything.
+    let run = world.run();
+    let control = run.control();
+    let mut run = Box::pin(run.finish());
+    while control.progress().source.is_none_or(|source| !source.ended) {
+        crash_after(&mut run, 1).await;
+    }
+    drop(run);
+    let summary = without_source(&world, Until::Drained).finish().await.unwrap();
+    assert!(summary.balanced && summary.source.is_none());
+    world.check(5);
+    for queue in 0..3 {
+        let next = world.broker.messages("t").iter().filter(|m| m.0 == queue).count() as u64;
+        let shown = world.broker.shown("p_all", "t", queue);
+        assert_eq!(shown.unwrap_or(0), next, "tools see the offsets of queue {queue}");
+    }
+}
+
+/// Lines of one file, every `bad`th of them broken.
+fn lines(count: u64, bad: u64) -> Files {
+    let line = |n: u64| {
+        let text = if n.is_multiple_of(bad) {
+            format!("broken {n}")
+        } else {
+            format!(r#"{{"n":{n},"kind":"a"}}"#)
+        };
+        Line { text, readable: true }
+    };
+    Files::new(BTreeMap::from([("file".to_owned(), (1..=count).map(line).collect())]))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pipeline_that_refuses_too_much_stops_before_it_writes_the_letters() {
+    let mut world = World::new(PIPELINE, lines(400, 5), 1, Chances::default(), 0);
+    match world.run().finish().await {
+        Err(RunError::TooManyRejects { code: "E-DECODE-01", of, .. }) => assert!(of >= 100),
+        other => panic!("{other:?}"),
+    }
+    let letters = world.broker.messages("%DLQ%p_all").len();
+    assert!(letters < 20, "{letters} letters");
+    let mut world = World::new(PIPELINE, lines(400, 11), 1, Chances::default(), 0);
+    world.run().finish().await.unwrap();
+    assert_eq!(world.broker.messages("%DLQ%p_all").len(), 400 / 11);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pipeline_may_stop_at_the_first_refusal() {
+    let text = PIPELINE.replace("  even:\n", "    on_error: {then: stop}\n  even:\n");
+    let mut world = World::new(&text, lines(100, 50), 1, Chances::default(), 0);
+    match world.run().finish().await {
+        Err(RunError::Rejected { at, .. }) => assert_eq!(at, "memory/t/0 offset 49"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(world.broker.messages("%DLQ%p_all").len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_that_retention_took_are_never_passed_over_in_silence() {
+    let mut world = World::new(PIPELINE, lines(100, 1000), 1, Chances::default(), 0);
+    let run = world.run();
+    let control = run.control();
+    let mut run = Box::pin(run.finish());
+    while control.progress().source.is_none_or(|source| !source.ended) {
+        crash_after(&mut run, 1).await;
+    }
+    drop(run);
+    let state = crate::ledger::read(Arc::clone(&world.broker) as Arc<dyn Broker>, "p").await;
+    let resume = state.unwrap().unwrap().sinks["all"].resume.clone().unwrap();
+    let next = resume.next.values().next().unwrap().0;
+    assert!(next < 90, "the sinks are nearly done at {next}");
+    world.broker.expire("t", 0, 95);
+    match world.run().finish().await {
+        Err(RunError::Lost { from, to, .. }) => assert_eq!((from.0, to.0), (next, 95)),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// While the letters cannot be written nothing that passes their messages is committed.
+#[tokio::test(start_paused = true)]
+async fn offsets_do_not_pass_a_letter_that_is_not_written() {
+    let mut world = World::new(PIPELINE, lines(100, 20), 1, Chances::default(), 0);
+    let run = world.run();
+    let control = run.control();
+    let mut run = Box::pin(run.finish());
+    while control.progress().source.is_none_or(|source| !source.ended) {
+        crash_after(&mut run, 1).await;
+    }
+    drop(run);
+    let before = world.broker.messages("%DLQ%p_all").len();
+    world.broker.set_chances(Chances { disk_full: 1000, ..Chances::default() });
+    let stuck = tokio::time::timeout(std::time::Duration::from_secs(3600), world.run().finish());
+    assert!(stuck.await.is_err(), "it got by a full disk");
+    assert_eq!(world.broker.messages("%DLQ%p_all").len(), before);
+    world.broker.set_chances(Chances::default());
+    world.run().finish().await.unwrap();
+    world.check(1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_of_the_destination_is_waited_out() {
+    let mut world = World::new(PIPELINE, lines(60, 1000), 1, Chances::default(), 1000);
+    let stuck = tokio::time::timeout(std::time::Duration::from_secs(3600), world.run().finish());
+    assert!(stuck.await.is_err(), "it wrote to a destination that is away");
+    assert_eq!(world.destination.visible(), Vec::<String>::new());
+    world.destination.set_unavailable(0);
+    world.run().finish().await.unwrap();
+    world.check(1);
+}
+
+/// The simulation must be able to fail: with COMMITTED before the rename it does.
+#[cfg(feature = "faults")]
+#[test]
+fn a_planted_bug_is_found() {
+    use crate::fault;
+
+    let found = (0..200).any(|seed| {
+        let trial = std::thread::spawn(move || {
+            fault::plant(Some(fault::OFFSET_BEFORE_RENAME));
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .start_paused(true)
+                .build()
+                .unwrap();
+            runtime.block_on(crash_and_recover(seed));
+        });
+        trial.join().is_err()
+    });
+    assert!(found, "200 seeds did not find the planted bug");
+}
