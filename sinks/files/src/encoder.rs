@@ -1,0 +1,155 @@
+//! Columns into a Parquet file.
+
+use std::collections::HashSet;
+use std::hash::Hash;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Date32Type, Float64Type, Int64Type, TimestampMicrosecondType};
+use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_schema::{DataType, SchemaRef};
+use millrace_disk::Disk;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::basic::{Compression as Codec, ZstdLevel};
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+
+use crate::error::{At, FileSinkError};
+use crate::options::{Compression, ParquetOptions};
+use crate::part_file::{Finished, PartFile};
+
+/// Rows given to the encoder at once. Always the same number, whatever the size of the batches
+/// they came in, because page ends depend on it: so the same rows give the same bytes.
+pub(crate) const CHUNK_ROWS: usize = 2048;
+
+/// What zstd keeps per column between the pages of a row group.
+const ZSTD_CONTEXT_BYTES: usize = 1 << 20;
+
+/// A file being written.
+pub(crate) struct Encoder {
+    writer: ArrowWriter<PartFile>,
+    /// Memory of compressors, which the writer does not count.
+    context_bytes: usize,
+}
+
+impl Encoder {
+    /// Creates the file. The first rows decide how columns are encoded, and are not written yet.
+    pub(crate) fn create(
+        disk: &dyn Disk,
+        path: &Path,
+        schema: &SchemaRef,
+        options: &ParquetOptions,
+        first_rows: &RecordBatch,
+    ) -> Result<Self, FileSinkError> {
+        let file = PartFile::create(disk, path).at(path)?;
+        let properties = properties(options, first_rows);
+        // Readers learn the types from Parquet's own schema.
+        let arrow_options =
+            ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
+        let writer =
+            ArrowWriter::try_new_with_options(file, Arc::clone(schema), arrow_options).at(path)?;
+        let context_bytes = match options.compression {
+            Compression::Zstd(_) => schema.fields().len() * ZSTD_CONTEXT_BYTES,
+            Compression::None | Compression::Snappy => 0,
+        };
+        Ok(Self { writer, context_bytes })
+    }
+
+    /// Encodes rows; all but the last of a file come in chunks of [`CHUNK_ROWS`].
+    pub(crate) fn write(&mut self, rows: &RecordBatch) -> Result<(), FileSinkError> {
+        self.writer.write(rows).map_err(|error| self.failed(error))
+    }
+
+    /// Ends the row group early, so that its memory is free.
+    pub(crate) fn end_row_group(&mut self) -> Result<(), FileSinkError> {
+        self.writer.flush().map_err(|error| self.failed(error))
+    }
+
+    /// Writes the footer and makes the file durable, up to its name.
+    pub(crate) fn finish(
+        mut self,
+        metadata: Vec<(&'static str, String)>,
+    ) -> Result<Finished, FileSinkError> {
+        for (key, value) in metadata {
+            self.writer.append_key_value_metadata(KeyValue::new(key.to_owned(), value));
+        }
+        let path = self.writer.inner().path().to_owned();
+        self.writer.into_inner().at(&path)?.finish().at(&path)
+    }
+
+    /// About how many bytes the file would have if it ended here.
+    pub(crate) fn bytes(&self) -> u64 {
+        (self.writer.bytes_written() + self.writer.in_progress_size()) as u64
+    }
+
+    pub(crate) fn has_row_group(&self) -> bool {
+        self.writer.in_progress_rows() > 0
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let contexts = if self.has_row_group() { self.context_bytes } else { 0 };
+        self.writer.memory_size() + contexts
+    }
+
+    fn failed(&self, error: parquet::errors::ParquetError) -> FileSinkError {
+        FileSinkError::from_parquet(self.writer.inner().path(), error)
+    }
+}
+
+fn properties(options: &ParquetOptions, first_rows: &RecordBatch) -> WriterProperties {
+    let codec = match options.compression {
+        Compression::None => Codec::UNCOMPRESSED,
+        Compression::Snappy => Codec::SNAPPY,
+        Compression::Zstd(level) => Codec::ZSTD(
+            ZstdLevel::try_new(level).expect("`ParquetOptions::check` knows the levels"),
+        ),
+    };
+    let row_group_bytes = options.row_group.bytes.min(options.memory_bytes_max / 2).max(1);
+    let mut properties = WriterProperties::builder()
+        .set_created_by(CREATED_BY.to_owned())
+        .set_compression(codec)
+        .set_statistics_enabled(EnabledStatistics::Page)
+        .set_max_row_group_row_count(Some(saturate(options.row_group.rows)))
+        .set_max_row_group_bytes(Some(saturate(row_group_bytes)));
+    for (field, column) in first_rows.schema().fields().iter().zip(first_rows.columns()) {
+        let path = ColumnPath::new(vec![field.name().clone()]);
+        properties = properties.set_column_dictionary_enabled(path, repeats(column));
+    }
+    properties.build()
+}
+
+/// The form `name version … (build …)` is the one that readers look for when they decide whether
+/// statistics can be trusted.
+const CREATED_BY: &str = concat!("millrace version ", env!("CARGO_PKG_VERSION"), " (build 0)");
+
+fn saturate(limit: u64) -> usize {
+    usize::try_from(limit).unwrap_or(usize::MAX)
+}
+
+/// Whether values come again often enough for a dictionary to pay: at most half of them are
+/// different.
+fn repeats(column: &ArrayRef) -> bool {
+    let different = match column.data_type() {
+        DataType::Utf8 => different(column.as_string::<i32>().iter().flatten()),
+        DataType::Int64 => different(column.as_primitive::<Int64Type>().values().iter()),
+        DataType::Timestamp(..) => {
+            different(column.as_primitive::<TimestampMicrosecondType>().values().iter())
+        }
+        DataType::Date32 => different(column.as_primitive::<Date32Type>().values().iter()),
+        DataType::Int32 => 1,
+        DataType::Float64 => {
+            let values = column.as_primitive::<Float64Type>().values();
+            different(values.iter().map(|value| value.to_bits()))
+        }
+        // There is no dictionary of bits.
+        _ => return false,
+    };
+    different * 2 <= column.len()
+}
+
+fn different<T: Eq + Hash>(values: impl Iterator<Item = T>) -> usize {
+    values.collect::<HashSet<_>>().len()
+}

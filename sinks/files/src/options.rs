@@ -1,0 +1,167 @@
+use std::path::PathBuf;
+
+use millrace_connect_api::{Column, Schema};
+
+use crate::error::OptionsError;
+
+/// What a Parquet sink writes, where, and when it closes files.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ParquetOptions {
+    /// The directory. It is created if it is missing.
+    pub to: PathBuf,
+    /// The columns of the file in order, taken from the batch by name. Those that are in
+    /// `partition_by` are left out of the file; their values are in its path.
+    pub columns: Schema,
+    /// Columns of the batch by which rows are put into directories, outermost first.
+    pub partition_by: Vec<String>,
+    /// When a file is closed.
+    pub rotate: Rotate,
+    /// How pages are compressed.
+    pub compression: Compression,
+    /// How large a row group becomes.
+    pub row_group: RowGroup,
+    /// Columns that say where a row comes from.
+    pub metadata: Metadata,
+    /// How file names begin: the name of the pipeline.
+    pub name_prefix: String,
+    /// Tells the staged files of this worker from those of earlier ones: its epoch.
+    pub worker_tag: u64,
+    /// Partitions with an open file. Beyond it, the one that had no row for longest is closed.
+    pub max_open: usize,
+    /// Memory for rows that are not in a file yet, all open parts together. Beyond it, row groups
+    /// are written early, which costs compression and reading speed.
+    pub memory_bytes_max: u64,
+}
+
+/// When a file is closed: when the first of these is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rotate {
+    /// Exactly so many rows.
+    pub rows: Option<u64>,
+    /// About so many bytes. The size is estimated while rows are being encoded, so a file may be a
+    /// few percent smaller.
+    pub bytes: Option<u64>,
+    /// So long after its first row.
+    pub every_ms: Option<u64>,
+    /// So long after its last row.
+    pub idle_ms: Option<u64>,
+}
+
+/// How pages are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// Fast and weak.
+    Snappy,
+    /// At a level from 1 to 22.
+    Zstd(i32),
+}
+
+/// How large a row group becomes: when the first of these is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowGroup {
+    /// Rows.
+    pub rows: u64,
+    /// Encoded bytes; at most half of [`ParquetOptions::memory_bytes_max`], because a row group is
+    /// in memory until it is complete.
+    pub bytes: u64,
+}
+
+/// Columns that say where a row comes from, after all others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Metadata {
+    /// None.
+    None,
+    /// `_queue`, `_offset` and `_store_time`.
+    Offsets,
+    /// The same, and `_broker` and `_topic`.
+    All,
+}
+
+impl ParquetOptions {
+    /// The defaults, for a pipeline of this name.
+    pub fn new(to: impl Into<PathBuf>, columns: Schema, pipeline: impl Into<String>) -> Self {
+        Self {
+            to: to.into(),
+            columns,
+            partition_by: Vec::new(),
+            rotate: Rotate::default(),
+            compression: Compression::Zstd(3),
+            row_group: RowGroup::default(),
+            metadata: Metadata::None,
+            name_prefix: pipeline.into(),
+            worker_tag: 0,
+            max_open: 64,
+            memory_bytes_max: 128 << 20,
+        }
+    }
+
+    /// The columns that are in the file itself, without the metadata.
+    pub(crate) fn file_columns(&self) -> impl Iterator<Item = &Column> {
+        self.columns.columns.iter().filter(|column| !self.partition_by.contains(&column.name))
+    }
+
+    pub(crate) fn check(&self) -> Result<(), OptionsError> {
+        let names: Vec<_> = self.columns.columns.iter().map(|column| &column.name).collect();
+        let metadata = self.metadata.column_names();
+        for (index, name) in names.iter().enumerate() {
+            if names[..index].contains(name) {
+                return Err(OptionsError::Twice { name: (*name).clone() });
+            }
+            if metadata.contains(&name.as_str()) {
+                return Err(OptionsError::Reserved { name: (*name).clone() });
+            }
+        }
+        for (index, name) in self.partition_by.iter().enumerate() {
+            if self.partition_by[..index].contains(name) {
+                return Err(OptionsError::Twice { name: name.clone() });
+            }
+        }
+        if self.file_columns().next().is_none() && metadata.is_empty() {
+            return Err(OptionsError::NoColumns);
+        }
+        let plain = |char: char| char.is_ascii_alphanumeric() || "-_".contains(char);
+        if self.name_prefix.is_empty() || !self.name_prefix.chars().all(plain) {
+            return Err(OptionsError::Name { name: self.name_prefix.clone() });
+        }
+        let zero = [
+            ("rotate.rows", self.rotate.rows == Some(0)),
+            ("rotate.size", self.rotate.bytes == Some(0)),
+            ("max_open", self.max_open == 0),
+            ("row_group.rows", self.row_group.rows == 0),
+            ("row_group.bytes", self.row_group.bytes == 0),
+        ];
+        if let Some((option, _)) = zero.iter().find(|(_, is_zero)| *is_zero) {
+            return Err(OptionsError::Zero { option });
+        }
+        match self.compression {
+            Compression::Zstd(level) if !(1..=22).contains(&level) => {
+                Err(OptionsError::ZstdLevel { level })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Metadata {
+    pub(crate) fn column_names(self) -> &'static [&'static str] {
+        match self {
+            Metadata::None => &[],
+            Metadata::Offsets => &["_queue", "_offset", "_store_time"],
+            Metadata::All => &["_queue", "_offset", "_store_time", "_broker", "_topic"],
+        }
+    }
+}
+
+impl Default for Rotate {
+    fn default() -> Self {
+        Self { rows: None, bytes: Some(256 << 20), every_ms: Some(600_000), idle_ms: None }
+    }
+}
+
+impl Default for RowGroup {
+    fn default() -> Self {
+        Self { rows: 1 << 20, bytes: 128 << 20 }
+    }
+}

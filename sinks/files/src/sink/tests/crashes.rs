@@ -1,0 +1,341 @@
+use millrace_connect_api::{Cut, FileSink, PartState, Resume, SinkError};
+use millrace_disk::{Fault, SimDisk};
+use proptest::prelude::*;
+
+use super::rig::*;
+use crate::{FileSinkError, ParquetOptions, Rotate};
+
+/// What a worker does, one after the other.
+#[derive(Clone, Copy, Debug)]
+enum Action {
+    Feed {
+        queue: u32,
+        count: u64,
+    },
+    Commit(Cut),
+    /// The process ends.
+    Kill(Moment),
+    /// The machine ends.
+    PowerCut(Moment),
+}
+
+/// When a worker ends: how far a commit got.
+#[derive(Clone, Copy, Debug)]
+enum Moment {
+    BeforePlan,
+    Planned(Cut),
+    Recorded(Cut),
+    PublishedSome(Cut),
+    PublishedAll(Cut),
+}
+
+fn cuts() -> impl Strategy<Value = Cut> {
+    prop_oneof![3 => Just(Cut::Due), 1 => Just(Cut::All)]
+}
+
+fn moments() -> impl Strategy<Value = Moment> {
+    prop_oneof![
+        Just(Moment::BeforePlan),
+        cuts().prop_map(Moment::Planned),
+        cuts().prop_map(Moment::Recorded),
+        cuts().prop_map(Moment::PublishedSome),
+        cuts().prop_map(Moment::PublishedAll),
+    ]
+}
+
+fn actions() -> impl Strategy<Value = Vec<Action>> {
+    let action = prop_oneof![
+        6 => (0..3_u32, 0..9_u64).prop_map(|(queue, count)| Action::Feed { queue, count }),
+        3 => cuts().prop_map(Action::Commit),
+        1 => moments().prop_map(Action::Kill),
+        1 => moments().prop_map(Action::PowerCut),
+    ];
+    proptest::collection::vec(action, 0..40)
+}
+
+fn logs() -> impl Strategy<Value = Vec<Vec<Row>>> {
+    let partition = prop_oneof![
+        1 => Just(None),
+        6 => (0..4_u8).prop_map(|n| Some(format!("p{n}"))),
+    ];
+    let row = (partition, prop::bool::weighted(0.8))
+        .prop_map(|(partition, selected)| Row { partition, selected });
+    proptest::collection::vec(proptest::collection::vec(row, 0..40), 3)
+}
+
+fn small_parts() -> impl Strategy<Value = ParquetOptions> {
+    let rows = prop_oneof![Just(None), (1..9_u64).prop_map(Some)];
+    let ms = prop_oneof![Just(None), (0..8_u64).prop_map(|n| Some(n * 10))];
+    (rows, ms.clone(), ms, 1..6_usize).prop_map(|(rows, every_ms, idle_ms, max_open)| {
+        let rotate = Rotate { rows, bytes: None, every_ms, idle_ms };
+        ParquetOptions { rotate, max_open, ..options() }
+    })
+}
+
+/// Takes a worker to a moment, as far as the ledger is concerned.
+fn run_to(moment: Moment, worker: &mut Worker<'_>, ledger: &mut Ledger) -> Result<(), SinkError> {
+    let (Moment::Planned(cut)
+    | Moment::Recorded(cut)
+    | Moment::PublishedSome(cut)
+    | Moment::PublishedAll(cut)) = moment
+    else {
+        return Ok(());
+    };
+    let plan = worker.plan(cut)?;
+    if matches!(moment, Moment::Planned(_)) {
+        return Ok(());
+    }
+    ledger.planned = Some(plan.clone());
+    let publish = match moment {
+        Moment::PublishedSome(_) => plan.parts.len() / 2,
+        Moment::PublishedAll(_) => plan.parts.len(),
+        _ => 0,
+    };
+    plan.parts[..publish].iter().try_for_each(|part| ready(worker.sink.publish(part)))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { max_shrink_iters: 2000, ..ProptestConfig::default() })]
+
+    /// Whatever the batches, the rotation and the crashes: every row is in one committed part.
+    #[test]
+    fn every_row_is_in_exactly_one_committed_part(
+        log in logs(), options in small_parts(), actions in actions(), seed in any::<u64>(),
+    ) {
+        let mut disk = SimDisk::new(seed);
+        let mut ledger = Ledger::default();
+        let mut epoch = 1;
+        let with_epoch = |epoch| ParquetOptions { worker_tag: epoch, ..options.clone() };
+        let mut worker = Worker::start(&disk, &log, with_epoch(epoch), &mut ledger).unwrap();
+        for action in actions {
+            match action {
+                Action::Feed { queue, count } => drop(worker.feed(queue, count).unwrap()),
+                Action::Commit(cut) => worker.commit(cut, &mut ledger).unwrap(),
+                Action::Kill(moment) | Action::PowerCut(moment) => {
+                    run_to(moment, &mut worker, &mut ledger).unwrap();
+                    disk = match action {
+                        Action::Kill(_) => disk.kill(),
+                        _ => disk.power_cut(),
+                    };
+                    judge(&disk, &log);
+                    epoch += 1;
+                    worker = Worker::start(&disk, &log, with_epoch(epoch), &mut ledger).unwrap();
+                }
+            }
+        }
+        worker.finish(&mut ledger).unwrap();
+        judge_finished(&disk, &log, &ledger);
+    }
+}
+
+/// A log of three queues whose partitions come and go.
+fn fixed_log() -> Vec<Vec<Row>> {
+    let rows = |queue: usize| (0..25).map(move |n| row(["a", "b", "c"][(n / 3 + queue) % 3]));
+    (0..3).map(|queue| rows(queue).collect()).collect()
+}
+
+fn fixed_options(worker_tag: u64) -> ParquetOptions {
+    let rotate = Rotate { rows: Some(8), bytes: None, every_ms: Some(60), idle_ms: None };
+    ParquetOptions { rotate, worker_tag, ..options() }
+}
+
+fn fixed_run(
+    disk: &SimDisk,
+    log: &[Vec<Row>],
+    ledger: &mut Ledger,
+    tag: u64,
+) -> Result<(), SinkError> {
+    let mut worker = Worker::start(disk, log, fixed_options(tag), ledger)?;
+    for round in 0..6 {
+        worker.feed(round % 3, 6)?;
+        worker.commit(Cut::Due, ledger)?;
+    }
+    worker.finish(ledger)
+}
+
+/// Power fails during each single operation of a run on the disk, and again during the recovery.
+#[test]
+fn power_may_fail_at_every_operation() {
+    let log = fixed_log();
+    let whole = SimDisk::new(0);
+    fixed_run(&whole, &log, &mut Ledger::default(), 1).unwrap();
+    let operations = whole.operations();
+    assert!(operations > 60, "a run of {operations} operations shows little");
+    for after in 0..operations {
+        let disk = SimDisk::new(after);
+        let mut ledger = Ledger::default();
+        disk.cut_after(after);
+        fixed_run(&disk, &log, &mut ledger, 1).expect_err("power has failed");
+        let disk = disk.power_cut();
+        judge(&disk, &log);
+
+        disk.cut_after(after % 7);
+        // Near the end of the log this one may get through before power fails again.
+        let _ = fixed_run(&disk, &log, &mut ledger, 2);
+        let disk = disk.power_cut();
+        judge(&disk, &log);
+
+        fixed_run(&disk, &log, &mut ledger, 3).unwrap();
+        judge_finished(&disk, &log, &ledger);
+    }
+}
+
+/// The disk fails once at each operation; the process ends, and the next one goes on.
+#[test]
+fn the_disk_may_fail_at_every_operation() {
+    let log = fixed_log();
+    for nth in (1..200).step_by(3) {
+        let disk = SimDisk::new(nth);
+        let mut ledger = Ledger::default();
+        disk.inject(Fault::FailOperation { nth });
+        if fixed_run(&disk, &log, &mut ledger, 1).is_err() {
+            let disk = disk.kill();
+            fixed_run(&disk, &log, &mut ledger, 2).unwrap();
+            judge_finished(&disk, &log, &ledger);
+        }
+    }
+}
+
+/// One row in partition `a`, planned.
+fn planned(disk: &SimDisk) -> (crate::ParquetSink, millrace_connect_api::Part) {
+    let mut sink = open(disk, options());
+    ready(sink.write(&batch(0, 0, &[row("a")]), at(0))).unwrap();
+    let mut plan = ready(sink.plan(at(0), Cut::All)).unwrap();
+    (sink, plan.parts.remove(0))
+}
+
+fn probe(disk: &SimDisk, part: &millrace_connect_api::Part) -> PartState {
+    ready(open(disk, options()).probe(part)).unwrap()
+}
+
+#[test]
+fn a_planned_part_survives_a_power_cut_as_staged() {
+    let disk = SimDisk::new(1);
+    let (_, part) = planned(&disk);
+    for seed in 0..20 {
+        assert_eq!(probe(&disk.image(seed), &part), PartState::Staged);
+    }
+}
+
+#[test]
+fn a_published_part_survives_a_power_cut_as_published() {
+    let disk = SimDisk::new(1);
+    let (mut sink, part) = planned(&disk);
+    ready(sink.publish(&part)).unwrap();
+    for seed in 0..20 {
+        assert_eq!(probe(&disk.image(seed), &part), PartState::Published);
+    }
+    ready(sink.publish(&part)).unwrap();
+}
+
+#[test]
+fn a_part_that_probes_as_published_stays_published() {
+    for seed in 0..20 {
+        let disk = SimDisk::new(seed);
+        let (mut sink, part) = planned(&disk);
+        // The rename happens, the sync of its directory does not, and the process ends.
+        disk.inject(Fault::FailSyncDir { nth: 1 });
+        ready(sink.publish(&part)).unwrap_err();
+        let disk = disk.kill();
+        assert_eq!(probe(&disk, &part), PartState::Published);
+        let disk = disk.power_cut();
+        assert_eq!(probe(&disk, &part), PartState::Published);
+    }
+}
+
+#[test]
+fn what_is_neither_staged_nor_published_is_gone() {
+    let disk = SimDisk::new(1);
+    let (mut sink, part) = planned(&disk);
+    ready(sink.abort(&part)).unwrap();
+    assert_eq!(probe(&disk, &part), PartState::Gone);
+    ready(sink.abort(&part)).unwrap();
+    ready(sink.publish(&part)).unwrap_err();
+}
+
+#[test]
+fn a_damaged_staged_part_is_gone() {
+    let disk = SimDisk::new(1);
+    let (_, part) = planned(&disk);
+    disk.flip_bit(format!("/lake/events/{}", part.staged), 40, 3);
+    assert_eq!(probe(&disk, &part), PartState::Gone);
+}
+
+#[test]
+fn another_file_of_the_name_is_never_replaced() {
+    use millrace_disk::Disk;
+    let disk = SimDisk::new(1);
+    let (mut sink, part) = planned(&disk);
+    let path = format!("/lake/events/{}", part.name);
+    let other = disk.create(path.as_ref()).unwrap();
+    other.write_at(&[std::io::IoSlice::new(b"other")], 0).unwrap();
+    let error = ready(sink.publish(&part)).unwrap_err();
+    assert!(cause(&error).to_string().starts_with(&path), "{}", cause(&error));
+    ready(sink.probe(&part)).unwrap_err();
+    assert_eq!(disk.file_bytes(path).unwrap(), b"other");
+}
+
+fn cause(error: &SinkError) -> &FileSinkError {
+    match error {
+        SinkError::Broken(cause) => cause.downcast_ref().expect("trouble with a file"),
+        SinkError::Unavailable(_) => panic!("files are never unavailable"),
+    }
+}
+
+#[test]
+fn a_full_disk_is_one_line_with_the_files_name() {
+    let disk = SimDisk::new(1);
+    let mut sink = open(&disk, options());
+    ready(sink.write(&batch(0, 0, &[row("a")]), at(0))).unwrap();
+    disk.inject(Fault::FullWrite { nth: 1 });
+    let error = ready(sink.plan(at(0), Cut::All)).unwrap_err();
+    let cause = cause(&error);
+    assert_eq!(cause.source.kind(), std::io::ErrorKind::StorageFull);
+    assert_eq!(
+        cause.to_string(),
+        "cannot write to /lake/events/p=a/.pipe-0000000001.parquet.0.part: \
+         No space left on device (os error 28)"
+    );
+    let again = ready(sink.plan(at(0), Cut::All)).unwrap_err();
+    assert!(matches!(again, SinkError::Broken(_)), "a sink that failed stays failed");
+}
+
+#[test]
+fn the_sweep_takes_only_what_earlier_workers_left() {
+    use millrace_disk::Disk;
+    let disk = SimDisk::new(1);
+    let (_, kept) = planned(&disk);
+    let mut stray = open(&disk, ParquetOptions { worker_tag: 1, ..options() });
+    ready(stray.write(&batch(0, 0, &[row("a"), row("b")]), at(0))).unwrap();
+    ready(stray.plan(at(0), Cut::All)).unwrap();
+    let others = [
+        "/lake/events/p=a/.other-0000000001.parquet.1.part",
+        "/lake/events/p=a/pipe-0000000009.parquet",
+        "/lake/events/p=a/notes.txt",
+        "/lake/events/tmp/.pipe-0000000001.parquet.1.part",
+    ];
+    disk.create_dir_all("/lake/events/tmp".as_ref()).unwrap();
+    others.iter().for_each(|path| drop(disk.create(path.as_ref()).unwrap()));
+
+    let mut sink = open(&disk, ParquetOptions { worker_tag: 2, ..options() });
+    ready(sink.sweep(std::slice::from_ref(&kept))).unwrap();
+    assert!(others.iter().all(|path| exists(&disk, path)));
+    let ours = staged(&disk, "/lake/events").into_iter().filter(|name| name.starts_with("p="));
+    let ours: Vec<_> = ours.filter(|name| name.contains("/.pipe-")).collect();
+    assert_eq!(ours, [kept.staged]);
+}
+
+#[test]
+fn resuming_under_other_partitions_is_refused() {
+    let disk = SimDisk::new(1);
+    let mut resume = Resume::default();
+    resume.ahead.insert("p=a".to_owned(), Default::default());
+    let open = |partition_by: &[&str]| {
+        let partition_by = partition_by.iter().map(|name| (*name).to_owned()).collect();
+        let options = ParquetOptions { partition_by, ..options() };
+        crate::ParquetSink::open(std::sync::Arc::new(disk.clone()), options, resume.clone(), 1)
+    };
+    assert!(open(&["p"]).is_ok());
+    assert!(open(&[]).is_err());
+    assert!(open(&["p", "v"]).is_err());
+}
