@@ -5,6 +5,7 @@
 //! `after-planned`; with `:error` behind it the run fails there instead. `MILLRACE_PLANT` names a
 //! planted bug.
 
+#[cfg(not(feature = "faults"))]
 use crate::error::RunError;
 
 /// COMMITTED is appended before the parts it covers are visible.
