@@ -29,6 +29,8 @@ pub struct SinkState {
     pub planned: Vec<Unsettled>,
     /// A part number that was never used.
     pub next_part_id: u64,
+    /// Numbers that a PLANNED has used.
+    pub(super) planned_ids: PartIds,
     /// Messages at or after `resume` that are dead letters already.
     pub lettered: BTreeMap<QueueRef, BTreeSet<QueueOffset>>,
     /// Parts committed so far.
@@ -68,12 +70,16 @@ impl LedgerState {
             Record::Planned(planned) => {
                 let sink = self.sink(&planned.sink);
                 let mut parts = Vec::new();
-                // A number seen before means a second copy of the record.
-                for part in planned.parts.iter().filter(|part| part.id >= sink.next_part_id) {
-                    parts.push(part.read()?);
+                // A number seen before means a second copy of the record. Numbers come in any
+                // order: a part gets its number when it is opened, and the one opened first may
+                // be due last.
+                for part in &planned.parts {
+                    if sink.planned_ids.insert(part.id) {
+                        parts.push(part.read()?);
+                        sink.next_part_id = sink.next_part_id.max(part.id + 1);
+                    }
                 }
-                if let Some(last) = parts.iter().map(|part| part.id).max() {
-                    sink.next_part_id = last + 1;
+                if !parts.is_empty() {
                     sink.planned.push(Unsettled { parts, resume: planned.resume.read()? });
                 }
             }
@@ -117,6 +123,26 @@ impl LedgerState {
 
     fn sink(&mut self, name: &str) -> &mut SinkState {
         self.sinks.entry(name.to_owned()).or_default()
+    }
+}
+
+/// Part numbers, nearly all of them from 0 up to some number.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct PartIds {
+    /// All before this are in it.
+    below: u64,
+    /// Those in it that are not.
+    above: BTreeSet<u64>,
+}
+
+impl PartIds {
+    /// Adds a number; whether it is new.
+    fn insert(&mut self, id: u64) -> bool {
+        let new = id >= self.below && self.above.insert(id);
+        while self.above.remove(&self.below) {
+            self.below += 1;
+        }
+        new
     }
 }
 

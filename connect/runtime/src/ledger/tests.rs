@@ -76,6 +76,21 @@ fn letters(epoch: u64, offsets: &[u64]) -> (u64, Record) {
     (epoch, Record::Letters(letters))
 }
 
+#[test]
+fn a_part_that_was_opened_first_and_planned_last_is_unsettled() {
+    let (first, later) = (part(0, "day=1", 0, 10), part(1, "day=2", 0, 5));
+    let state = folded(&[
+        lease("w", 1),
+        planned(1, std::slice::from_ref(&later), 0),
+        committed(1, std::slice::from_ref(&later), 0),
+        planned(1, std::slice::from_ref(&first), 10),
+    ]);
+    let sink = &state.sinks["s"];
+    assert_eq!(sink.planned.len(), 1);
+    assert_eq!(sink.planned[0].parts, [first]);
+    assert_eq!(sink.next_part_id, 2);
+}
+
 /// What the records add up to, after each of them went through JSON.
 fn folded(records: &[(u64, Record)]) -> LedgerState {
     let mut state = LedgerState::default();
