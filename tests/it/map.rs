@@ -2,7 +2,7 @@
 //! the map has an arrow, one step or several.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The arrows. `types` lies at the end of every path and needs none.
 const ARROWS: [(&str, &[&str]); 14] = [
@@ -34,7 +34,7 @@ fn used() -> BTreeMap<String, BTreeSet<String>> {
     members.map(|member| read(&root.join(member))).collect()
 }
 
-fn read(dir: &PathBuf) -> (String, BTreeSet<String>) {
+fn read(dir: &Path) -> (String, BTreeSet<String>) {
     let manifest = std::fs::read_to_string(dir.join("Cargo.toml")).unwrap();
     let mut section = "";
     let mut name = String::new();

@@ -1,0 +1,172 @@
+//! What must hold after a crash, and at the end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Int32Type, Int64Type};
+use bytes::Bytes;
+use millrace_disk::SimDisk;
+use millrace_runtime::FILE_OFFSET;
+use millrace_store::inspect;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+/// What must become of the input, by byte offset of the line.
+#[derive(Debug, Default)]
+pub(crate) struct Expected {
+    pub(crate) lines: BTreeSet<u64>,
+    pub(crate) letters: BTreeSet<u64>,
+    /// With the number that the line carries.
+    pub(crate) rows: BTreeMap<u64, u64>,
+}
+
+/// What a look at the whole disk gives.
+#[derive(Debug, Default)]
+struct Seen {
+    /// Byte offsets of lines in the topic, with repetitions.
+    lines: Vec<u64>,
+    /// Queue and queue offset of each of them.
+    places: BTreeSet<(u32, u64)>,
+    letters: Vec<u64>,
+    /// Messages found of each group.
+    groups: BTreeMap<u64, usize>,
+    rows: Vec<Row>,
+    parts: u64,
+    staged: Vec<String>,
+}
+
+#[derive(Debug)]
+struct Row {
+    id: u64,
+    at: u64,
+    place: (u32, u64),
+}
+
+pub(crate) struct Totals {
+    pub(crate) parts: u64,
+    pub(crate) rows: u64,
+    pub(crate) letters: u64,
+}
+
+/// What must hold whenever the power comes back.
+pub(crate) fn between(disk: &SimDisk, input: &Expected, promised: &[u64]) -> Result<(), String> {
+    let seen = look(disk)?;
+    for id in promised {
+        if seen.groups.get(id) != Some(&3) {
+            return Err(format!("group {id} was promised to be durable and is not whole"));
+        }
+    }
+    if let Some((id, found)) = seen.groups.iter().find(|(_, found)| **found != 3) {
+        return Err(format!("{found} of the 3 messages of group {id} are visible"));
+    }
+    each_once("line of the topic", &seen.lines, &input.lines)?;
+    each_once("letter", &seen.letters, &input.letters)?;
+    let rows: Vec<u64> = seen.rows.iter().map(|row| row.at).collect();
+    each_once("visible row", &rows, &input.rows.keys().copied().collect())?;
+    for row in &seen.rows {
+        if !seen.places.contains(&row.place) {
+            return Err(format!("a file outlives the message at {:?}", row.place));
+        }
+        if input.rows.get(&row.at) != Some(&row.id) {
+            return Err(format!("a row claims to be line {} and is not", row.at));
+        }
+    }
+    Ok(())
+}
+
+/// What must hold once the pipeline is done.
+pub(crate) fn at_the_end(disk: &SimDisk, input: &Expected) -> Result<Totals, String> {
+    let seen = look(disk)?;
+    all_there("line of the topic", &seen.lines, &input.lines)?;
+    all_there("letter", &seen.letters, &input.letters)?;
+    let rows: Vec<u64> = seen.rows.iter().map(|row| row.at).collect();
+    all_there("row", &rows, &input.rows.keys().copied().collect())?;
+    if !seen.staged.is_empty() {
+        return Err(format!("staged files are left: {:?}", seen.staged));
+    }
+    let (rows, letters) = (seen.rows.len() as u64, seen.letters.len() as u64);
+    Ok(Totals { parts: seen.parts, rows, letters })
+}
+
+fn each_once(what: &str, found: &[u64], allowed: &BTreeSet<u64>) -> Result<(), String> {
+    let mut known = BTreeSet::new();
+    for at in found {
+        if !allowed.contains(at) {
+            return Err(format!("a {what} that never was: {at}"));
+        }
+        if !known.insert(at) {
+            return Err(format!("{what} {at} is there twice"));
+        }
+    }
+    Ok(())
+}
+
+fn all_there(what: &str, found: &[u64], wanted: &BTreeSet<u64>) -> Result<(), String> {
+    let found: BTreeSet<u64> = found.iter().copied().collect();
+    match wanted.difference(&found).next() {
+        Some(missing) => Err(format!("{what} {missing} is missing")),
+        None => Ok(()),
+    }
+}
+
+fn look(disk: &SimDisk) -> Result<Seen, String> {
+    let mut seen = Seen::default();
+    let mut strange = None;
+    if disk.paths().iter().any(|path| path.starts_with("/data/commitlog")) {
+        inspect(disk, Path::new("/data"), &mut |record| {
+            let number =
+                |name| record.properties.get(name).and_then(|value| value.parse::<u64>().ok());
+            match record.topic {
+                "lines" => {
+                    seen.lines.extend(number(FILE_OFFSET));
+                    seen.places.insert((record.queue.0, record.queue_offset.0));
+                }
+                "groups" => {
+                    if let Some(group) = number("group") {
+                        *seen.groups.entry(group).or_default() += 1;
+                    }
+                }
+                topic if topic.starts_with("%DLQ%") => seen.letters.extend(number(FILE_OFFSET)),
+                topic if topic.starts_with("MILLRACE_") => {}
+                topic => strange = Some(topic.to_owned()),
+            }
+        })
+        .map_err(|error| error.to_string())?;
+    }
+    if let Some(topic) = strange {
+        return Err(format!("a strange topic {topic}"));
+    }
+    for path in disk.paths().into_iter().filter(|path| path.starts_with("/lake")) {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let name = name.unwrap_or_default();
+        if name.starts_with('.') {
+            seen.staged.push(name);
+        } else if name.ends_with(".parquet") {
+            let bytes = disk.file_bytes(&path).unwrap_or_default();
+            let rows = read(bytes).map_err(|error| format!("{}: {error}", path.display()))?;
+            seen.rows.extend(rows);
+            seen.parts += 1;
+        }
+    }
+    Ok(seen)
+}
+
+fn read(bytes: Vec<u8>) -> Result<Vec<Row>, String> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes))
+        .and_then(ParquetRecordBatchReaderBuilder::build)
+        .map_err(|error| error.to_string())?;
+    let mut rows = Vec::new();
+    for batch in reader {
+        let batch = batch.map_err(|error| error.to_string())?;
+        let column = |name: &str| batch.column_by_name(name).ok_or(format!("no column {name}"));
+        let (id, at) = (column("id")?.as_primitive::<Int64Type>(), column("at")?);
+        let at = at.as_primitive::<Int64Type>();
+        let queue = column("_queue")?.as_primitive::<Int32Type>();
+        let offset = column("_offset")?.as_primitive::<Int64Type>();
+        for row in 0..batch.num_rows() {
+            let place = (queue.value(row) as u32, offset.value(row) as u64);
+            rows.push(Row { id: id.value(row) as u64, at: at.value(row) as u64, place });
+        }
+    }
+    Ok(rows)
+}
