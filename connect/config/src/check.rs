@@ -7,24 +7,36 @@ mod source; // where records come from
 mod steps; // what happens in between
 mod topic; // the topic and what the source's records get there
 
+use crate::code;
 use crate::keys;
 use crate::model::{Limits, Pipeline};
 use crate::parse;
-use crate::read::{At, Reader};
+use crate::read::{At, Fields, Reader};
 use crate::yaml::Node;
 
 /// Checks everything. There is a pipeline only if the reader has no mistake to report.
 pub(crate) fn pipeline(reader: &mut Reader<'_>, root: &Node, fingerprint: u64) -> Option<Pipeline> {
     let fields = reader.fields(&keys::PIPELINE, &At::whole_file(), root)?;
-    reader.value(&fields, "version", parse::int);
+    version(reader, &fields);
     let name = reader.value(&fields, "pipeline", parse::name);
 
     let source = fields.get("source").map(|entry| source::source(reader, entry));
-    let bodies = schema::bodies(reader, fields.get("schema"), source.as_ref());
+    let bodies = if fields.is_misspelled("source") || fields.is_misspelled("schema") {
+        schema::Bodies::unknown()
+    } else {
+        let topic_at = fields.get("topic").map_or(0..0, |entry| entry.at.span.clone());
+        schema::bodies(reader, fields.get("schema"), source.as_ref(), topic_at)
+    };
+    if let (Some(source), Some(entry)) = (&source, fields.get("schema")) {
+        schema::against_generator(reader, entry, &bodies, source);
+    }
     let mut scope = names::Scope::new(&bodies);
     scope.set_body_only(true);
     let topic = fields.get("topic").and_then(|entry| topic::topic(reader, entry, &mut scope));
     scope.set_body_only(false);
+    if fields.is_misspelled("topic") || fields.is_misspelled("steps") {
+        scope.any_bare_name();
+    }
     let steps = fields.get("steps").map(|entry| steps::steps(reader, entry, &mut scope));
     let sinks = fields.get("sinks").and_then(|entry| sinks::sinks(reader, entry, &scope));
     let memory = reader
@@ -49,3 +61,18 @@ pub(crate) fn pipeline(reader: &mut Reader<'_>, root: &Node, fingerprint: u64) -
         fingerprint,
     })
 }
+
+fn version(reader: &mut Reader<'_>, fields: &Fields<'_>) {
+    let version = reader.value(fields, "version", parse::int);
+    if let (Some(version), Some(entry)) = (version, fields.get("version"))
+        && version != VERSION
+    {
+        let message =
+            format!("this file is of version {version}, and this millrace reads {VERSION}");
+        let help = "use a newer millrace".to_owned();
+        reader.error(code::RANGE, &entry.node.span, message, help);
+    }
+}
+
+/// The version of the file format.
+const VERSION: i64 = 1;

@@ -38,9 +38,9 @@ codes! {
     /// No source, step, sink or the like has this name. The name of a component is the key under
     /// which its settings stand: `parquet: {to: lake}`.
     KEY_COMPONENT = "E-KEY-02";
-    /// A key that must be there is missing.
+    /// A key that must be there is missing, or a map that must say one component says none.
     KEY_MISSING = "E-KEY-03";
-    /// Two settings that exclude each other.
+    /// Two settings that exclude each other, such as two sinks under one name.
     KEY_CONFLICT = "E-KEY-04";
 
     /// A value of the wrong kind, such as a text where a whole number belongs.
@@ -102,11 +102,11 @@ const SQL: &[(&str, &str)] = &[
     ("E-SQL-01", "An expression goes on in a way it cannot, or ends too early."),
     ("E-SQL-02", "An operator of another language, such as `=>` for `>=` or `==` for `=`."),
     ("E-SQL-03", "A text, a quoted name or a comment in an expression has no end."),
-    ("E-SQL-04", "A character that no expression can have."),
+    ("E-SQL-04", "A character that belongs to no word and no sign of an expression."),
     ("E-SQL-05", "A number that cannot be read, or does not fit into 64 bits."),
     ("E-SQL-06", "An expression that is too long or too deeply nested."),
     ("E-SQL-07", "An operator or a function on values whose types do not go together."),
-    ("E-SQL-08", "A function or a type that does not exist."),
+    ("E-SQL-08", "A function or a type that does not exist in expressions."),
     ("E-SQL-09", "A search text or an escape character that makes no sense."),
     ("E-SQL-10", "`NULL` beside a comparison operator, which is never true: use `IS NULL`."),
 ];

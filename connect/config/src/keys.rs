@@ -20,7 +20,7 @@ const fn table(name: &'static str, doc: &'static str, fields: &'static [Field]) 
 /// The names of [`DataType`](millrace_connect_api::DataType), for tables and messages.
 pub(crate) const TYPES: &[&str] = &["bool", "int", "double", "string", "timestamp", "date"];
 
-const ROWS: Kind = Kind::Int { min: 1, max: i64::MAX };
+const COUNT: Kind = Kind::Int { min: 1, max: i64::MAX };
 const ANY_INT: Kind = Kind::Int { min: i64::MIN, max: i64::MAX };
 
 /// The whole file.
@@ -28,7 +28,7 @@ pub(crate) static PIPELINE: Table = Table {
     name: "a pipeline file",
     doc: "The keys at the top level.",
     fields: &[
-        key("version", Kind::Int { min: 1, max: 1 }, Required, "The file format. Always 1."),
+        key("version", COUNT, Required, "The file format. Always 1."),
         key(
             "pipeline",
             Kind::Name,
@@ -229,7 +229,7 @@ pub(crate) static GENERATE: Table = Table {
     name: "generate",
     doc: "Makes JSON objects up. Two runs with the same settings give the same bytes.",
     fields: &[
-        key("count", ROWS, Required, "How many records."),
+        key("count", COUNT, Required, "How many records."),
         key(
             "seed",
             Kind::Int { min: 0, max: i64::MAX },
@@ -254,7 +254,7 @@ static CORRUPT: Table = table(
     "Records to break on purpose, to see what becomes of them.",
     &[key(
         "at",
-        Kind::List(&ROWS),
+        Kind::List(&COUNT),
         Required,
         "Which records are cut off in the middle; the first record is 1.",
     )],
@@ -263,24 +263,41 @@ static CORRUPT: Table = table(
 pub(crate) static GENERATORS: Components = Components {
     noun: "generator",
     fields: &[
-        key("sequence", Kind::Table(&SEQUENCE), Optional, "Whole numbers in even steps."),
+        key(
+            "sequence",
+            Kind::Table(&SEQUENCE),
+            Optional,
+            "Whole numbers, each one more than the last.",
+        ),
         key("uuid", Kind::Table(&UUID), Optional, "A text in the form of a UUID."),
         key("choice", Kind::List(&Kind::Text), Optional, "One of these texts, each as likely."),
         key("int", Kind::Table(&INT), Optional, "A whole number."),
         key("double", Kind::Table(&DOUBLE), Optional, "A number with decimals."),
+        key("zipf", Kind::Table(&ZIPF), Optional, "A whole number, small ones more likely."),
         key("time", Kind::Table(&TIME), Optional, "Instants in even steps, as RFC 3339."),
         key("text", Kind::Table(&TEXT), Optional, "Some words."),
     ],
-    later: &["zipf"],
+    later: &[],
 };
+
+static ZIPF: Table = table(
+    "zipf",
+    "Whole numbers of which small ones are common and large ones rare, as in most real data.",
+    &[
+        key("n", Kind::Int { min: 1, max: 1 << 20 }, Required, "The largest. The smallest is 1."),
+        key(
+            "s",
+            Kind::Number,
+            Default("1"),
+            "How steep it is: the number k is k^s times less likely than 1.",
+        ),
+    ],
+);
 
 static SEQUENCE: Table = table(
     "sequence",
-    "Whole numbers in even steps.",
-    &[
-        key("start", ANY_INT, Default("1"), "The first record's."),
-        key("step", ANY_INT, Default("1"), "Added from record to record."),
-    ],
+    "Whole numbers, each one more than the last.",
+    &[key("start", ANY_INT, Default("1"), "The first record's.")],
 );
 
 static UUID: Table = table("uuid", "No keys: write `uuid: {}`.", &[]);
@@ -483,7 +500,8 @@ pub(crate) static PARQUET: Table = Table {
             "partition_by",
             Kind::List(&Kind::Text),
             Default("[]"),
-            "Columns whose values make directories such as `day=2026-01-02`, outermost first.",
+            "Columns whose values make directories such as `day=2026-01-02`, outermost first. They \
+             are in the path and not in the file.",
         ),
         key(
             "columns",
@@ -504,7 +522,7 @@ pub(crate) static PARQUET: Table = Table {
             Kind::Choice(&["none", "offsets", "all"]),
             Default("none"),
             "Columns about the message itself: `offsets` adds `_queue`, `_offset` and \
-             `_store_time`; `all` adds `_message_id`, `_key`, `_tag` and `_born_time` as well.",
+             `_store_time`; `all` adds `_broker` and `_topic` as well.",
         ),
         key("row_group", Kind::Table(&ROW_GROUP), Optional, "How large row groups become."),
         key(
@@ -516,7 +534,6 @@ pub(crate) static PARQUET: Table = Table {
     ],
     components: None,
     later: &[
-        "schema",
         "infer",
         "name",
         "empty",
@@ -536,7 +553,7 @@ pub(crate) static ROTATE: Table = table(
     "rotate",
     "When a file is closed: whatever comes first.",
     &[
-        key("rows", Kind::OrNone(&ROWS), Default("none"), "This many rows."),
+        key("rows", Kind::OrNone(&COUNT), Default("none"), "This many rows."),
         key(
             "size",
             Kind::OrNone(&Kind::Size { min: KIB, max: 64 * GIB }),
@@ -573,7 +590,7 @@ pub(crate) static ROW_GROUP: Table = table(
     "row_group",
     "How large row groups become: whatever comes first.",
     &[
-        key("rows", ROWS, Default("1000000"), "This many rows."),
+        key("rows", COUNT, Default("1048576"), "This many rows."),
         key(
             "bytes",
             Kind::Size { min: 64 * KIB, max: 4 * GIB },

@@ -79,19 +79,18 @@ pub struct GenerateSpec {
     pub seed: u64,
     /// The fields of each object, in order.
     pub fields: Vec<(String, Generator)>,
-    /// Which records are written as broken JSON on purpose, ascending; the first record is 1.
-    pub corrupt_at: Vec<u64>,
+    /// Which records are written as broken JSON on purpose, ascending. Here the first record is
+    /// 0; in the file it is 1.
+    pub corrupt_records: Vec<u64>,
 }
 
 /// How one field of a generated record gets its value.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Generator {
-    /// `start`, `start + step`, and so on: a number.
+    /// `start`, `start + 1`, and so on: a number.
     Sequence {
         /// Value in the first record.
         start: i64,
-        /// Added from record to record.
-        step: i64,
     },
     /// 128 bits in the form of a UUID (version 4), drawn from the seed: a text.
     Uuid,
@@ -119,6 +118,13 @@ pub enum Generator {
         start_micros: i64,
         /// Added from record to record.
         step: Duration,
+    },
+    /// A whole number from 1 to `n`, where `k` is `k^s` times less likely than 1.
+    Zipf {
+        /// Largest.
+        n: u64,
+        /// How steep it is; at 0 all are equally likely.
+        s: f64,
     },
     /// Words: a text.
     Text {
@@ -285,7 +291,7 @@ pub struct ParquetSpec {
     /// The directory, relative to the current one unless absolute.
     pub to: PathBuf,
     /// Names of columns whose values make the directories, outermost first. They need not be in
-    /// `columns`.
+    /// `columns`; those that are, are in the path and not in the files.
     pub partition_by: Vec<String>,
     /// The columns of the files in order: of the body or of `set` steps, by name. No two have the
     /// same name.
@@ -335,7 +341,7 @@ pub enum Metadata {
     None,
     /// `_queue`, `_offset` and `_store_time`.
     Offsets,
-    /// Those of [`Metadata::Offsets`], and `_message_id`, `_key`, `_tag` and `_born_time`.
+    /// Those of [`Metadata::Offsets`], and `_broker` and `_topic`.
     All,
 }
 

@@ -6,9 +6,10 @@
 use crate::code;
 use crate::diagnostic::Diagnostic;
 use crate::env::{Env, interpolate};
+use crate::keys;
 use crate::parse::{self, Wrong};
 use crate::suggest::nearest;
-use crate::table::{Components, Field, Kind, Need, Table, list_or};
+use crate::table::{Components, Field, Kind, Need, Table, list_and, list_or};
 use crate::text::{SourceText, Span};
 use crate::yaml::{Key, Node, Scalar, Value};
 
@@ -49,6 +50,8 @@ pub(crate) struct Fields<'n> {
     table: &'static Table,
     entries: Vec<(&'static str, Entry<'n>)>,
     pub(crate) component: Option<Chosen<'n>>,
+    /// What unknown keys were probably meant to be.
+    guesses: Vec<Guess>,
 }
 
 impl At {
@@ -122,8 +125,7 @@ impl<'a> Reader<'a> {
         let Value::Map(map) = &node.value else {
             return self.wrong_type(&Kind::Table(table), at, node);
         };
-        let mut fields = Fields { table, entries: Vec::new(), component: None };
-        let mut misspelled = Vec::new();
+        let mut fields = Fields::empty(table);
         for (key, value) in map {
             let entry =
                 |field: &'static Field| Entry { kind: &field.kind, at: At::key(key), node: value };
@@ -140,10 +142,13 @@ impl<'a> Reader<'a> {
                     Some(first) => self.two_components(all, first.name, key),
                 },
                 _ if key.text.starts_with("x-") => {}
-                _ => misspelled.extend(self.unknown_key(table, at, key, value)),
+                _ => {
+                    let guess = self.unknown_key(table, at, key, value);
+                    fields.guesses.extend(guess);
+                }
             }
         }
-        self.missing_keys(&fields, at, node, &misspelled);
+        self.missing_keys(&fields, at, node);
         Some(fields)
     }
 
@@ -166,11 +171,11 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn missing_keys(&mut self, fields: &Fields<'_>, at: &At, node: &Node, misspelled: &[Guess]) {
+    fn missing_keys(&mut self, fields: &Fields<'_>, at: &At, node: &Node) {
         let span = if at.name.is_empty() { node.span.clone() } else { at.span.clone() };
         for field in fields.table.fields {
             let there = fields.entries.iter().any(|(name, _)| *name == field.name);
-            let meant = misspelled.contains(&Guess::Field(field.name));
+            let meant = fields.guesses.contains(&Guess::Field(field.name));
             if matches!(field.need, Need::Required) && !there && !meant {
                 let message = format!("`{}` is missing {}", field.name, at.place());
                 let help = match field.kind.example() {
@@ -182,7 +187,7 @@ impl<'a> Reader<'a> {
         }
         if let Some(all) = fields.table.components
             && fields.component.is_none()
-            && !misspelled.contains(&Guess::Component)
+            && !fields.guesses.contains(&Guess::Component)
         {
             let message = format!("{} says no {}", at.subject(), all.noun);
             self.error(code::KEY_MISSING, &span, message, format!("add {}", list_or(&all.names())));
@@ -231,8 +236,10 @@ impl<'a> Reader<'a> {
             format!("delete it, or keep it as a note: `x-{}`", key.text)
         } else if let Some(near) = near {
             format!("did you mean `{near}`?")
+        } else if keys::PIPELINE.field(&key.text).is_some() {
+            format!("`{}` belongs at the top level", key.text)
         } else if own.clone().next().is_none() {
-            format!("nothing can be set here; write `{}: {{}}`", at.name)
+            format!("it has no keys; write `{}: {{}}`", at.name)
         } else {
             format!("known: {}", own.collect::<Vec<_>>().join(", "))
         };
@@ -242,8 +249,7 @@ impl<'a> Reader<'a> {
 
     fn unknown_component(&mut self, all: &'static Components, key: &Key) {
         let names = all.names();
-        let there_are =
-            format!("there {} {}", if names.len() == 1 { "is" } else { "are" }, names.join(", "));
+        let there_are = format!("this version has {}", list_and(&names));
         let (message, help) = if all.later.contains(&key.text.as_str()) {
             (format!("the {} `{}` is not available in this version", all.noun, key.text), there_are)
         } else {
@@ -355,7 +361,7 @@ impl<'a> Reader<'a> {
         let Value::Scalar(scalar) = &entry.node.value else {
             return self.wrong_type(entry.kind, &entry.at, entry.node);
         };
-        if entry.node.is_nothing() && !matches!(entry.kind, Kind::OrNone(_)) {
+        if entry.node.is_nothing() {
             return self.wrong_type(entry.kind, &entry.at, entry.node);
         }
         match interpolate(&scalar.text, self.env) {
@@ -459,13 +465,18 @@ enum Guess {
 impl<'n> Fields<'n> {
     /// A map that is not there: all defaults.
     pub(crate) fn empty(table: &'static Table) -> Self {
-        Self { table, entries: Vec::new(), component: None }
+        Self { table, entries: Vec::new(), component: None, guesses: Vec::new() }
     }
 
     /// What stands at a key of the table.
     pub(crate) fn get(&self, name: &str) -> Option<&Entry<'n>> {
         debug_assert!(self.table.field(name).is_some(), "{} has no key {name}", self.table.name);
         self.entries.iter().find(|(known, _)| *known == name).map(|(_, entry)| entry)
+    }
+
+    /// Whether an unknown key was probably meant to be this one.
+    pub(crate) fn is_misspelled(&self, name: &str) -> bool {
+        self.guesses.iter().any(|guess| matches!(guess, Guess::Field(meant) if *meant == name))
     }
 
     fn default(&self, name: &str) -> Option<(&'static Kind, &'static str)> {

@@ -59,7 +59,7 @@ impl Document {
     }
 
     fn write_components(&mut self, path: &str, all: &'static Components) {
-        self.text.push_str(&format!("\n## `{path}`\n\nExactly one {}.\n\n", all.noun));
+        self.text.push_str(&format!("\n## `{path}`\n\nExactly one of these.\n\n"));
         self.write_component_rows(path, all);
     }
 

@@ -144,10 +144,19 @@ impl Kind {
 
 /// `` `a`, `b` or `c` ``
 pub(crate) fn list_or(names: &[&str]) -> String {
+    list(names, "or")
+}
+
+/// `` `a`, `b` and `c` ``
+pub(crate) fn list_and(names: &[&str]) -> String {
+    list(names, "and")
+}
+
+fn list(names: &[&str], word: &str) -> String {
     let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     match quoted.split_last() {
         None => String::new(),
         Some((only, [])) => only.clone(),
-        Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
+        Some((last, rest)) => format!("{} {word} {last}", rest.join(", ")),
     }
 }

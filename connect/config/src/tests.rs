@@ -1,5 +1,65 @@
+mod accepted; // what files mean
+mod golden; // whole reports
+mod laws; // what holds for any text
+mod mistakes; // one mistake each: code and place
 mod shipped; // the files in `pipelines/`
+
+use crate::{Pipeline, Report};
 
 fn no_env(_: &str) -> Option<String> {
     None
 }
+
+fn parse(text: &str) -> Result<Pipeline, Report> {
+    Pipeline::parse("p.yaml", text.as_bytes(), &no_env)
+}
+
+/// A file with every key there is, none of them at its default.
+const EVERYTHING: &str = r#"version: 1
+pipeline: every-key
+x-note: {anything: [goes, here]}
+source:
+  file:
+    include: ["logs/*.jsonl"]
+    once: true
+    start: end
+    read_chunk: 1MiB
+    max_line: 64KiB
+    partial_line: 2s
+    scan_every: 500ms
+    decode:
+      regex:
+        pattern: '^(?<id>\d+) (?<kind>\w+) (?<at>\S+)$'
+        types: {id: int}
+        time: {field: at, format: "%FT%T"}
+        null: "-"
+topic:
+  name: events
+  queues: 8
+  key: body.id
+  tag: body.kind
+  properties:
+    kind: body.kind
+    double_id: body.id * 2
+steps:
+  - filter: kind = 'a' AND double_id > 3
+  - filter: {where: body.id > 0, on_unknown: dlq}
+  - set:
+      day: DATE(body.at)
+      next_day: day
+sinks:
+  lake:
+    where: queue < 4
+    delivery: at_least_once
+    on_error: {then: stop}
+    parquet:
+      to: lake
+      partition_by: [day]
+      columns: [id, body.kind, day]
+      rotate: {rows: 1000, size: none, every: 1m, idle: 10s}
+      compression: {zstd: 9}
+      metadata: offsets
+      row_group: {rows: 5000, bytes: 1MiB}
+      max_open: 8
+limits: {memory: 1GiB}
+"#;

@@ -125,7 +125,7 @@ impl<'a, 'd> Builder<'a, 'd> {
                         ));
                     }
                 }
-                Event::Alias(_) => return Err(self.no_anchors(span)),
+                Event::Alias(_) => return Err(Box::new(syntax::no_anchors(self.source, &span))),
                 Event::Scalar(text, style, anchor, tag) => {
                     self.check_bare(anchor, tag.is_some(), &span)?;
                     let span = self.trimmed(span, style);
@@ -216,26 +216,17 @@ impl<'a, 'd> Builder<'a, 'd> {
 
     fn check_bare(&self, anchor: usize, tagged: bool, span: &Span) -> Result<(), Refusal> {
         if anchor != 0 {
-            return Err(self.no_anchors(span.clone()));
+            return Err(Box::new(syntax::no_anchors(self.source, span)));
         }
         if tagged {
             return Err(self.refuse(
                 code::YAML_FEATURE,
                 span.clone(),
                 "a tag (`!…`) stands before this value, and pipeline files have none",
-                "delete the tag, or put the text between quotes if it begins with `!`",
+                "delete the tag; a text that begins with `!` needs quotes",
             ));
         }
         Ok(())
-    }
-
-    fn no_anchors(&self, span: Span) -> Refusal {
-        self.refuse(
-            code::YAML_FEATURE,
-            span,
-            "pipeline files have no anchors (`&…`) and no aliases (`*…`)",
-            "write the value out, or put the text between quotes if it begins with `&` or `*`",
-        )
     }
 
     fn refuse(&self, code: &'static str, span: Span, message: &str, help: &str) -> Refusal {

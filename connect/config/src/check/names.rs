@@ -1,5 +1,6 @@
 use millrace_connect_api::{DataType, Schema};
-use millrace_sql_filter::{Dialect, Expr, Type};
+use millrace_sql_filter::{Dialect, Expr, Type, TypeError};
+use saphyr_parser::ScalarStyle;
 
 use super::schema::Bodies;
 use crate::code;
@@ -7,7 +8,7 @@ use crate::model::{MetaField, Resolved, Slot};
 use crate::read::{Entry, Reader};
 use crate::suggest::nearest;
 use crate::table::Kind;
-use crate::text::Span;
+use crate::text::{SourceText, Span};
 use crate::yaml::Value;
 
 /// The names that an expression can use at some point of the pipeline.
@@ -17,6 +18,8 @@ use crate::yaml::Value;
 pub(super) struct Scope {
     /// `None`: any column may exist.
     body: Option<Schema>,
+    /// Columns of the body whose type is not known.
+    untyped: Vec<String>,
     /// Each with its type, if that is known.
     properties: Vec<(String, Option<DataType>)>,
     set: Vec<(String, Option<DataType>)>,
@@ -50,6 +53,7 @@ impl Scope {
     pub(super) fn new(bodies: &Bodies) -> Self {
         Self {
             body: bodies.schema.clone(),
+            untyped: bodies.untyped.clone(),
             properties: Vec::new(),
             set: Vec::new(),
             any_bare_name: false,
@@ -111,8 +115,7 @@ impl Scope {
                 certain: !types.contains(&None),
             }),
             Err(error) => {
-                let span = entry.node.span_of(reader.source, &error.span);
-                reader.error(error.code, &span, error.message, error.help);
+                wrong_types(reader, entry, error);
                 None
             }
         }
@@ -139,8 +142,7 @@ impl Scope {
         match resolved.expr.check_condition(&|slot| types[slot]) {
             Ok(()) => Some(resolved),
             Err(error) => {
-                let span = entry.node.span_of(reader.source, &error.span);
-                reader.error(error.code, &span, error.message, error.help);
+                wrong_types(reader, entry, error);
                 None
             }
         }
@@ -167,7 +169,8 @@ impl Scope {
             Ok(expr) => expr,
             Err(error) => {
                 let span = entry.node.span_of(reader.source, &error.span);
-                reader.error(error.code, &span, error.message, error.help);
+                let help = cut_by_comment(reader.source, entry).or(error.help);
+                reader.error(error.code, &span, error.message, help);
                 return None;
             }
         };
@@ -191,8 +194,7 @@ impl Scope {
             if types.len() == expr.columns().len()
                 && let Err(error) = expr.result_type(&|slot| types[slot])
             {
-                let span = entry.node.span_of(reader.source, &error.span);
-                reader.error(error.code, &span, error.message, error.help);
+                wrong_types(reader, entry, error);
             }
             return None;
         }
@@ -241,7 +243,8 @@ impl Scope {
             return Err(None);
         };
         if let Some(index) = schema.columns.iter().position(|column| column.name == path) {
-            return Ok((Slot::Body(index), Some(schema.columns[index].data_type)));
+            let typed = !self.untyped.iter().any(|name| name == path);
+            return Ok((Slot::Body(index), typed.then_some(schema.columns[index].data_type)));
         }
         let names = || schema.columns.iter().map(|column| column.name.as_str());
         Err(Some(Refusal {
@@ -285,6 +288,20 @@ impl Scope {
             columns().map(|column| format!("body.{}", column.name)).collect();
         refusal(known(near, bare().chain(in_body.iter().map(String::as_str))))
     }
+}
+
+fn wrong_types(reader: &mut Reader<'_>, entry: &Entry<'_>, error: TypeError) {
+    let span = entry.node.span_of(reader.source, &error.span);
+    reader.error(error.code, &span, error.message, error.help);
+}
+
+/// YAML ends a text without quotes where a comment begins, quotes inside it or not.
+fn cut_by_comment(source: &SourceText<'_>, entry: &Entry<'_>) -> Option<String> {
+    let Value::Scalar(scalar) = &entry.node.value else { return None };
+    let rest = source.text.get(entry.node.span.end..)?;
+    let comment = rest.trim_start_matches([' ', '\t']).starts_with('#');
+    (scalar.style == ScalarStyle::Plain && comment)
+        .then(|| "YAML takes ` #` for a comment; put the whole expression between quotes".into())
 }
 
 struct Refusal {

@@ -1,19 +1,32 @@
 use millrace_connect_api::decode::{DecodeSpec, DecodeSpecError, RegexSpec};
 use millrace_connect_api::{Column, DataType, Schema};
 
+use super::names::known;
 use super::source::CheckedSource;
 use crate::code;
 use crate::keys;
+use crate::model::{Generator, SourceSpec};
 use crate::parse;
 use crate::read::{Entry, Fields, Reader};
 use crate::suggest::nearest;
+use crate::table::list_or;
 use crate::text::Span;
+use crate::yaml::Value;
 
 /// What bodies are and which columns they have, as far as that is known.
 pub(super) struct Bodies {
     pub(super) decode: Option<DecodeSpec>,
     /// `None` if a mistake hides the columns: then none of them is reported as unknown.
     pub(super) schema: Option<Schema>,
+    /// Columns of the schema whose type is a mistake.
+    pub(super) untyped: Vec<String>,
+}
+
+impl Bodies {
+    /// A mistake hides everything.
+    pub(super) fn unknown() -> Self {
+        Self { decode: None, schema: None, untyped: Vec::new() }
+    }
 }
 
 /// Puts together what the source says about decoding and what `schema` says about columns.
@@ -21,12 +34,14 @@ pub(super) fn bodies(
     reader: &mut Reader<'_>,
     schema: Option<&Entry<'_>>,
     source: Option<&CheckedSource>,
+    topic_at: Span,
 ) -> Bodies {
     let decode = match source {
         Some(source) => source.decode.clone(),
         None => Some(DecodeSpec::Json),
     };
-    let declared = schema.map(|entry| (entry, declared_columns(reader, entry)));
+    let mut untyped = Vec::new();
+    let declared = schema.map(|entry| (entry, declared_columns(reader, entry, &mut untyped)));
     let schema = match (&decode, declared) {
         (None, Some((_, declared))) => declared,
         (None, None) => None,
@@ -34,7 +49,7 @@ pub(super) fn bodies(
         (Some(DecodeSpec::Json), None) => {
             let message = "bodies are JSON, so their columns must be given";
             let help = "add `schema:` with a line such as `amount: double` for each column";
-            let at = source.map_or(0..0, |source| source.decode_at.clone());
+            let at = source.map_or(topic_at, |source| source.decode_at.clone());
             reader.error(code::SCHEMA, &at, message, help.to_owned());
             None
         }
@@ -55,15 +70,22 @@ pub(super) fn bodies(
             other.known_schema()
         }
     };
-    Bodies { decode, schema }
+    Bodies { decode, schema, untyped }
 }
 
-fn declared_columns(reader: &mut Reader<'_>, entry: &Entry<'_>) -> Option<Schema> {
+fn declared_columns(
+    reader: &mut Reader<'_>,
+    entry: &Entry<'_>,
+    untyped: &mut Vec<String>,
+) -> Option<Schema> {
     let map = reader.map(entry)?;
     let mut columns = Vec::new();
     for (key, value) in &map {
         // A column whose type is wrong is still a column.
-        let data_type = data_type(reader, value).unwrap_or(DataType::String);
+        let data_type = data_type(reader, value).unwrap_or_else(|| {
+            untyped.push(key.text.clone());
+            DataType::String
+        });
         columns.push(Column { name: key.text.clone(), data_type });
     }
     if columns.is_empty() {
@@ -86,6 +108,57 @@ fn declared_columns(reader: &mut Reader<'_>, entry: &Entry<'_>) -> Option<Schema
 
 fn data_type(reader: &mut Reader<'_>, entry: &Entry<'_>) -> Option<DataType> {
     Some(DataType::NAMES[reader.scalar(entry, parse::choice)?].1)
+}
+
+/// Finds columns that made-up records can never fill.
+pub(super) fn against_generator(
+    reader: &mut Reader<'_>,
+    entry: &Entry<'_>,
+    bodies: &Bodies,
+    source: &CheckedSource,
+) {
+    let (Some(SourceSpec::Generate(generate)), Some(DecodeSpec::Json), Some(schema)) =
+        (&source.spec, &bodies.decode, &bodies.schema)
+    else {
+        return;
+    };
+    let Value::Map(map) = &entry.node.value else { return };
+    for ((key, node), column) in map.iter().zip(&schema.columns) {
+        let names = || generate.fields.iter().map(|(name, _)| name.as_str());
+        let made = generate.fields.iter().find(|(name, _)| *name == column.name);
+        match made {
+            None => {
+                let message = format!("the source makes no field `{}`", column.name);
+                let help = known(nearest(&column.name, names()).map(str::to_owned), names());
+                reader.error(code::COLUMN_UNKNOWN, &key.span, message, help);
+            }
+            Some((_, generator)) if !types_of(generator).contains(&column.data_type) => {
+                let fitting: Vec<&str> = DataType::NAMES
+                    .iter()
+                    .filter(|(_, data_type)| types_of(generator).contains(data_type))
+                    .map(|(name, _)| *name)
+                    .collect();
+                let message = format!("what the source makes for `{}` does not fit", column.name);
+                let help = format!("it fits {}", list_or(&fitting));
+                reader.error(code::SCHEMA, &node.span, message, help);
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+/// The types of columns that can hold what is made.
+fn types_of(generator: &Generator) -> &'static [DataType] {
+    match generator {
+        Generator::Sequence { .. } | Generator::Int { .. } | Generator::Zipf { .. } => {
+            &[DataType::Int, DataType::Double]
+        }
+        Generator::Double { decimals: 0, .. } => &[DataType::Int, DataType::Double],
+        Generator::Double { .. } => &[DataType::Double],
+        Generator::Uuid | Generator::Text { .. } => &[DataType::String],
+        Generator::Time { .. } => &[DataType::String, DataType::Timestamp],
+        Generator::Choice(_) => &[DataType::String, DataType::Timestamp, DataType::Date],
+    }
 }
 
 /// How bodies are decoded.
@@ -116,7 +189,7 @@ fn regex(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<RegexSpec> {
     });
 
     let spec = RegexSpec { pattern: pattern?, types, time, null };
-    let mut broken = false;
+    let mut broken = spec.types.len() < declared.len();
     // One after the other: each mistake is found by asking for a decoder without the others.
     let bare = RegexSpec { types: Vec::new(), time: None, ..spec.clone() };
     if let Err(error) = DecodeSpec::Regex(bare.clone()).decoder(&[]) {
@@ -159,13 +232,9 @@ fn pattern_error(reader: &mut Reader<'_>, entry: &Entry<'_>, error: &DecodeSpecE
 
 fn group_error(reader: &mut Reader<'_>, span: &Span, error: &DecodeSpecError) {
     match error {
-        DecodeSpecError::UnknownGroup { name, known } => {
-            let near = nearest(name, known.iter().map(String::as_str));
-            let known = known.join(", ");
-            let help = match near {
-                Some(near) => format!("did you mean `{near}`? known: {known}"),
-                None => format!("known: {known}"),
-            };
+        DecodeSpecError::UnknownGroup { name, known: groups } => {
+            let names = || groups.iter().map(String::as_str);
+            let help = known(nearest(name, names()).map(str::to_owned), names());
             reader.error(code::COLUMN_UNKNOWN, span, error.to_string(), help);
         }
         DecodeSpecError::TimeFormat { source, .. } => {

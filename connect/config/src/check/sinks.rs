@@ -92,6 +92,15 @@ fn parquet(reader: &mut Reader<'_>, fields: &Fields<'_>, scope: &Scope) -> Optio
         }),
         None => Some(available.all()),
     };
+    if let (Some(listed), Some(partition_by)) = (&listed, &partition_by)
+        && !listed.is_empty()
+        && let Some(entry) = fields.get("partition_by")
+        && listed.iter().all(|column| partition_by.contains(column))
+    {
+        let message = "nothing is left for the files: every column is in their paths";
+        let help = "leave a column out of `partition_by`, or add one to `columns`".to_owned();
+        reader.error(code::RANGE, &entry.node.span, message, help);
+    }
     let rotate = reader.nested(fields, "rotate").and_then(|own| {
         let rotate = rotate(reader, &own)?;
         if rotate == NEVER
@@ -234,7 +243,7 @@ fn metadata_clash(
     metadata: Metadata,
 ) {
     let offsets = ["_queue", "_offset", "_store_time"];
-    let all = ["_message_id", "_key", "_tag", "_born_time"];
+    let all = ["_broker", "_topic"];
     let added: &[&[&str]] = match metadata {
         Metadata::None => &[],
         Metadata::Offsets => &[&offsets],

@@ -82,7 +82,7 @@ fn generate(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<GenerateSpec
     let count = reader.value(fields, "count", parse::int);
     let seed = reader.value(fields, "seed", parse::int);
     let made = fields.get("fields").and_then(|entry| made_fields(reader, entry));
-    let corrupt_at = match fields.get("corrupt") {
+    let corrupt = match fields.get("corrupt") {
         Some(entry) => corrupt(reader, entry, count),
         None => Some(Vec::new()),
     };
@@ -90,7 +90,7 @@ fn generate(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<GenerateSpec
         count: count?.unsigned_abs(),
         seed: seed?.unsigned_abs(),
         fields: made?,
-        corrupt_at: corrupt_at?,
+        corrupt_records: corrupt?,
     })
 }
 
@@ -122,9 +122,8 @@ fn generator(reader: &mut Reader<'_>, name: &str, entry: &Entry<'_>) -> Option<G
     let fields = reader.table(entry)?;
     match name {
         "sequence" => {
-            let start = reader.value(&fields, "start", parse::int);
-            let step = reader.value(&fields, "step", parse::int);
-            Some(Generator::Sequence { start: start?, step: step? })
+            let start = reader.value(&fields, "start", parse::int)?;
+            Some(Generator::Sequence { start })
         }
         "uuid" => Some(Generator::Uuid),
         "int" => {
@@ -141,6 +140,17 @@ fn generator(reader: &mut Reader<'_>, name: &str, entry: &Entry<'_>) -> Option<G
             let (min, max) = (min?, max?);
             in_order(reader, &fields, min <= max)?;
             Some(Generator::Double { min, max, decimals: u32::try_from(decimals?).ok()? })
+        }
+        "zipf" => {
+            let n = reader.value(&fields, "n", parse::int);
+            let s = reader.value(&fields, "s", parse::number);
+            let (n, s) = (n?, s?);
+            if s < 0.0
+                && let Some(entry) = fields.get("s")
+            {
+                reader.error(code::RANGE, &entry.node.span, "`s` must be at least 0", None);
+            }
+            Some(Generator::Zipf { n: n.unsigned_abs(), s })
         }
         "time" => {
             let start = reader.value(&fields, "start", parse::instant);
@@ -174,7 +184,8 @@ fn corrupt(reader: &mut Reader<'_>, entry: &Entry<'_>, count: Option<i64>) -> Op
             let help = count.map(|count| format!("`count` is {count}"));
             reader.error(code::RANGE, &item.node.span, message, help);
         }
-        records.push(record.unsigned_abs());
+        // The file counts as people count lines.
+        records.push(record.unsigned_abs() - 1);
     }
     records.sort_unstable();
     records.dedup();

@@ -22,6 +22,9 @@ pub(super) fn topic(
         scope.any_bare_name();
         return None;
     };
+    if fields.is_misspelled("properties") {
+        scope.any_bare_name();
+    }
     let name = reader.value(&fields, "name", parse::topic_name);
     let queues = reader.value(&fields, "queues", parse::int);
     let key = fields.get("key").map(|entry| scope.expression(reader, entry));

@@ -17,3 +17,22 @@ fn every_shipped_pipeline_is_valid() {
         assert_eq!(format!("{}.yaml", pipeline.name), name);
     }
 }
+
+#[track_caller]
+fn check_access_line(line: &str, whole: bool) {
+    let pipeline = shipped("access-log.yaml");
+    let mut decoder = pipeline.decode.decoder(&pipeline.schema.columns).unwrap();
+    assert_eq!(decoder.check(line.as_bytes()).is_ok(), whole, "{line}");
+}
+
+#[test]
+fn the_access_log_pattern_reads_what_servers_write() {
+    let head = r#"192.0.2.7 - - [17/May/2015:10:05:03 +0000]"#;
+    check_access_line(&format!(r#"{head} "GET / HTTP/1.1" 200 512 "-" "curl/7""#), true);
+    check_access_line(&format!(r#"{head} "GET / HTTP/1.1" 304 - "-" "-""#), true);
+    check_access_line(&format!(r#"{head} "-" 408 - "-" "-""#), true);
+    check_access_line(&format!(r#"{head} "GET /\"x\" HTTP/1.1" 404 0 "a \" b" "c""#), true);
+    check_access_line(&format!(r#"{head} "GET / HTTP/1.1" 200 512 "-" "curl/7"#), false);
+    check_access_line(&format!(r#"{head} "GET / HTTP/1.1" 200 many "-" "curl/7""#), false);
+    check_access_line("", false);
+}

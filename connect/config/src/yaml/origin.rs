@@ -9,10 +9,8 @@ use crate::text::Span;
 /// `None` if the two texts do not belong together as this function understands YAML.
 pub(super) fn find(scalar: &Scalar, raw: &str, part: &Span) -> Option<Span> {
     let origins = match scalar.style {
-        ScalarStyle::Plain => by_visible_chars(&scalar.text, raw, 0)?,
-        ScalarStyle::Literal | ScalarStyle::Folded => {
-            // The first line is `|` or `>` with its indicators and perhaps a comment.
-            by_visible_chars(&scalar.text, raw, raw.find(['\n', '\r'])?)?
+        ScalarStyle::Plain | ScalarStyle::Literal | ScalarStyle::Folded => {
+            by_visible_chars(&scalar.text, raw)?
         }
         ScalarStyle::SingleQuoted => by_units(&scalar.text, raw, single_quoted_unit)?,
         ScalarStyle::DoubleQuoted => by_units(&scalar.text, raw, double_quoted_unit)?,
@@ -41,11 +39,12 @@ struct Origin {
 }
 
 /// Plain and block scalars change nothing but white space, so the characters that are not white
-/// space correspond one to one.
-fn by_visible_chars(decoded: &str, raw: &str, from: usize) -> Option<Vec<Origin>> {
-    let mut rest = raw.char_indices().skip_while(|&(at, _)| at < from);
+/// space correspond one to one. (The raw text of a block scalar begins behind its first line,
+/// which holds `|` or `>`.)
+fn by_visible_chars(decoded: &str, raw: &str) -> Option<Vec<Origin>> {
+    let mut rest = raw.char_indices();
     let mut origins = Vec::new();
-    let mut after = from;
+    let mut after = 0;
     for (at, char) in decoded.char_indices() {
         if char.is_whitespace() {
             origins.push(Origin { decoded: at, start: after, end: after });

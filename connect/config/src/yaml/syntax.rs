@@ -9,12 +9,103 @@ pub(super) fn explain(source: &SourceText<'_>, byte: usize, info: &str) -> Diagn
     if let Some(span) = bare_interpolation(source, byte) {
         return quote_it(source, span);
     }
-    let byte = on_text(source, byte);
-    let line = source.line(source.place(byte).line);
-    let help = help_for(info, line);
-    let message = format!("this is not YAML: {}", info.trim_end_matches('.'));
-    Diagnostic::new(source, code::YAML_SYNTAX, &(byte..byte), message, help.map(str::to_owned))
+    if info.contains("unknown anchor") {
+        return no_anchors(source, &(byte..byte));
+    }
+    let before = source.text.get(..byte).unwrap_or(source.text);
+    let line_before = before.rsplit(['\n', '\r']).next().unwrap_or("");
+    let known = KNOWN.iter().find(|complaint| info.contains(complaint.info));
+    let (message, help) = match known {
+        // A colon too many is either in a text or on a line that is indented too far.
+        Some(Complaint { info: VALUES, .. }) if !line_before.contains(": ") => (
+            "this line is indented further than the one before, which has a value already".into(),
+            Some("move it to the left"),
+        ),
+        Some(Complaint { message: "", help, .. }) => (format!("this is not YAML: {info}"), *help),
+        Some(Complaint { message, help, .. }) => ((*message).to_owned(), *help),
+        None => (format!("this is not YAML: {info}"), None),
+    };
+    let byte = match info.contains("tab").then(|| source.text[before.len()..].find('\t')).flatten()
+    {
+        Some(tab) => before.len() + tab,
+        // At the end of the file there is nothing to see; the last text is nearer to the mistake.
+        None if byte >= source.text.len() => before.trim_end().len(),
+        None => byte,
+    };
+    let help = help.map(str::to_owned);
+    Diagnostic::new(source, code::YAML_SYNTAX, &(byte..byte), message, help)
 }
+
+/// What the parser says, and what to say instead.
+struct Complaint {
+    info: &'static str,
+    /// Empty: its own words are good enough.
+    message: &'static str,
+    help: Option<&'static str>,
+}
+
+const fn complaint(info: &'static str, message: &'static str, help: &'static str) -> Complaint {
+    Complaint { info, message, help: Some(help) }
+}
+
+const VALUES: &str = "mapping values are not allowed";
+const NEXT_LINE: &str = "look at the indentation, and for a bracket or a quote left open above";
+
+/// The complaints of `saphyr-parser` 0.3 that people meet.
+const KNOWN: &[Complaint] = &[
+    complaint("tab", "a tab cannot be used to indent", "use spaces"),
+    complaint(
+        VALUES,
+        "a second `: ` on this line cannot be a key",
+        "put the text that contains it between quotes",
+    ),
+    complaint(
+        "unexpected character",
+        "",
+        "a text that begins with this character must be between quotes",
+    ),
+    complaint(
+        "invalid indentation in quoted scalar",
+        "a quoted text goes on here without being indented",
+        "is its closing quote missing?",
+    ),
+    complaint(
+        "found unexpected end of stream",
+        "the file ends inside a quoted text",
+        "is the closing quote missing?",
+    ),
+    complaint(
+        "invalid trailing content after",
+        "text follows a quoted text",
+        "put the whole text between quotes, of the other kind if it has quotes in it",
+    ),
+    complaint("illegal placement of ':'", "this colon cannot stand here", NEXT_LINE),
+    complaint(
+        "did not find expected ',' or '}'",
+        "a `{` has no `}`, or a comma is missing before this",
+        "if `{` belongs to a text, put the text between quotes",
+    ),
+    complaint(
+        "expected ',' or ']'",
+        "a `[` has no `]`, or a comma is missing before this",
+        "if `[` belongs to a text, put the text between quotes",
+    ),
+    complaint("did not find expected key", "there is no key here", NEXT_LINE),
+    complaint("did not find expected '-'", "there is no `-` here", NEXT_LINE),
+    complaint("simple key", "there is no `: ` behind this key", NEXT_LINE),
+    complaint(
+        "block sequence entries are not allowed",
+        "a list cannot begin here",
+        "begin it on a line of its own, or write it as `[a, b]`",
+    ),
+    complaint(
+        "unknown escape character",
+        "",
+        "between double quotes `\\` begins an escape; between single quotes it is itself",
+    ),
+    complaint("invalid indentation", "this line is not indented like those around it", NEXT_LINE),
+    complaint("recursion limit", "lists and maps are nested too deeply", "at most 64 levels"),
+];
 
 /// A list or a map stands where a key is expected.
 pub(super) fn key_is_no_text(source: &SourceText<'_>, span: Span) -> Diagnostic {
@@ -24,6 +115,12 @@ pub(super) fn key_is_no_text(source: &SourceText<'_>, span: Span) -> Diagnostic 
     let message = "a key must be a plain text, found a list or a map".into();
     let help = Some("if this is meant as a text, put it between quotes".into());
     Diagnostic::new(source, code::YAML_SYNTAX, &span, message, help)
+}
+
+pub(super) fn no_anchors(source: &SourceText<'_>, span: &Span) -> Diagnostic {
+    let message = "pipeline files have no anchors (`&…`) and no aliases (`*…`)".into();
+    let help = "write the value out; a text that begins with `&` or `*` needs quotes";
+    Diagnostic::new(source, code::YAML_FEATURE, span, message, Some(help.into()))
 }
 
 fn quote_it(source: &SourceText<'_>, span: Span) -> Diagnostic {
@@ -65,32 +162,6 @@ fn bare_interpolation(source: &SourceText<'_>, byte: usize) -> Option<Span> {
             (None, '}' | ']') => nested = nested.saturating_sub(1),
             (None, _) => {}
         }
-    }
-    None
-}
-
-/// The parser often stops where the next token would begin, lines below what is wrong.
-fn on_text(source: &SourceText<'_>, byte: usize) -> usize {
-    let before = source.text.get(..byte).unwrap_or(source.text);
-    if byte < source.text.len() {
-        return byte;
-    }
-    before.trim_end().len()
-}
-
-fn help_for(info: &str, line: &str) -> Option<&'static str> {
-    let tab = line.trim_start_matches(' ').starts_with('\t');
-    if tab || info.contains("tab") {
-        return Some("indent with spaces; YAML does not allow tabs there");
-    }
-    if info.contains("mapping values are not allowed") {
-        return Some("if the text itself has `: ` in it, put it between quotes");
-    }
-    if info.contains("cannot start any token") {
-        return Some("a text that begins with this character needs quotes");
-    }
-    if info.contains("did not find expected") || info.contains("simple key") {
-        return Some("look at the indentation here and at brackets and quotes before it");
     }
     None
 }

@@ -1,0 +1,263 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use millrace_connect_api::decode::{DecodeSpec, RegexSpec};
+use millrace_connect_api::{Column, DataType};
+
+use super::{EVERYTHING, no_env, parse};
+use crate::*;
+
+const JSON: &str = "\
+version: 1
+pipeline: p
+topic: t
+schema: {id: int, user.name: string, ts: timestamp}
+";
+
+#[track_caller]
+fn accepted(text: &str) -> Pipeline {
+    parse(text).unwrap_or_else(|report| panic!("{report}"))
+}
+
+/// A pipeline of JSON bodies, and what is added to it.
+#[track_caller]
+fn json(more: &str) -> Pipeline {
+    accepted(&format!("{JSON}{more}"))
+}
+
+fn column(name: &str, data_type: DataType) -> Column {
+    Column { name: name.into(), data_type }
+}
+
+#[test]
+fn every_key_arrives_in_the_model() {
+    let pipeline = accepted(EVERYTHING);
+    assert_eq!(pipeline.name, "every-key");
+    assert_eq!(
+        pipeline.source,
+        Some(SourceSpec::File(FileSpec {
+            include: vec!["logs/*.jsonl".into()],
+            once: true,
+            start: StartAt::End,
+            read_chunk: 1 << 20,
+            max_line: 64 << 10,
+            partial_line: Duration::from_secs(2),
+            scan_every: Duration::from_millis(500),
+        }))
+    );
+    assert_eq!(
+        pipeline.decode,
+        DecodeSpec::Regex(RegexSpec {
+            pattern: r"^(?<id>\d+) (?<kind>\w+) (?<at>\S+)$".into(),
+            types: vec![column("id", DataType::Int)],
+            time: Some(("at".into(), "%FT%T".into())),
+            null: Some("-".into()),
+        })
+    );
+    let body = [
+        column("id", DataType::Int),
+        column("kind", DataType::String),
+        column("at", DataType::Timestamp),
+    ];
+    assert_eq!(pipeline.schema.columns, body);
+    let topic = &pipeline.topic;
+    assert_eq!((topic.name.as_str(), topic.queues), ("events", 8));
+    assert_eq!(topic.key.as_ref().unwrap().slots, [Slot::Body(0)]);
+    assert_eq!(topic.tag.as_ref().unwrap().slots, [Slot::Body(1)]);
+    let properties: Vec<_> =
+        topic.properties.iter().map(|p| (p.name.as_str(), p.data_type)).collect();
+    assert_eq!(properties, [("kind", DataType::String), ("double_id", DataType::Int)]);
+    assert_eq!(pipeline.limits, Limits { memory: 1 << 30 });
+
+    let [first, second, StepSpec::Set(set)] = &pipeline.steps[..] else {
+        panic!("{:?}", pipeline.steps)
+    };
+    let StepSpec::Filter { condition, on_unknown: OnUnknown::Reject } = first else {
+        panic!("{first:?}")
+    };
+    let property = |name: &str, data_type| Slot::Property { name: name.into(), data_type };
+    assert_eq!(
+        condition.slots,
+        [property("kind", DataType::String), property("double_id", DataType::Int)]
+    );
+    assert!(matches!(second, StepSpec::Filter { on_unknown: OnUnknown::Dlq, .. }));
+    assert_eq!((set[0].name.as_str(), set[0].data_type), ("day", DataType::Date));
+    assert_eq!(set[1].value.slots, [Slot::Set("day".into())]);
+
+    let sink = &pipeline.sinks[0];
+    assert_eq!((sink.delivery, sink.on_reject), (Delivery::AtLeastOnce, OnReject::Stop));
+    assert_eq!(sink.where_.as_ref().unwrap().slots, [Slot::Meta(MetaField::Queue)]);
+    let SinkKind::Parquet(parquet) = &sink.kind;
+    assert_eq!(
+        *parquet,
+        ParquetSpec {
+            to: PathBuf::from("lake"),
+            partition_by: vec!["day".into()],
+            columns: vec![
+                column("id", DataType::Int),
+                column("kind", DataType::String),
+                column("day", DataType::Date),
+            ],
+            rotate: Rotate {
+                rows: Some(1000),
+                size: None,
+                every: Some(Duration::from_secs(60)),
+                idle: Some(Duration::from_secs(10)),
+            },
+            compression: Compression::Zstd(9),
+            metadata: Metadata::Offsets,
+            row_group_rows: 5000,
+            row_group_bytes: 1 << 20,
+            max_open: 8,
+        }
+    );
+}
+
+#[test]
+fn what_is_left_out_has_its_default() {
+    let pipeline = json("sinks: {lake: {parquet: {to: lake}}}");
+    assert_eq!(pipeline.source, None);
+    assert_eq!(pipeline.decode, DecodeSpec::Json);
+    assert_eq!(pipeline.topic.queues, 4);
+    assert_eq!(pipeline.limits.memory, 256 << 20);
+    let sink = &pipeline.sinks[0];
+    assert_eq!((sink.delivery, sink.on_reject), (Delivery::ExactlyOnce, OnReject::Dlq));
+    let SinkKind::Parquet(parquet) = &sink.kind;
+    assert_eq!(parquet.compression, Compression::Zstd(3));
+    assert_eq!(parquet.metadata, Metadata::None);
+    assert_eq!(parquet.rotate.size, Some(256 << 20));
+    assert_eq!(parquet.rotate.every, Some(Duration::from_secs(600)));
+    assert_eq!((parquet.rotate.rows, parquet.rotate.idle), (None, None));
+    assert_eq!(parquet.columns, pipeline.schema.columns);
+    assert_eq!(parquet.max_open, 64);
+}
+
+#[test]
+fn columns_of_set_steps_follow_those_of_the_body() {
+    let pipeline = json(
+        "steps: [set: {day: DATE(body.ts)}, set: {day: CAST(day AS STRING), big: body.id > 9}]\n\
+         sinks: {lake: {parquet: {to: lake, partition_by: [day]}}}",
+    );
+    let SinkKind::Parquet(parquet) = &pipeline.sinks[0].kind;
+    let added = [column("day", DataType::String), column("big", DataType::Bool)];
+    assert_eq!(parquet.columns[3..], added);
+}
+
+#[test]
+fn names_mean_what_they_should() {
+    let condition = "body.user.name = props.who AND message_id = key AND tag = topic AND \
+                     queue < offset AND born_time < store_time";
+    let pipeline = json(&format!(
+        "steps: [filter: \"{condition}\"]\nsinks: {{lake: {{parquet: {{to: lake}}}}}}"
+    ));
+    let [StepSpec::Filter { condition, .. }] = &pipeline.steps[..] else { panic!() };
+    let who = Slot::Property { name: "who".into(), data_type: DataType::String };
+    use MetaField::*;
+    let meta = [MessageId, Key, Tag, Topic, Queue, Offset, BornTime, StoreTime];
+    let mut expected = vec![Slot::Body(1), who];
+    expected.extend(meta.map(Slot::Meta));
+    assert_eq!(condition.slots, expected);
+}
+
+#[test]
+fn values_of_the_environment_take_the_type_of_their_place() {
+    let text = format!(
+        "{JSON}sinks: {{lake: {{parquet: {{to: \"${{env:LAKE:-lake}}/x\", max_open: \
+         \"${{env:OPEN}}\", rotate: {{every: \"${{env:EVERY}}\"}}}}}}}}"
+    );
+    let env = |name: &str| match name {
+        "OPEN" => Some("7".to_owned()),
+        "EVERY" => Some("5m".to_owned()),
+        _ => None,
+    };
+    let pipeline = Pipeline::parse("p.yaml", text.as_bytes(), &env).unwrap();
+    let SinkKind::Parquet(parquet) = &pipeline.sinks[0].kind;
+    assert_eq!(parquet.to, PathBuf::from("lake/x"));
+    assert_eq!((parquet.max_open, parquet.rotate.every), (7, Some(Duration::from_secs(300))));
+}
+
+#[test]
+fn a_value_of_the_environment_adds_no_key() {
+    let text = format!("{JSON}sinks: {{lake: {{parquet: {{to: \"${{env:EVIL}}\"}}}}}}");
+    let evil = "x\nsinks: {evil: {parquet: {to: y}}}";
+    let env = |_: &str| Some(evil.to_owned());
+    let pipeline = Pipeline::parse("p.yaml", text.as_bytes(), &env).unwrap();
+    let SinkKind::Parquet(parquet) = &pipeline.sinks[0].kind;
+    assert_eq!((pipeline.sinks.len(), &parquet.to), (1, &PathBuf::from(evil)));
+}
+
+#[test]
+fn generators_arrive_in_the_model() {
+    let pipeline = accepted(
+        "version: 1\npipeline: p\ntopic: t\nschema: {id: int, r: string, a: double, t: timestamp}\n\
+         source:\n  generate:\n    count: 10\n    seed: 7\n    fields:\n      id: {sequence: {}}\n      \
+         r: {choice: [eu, 7]}\n      a: {double: {min: 1.5, max: 2}}\n      t: {time: {start: \
+         1970-01-01T00:00:01Z, step: 1s}}\n      z: {zipf: {n: 9}}\n    corrupt: {at: [10, 1, 1]}\n\
+         sinks: {lake: {parquet: {to: lake}}}",
+    );
+    let generate = GenerateSpec {
+        count: 10,
+        seed: 7,
+        fields: vec![
+            ("id".into(), Generator::Sequence { start: 1 }),
+            ("r".into(), Generator::Choice(vec!["eu".into(), "7".into()])),
+            ("a".into(), Generator::Double { min: 1.5, max: 2.0, decimals: 2 }),
+            ("t".into(), Generator::Time { start_micros: 1_000_000, step: Duration::from_secs(1) }),
+            ("z".into(), Generator::Zipf { n: 9, s: 1.0 }),
+        ],
+        corrupt_records: vec![0, 9],
+    };
+    assert_eq!(pipeline.source, Some(SourceSpec::Generate(generate)));
+}
+
+#[test]
+fn lines_have_one_column() {
+    let pipeline = accepted(
+        "version: 1\npipeline: p\ntopic: t\nsource: {file: {include: [a], decode: {lines: {}}}}\n\
+         steps: [filter: body.line CONTAINS 'x']\nsinks: {lake: {parquet: {to: lake}}}",
+    );
+    assert_eq!(pipeline.schema.columns, [column("line", DataType::String)]);
+}
+
+#[track_caller]
+fn check_fingerprints(a: &str, b: &str, same: bool) {
+    let env = |name: &str| (name == "A").then(|| "lake".to_owned());
+    let of = |text: &str| {
+        let text = format!("{JSON}{text}");
+        Pipeline::parse("p.yaml", text.as_bytes(), &env)
+            .unwrap_or_else(|report| panic!("{report}"))
+            .fingerprint
+    };
+    assert_eq!(of(a) == of(b), same, "{a}\n{b}");
+}
+
+#[test]
+fn the_fingerprint_follows_the_meaning() {
+    let plain = "sinks: {lake: {parquet: {to: lake}}}";
+    let with = |more: &str| format!("{more}{plain}");
+    check_fingerprints(plain, "sinks:\n  lake:  # a note\n    parquet:\n      to: 'lake'\n", true);
+    check_fingerprints(plain, &with("x-note: 1\n"), true);
+    check_fingerprints(plain, &with("limits: {memory: 1GiB}\n"), true);
+    check_fingerprints(plain, "sinks: {lake: {parquet: {to: \"${env:A}\"}}}", true);
+    let source = |include: &str, decode: &str| {
+        with(&format!("source: {{file: {{include: [{include}], decode: {{{decode}: {{}}}}}}}}\n"))
+    };
+    check_fingerprints(&source("a", "json"), &source("b", "json"), true);
+
+    check_fingerprints(plain, "sinks: {lake: {parquet: {to: lake2}}}", false);
+    check_fingerprints(plain, &with("steps: [filter: body.id > 1]\n"), false);
+    check_fingerprints(
+        &with("steps: [filter: body.id > 1]\n"),
+        &with("steps: [filter: body.id > 2]\n"),
+        false,
+    );
+    check_fingerprints(plain, &with("steps: []\n"), false);
+}
+
+#[test]
+fn the_environment_is_asked_for_nothing_else() {
+    let text = format!("{JSON}sinks: {{lake: {{parquet: {{to: lake}}}}}}");
+    let env = |name: &str| -> Option<String> { panic!("asked for {name}") };
+    assert!(Pipeline::parse("p.yaml", text.as_bytes(), &env).is_ok());
+    assert!(no_env("HOME").is_none());
+}

@@ -1,0 +1,403 @@
+use super::{EVERYTHING, parse};
+use crate::{Diagnostic, codes, explain};
+
+/// Parses a file in which `«…»` marks what is wrong, and compares code and place. The mark is not
+/// part of the file; an empty one marks a place where something is missing.
+#[track_caller]
+fn check(code: &str, marked: &str) -> Diagnostic {
+    let start = marked.find('«').expect("a mark");
+    let (line, line_start) = (
+        marked[..start].matches('\n').count() + 1,
+        marked[..start].rfind('\n').map_or(0, |end| end + 1),
+    );
+    let column = marked[line_start..start].chars().count() + 1;
+    let inside = &marked[start + '«'.len_utf8()..marked.find('»').expect("the mark's end")];
+    let len = inside.lines().next().unwrap_or("").chars().count().max(1);
+    let report = parse(&marked.replace(['«', '»'], "")).expect_err("a mistake");
+    let found: Vec<_> =
+        report.diagnostics.iter().map(|d| (d.code, d.line, d.column, d.len)).collect();
+    assert_eq!(found, [(code, line, column, len)], "{report}");
+    report.diagnostics.into_iter().next().unwrap()
+}
+
+#[track_caller]
+fn check_help(code: &str, marked: &str, help: &str) {
+    let found = check(code, marked).help.unwrap_or_default();
+    assert!(found.contains(help), "{found}");
+}
+
+/// The mistake is in what follows a head that is right, for JSON bodies.
+#[track_caller]
+fn check_json(code: &str, marked: &str) -> Diagnostic {
+    let bare = marked.replace(['«', '»'], "");
+    let sinks = if bare.contains("sinks:") { "" } else { "sinks: {lake: {parquet: {to: x}}}\n" };
+    let topic = if bare.contains("topic:") { "" } else { "topic: t\n" };
+    let schema = if bare.contains("schema:") { "" } else { "schema: {id: int, region: string}\n" };
+    check(code, &format!("version: 1\npipeline: p\n{topic}{schema}{sinks}{marked}"))
+}
+
+#[track_caller]
+fn check_json_help(code: &str, marked: &str, help: &str) {
+    let found = check_json(code, marked).help.unwrap_or_default();
+    assert!(found.contains(help), "{found}");
+}
+
+#[track_caller]
+fn check_parquet(code: &str, marked: &str) -> Diagnostic {
+    check_json(code, &format!("sinks:\n  lake:\n    parquet:\n      to: x\n      {marked}\n"))
+}
+
+#[test]
+fn an_unknown_key_is_found_at_every_level() {
+    // Before each key of the file stands another one, at the same level; then all keys of all
+    // maps in braces get one.
+    let mut levels = 0;
+    for (number, line) in EVERYTHING.lines().enumerate() {
+        let indent = line.len() - line.trim_start().len();
+        let key = line.trim_start().trim_start_matches("- ");
+        let user_named = ["kind:", "double_id:", "day:", "next_day:", "lake:"];
+        if number == 0 || user_named.iter().any(|name| key.starts_with(name)) {
+            continue;
+        }
+        let indent = indent + (line.trim_start().len() - key.len());
+        if line.trim_start().starts_with("- ") {
+            continue;
+        }
+        let mut lines: Vec<&str> = EVERYTHING.lines().collect();
+        let inserted = format!("{}«zzzzzzz»: 1", " ".repeat(indent));
+        lines.insert(number, &inserted);
+        let text = lines.join("\n");
+        // Where only components can stand, the code is that of components.
+        let code = if ["file:", "regex:"].iter().any(|name| key.starts_with(name)) {
+            "E-KEY-02"
+        } else {
+            "E-KEY-01"
+        };
+        check(code, &text);
+        levels += 1;
+    }
+    assert!(levels > 30, "{levels}");
+
+    for inside in ["types: {", "rotate: {", "row_group: {", "limits: {", "time: {", "on_error: {"] {
+        let text = EVERYTHING.replace(inside, &format!("{inside}«zzzzzzz»: 1, "));
+        let code = if inside == "types: {" { continue } else { "E-KEY-01" };
+        check(code, &text);
+    }
+    check("E-KEY-01", &EVERYTHING.replace("{where:", "{«zzzzzzz»: 1, where:"));
+    check("E-KEY-01", &EVERYTHING.replace("{zstd:", "{«zzzzzzz»: 1, zstd:"));
+}
+
+#[test]
+fn slips_get_a_suggestion() {
+    check_help("E-KEY-01", &EVERYTHING.replace("steps:", "«step»:"), "did you mean `steps`?");
+    check_help("E-KEY-01", &EVERYTHING.replace("    once:", "    «onec»:"), "`once`");
+    check_help("E-KEY-02", &EVERYTHING.replace("parquet:", "«parket»:"), "`parquet`");
+    check_help("E-KEY-02", &EVERYTHING.replace("regex:", "«regexp»:"), "`regex`");
+    check_help("E-KEY-01", &EVERYTHING.replace("where: queue", "«were»: queue"), "`where`");
+    // A misspelled key is not missing as well.
+    check_help("E-KEY-01", &EVERYTHING.replace("version", "«versoin»"), "`version`");
+}
+
+#[test]
+fn keys_of_later_versions_are_named() {
+    let message = check_json("E-KEY-01", "«tests»: []\n").message;
+    assert_eq!(message, "`tests` is not available at the top level in this version");
+    let message = check_json("E-KEY-02", "sinks: {hook: {«http»: {url: x}}}\n").message;
+    assert_eq!(message, "the sink `http` is not available in this version");
+    check_json("E-KEY-02", "steps:\n  - «dedupe»: {by: body.id}\n");
+    check_json("E-KEY-01", "sinks: {lake: {parquet: {to: x}, «ordering»: queue}}\n");
+    check_json_help("E-KEY-01", "sinks: {lake: {parquet: {to: x, «limits»: {}}}}\n", "top level");
+}
+
+#[test]
+fn keys_can_be_missing_or_too_many() {
+    check(
+        "E-KEY-03",
+        &EVERYTHING.replace("version: 1", "«pipeline: every-key»").replacen(
+            "\npipeline: every-key",
+            "",
+            1,
+        ),
+    );
+    check(
+        "E-KEY-03",
+        &EVERYTHING.replace("parquet:", "«parquet»:").replace("      to: lake\n", ""),
+    );
+    check(
+        "E-KEY-03",
+        &EVERYTHING
+            .replace("{where: body.id > 0, on_unknown: dlq}", "{on_unknown: dlq}")
+            .replace("- filter: {on", "- «filter»: {on"),
+    );
+    check_json("E-KEY-03", "sinks:\n  «lake»: {delivery: exactly_once}\n");
+    check_json("E-KEY-03", "steps:\n  - «{}»\n");
+    check_json("E-KEY-04", "steps:\n  - filter: body.id > 1\n    «set»: {a: 1}\n");
+    check_json("E-SCHEMA-01", "schema: {}\n".replace("schema", "«schema»").as_str());
+}
+
+#[test]
+fn values_have_types() {
+    check_help(
+        "E-TYPE-01",
+        &EVERYTHING.replace("queues: 8", "queues: «eight»"),
+        "write a number, for example `queues: 8`",
+    );
+    check("E-TYPE-01", &EVERYTHING.replace("once: true", "once: «yes»"));
+    check("E-TYPE-01", &EVERYTHING.replace("queues: 8", "queues: «8.0»"));
+    check("E-TYPE-01", &EVERYTHING.replace("queues: 8", "queues: «[8]»"));
+    check("E-TYPE-01", &EVERYTHING.replace("queues: 8", "«queues»:"));
+    check("E-TYPE-01", &EVERYTHING.replace("queues: 8", "queues: «~»"));
+    check_help(
+        "E-TYPE-01",
+        &EVERYTHING.replace("[\"logs/*.jsonl\"]", "«logs/*.jsonl»"),
+        "`include: [logs/*.jsonl]`",
+    );
+    check_help(
+        "E-TYPE-02",
+        &EVERYTHING.replace("start: end", "start: «ende»"),
+        "did you mean `end`?",
+    );
+    check("E-TYPE-02", &EVERYTHING.replace("{id: int}", "{id: «integer»}"));
+    check("E-TYPE-02", &EVERYTHING.replace("{zstd: 9}", "«lz4»"));
+    check_help(
+        "E-TYPE-01",
+        &EVERYTHING.replace("decode:\n      regex:", "decode: «lines»\n    x-d:\n      regex:"),
+        "`lines: {}`",
+    );
+}
+
+#[test]
+fn durations_and_sizes_need_units() {
+    check_help(
+        "E-UNIT-01",
+        &EVERYTHING.replace("every: 1m", "every: «10»"),
+        "write `10s`, `10m` or `10h`",
+    );
+    check("E-UNIT-01", &EVERYTHING.replace("every: 1m", "every: «1 minute»"));
+    check_help(
+        "E-UNIT-02",
+        &EVERYTHING.replace("read_chunk: 1MiB", "read_chunk: «4096»"),
+        "`4096KiB`",
+    );
+    check("E-UNIT-02", &EVERYTHING.replace("read_chunk: 1MiB", "read_chunk: «1 MiB»"));
+}
+
+#[test]
+fn values_have_limits() {
+    check("E-RANGE-01", &EVERYTHING.replace("version: 1", "version: «2»"));
+    check("E-RANGE-01", &EVERYTHING.replace("queues: 8", "queues: «0»"));
+    check("E-RANGE-01", &EVERYTHING.replace("queues: 8", "queues: «99999999999999999999»"));
+    check("E-RANGE-01", &EVERYTHING.replace("{zstd: 9}", "{zstd: «23»}"));
+    check("E-RANGE-01", &EVERYTHING.replace("scan_every: 500ms", "scan_every: «1ms»"));
+    check("E-RANGE-01", &EVERYTHING.replace("[\"logs/*.jsonl\"]", "«[]»"));
+    check_parquet("E-RANGE-01", "«rotate»: {size: none, every: none}");
+    check_parquet("E-RANGE-01", "columns: «[]»");
+    check_parquet("E-RANGE-01", "partition_by: «[id, region]»");
+}
+
+#[test]
+fn names_have_a_shape() {
+    check("E-NAME-01", &EVERYTHING.replace("every-key", "«Every key»"));
+    check("E-NAME-01", &EVERYTHING.replace("  lake:", "  «lake.1»:"));
+    check("E-NAME-01", &EVERYTHING.replace("  lake:", "  «x-lake»:"));
+    check("E-NAME-02", &EVERYTHING.replace("  lake:", "  «source»:"));
+    check("E-NAME-01", &EVERYTHING.replace("name: events", "name: «events.eu»"));
+    check("E-NAME-01", &EVERYTHING.replace("name: events", "name: «MILLRACE_STATE»"));
+    check_json("E-NAME-01", "steps: [set: {«not»: 1}]\n");
+    check_json("E-NAME-01", "steps: [set: {«a.b»: 1}]\n");
+    check_json("E-NAME-02", "steps: [set: {«offset»: 1}]\n");
+    check_json("E-NAME-02", "topic: {name: t, properties: {«KEYS»: body.id}}\n");
+    check_json("E-NAME-02", "topic: {name: t, properties: {«dlq_code»: body.id}}\n");
+}
+
+#[test]
+fn the_environment_can_be_wrong() {
+    check("E-ENV-01", &EVERYTHING.replace("to: lake", "to: a/«${env:LAKE}»/b"));
+    check("E-ENV-02", &EVERYTHING.replace("to: lake", "to: «${LAKE}»"));
+    check("E-SECRET-01", &EVERYTHING.replace("to: lake", "to: \"«${secret:lake}»\""));
+    check_json("E-ENV-02", "steps: [filter: \"body.region = '«${env:REGION}»'\"]\n");
+}
+
+#[test]
+fn expressions_point_into_their_text() {
+    check_json("E-SQL-02", "steps:\n  - filter: body.id «=>» 10\n");
+    check_json("E-SQL-02", "steps:\n  - filter: 'body.region = ''é'' AND body.id «=>» 10'\n");
+    check_json("E-SQL-02", "steps:\n  - filter: \"body.region = '\\u00e9' AND body.id «=>» 10\"\n");
+    check_json(
+        "E-SQL-02",
+        "steps:\n  - filter: >-\n      body.region = 'eu'\n      AND body.id «=>» 10\n",
+    );
+    check_json(
+        "E-SQL-02",
+        "steps:\n  - filter: |\n      body.region = 'eu'\n        AND body.id «=>» 10\n",
+    );
+    check_json("E-SQL-02", "steps:\n  - filter: body.region = 'eu'\n      AND body.id «=>» 10\n");
+    check_json("E-SQL-07", "steps:\n  - filter: «body.id + 1»\n");
+    check_json(
+        "E-SQL-07",
+        "schema: {id: int, ok: bool}\nsteps:\n  - set: {a: body.id + «body.ok»}\n",
+    );
+    check_json("E-TYPE-03", "steps:\n  - set: {a: «NULL»}\n");
+    check_json_help("E-SQL-03", "steps:\n  - filter: body.region = «'a» #1'\n", "comment");
+}
+
+#[test]
+fn columns_must_be_known() {
+    check_json_help(
+        "E-COL-01",
+        "steps: [filter: «body.regoin» = 'eu']\n",
+        "did you mean `body.region`? known: id, region",
+    );
+    check_json_help(
+        "E-COL-01",
+        "steps: [filter: «region» = 'eu']\n",
+        "did you mean `body.region`?",
+    );
+    check_json_help("E-COL-01", "steps: [filter: «ofset» > 1]\n", "`offset`");
+    check_json_help("E-COL-01", "steps: [set: {day: 1}, filter: «dya» = 1]\n", "`day`");
+    check_json("E-COL-01", "steps: [set: {a: «b», b: 1}]\n");
+    check_json_help("E-COL-01", "steps: [filter: «body» IS NULL]\n", "`body.id`");
+    check_json("E-COL-01", "sinks: {lake: {where: «nope» = 1, parquet: {to: x}}}\n");
+    check_parquet("E-COL-01", "partition_by: [«regoin»]");
+    check_parquet("E-COL-01", "columns: [id, «body.regoin»]");
+    check_json_help("E-COL-01", "topic: {name: t, key: «id»}\n", "`body.id`");
+    check_json("E-COL-01", "topic: {name: t, key: «store_time»}\n");
+}
+
+#[test]
+fn columns_must_be_one_thing() {
+    check_json(
+        "E-COL-02",
+        "topic: {name: t, properties: {kind: body.region}}\nsteps: [set: {kind: 1}, filter: «kind» = 1]\n",
+    );
+    check_json("E-COL-03", "steps: [set: {«region»: 1}]\n");
+    check_parquet("E-COL-03", "partition_by: [id, «body.id»]");
+    check_json(
+        "E-COL-03",
+        "schema: {_offset: int}\nsinks: {lake: {parquet: {to: x, metadata: «offsets»}}}\n",
+    );
+}
+
+#[test]
+fn columns_of_the_body_come_from_one_place() {
+    let regex = "source: {file: {include: [a], decode: {regex: {pattern: '^(?<a>.*)$'}}}}\n";
+    check_json("E-SCHEMA-01", &format!("«schema»: {{a: string}}\n{regex}"));
+    check("E-SCHEMA-01", "version: 1\npipeline: p\n«topic»: t\nsinks: {a: {parquet: {to: x}}}\n");
+    check_json("E-SCHEMA-01", "schema: {a: string, «a.b»: string}\n");
+    let generate = |schema: &str| {
+        format!(
+            "schema: {{{schema}}}\nsource: {{generate: {{count: 5, fields: {{a: {{uuid: {{}}}}}}}}}}\n"
+        )
+    };
+    check_json("E-COL-01", &generate("«b»: string"));
+    check_json("E-SCHEMA-01", &generate("a: «int»"));
+}
+
+#[test]
+fn patterns_are_tried() {
+    let regex = |inside: &str| {
+        format!(
+            "version: 1\npipeline: p\ntopic: t\nsinks: {{a: {{parquet: {{to: x}}}}}}\nsource:\n  \
+             file:\n    include: [a]\n    decode:\n      regex: {{{inside}}}\n"
+        )
+    };
+    check("E-REGEX-01", &regex("pattern: «'(?<a>'»"));
+    check("E-REGEX-01", &regex("pattern: «'(a)'»"));
+    check("E-COL-01", &regex("pattern: '(?<a>b)', types: {«b»: int}"));
+    check("E-COL-01", &regex("pattern: '(?<a>b)', time: {field: «b», format: '%s'}"));
+    check("E-REGEX-01", &regex("pattern: '(?<a>b)', time: {field: a, format: «'%Q'»}"));
+    check(
+        "E-KEY-04",
+        &regex("pattern: '(?<a>b)', types: {a: int}, time: {field: «a», format: '%s'}"),
+    );
+}
+
+#[test]
+fn made_up_records_have_limits() {
+    let generate = |inside: &str| {
+        format!("schema: {{a: double}}\nsource:\n  generate: {{count: 5, {inside}}}\n")
+    };
+    check_json("E-RANGE-01", &generate("fields: {a: {double: {min: 2, max: «1»}}}"));
+    check_json("E-RANGE-01", &generate("fields: {a: {sequence: {}}}, corrupt: {at: [1, «6»]}"));
+    check_json("E-KEY-02", &generate("fields: {a: {«sequenc»: {}}}"));
+    check_json(
+        "E-TYPE-01",
+        &generate("fields: {a: {sequence: {}}, b: {time: {start: «today», step: 1s}}}"),
+    );
+}
+
+#[test]
+fn destinations_are_local() {
+    check("E-PATH-01", &EVERYTHING.replace("to: lake", "to: «s3://lake»"));
+    check("E-PATH-01", &EVERYTHING.replace("to: lake", "to: «\"\"»"));
+}
+
+#[test]
+fn one_mistake_is_reported_once() {
+    // The column of a broken line is known further down, and so is whatever a broken step
+    // may have defined.
+    check_json(
+        "E-SQL-02",
+        "steps: [set: {a: body.id «=>» 1, b: a}, filter: a > 1]\nsinks: {l: {parquet: {to: x, partition_by: [a]}}}\n",
+    );
+    check_json(
+        "E-KEY-02",
+        "steps: [«sett»: {a: 1}, filter: a > 1]\nsinks: {l: {parquet: {to: x, partition_by: [a]}}}\n",
+    );
+    check_json("E-TYPE-01", "«schema»:\nsteps: [filter: body.a > 1]\n");
+    check_json("E-TYPE-02", "schema: {a: «numeric»}\nsteps: [filter: body.a > 1]\n");
+    check_json(
+        "E-SQL-02",
+        "topic: {name: t, properties: {a: body.id «=>» 1}}\nsteps: [filter: a > 1]\n",
+    );
+    // A filter defines nothing, so what comes after it is held to account.
+    let report = parse("version: 1\npipeline: p\ntopic: t\nschema: {a: int}\nsteps: [filter: body.a => 1, filter: b = 1]\nsinks: {l: {parquet: {to: x}}}\n").unwrap_err();
+    let found: Vec<_> = report.diagnostics.iter().map(|d| d.code).collect();
+    assert_eq!(found, ["E-SQL-02", "E-COL-01"]);
+}
+
+#[test]
+fn what_is_not_yaml_is_explained() {
+    check_help("E-YAML-01", "version: 1\npipeline: «»@a\n", "quotes");
+    check_help("E-YAML-01", "version: 1\npipeline: a«»: b\n", "quotes");
+    check_help("E-YAML-01", "version: 1\npipeline: a\n  topic«»: b\n", "left");
+    check_help("E-YAML-01", "version: 1\npipeline: «»\"abc\ntopic: t\n", "closing quote");
+    check_help("E-YAML-01", "version: 1\n«\t»pipeline: a\n", "spaces");
+    check_help(
+        "E-YAML-01",
+        "version: 1\nto: {a: «${env:LAKE}/x», b: 1}\n",
+        "write `\"${env:LAKE}/x\"`",
+    );
+    check_help("E-YAML-01", "version: 1\nto: [a, «${env:LAKE}»]\n", "write `\"${env:LAKE}\"`");
+    check("E-YAML-01", "«»");
+    check("E-YAML-01", "version: 1\n«---»\nversion: 1\n");
+    check("E-YAML-01", "«[a]»: b\n");
+    check("E-YAML-01", "version: 1\npipeline: a«\u{0}»\n");
+    check("E-YAML-02", &EVERYTHING.replace("x-note:", "«version»: 1\nx-note:"));
+    check("E-YAML-02", &EVERYTHING.replace("to: lake", "to: lake\n      «to»: lake"));
+    check("E-YAML-03", "a: «&x 1»\n");
+    check("E-YAML-03", "a: «»*x\n");
+    check("E-YAML-03", "a: «!!str 1»\n");
+}
+
+#[test]
+fn what_is_too_large_or_no_text_is_refused() {
+    let check = |bytes: &[u8], line: usize, column: usize| {
+        let report = crate::Pipeline::parse("p.yaml", bytes, &super::no_env).unwrap_err();
+        let [found] = &report.diagnostics[..] else { panic!("{report}") };
+        assert_eq!((found.code, found.line, found.column), ("E-YAML-01", line, column));
+    };
+    check(&vec![b'#'; (1 << 20) + 1], 1, 1);
+    check(b"version: 1\npipe\xffline: p\n", 2, 5);
+    check("[".repeat(300).as_bytes(), 1, 256);
+    check(format!("a: {}{}\n", "[".repeat(64), "]".repeat(64)).as_bytes(), 1, 67);
+}
+
+#[test]
+fn every_code_is_explained() {
+    for code in codes() {
+        assert!(explain(code).is_some_and(|text| text.len() > 40), "{code}");
+    }
+    assert_eq!(explain("E-NONE-01"), None);
+    assert!(explain("e-key-01").is_some());
+}
