@@ -1,4 +1,5 @@
 //! Whatever needs more than one crate, in a single binary.
 
+mod kill_loop; // the real program, killed again and again
 mod map; // who may use whom
 mod power_cut; // a whole pipeline on a disk that forgets
