@@ -5,6 +5,7 @@
 //! moves the offsets. Dead letters are appended before anything that passes their messages.
 
 mod commit; // from open parts to visible ones
+mod layout; // what decides the partition of a message
 mod letters; // what cannot go on
 mod settle; // parts that an earlier worker planned
 mod start; // from the ledger to the first pull
@@ -47,6 +48,7 @@ pub(crate) struct Delivery {
     ledger: Arc<Ledger>,
     name: String,
     fingerprint: u64,
+    layout: String,
     group: GroupName,
     chain: Chain,
     sink: Box<dyn FileSink>,
@@ -168,6 +170,12 @@ impl Delivery {
         let filtered_before = self.chain.filtered_rows();
         let mut rejected = Vec::new();
         let batch = self.chain.apply(Arc::clone(&messages), &mut rejected)?;
+        if let Err(error) = self.letters.judge(&messages, &rejected) {
+            // Nothing of this batch is in the sink yet. What came before it is good, and whoever
+            // repairs the pipeline should not find it half done.
+            self.commit(Cut::All).await?;
+            return Err(error);
+        }
         let mut pauses = self.link.pauses();
         let written = loop {
             match self.sink.write(&batch, self.link.now()).await {
@@ -177,11 +185,11 @@ impl Delivery {
         };
         pauses.over();
         let by_sink = written.rejected.into_iter();
-        rejected.extend(by_sink.map(|(row, reject)| Rejected {
-            row,
-            step: self.name.clone(),
-            reject,
-        }));
+        let by_sink: Vec<_> = by_sink
+            .map(|(row, reject)| Rejected { row, step: self.name.clone(), reject })
+            .collect();
+        self.letters.judge_late(&messages, &by_sink)?;
+        rejected.extend(by_sink);
         self.letters.take(&messages, rejected).await?;
         let filtered =
             (self.chain.filtered_rows() > filtered_before).then(|| self.chain.filtered());

@@ -132,6 +132,17 @@ pub enum RunError {
         visible: String,
     },
 
+    /// After a crash some partitions are committed further than others, and the pipeline now
+    /// assigns messages to partitions in another way, so nobody can tell which rows are there.
+    #[error(
+        "sink `{sink}` did not finish what it began, and the pipeline now partitions in another \
+         way: run the earlier file once more until it stops by itself or is stopped, then this one"
+    )]
+    Repartitioned {
+        /// The sink.
+        sink: String,
+    },
+
     /// Pulled bytes are not messages.
     #[error("{queue} gave bytes that are not messages")]
     Damaged {

@@ -30,6 +30,7 @@
 //! | COMMITTED | `sink`     |                                                                        |
 //! |           | `parts`    | per part `{id, bytes, checksum}`                                       |
 //! |           | `resume`   | `{next, ahead}`: places; per partition `{partition, next}`             |
+//! |           | `layout`   | fingerprint of what decides the partition of a message, hexadecimal    |
 //! | ABORTED   | `sink`     |                                                                        |
 //! |           | `parts`    | their numbers                                                          |
 //! |           | `reason`   | for people                                                             |
@@ -88,11 +89,13 @@ pub async fn read(
     let topic = topic();
     let Some(queue) = directory::find(&link, &topic, pipeline).await? else { return Ok(None) };
     let mut state = LedgerState::default();
-    read_records(&link, &topic, queue, QueueOffset(0), &mut |epoch, entry| {
-        state.fold(epoch, &entry)
-    })
-    .await?;
-    Ok(Some(state))
+    let mut each = |epoch, entry| state.fold(epoch, &entry);
+    match read_records(&link, &topic, queue, QueueOffset(0), &mut each).await {
+        Ok(_) => Ok(Some(state)),
+        // Its first worker is about to make it.
+        Err(RunError::Broker { source: BrokerError::NoSuchQueue { .. }, .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// A pipeline's ledger, held by this worker.
@@ -196,7 +199,11 @@ impl Ledger {
                     pauses.over();
                     let mut offsets = appended.offsets;
                     let of_records = offsets.split_off(messages.len().min(offsets.len()));
-                    if let Some(&last) = of_records.last() {
+                    if let (Some(&first), Some(&last)) = (of_records.first(), of_records.last()) {
+                        if first < end {
+                            let queue = self.link.queue(&self.topic, self.queue);
+                            return Err(RunError::WentBack { queue, known: end, end: first });
+                        }
                         let mut held = self.held();
                         held.end = held.end.max(last + 1);
                     }

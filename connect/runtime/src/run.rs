@@ -170,7 +170,7 @@ impl Run {
         for delivery in &mut deliveries {
             parts.push(Box::pin(delivery.run()));
         }
-        all(parts).await?;
+        all(parts, link.stop()).await?;
 
         let summary = control.progress();
         if !summary.balanced {
@@ -199,20 +199,28 @@ async fn find_ends(link: &Link, topic: &TopicName, queues: u32) -> Result<Ends, 
     Ok(ends)
 }
 
-/// Drives all parts until each is done or one fails.
-async fn all(parts: Vec<Part<'_>>) -> Result<(), RunError> {
+/// Drives all parts until each is done. When one fails the others are asked to stop, so that they
+/// commit what they have; the answer is the first failure.
+async fn all(parts: Vec<Part<'_>>, stop: &Stop) -> Result<(), RunError> {
     let mut parts: Vec<Option<Part<'_>>> = parts.into_iter().map(Some).collect();
-    poll_fn(move |context| {
+    let mut first = Ok(());
+    poll_fn(|context| {
         for slot in &mut parts {
             let Some(part) = slot else { continue };
             if let Poll::Ready(done) = part.as_mut().poll(context) {
                 *slot = None;
-                done?;
+                if done.is_err() {
+                    stop.request();
+                }
+                if first.is_ok() {
+                    first = done;
+                }
             }
         }
-        if parts.iter().all(Option::is_none) { Poll::Ready(Ok(())) } else { Poll::Pending }
+        if parts.iter().all(Option::is_none) { Poll::Ready(()) } else { Poll::Pending }
     })
-    .await
+    .await;
+    first
 }
 
 #[cfg(test)]

@@ -67,6 +67,7 @@ impl Delivery {
             sink: self.name.clone(),
             parts: parts.iter().map(CommittedPart::new).collect(),
             resume: Offsets::new(&resume),
+            layout: self.layout.clone(),
         });
         self.ledger.append(&[], vec![committed], Wait::Policy).await?;
         let (rows, bytes) =

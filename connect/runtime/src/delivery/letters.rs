@@ -42,7 +42,6 @@ impl DeadLetters {
         mut rejected: Vec<Rejected>,
     ) -> Result<(), RunError> {
         rejected.sort_by_key(|rejected| rejected.row);
-        self.judge(messages, &rejected)?;
         if rejected.is_empty() {
             return Ok(());
         }
@@ -117,15 +116,14 @@ impl DeadLetters {
 
     /// Stops if the pipeline says so, or if too many records are refused. Before any letter of the
     /// batch is written: a broken pipeline must not turn a topic into letters.
-    fn judge(&mut self, messages: &Messages, rejected: &[Rejected]) -> Result<(), RunError> {
-        if let (true, Some(first)) = (self.stops, rejected.first()) {
-            let offset = messages.get(first.row as usize).queue_offset;
-            return Err(RunError::Rejected {
-                at: format!("{} offset {offset}", messages.queue()),
-                code: first.reject.code,
-                error: first.reject.error.clone(),
-            });
-        }
+    pub(super) fn judge(
+        &mut self,
+        messages: &Messages,
+        rejected: &[Rejected],
+    ) -> Result<(), RunError> {
+        self.stop_at(messages, rejected)?;
+        let mut rejected: Vec<&Rejected> = rejected.iter().collect();
+        rejected.sort_by_key(|rejected| rejected.row);
         let mut next = 0;
         for Rejected { row, reject, .. } in rejected {
             self.breaker.count_good(*row as usize - next);
@@ -136,5 +134,33 @@ impl DeadLetters {
         }
         self.breaker.count_good(messages.len() - next);
         Ok(())
+    }
+
+    /// The same for what the sink itself refused of a batch that passed before.
+    pub(super) fn judge_late(
+        &mut self,
+        messages: &Messages,
+        rejected: &[Rejected],
+    ) -> Result<(), RunError> {
+        self.stop_at(messages, rejected)?;
+        for Rejected { reject, .. } in rejected {
+            if !self.breaker.count(true) {
+                return Err(self.breaker.error(&self.sink, reject));
+            }
+        }
+        Ok(())
+    }
+
+    fn stop_at(&self, messages: &Messages, rejected: &[Rejected]) -> Result<(), RunError> {
+        let first = rejected.iter().min_by_key(|rejected| rejected.row);
+        let Some(Rejected { row, reject, .. }) = first.filter(|_| self.stops) else {
+            return Ok(());
+        };
+        let offset = messages.get(*row as usize).queue_offset;
+        Err(RunError::Rejected {
+            at: format!("{} offset {offset}", messages.queue()),
+            code: reject.code,
+            error: reject.error.clone(),
+        })
     }
 }

@@ -7,6 +7,7 @@ use millrace_types::QueueId;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use super::layout::layout;
 use super::letters::DeadLetters;
 use super::settle::{Settlement, settle};
 use super::{Delivery, Ends, Reading, unavailable};
@@ -84,6 +85,7 @@ impl Opening<'_> {
             chain: Chain::new(self.pipeline, self.sink)?,
             group: letter::group(&self.pipeline.name, &name)?,
             fingerprint: self.pipeline.fingerprint,
+            layout: self.layout(),
             sink,
             queues,
             letters: DeadLetters {
@@ -111,6 +113,10 @@ impl Opening<'_> {
     /// retention has moved on or this one got nowhere.
     async fn resume(&mut self) -> Result<Resume, RunError> {
         if let Some(resume) = &self.state.resume {
+            let unfinished = !resume.ahead.is_empty() || !self.state.planned.is_empty();
+            if unfinished && self.state.layout != self.layout() {
+                return Err(RunError::Repartitioned { sink: self.sink.name.clone() });
+            }
             return Ok(resume.clone());
         }
         let mut resume = Resume::default();
@@ -201,6 +207,7 @@ impl Opening<'_> {
             sink: self.sink.name.clone(),
             parts: parts.iter().map(CommittedPart::new).collect(),
             resume: Offsets::new(resume),
+            layout: self.layout(),
         })
     }
 
@@ -254,6 +261,10 @@ impl Opening<'_> {
         };
         let sink = self.sink.name.clone();
         (self.open)(opening).map_err(|source| RunError::Sink { sink, source })
+    }
+
+    fn layout(&self) -> String {
+        layout(self.pipeline, self.sink)
     }
 
     fn queue(&self, number: u32) -> QueueRef {

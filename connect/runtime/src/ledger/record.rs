@@ -134,6 +134,9 @@ pub struct Committed {
     pub parts: Vec<CommittedPart>,
     /// Where reading goes on.
     pub resume: Offsets,
+    /// Fingerprint of what decides the partition of a message, in hexadecimal. `ahead` means
+    /// nothing to a pipeline with another one.
+    pub layout: String,
 }
 
 /// One part of a COMMITTED.

@@ -23,6 +23,8 @@ pub struct LedgerState {
 pub struct SinkState {
     /// Where reading goes on; `None` before the first COMMITTED.
     pub resume: Option<Resume>,
+    /// The layout that the partitions of `resume` belong to.
+    pub layout: String,
     /// Parts that are planned and neither committed nor aborted, by the PLANNED they were in. No
     /// worker plans before it has settled what was planned before, so there is at most one, unless
     /// a broker that knows no fences let two workers through.
@@ -99,6 +101,7 @@ impl LedgerState {
                 }
                 sink.lettered.retain(|_, lettered| !lettered.is_empty());
                 sink.resume = Some(resume);
+                sink.layout.clone_from(&committed.layout);
             }
             Record::Aborted(aborted) => {
                 let sink = self.sink(&aborted.sink);

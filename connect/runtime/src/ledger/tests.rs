@@ -50,6 +50,7 @@ fn committed(epoch: u64, parts: &[Part], next: u64) -> (u64, Record) {
         sink: "s".to_owned(),
         parts: parts.iter().map(CommittedPart::new).collect(),
         resume: Offsets::new(&resume(&[(0, next)])),
+        layout: "0".to_owned(),
     };
     (epoch, Record::Committed(committed))
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 
 use super::*;
+use crate::ledger::LedgerState;
 use crate::rng::Rng;
 use crate::testing::{Chances, Destination, Files, Line, MemoryBroker, REFUSED_FROM, SimClock};
 
@@ -169,6 +170,12 @@ impl World {
         Run::new(Arc::clone(&self.pipeline), broker, connectors, options)
     }
 
+    /// What the ledger says; nothing if there is none yet.
+    async fn state(&self) -> LedgerState {
+        let broker = Arc::clone(&self.broker) as Arc<dyn Broker>;
+        crate::ledger::read(broker, "p").await.unwrap().unwrap_or_default()
+    }
+
     /// Nothing is there twice, at any time.
     fn check_no_copies(&self, seed: u64) {
         for sink in ["all", "even"] {
@@ -190,6 +197,8 @@ impl World {
         };
         let topic = count("t");
         let source_letters = count("%DLQ%p_source");
+        let sinks = ["all", "even"];
+        let sink_letters = sinks.map(|sink| (sink, count(&format!("%DLQ%p_{sink}"))));
         for line in self.files.lines() {
             let fate = fate(line, self.promotes);
             let text = &line.text;
@@ -197,13 +206,13 @@ impl World {
             assert_eq!(copies(&topic), u32::from(fate.in_topic), "seed {seed}: topic, {text}");
             let letters = copies(&source_letters);
             assert_eq!(letters, u32::from(fate.source_letter), "seed {seed}: source, {text}");
-            for sink in ["all", "even"] {
-                let letters = copies(&count(&format!("%DLQ%p_{sink}")));
+            for (sink, letters) in &sink_letters {
+                let letters = copies(letters);
                 let expected = u32::from(fate.letters.contains(sink));
                 assert_eq!(letters, expected, "seed {seed}: letters of {sink}, {text}");
             }
         }
-        for sink in ["all", "even"] {
+        for sink in sinks {
             let lines = self.files.lines();
             let visible = lines.filter(|line| fate(line, self.promotes).visible.contains(sink));
             let expected: BTreeSet<i64> = visible.map(|line| number(&line.text)).collect();
@@ -399,6 +408,73 @@ async fn a_topic_fed_by_others_is_drained() {
     }
 }
 
+/// Somebody removes staged parts while others of the same plan are visible: only the rows of the
+/// lost ones are written again.
+#[tokio::test(start_paused = true)]
+async fn a_part_that_vanished_midway_is_written_again_alone() {
+    let mut midway = 0;
+    for seed in seeds(100) {
+        let mut rng = Rng::new(seed);
+        let mut world = World::new(PIPELINE, files(&mut rng), seed, Chances::default(), 0);
+        let mut run = Box::pin(world.run().finish());
+        let mut visible = 0;
+        let lost = loop {
+            if crash_after(&mut run, 1).await.is_some() {
+                break false;
+            }
+            // A part of the partitioned sink was just made visible, and another one was not.
+            let count = |names: Vec<String>| names.iter().filter(|n| n.starts_with("even")).count();
+            let now = count(world.destination.visible());
+            if now > visible && count(world.destination.staged()) > 0 {
+                break true;
+            }
+            visible = now;
+        };
+        drop(run);
+        if lost {
+            midway += 1;
+            world.destination.lose_staged(|_| true);
+        }
+        world.run().finish().await.unwrap_or_else(|error| panic!("seed {seed}: {error:?}"));
+        world.check(seed);
+    }
+    assert!(midway > 0 || std::env::var("MILLRACE_SEED").is_ok(), "it never came to that");
+}
+
+/// Offsets of partitions mean nothing to a pipeline that partitions in another way.
+#[tokio::test(start_paused = true)]
+async fn a_crashed_pipeline_is_not_partitioned_anew() {
+    let mut seed = 0;
+    let mut world = loop {
+        let mut rng = Rng::new(seed);
+        let mut world = World::new(PIPELINE, files(&mut rng), seed, Chances::default(), 0);
+        let mut run = Box::pin(world.run().finish());
+        let mut is_ahead = false;
+        while !is_ahead && crash_after(&mut run, 1).await.is_none() {
+            let resume = world.state().await.sinks.get("even").and_then(|sink| sink.resume.clone());
+            is_ahead = resume.is_some_and(|resume| !resume.ahead.is_empty());
+        }
+        drop(run);
+        if is_ahead {
+            break world;
+        }
+        seed += 1;
+        assert!(seed < 100, "no partition was ever ahead");
+    };
+    let other = PIPELINE.replace("partition_by: [kind]", "partition_by: [kind, twice]");
+    let same = std::mem::replace(&mut world.pipeline, pipeline(&other));
+    match world.run().finish().await {
+        Err(RunError::Repartitioned { sink }) => assert_eq!(sink, "even"),
+        other => panic!("{other:?}"),
+    }
+    // The earlier file can finish what it began; then the other one may go on.
+    world.pipeline = same;
+    world.run().finish().await.unwrap();
+    world.pipeline = pipeline(&other);
+    world.run().finish().await.unwrap();
+    world.check(seed);
+}
+
 /// Lines of one file, every `bad`th of them broken.
 fn lines(count: u64, bad: u64) -> Files {
     let line = |n: u64| {
@@ -421,6 +497,11 @@ async fn a_pipeline_that_refuses_too_much_stops_before_it_writes_the_letters() {
     }
     let letters = world.broker.messages("%DLQ%p_all").len();
     assert!(letters < 20, "{letters} letters");
+    // What came before is committed, so that a repaired pipeline begins with the bad batch.
+    assert_eq!(world.destination.staged(), Vec::<String>::new());
+    let (rows, state) = (world.destination.rows("all").len(), world.state().await);
+    let resume = state.sinks["all"].resume.clone().unwrap();
+    assert!(resume.ahead.is_empty() && resume.next.values().any(|next| next.0 >= rows as u64));
     let mut world = World::new(PIPELINE, lines(400, 11), 1, Chances::default(), 0);
     world.run().finish().await.unwrap();
     assert_eq!(world.broker.messages("%DLQ%p_all").len(), 400 / 11);
@@ -447,8 +528,7 @@ async fn messages_that_retention_took_are_never_passed_over_in_silence() {
         crash_after(&mut run, 1).await;
     }
     drop(run);
-    let state = crate::ledger::read(Arc::clone(&world.broker) as Arc<dyn Broker>, "p").await;
-    let resume = state.unwrap().unwrap().sinks["all"].resume.clone().unwrap();
+    let resume = world.state().await.sinks["all"].resume.clone().unwrap();
     let next = resume.next.values().next().unwrap().0;
     assert!(next < 90, "the sinks are nearly done at {next}");
     world.broker.expire("t", 0, 95);

@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use millrace_client::{Append, Appended, Broker, BrokerError, Outgoing, PullRequest, Pulled, Wait};
 use millrace_types::record::{Draft, Record, Stamp, encode};
-use millrace_types::{GroupName, PhysicalOffset, QueueId, QueueOffset, TopicName, keys};
+use millrace_types::{
+    GroupName, PhysicalOffset, Properties, QueueId, QueueOffset, TopicName, keys,
+};
 use tokio::sync::Notify;
 
 use crate::rng::Rng;
@@ -59,6 +61,8 @@ struct Logged {
     topic: TopicName,
     queue: QueueId,
     record: Bytes,
+    /// `MR_EPOCH`, or 0.
+    epoch: u64,
     ends_group: bool,
 }
 
@@ -183,12 +187,8 @@ impl Inner {
 
     fn epoch(&mut self, topic: &TopicName, queue: QueueId) -> Result<u64, BrokerError> {
         self.queue(topic, queue)?;
-        let of_queue = self.log.iter().filter(|l| l.topic == *topic && l.queue == queue);
-        let epochs = of_queue.filter_map(|logged| {
-            let record = Record::parse(&logged.record).ok()?;
-            record.properties().get(keys::EPOCH)?.parse::<u64>().ok()
-        });
-        Ok(epochs.max().unwrap_or(0))
+        let of_queue = self.log.iter().filter(|l| l.queue == queue && l.topic == *topic);
+        Ok(of_queue.map(|logged| logged.epoch).max().unwrap_or(0))
     }
 
     fn append(&mut self, append: Append) -> Result<Appended, BrokerError> {
@@ -241,10 +241,12 @@ impl Inner {
         let mut record = Vec::new();
         encode(&draft, &stamp, &mut record);
         self.physical += record.len() as u64;
+        let epoch = Properties::new(&message.properties).get(keys::EPOCH);
         self.log.push(Logged {
             topic: message.topic.clone(),
             queue: message.queue,
             record: Bytes::from(record),
+            epoch: epoch.and_then(|epoch| epoch.parse().ok()).unwrap_or(0),
             ends_group,
         });
         queue_offset
