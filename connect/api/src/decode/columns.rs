@@ -4,7 +4,7 @@ use arrow_array::{
     ArrayRef, BooleanArray, Date32Array, Float64Array, Int64Array, StringArray,
     TimestampMicrosecondArray,
 };
-use arrow_buffer::{BooleanBufferBuilder, Buffer, NullBufferBuilder, OffsetBuffer, ScalarBuffer};
+use arrow_buffer::{BooleanBufferBuilder, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 
 use crate::{Column, DataType};
 
@@ -17,12 +17,15 @@ use crate::{Column, DataType};
 pub(super) struct Columns {
     columns: Vec<ColumnBuf>,
     rows: usize,
+    /// Values that the row at hand has put.
+    put: usize,
 }
 
 #[derive(Debug)]
 struct ColumnBuf {
     values: Values,
-    nulls: NullBufferBuilder,
+    /// Which values are there, once one is not.
+    valid: Option<BooleanBufferBuilder>,
     len: usize,
     /// Bytes of text the last batch had: what to reserve for the next one.
     text_bytes: usize,
@@ -41,7 +44,7 @@ enum Values {
 impl Columns {
     pub(super) fn new(columns: &[Column]) -> Self {
         let columns = columns.iter().map(|column| ColumnBuf::new(column.data_type)).collect();
-        Self { columns, rows: 0 }
+        Self { columns, rows: 0, put: 0 }
     }
 
     /// Makes room for the rows of a batch.
@@ -53,6 +56,9 @@ impl Columns {
     /// Ends a row that is good.
     pub(super) fn end_row(&mut self) {
         self.rows += 1;
+        if std::mem::take(&mut self.put) == self.columns.len() {
+            return;
+        }
         for column in &mut self.columns {
             if column.len < self.rows {
                 column.push_null();
@@ -63,6 +69,7 @@ impl Columns {
     /// Ends a row that is bad.
     pub(super) fn undo_row(&mut self) {
         self.columns.iter_mut().for_each(|column| column.truncate(self.rows));
+        self.put = 0;
         self.end_row();
     }
 
@@ -80,6 +87,7 @@ impl Columns {
     }
 
     pub(super) fn bool(&mut self, column: usize, value: bool) {
+        self.put += 1;
         let column = &mut self.columns[column];
         let Values::Bool(values) = &mut column.values else { unreachable!("a column of bool") };
         values.append(value);
@@ -87,6 +95,7 @@ impl Columns {
     }
 
     pub(super) fn int(&mut self, column: usize, value: i64) {
+        self.put += 1;
         let column = &mut self.columns[column];
         let Values::Int(values) = &mut column.values else { unreachable!("a column of int") };
         values.push(value);
@@ -94,6 +103,7 @@ impl Columns {
     }
 
     pub(super) fn double(&mut self, column: usize, value: f64) {
+        self.put += 1;
         let column = &mut self.columns[column];
         let Values::Double(values) = &mut column.values else { unreachable!("a column of double") };
         values.push(value);
@@ -101,6 +111,7 @@ impl Columns {
     }
 
     pub(super) fn timestamp(&mut self, column: usize, micros: i64) {
+        self.put += 1;
         let column = &mut self.columns[column];
         let Values::Timestamp(values) = &mut column.values else {
             unreachable!("a column of timestamp")
@@ -110,6 +121,7 @@ impl Columns {
     }
 
     pub(super) fn date(&mut self, column: usize, days: i32) {
+        self.put += 1;
         let column = &mut self.columns[column];
         let Values::Date(values) = &mut column.values else { unreachable!("a column of date") };
         values.push(days);
@@ -120,6 +132,7 @@ impl Columns {
     /// hold more text than an array can (2 GiB); the row must then be undone.
     #[must_use]
     pub(super) fn text(&mut self, column: usize, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+        self.put += 1;
         let column = &mut self.columns[column];
         let Values::Text { ends, bytes } = &mut column.values else {
             unreachable!("a column of string")
@@ -144,12 +157,15 @@ impl ColumnBuf {
             DataType::Timestamp => Values::Timestamp(Vec::new()),
             DataType::Date => Values::Date(Vec::new()),
         };
-        Self { values, nulls: NullBufferBuilder::new(0), len: 0, text_bytes: 0 }
+        Self { values, valid: None, len: 0, text_bytes: 0 }
     }
 
+    #[inline]
     fn added(&mut self) {
-        self.nulls.append_non_null();
         self.len += 1;
+        if let Some(valid) = &mut self.valid {
+            valid.append(true);
+        }
     }
 
     fn push_null(&mut self) {
@@ -160,7 +176,12 @@ impl ColumnBuf {
             Values::Text { ends, bytes } => ends.push(bytes.len() as i32),
             Values::Date(values) => values.push(0),
         }
-        self.nulls.append_null();
+        let valid = self.valid.get_or_insert_with(|| {
+            let mut valid = BooleanBufferBuilder::new(self.len + 1);
+            valid.append_n(self.len, true);
+            valid
+        });
+        valid.append(false);
         self.len += 1;
     }
 
@@ -175,7 +196,9 @@ impl ColumnBuf {
             }
             Values::Date(values) => values.truncate(len),
         }
-        self.nulls.truncate(len);
+        if let Some(valid) = &mut self.valid {
+            valid.truncate(len);
+        }
         self.len = self.len.min(len);
     }
 
@@ -193,7 +216,7 @@ impl ColumnBuf {
     }
 
     fn take(&mut self) -> ArrayRef {
-        let nulls = self.nulls.finish();
+        let nulls = self.valid.take().map(|mut valid| NullBuffer::new(valid.finish()));
         self.len = 0;
         match &mut self.values {
             Values::Bool(values) => Arc::new(BooleanArray::new(values.finish(), nulls)),

@@ -10,7 +10,7 @@ mod shape; // what is wanted, and the keys seen so far
 mod walk; // the grammar
 
 use super::columns::Columns;
-use super::{DecodeSpecError, Decoded, Decoder, Dropped, utf8};
+use super::{DecodeSpecError, Decoded, Decoder, Dropped};
 use crate::{Column, Messages, Reject, Schema, Selection};
 
 use shape::Shape;
@@ -43,12 +43,11 @@ impl Decoder for JsonDecoder {
     fn decode(&mut self, messages: &Messages, selection: &Selection) -> Decoded {
         let (shape, scratch) = (&mut self.shape, &mut self.scratch);
         super::decode_rows(messages, selection, &mut self.columns, |body, columns| {
-            walk(utf8(body)?.as_bytes(), shape, scratch, columns)
+            walk(body, shape, scratch, columns)
         })
     }
 
     fn check(&mut self, body: &[u8]) -> Result<(), Reject> {
-        let body = utf8(body)?.as_bytes();
         walk(body, &mut self.shape, &mut self.scratch, &mut Nowhere)
     }
 

@@ -26,7 +26,16 @@ const SECONDS_PER_DAY: i64 = 86_400;
 /// write: a space in place of the `T`, `/` in place of `-` in the date, no seconds, no offset. A
 /// time without an offset is UTC.
 pub fn parse_timestamp(text: &str) -> Result<i64, TimeError> {
-    let bytes = text.as_bytes();
+    timestamp(text.as_bytes())
+}
+
+/// Reads a day written `YYYY-MM-DD` as days since the Unix epoch.
+pub fn parse_date(text: &str) -> Result<i32, TimeError> {
+    date(text.as_bytes())
+}
+
+/// [`parse_timestamp`] of bytes that may be no text at all.
+pub(super) fn timestamp(bytes: &[u8]) -> Result<i64, TimeError> {
     let (date, rest) = bytes.split_at_checked(10).ok_or(TIMESTAMP_SHAPE)?;
     let separator = date[4];
     if separator != b'-' && separator != b'/' {
@@ -65,9 +74,9 @@ pub fn parse_timestamp(text: &str) -> Result<i64, TimeError> {
     Ok(moment(day, hour, minute, second)? + micros - offset_seconds * MICROS_PER_SECOND)
 }
 
-/// Reads a day written `YYYY-MM-DD` as days since the Unix epoch.
-pub fn parse_date(text: &str) -> Result<i32, TimeError> {
-    day_number(text.as_bytes(), b'-').ok_or(DATE_SHAPE)?
+/// [`parse_date`] of bytes that may be no text at all.
+pub(super) fn date(bytes: &[u8]) -> Result<i32, TimeError> {
+    day_number(bytes, b'-').ok_or(DATE_SHAPE)?
 }
 
 /// `YYYY-MM-DD` with that separator; `None` if it is written otherwise.

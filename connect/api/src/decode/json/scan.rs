@@ -15,25 +15,27 @@ pub(super) type Malformed = (usize, &'static str);
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
 
-/// Finds the end of the string whose first byte after the quote is at `at`, checking escapes and
-/// control characters on the way.
+/// The index of the closing quote of a string that starts at `at`, behind the opening one, if
+/// nothing in it is escaped. `None` if something is, or is wrong, or if the body ends so soon that
+/// [`string`] must have a closer look.
 #[inline]
-pub(super) fn string(bytes: &[u8], mut at: usize) -> Result<Span, Malformed> {
-    // Eight bytes at a time up to the first that is special; most strings end there.
-    while let Some(eight) = bytes.get(at..at + 8) {
-        let word = u64::from_le_bytes(eight.try_into().expect("eight bytes"));
+pub(super) fn plain_string(bytes: &[u8], mut at: usize, high_bits: &mut u64) -> Option<usize> {
+    // Eight bytes at a time up to the first that is special.
+    let (words, _) = bytes.get(at..)?.as_chunks::<8>();
+    for eight in words {
+        let word = u64::from_le_bytes(*eight);
         let special = special_bytes(word);
         if special == 0 {
+            *high_bits |= word & HIGH_BITS;
             at += 8;
             continue;
         }
+        // All bits below the first special byte's.
+        *high_bits |= word & HIGH_BITS & (special & special.wrapping_neg()).wrapping_sub(1);
         at += (special.trailing_zeros() / 8) as usize;
-        return match bytes[at] {
-            b'"' => Ok(Span { end: at, escaped: false }),
-            _ => string_byte_by_byte(bytes, at, false),
-        };
+        return (bytes.get(at) == Some(&b'"')).then_some(at);
     }
-    string_byte_by_byte(bytes, at, false)
+    None
 }
 
 /// The high bit of each byte that is a quote, a backslash or a control character. Bytes above the
@@ -71,17 +73,19 @@ fn escape_ends(bytes: &[u8], at: usize) -> Result<usize, Malformed> {
     }
 }
 
+/// Finds the end of the string that starts at `at`, behind the opening quote, checking escapes and
+/// control characters on the way. `high_bits` becomes something else than 0 if the string is not
+/// ASCII.
 #[inline(never)]
-fn string_byte_by_byte(bytes: &[u8], mut at: usize, mut escaped: bool) -> Result<Span, Malformed> {
+pub(super) fn string(bytes: &[u8], mut at: usize, high_bits: &mut u64) -> Result<Span, Malformed> {
+    let mut escaped = false;
     loop {
-        // After an escape the rest may be long and plain.
         while let Some(eight) = bytes.get(at..at + 8) {
             let word = u64::from_le_bytes(eight.try_into().expect("eight bytes"));
-            let special = special_bytes(word);
-            if special != 0 {
-                at += (special.trailing_zeros() / 8) as usize;
+            if special_bytes(word) != 0 {
                 break;
             }
+            *high_bits |= word & HIGH_BITS;
             at += 8;
         }
         match bytes.get(at) {
@@ -91,7 +95,10 @@ fn string_byte_by_byte(bytes: &[u8], mut at: usize, mut escaped: bool) -> Result
                 escaped = true;
             }
             Some(0..0x20) => return Err((at, "a control character in a string")),
-            Some(_) => at += 1,
+            Some(byte) => {
+                *high_bits |= u64::from(*byte & 0x80);
+                at += 1;
+            }
             None => return Err((at, "a string without an end")),
         }
     }
@@ -149,7 +156,15 @@ mod tests {
         // At every distance from the eight-byte steps, and with something behind it.
         for padding in 0..9 {
             let text = format!("{}{raw}\",\"next\":1", "x".repeat(padding));
-            let found = string(text.as_bytes(), 0).ok().map(|span| {
+            let (mut high, mut high_of_plain) = (0, 0);
+            let span = string(text.as_bytes(), 0, &mut high).ok();
+            let found = span.map(|span| {
+                if let Some(end) = plain_string(text.as_bytes(), 0, &mut high_of_plain) {
+                    assert_eq!((end, high_of_plain != 0), (span.end, high != 0));
+                } else {
+                    assert!(span.escaped || span.end + 8 > text.len(), "{raw} is plain");
+                }
+                assert_eq!(high != 0, !text[..span.end].is_ascii());
                 assert_eq!(span.escaped, raw.contains('\\'));
                 let mut out = Vec::new();
                 unescape(&text.as_bytes()[..span.end], &mut out);
@@ -193,8 +208,8 @@ mod tests {
         ] {
             check(raw, None);
         }
-        assert_eq!(string(b"no end", 0), Err((6, "a string without an end")));
-        assert_eq!(string(b"no end\\", 0), Err((6, "no such escape")));
-        assert_eq!(string(b"no end \\\"", 0), Err((9, "a string without an end")));
+        assert_eq!(string(b"no end", 0, &mut 0), Err((6, "a string without an end")));
+        assert_eq!(string(b"no end\\", 0, &mut 0), Err((6, "no such escape")));
+        assert_eq!(string(b"no end \\\"", 0, &mut 0), Err((9, "a string without an end")));
     }
 }

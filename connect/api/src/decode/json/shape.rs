@@ -40,9 +40,12 @@ struct Object {
 #[derive(Debug)]
 struct Key {
     text: Box<[u8]>,
-    /// How it stands in a body: with its closing quote. For a key that needs escapes, a byte that
-    /// is in no UTF-8 text, so that only the slow way finds it.
-    quoted: Box<[u8]>,
+    /// How it usually stands in a body behind the opening quote, `id":`; empty for a key that
+    /// needs escapes, which is never found this way.
+    usual: Box<[u8]>,
+    /// Its first eight bytes, and which of them count.
+    head: u64,
+    head_mask: u64,
     target: Target,
     /// The key that came next last time.
     next: u32,
@@ -70,6 +73,8 @@ pub(super) struct Visit {
     entered: u64,
     /// The key that was read last.
     last: u32,
+    /// The key that usually comes next.
+    usual: u32,
     /// Keys that found no room in the shape.
     others: Option<HashSet<Vec<u8>>>,
 }
@@ -159,26 +164,35 @@ impl Shape {
     /// Begins an object.
     #[inline]
     pub(super) fn enter(&mut self, object: usize) -> Visit {
-        let entered = self.objects[object].entered + 1;
-        self.objects[object].entered = entered;
-        Visit { object, entered, last: NONE, others: None }
+        let known = &mut self.objects[object];
+        known.entered += 1;
+        Visit { object, entered: known.entered, last: NONE, usual: known.first, others: None }
     }
 
-    /// If the bytes begin with the key that usually comes here: its target and its length.
+    /// If the key that usually comes here does, from `at` behind its opening quote: its target,
+    /// and where its value begins.
     #[inline]
-    pub(super) fn usual_key(&mut self, visit: &mut Visit, bytes: &[u8]) -> Option<(Target, usize)> {
-        let object = &mut self.objects[visit.object];
-        let usual = match visit.last {
-            NONE => object.first,
-            last => object.keys[last as usize].next,
-        };
-        let key = object.keys.get(usual as usize)?;
-        // A key that was here already is left to `key`, which reports it.
-        if !bytes.starts_with(&key.quoted) || key.seen == visit.entered {
+    pub(super) fn usual_key(
+        &mut self,
+        visit: &mut Visit,
+        bytes: &[u8],
+        at: usize,
+    ) -> Option<(Target, usize)> {
+        let key = self.objects[visit.object].keys.get(visit.usual as usize)?;
+        let head = bytes.get(at..at + 8)?;
+        let head = u64::from_le_bytes(head.try_into().expect("eight bytes"));
+        let end = at + key.usual.len();
+        if head & key.head_mask != key.head
+            || key.usual.len() > 8 && bytes.get(at + 8..end) != Some(&key.usual[8..])
+        {
             return None;
         }
-        let len = key.quoted.len();
-        Some((self.found(visit, usual), len))
+        // A key that was here already is left to `key`, which reports it. So is one that cannot
+        // be found this way.
+        if key.seen == visit.entered || key.usual.is_empty() {
+            return None;
+        }
+        Some((self.found(visit, visit.usual), end))
     }
 
     /// The target of any key. `unescaped` is its text.
@@ -187,7 +201,9 @@ impl Shape {
         let object = &mut self.objects[visit.object];
         let index = match object.index.get(unescaped) {
             Some(index) => *index,
-            None if object.keys.len() < KEYS_MAX => object.add(unescaped, Target::Skip),
+            None if object.keys.len() < KEYS_MAX && std::str::from_utf8(unescaped).is_ok() => {
+                object.add(unescaped, Target::Skip)
+            }
             None => {
                 let others = visit.others.get_or_insert_default();
                 if !others.insert(unescaped.to_vec()) {
@@ -212,6 +228,7 @@ impl Shape {
         let key = &mut self.objects[visit.object].keys[index as usize];
         key.seen = visit.entered;
         visit.last = index;
+        visit.usual = key.next;
         let target = key.target;
         if matches!(target, Target::Skip) && visit.object < self.skipped_from {
             key.dropped += 1;
@@ -237,9 +254,22 @@ impl Object {
     fn add(&mut self, text: &[u8], target: Target) -> u32 {
         let index = self.keys.len() as u32;
         let plain = text.iter().all(|byte| *byte >= 0x20 && !b"\"\\".contains(byte));
-        let quoted = if plain { [text, b"\""].concat() } else { vec![0xFF] };
-        let (text_kept, quoted) = (text.into(), quoted.into());
-        self.keys.push(Key { text: text_kept, quoted, target, next: NONE, seen: 0, dropped: 0 });
+        let usual = if plain { [text, b"\":"].concat() } else { Vec::new() };
+        let mut head = [0; 8];
+        let mut head_mask = [0; 8];
+        for (at, byte) in usual.iter().take(8).enumerate() {
+            (head[at], head_mask[at]) = (*byte, 0xFF);
+        }
+        self.keys.push(Key {
+            text: text.into(),
+            usual: usual.into(),
+            head: u64::from_le_bytes(head),
+            head_mask: u64::from_le_bytes(head_mask),
+            target,
+            next: NONE,
+            seen: 0,
+            dropped: 0,
+        });
         self.index.insert(text.into(), index);
         index
     }

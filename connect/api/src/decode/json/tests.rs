@@ -296,6 +296,29 @@ fn the_grammar_is_the_standards() {
     check_grammar(b"\"\xed\xa0\x80\"", code::NOT_UTF8);
 }
 
+#[test]
+fn text_that_is_not_utf8_is_refused_wherever_it_is() {
+    let mut decoder = decoder(&[("a", Int), ("ключ", Int), ("t", Text), ("at", Timestamp)]);
+    let bad: [&[u8]; 8] = [
+        b"{\"k\xff\":1,\"a\":1}",
+        b"{\"k\xff\":1,\"a\":1}",
+        b"{\"t\":\"\xff\"}",
+        b"{\"t\":\"twelve bytes\xc3\"}",
+        b"{\"skipped\":[\"more than eight bytes \xe2\x82\"]}",
+        b"{\"at\":\"\xff\"}",
+        b"{\"a\":\xff}",
+        b"\xff",
+    ];
+    let good = "{\"a\":1,\"ключ\":2,\"t\":\"é – longer than eight bytes\",\"é\":3}".as_bytes();
+    let bodies = [&bad[..], &[good, good]].concat();
+    for _ in 0..2 {
+        let decoded = decoder.decode(&messages(&bodies), &Selection::All(bodies.len()));
+        let rows = rows(&decoded);
+        assert!(rows[..bad.len()].iter().all(|row| row == "E-DECODE-07 -"), "{rows:?}");
+        assert_eq!(rows[bad.len()..], ["1|2|é – longer than eight bytes|null"; 2]);
+    }
+}
+
 /// All of the JSON test suite. A duplicate key is valid JSON, and refused as what it is.
 #[test]
 fn the_json_test_suite_passes() {

@@ -1,9 +1,11 @@
 //! The grammar of JSON, once through a body.
 
-use super::super::{code, excerpt, parse_date, parse_timestamp, too_much_text};
+use std::ops::Range;
+
+use super::super::{code, excerpt, time, too_much_text, utf8};
 use super::number::Number;
-use super::scan::{self, Span};
-use super::shape::{Duplicate, Shape, Target};
+use super::scan;
+use super::shape::{Duplicate, Shape, Target, Visit};
 use crate::{DataType, Reject};
 
 /// Objects and arrays within each other, the outermost counted.
@@ -24,22 +26,30 @@ pub(super) trait Output {
 /// Reads a body and hands out its wanted values.
 ///
 /// A body that is no JSON is refused for that, whatever else is wrong with it; of other mistakes
-/// the first is reported. After a reject `out` may have got some of the values.
+/// the first is reported. After a reject `out` may have got some of the values, and texts among
+/// them may not even be UTF-8.
 pub(super) fn walk(
     body: &[u8],
     shape: &mut Shape,
     scratch: &mut Vec<u8>,
     out: &mut impl Output,
 ) -> Result<(), Reject> {
-    let mut walk = Walk { bytes: body, at: 0, shape, scratch, out, mistake: None };
-    match walk.document() {
-        Ok(()) => walk.mistake.map_or(Ok(()), Err),
-        Err(Fault::Syntax { at, expected }) => Err(Reject {
+    let mut walk =
+        Walk { bytes: body, shape, scratch, out, high_bits: 0, mistake: None, fault: None };
+    let end = walk.document();
+    // What is not ASCII is looked at as a whole, which most bodies are spared.
+    if end.is_err() || walk.high_bits != 0 {
+        utf8(body)?;
+    }
+    match (walk.fault, walk.mistake) {
+        (None, None) => Ok(()),
+        (None, Some(mistake)) => Err(mistake),
+        (Some(Fault::Syntax { at, expected }), _) => Err(Reject {
             code: code::SYNTAX,
             error: format!("not valid JSON at byte {at}: {expected}"),
             field: None,
         }),
-        Err(Fault::TooDeep { at }) => Err(Reject {
+        (Some(Fault::TooDeep { at }), _) => Err(Reject {
             code: code::TOO_DEEP,
             error: format!("more than {DEPTH_MAX} levels of objects and arrays at byte {at}"),
             field: None,
@@ -53,23 +63,32 @@ enum Fault {
     TooDeep { at: usize },
 }
 
+/// The walk has ended; `Walk::fault` says why. Positions are passed and returned by value, and
+/// this is nothing, so that both stay in registers.
+struct Stop;
+
+/// Where the next thing begins.
+type Next = Result<usize, Stop>;
+
 struct Walk<'a, O> {
     bytes: &'a [u8],
-    at: usize,
     shape: &'a mut Shape,
     scratch: &'a mut Vec<u8>,
     out: &'a mut O,
+    /// Not 0 if a string had a byte that is not ASCII.
+    high_bits: u64,
     /// The first mistake in a body that may be valid JSON.
     mistake: Option<Reject>,
+    fault: Option<Fault>,
 }
 
 impl<'a, O: Output> Walk<'a, O> {
-    fn document(&mut self) -> Result<(), Fault> {
-        self.skip_space();
-        match self.byte() {
-            b'{' => self.object(0, 1)?,
+    fn document(&mut self) -> Next {
+        let at = self.space(0);
+        let end = match self.byte(at) {
+            b'{' => self.object(at, 0, 1)?,
             _ => {
-                self.skip_value(0)?;
+                let end = self.skip_value(at, 0)?;
                 if self.shape.wants_columns() {
                     self.mistake = Some(Reject {
                         code: code::NOT_AN_OBJECT,
@@ -77,106 +96,103 @@ impl<'a, O: Output> Walk<'a, O> {
                         field: None,
                     });
                 }
+                end
             }
-        }
-        self.skip_space();
-        match self.at == self.bytes.len() {
-            true => Ok(()),
-            false => Err(self.syntax("nothing may follow the value")),
+        };
+        let end = self.space(end);
+        match end == self.bytes.len() {
+            true => Ok(end),
+            false => self.syntax(end, "nothing may follow the value"),
         }
     }
 
-    /// An object that begins here and is the `depth`th around its values.
-    fn object(&mut self, object: usize, depth: usize) -> Result<(), Fault> {
-        self.open(depth)?;
-        if self.byte() == b'}' {
-            self.at += 1;
-            return Ok(());
+    /// An object that begins at `at` and is the `depth`th around its values.
+    fn object(&mut self, at: usize, object: usize, depth: usize) -> Next {
+        let mut at = self.open(at, depth)?;
+        if self.byte(at) == b'}' {
+            return Ok(at + 1);
         }
         let mut visit = self.shape.enter(object);
         loop {
-            if self.byte() != b'"' {
-                return Err(self.syntax("a key must follow"));
+            if self.byte(at) != b'"' {
+                return self.syntax(at, "a key must follow");
             }
-            self.at += 1;
-            let rest = &self.bytes[self.at..];
-            let target = match self.shape.usual_key(&mut visit, rest) {
-                Some((target, len)) => {
-                    self.at += len;
-                    target
-                }
-                None => {
-                    let (start, span) = self.string()?;
-                    let raw = &self.bytes[start..span.end];
-                    let key = if span.escaped {
-                        self.scratch.clear();
-                        scan::unescape(raw, self.scratch);
-                        self.scratch.as_slice()
-                    } else {
-                        raw
-                    };
-                    match self.shape.key(&mut visit, key) {
-                        Ok(target) => target,
-                        Err(Duplicate(path)) => {
-                            self.duplicate(path);
-                            Target::Skip
-                        }
-                    }
-                }
+            let target;
+            (target, at) = match self.shape.usual_key(&mut visit, self.bytes, at + 1) {
+                Some(found) => found,
+                None => self.key(&mut visit, at + 1)?,
             };
-            self.skip_space();
-            if self.byte() != b':' {
-                return Err(self.syntax("a colon must follow the key"));
+            at = self.space(at);
+            at = match target {
+                Target::Column(column, data_type) => self.column(at, column, data_type, depth)?,
+                Target::Object(inner) => self.inner_object(at, inner, depth)?,
+                Target::Skip => self.skip_value(at, depth)?,
+            };
+            at = self.space(at);
+            match self.byte(at) {
+                b',' => at = self.space(at + 1),
+                b'}' => return Ok(at + 1),
+                _ => return self.syntax(at, "a comma or `}` must follow"),
             }
-            self.at += 1;
-            self.skip_space();
-            match target {
-                Target::Column(column, data_type) => self.column(column, data_type, depth)?,
-                Target::Object(inner) => self.inner_object(inner, depth)?,
-                Target::Skip => self.skip_value(depth)?,
+        }
+    }
+
+    /// Any key, from behind its opening quote to behind its colon.
+    #[inline(never)]
+    fn key(&mut self, visit: &mut Visit, at: usize) -> Result<(Target, usize), Stop> {
+        let (raw, escaped, end) = self.string(at)?;
+        let key = if escaped {
+            self.scratch.clear();
+            scan::unescape(raw, self.scratch);
+            self.scratch.as_slice()
+        } else {
+            raw
+        };
+        let target = match self.shape.key(visit, key) {
+            Ok(target) => target,
+            Err(Duplicate(path)) => {
+                self.duplicate(path);
+                Target::Skip
             }
-            self.skip_space();
-            match self.byte() {
-                b',' => self.at += 1,
-                b'}' => {
-                    self.at += 1;
-                    return Ok(());
-                }
-                _ => return Err(self.syntax("a comma or `}` must follow")),
-            }
-            self.skip_space();
+        };
+        let colon = self.space(end);
+        match self.byte(colon) {
+            b':' => Ok((target, colon + 1)),
+            _ => self.syntax(colon, "a colon must follow the key").map(|at| (target, at)),
         }
     }
 
     /// The value of a field of which an inner field is wanted.
-    fn inner_object(&mut self, inner: usize, depth: usize) -> Result<(), Fault> {
-        match self.byte() {
-            b'{' => self.object(inner, depth + 1),
-            b'n' => self.word(b"null"),
+    fn inner_object(&mut self, at: usize, inner: usize, depth: usize) -> Next {
+        match self.byte(at) {
+            b'{' => self.object(at, inner, depth + 1),
+            b'n' => self.word(at, b"null"),
             _ => {
                 if self.mistake.is_none() {
                     let field = self.shape.path(inner).to_owned();
                     let error = "an object was expected".to_owned();
                     self.mistake = Some(Reject { code: code::VALUE, error, field: Some(field) });
                 }
-                self.skip_value(depth)
+                self.skip_value(at, depth)
             }
         }
     }
 
     /// The value of a wanted field.
     #[inline]
-    fn column(&mut self, column: usize, data_type: DataType, depth: usize) -> Result<(), Fault> {
-        match self.byte() {
+    fn column(&mut self, at: usize, column: usize, data_type: DataType, depth: usize) -> Next {
+        match self.byte(at) {
             b'"' => {
-                self.at += 1;
-                let (start, span) = self.string()?;
-                self.text(column, data_type, start, span);
-                Ok(())
+                let (raw, escaped, end) = self.string(at + 1)?;
+                if data_type != DataType::String {
+                    self.parsed_text(column, data_type, raw, escaped);
+                } else if !self.out.text(column, raw, escaped) && self.mistake.is_none() {
+                    self.mistake = Some(too_much_text(self.shape.name(column)));
+                }
+                Ok(end)
             }
             b'-' | b'0'..=b'9' => {
-                let from = self.at;
-                let number = self.number()?;
+                let (number, end) = self.number(at)?;
                 let misfit = match data_type {
                     DataType::Int => number.int().map(|value| self.out.int(column, value)).err(),
                     DataType::Double => {
@@ -185,163 +201,147 @@ impl<'a, O: Output> Walk<'a, O> {
                     _ => Some("is a number"),
                 };
                 if let Some(misfit) = misfit {
-                    self.misfit(column, data_type, from, misfit);
+                    self.misfit(column, data_type, at..end, misfit);
                 }
-                Ok(())
+                Ok(end)
             }
-            b'n' => self.word(b"null"),
+            b'n' => self.word(at, b"null"),
             first @ (b't' | b'f') => {
-                let from = self.at;
                 let value = first == b't';
-                self.word(if value { b"true" } else { b"false" })?;
+                let end = self.word(at, if value { b"true" } else { b"false" })?;
                 match data_type {
                     DataType::Bool => self.out.bool(column, value),
-                    _ => self.misfit(column, data_type, from, "is a bool"),
+                    _ => self.misfit(column, data_type, at..end, "is a bool"),
                 }
-                Ok(())
+                Ok(end)
             }
             first => {
-                self.skip_value(depth)?;
+                let end = self.skip_value(at, depth)?;
                 let what = if first == b'{' { "an object" } else { "an array" };
                 let error = format!("{what} is not {}", with_article(data_type));
                 self.value_mistake(column, error);
-                Ok(())
+                Ok(end)
             }
         }
     }
 
-    /// A wanted string.
-    #[inline]
-    fn text(&mut self, column: usize, data_type: DataType, start: usize, span: Span) {
-        let raw = &self.bytes[start..span.end];
-        if data_type == DataType::String {
-            if !self.out.text(column, raw, span.escaped) && self.mistake.is_none() {
-                self.mistake = Some(too_much_text(self.shape.name(column)));
-            }
-            return;
-        }
-        let text = if span.escaped {
+    /// A string in a column that is not of strings.
+    fn parsed_text(&mut self, column: usize, data_type: DataType, raw: &[u8], escaped: bool) {
+        let text = if escaped {
             self.scratch.clear();
             scan::unescape(raw, self.scratch);
             self.scratch.as_slice()
         } else {
             raw
         };
-        let text = std::str::from_utf8(text).unwrap_or_default();
         let misfit = match data_type {
-            DataType::Timestamp => match parse_timestamp(text) {
+            DataType::Timestamp => match time::timestamp(text) {
                 Ok(micros) => return self.out.timestamp(column, micros),
                 Err(error) => error.to_string(),
             },
-            DataType::Date => match parse_date(text) {
+            DataType::Date => match time::date(text) {
                 Ok(days) => return self.out.date(column, days),
                 Err(error) => error.to_string(),
             },
             _ => "a string is never converted".to_owned(),
         };
-        let error = format!("{} is not {}: {misfit}", excerpt(text), with_article(data_type));
+        let text = excerpt(&String::from_utf8_lossy(text));
+        let error = format!("{text} is not {}: {misfit}", with_article(data_type));
         self.value_mistake(column, error);
     }
 
     /// A value that nobody wants, inside `depth` objects and arrays.
-    fn skip_value(&mut self, depth: usize) -> Result<(), Fault> {
-        match self.byte() {
-            b'"' => {
-                self.at += 1;
-                self.string().map(drop)
-            }
-            b'-' | b'0'..=b'9' => self.number().map(drop),
-            b'{' => self.object(self.shape.skipped(depth + 1), depth + 1),
-            b'[' => self.skip_array(depth + 1),
-            b't' => self.word(b"true"),
-            b'f' => self.word(b"false"),
-            b'n' => self.word(b"null"),
-            _ => Err(self.syntax("a value must follow")),
+    fn skip_value(&mut self, at: usize, depth: usize) -> Next {
+        match self.byte(at) {
+            b'"' => self.string(at + 1).map(|(_, _, end)| end),
+            b'-' | b'0'..=b'9' => self.number(at).map(|(_, end)| end),
+            b'{' => self.object(at, self.shape.skipped(depth + 1), depth + 1),
+            b'[' => self.skip_array(at, depth + 1),
+            b't' => self.word(at, b"true"),
+            b'f' => self.word(at, b"false"),
+            b'n' => self.word(at, b"null"),
+            _ => self.syntax(at, "a value must follow"),
         }
     }
 
-    fn skip_array(&mut self, depth: usize) -> Result<(), Fault> {
-        self.open(depth)?;
-        if self.byte() == b']' {
-            self.at += 1;
-            return Ok(());
+    fn skip_array(&mut self, at: usize, depth: usize) -> Next {
+        let mut at = self.open(at, depth)?;
+        if self.byte(at) == b']' {
+            return Ok(at + 1);
         }
         loop {
-            self.skip_value(depth)?;
-            self.skip_space();
-            match self.byte() {
-                b',' => self.at += 1,
-                b']' => {
-                    self.at += 1;
-                    return Ok(());
-                }
-                _ => return Err(self.syntax("a comma or `]` must follow")),
+            at = self.skip_value(at, depth)?;
+            at = self.space(at);
+            match self.byte(at) {
+                b',' => at = self.space(at + 1),
+                b']' => return Ok(at + 1),
+                _ => return self.syntax(at, "a comma or `]` must follow"),
             }
-            self.skip_space();
         }
     }
 
     /// Steps over a bracket and the space behind it.
-    fn open(&mut self, depth: usize) -> Result<(), Fault> {
+    #[inline]
+    fn open(&mut self, at: usize, depth: usize) -> Next {
         if depth > DEPTH_MAX {
-            return Err(Fault::TooDeep { at: self.at });
+            self.fault = Some(Fault::TooDeep { at });
+            return Err(Stop);
         }
-        self.at += 1;
-        self.skip_space();
-        Ok(())
+        Ok(self.space(at + 1))
     }
 
-    /// A string whose opening quote is behind us; gives where it starts and ends.
+    /// A string from behind its opening quote: what stands between the quotes, whether something
+    /// in it is escaped, and where the next thing begins.
     #[inline]
-    fn string(&mut self) -> Result<(usize, Span), Fault> {
-        let start = self.at;
-        match scan::string(self.bytes, start) {
-            Ok(span) => {
-                self.at = span.end + 1;
-                Ok((start, span))
-            }
-            Err((at, expected)) => Err(Fault::Syntax { at, expected }),
-        }
-    }
-
-    #[inline]
-    fn number(&mut self) -> Result<Number<'a>, Fault> {
-        match Number::scan(self.bytes, self.at) {
-            Ok((number, end)) => {
-                self.at = end;
-                Ok(number)
-            }
-            Err((at, expected)) => Err(Fault::Syntax { at, expected }),
-        }
+    fn string(&mut self, start: usize) -> Result<(&'a [u8], bool, usize), Stop> {
+        let (end, escaped) = match scan::plain_string(self.bytes, start, &mut self.high_bits) {
+            Some(end) => (end, false),
+            None => match scan::string(self.bytes, start, &mut self.high_bits) {
+                Ok(span) => (span.end, span.escaped),
+                Err((at, expected)) => {
+                    self.fault = Some(Fault::Syntax { at, expected });
+                    return Err(Stop);
+                }
+            },
+        };
+        Ok((&self.bytes[start..end], escaped, end + 1))
     }
 
     #[inline]
-    fn word(&mut self, word: &'static [u8]) -> Result<(), Fault> {
-        match self.bytes[self.at..].starts_with(word) {
-            true => {
-                self.at += word.len();
-                Ok(())
-            }
-            false => Err(self.syntax("a value must follow")),
-        }
+    fn number(&mut self, at: usize) -> Result<(Number<'a>, usize), Stop> {
+        Number::scan(self.bytes, at).map_err(|(at, expected)| {
+            self.fault = Some(Fault::Syntax { at, expected });
+            Stop
+        })
     }
 
     #[inline]
-    fn skip_space(&mut self) {
-        while matches!(self.byte(), b' ' | b'\n' | b'\t' | b'\r') {
-            self.at += 1;
+    fn word(&mut self, at: usize, word: &'static [u8]) -> Next {
+        match self.bytes[at..].starts_with(word) {
+            true => Ok(at + word.len()),
+            false => self.syntax(at, "a value must follow"),
         }
     }
 
-    /// The next byte; 0, which nothing begins with, at the end.
+    /// Steps over white space.
     #[inline]
-    fn byte(&self) -> u8 {
-        self.bytes.get(self.at).copied().unwrap_or(0)
+    fn space(&self, mut at: usize) -> usize {
+        while matches!(self.byte(at), b' ' | b'\n' | b'\t' | b'\r') {
+            at += 1;
+        }
+        at
+    }
+
+    /// A byte; 0, which nothing begins with, behind the end.
+    #[inline]
+    fn byte(&self, at: usize) -> u8 {
+        self.bytes.get(at).copied().unwrap_or(0)
     }
 
     #[cold]
-    fn syntax(&self, expected: &'static str) -> Fault {
-        Fault::Syntax { at: self.at, expected }
+    fn syntax(&mut self, at: usize, expected: &'static str) -> Next {
+        self.fault = Some(Fault::Syntax { at, expected });
+        Err(Stop)
     }
 
     #[cold]
@@ -353,8 +353,8 @@ impl<'a, O: Output> Walk<'a, O> {
     }
 
     #[cold]
-    fn misfit(&mut self, column: usize, data_type: DataType, from: usize, misfit: &str) {
-        let text = String::from_utf8_lossy(&self.bytes[from..self.at]);
+    fn misfit(&mut self, column: usize, data_type: DataType, at: Range<usize>, misfit: &str) {
+        let text = String::from_utf8_lossy(&self.bytes[at]);
         let error = format!("{} is not {}: it {misfit}", excerpt(&text), with_article(data_type));
         self.value_mistake(column, error);
     }
