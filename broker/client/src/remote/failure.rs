@@ -1,0 +1,171 @@
+use std::error::Error;
+
+use millrace_protocol::{AnswerError, Fenced, Header, Refused, ResponseCode};
+use millrace_types::{QueueId, TopicName};
+
+use super::channel::Answered;
+use crate::{Append, BrokerError};
+
+/// Why there is no answer.
+#[derive(Clone, Debug)]
+pub(super) enum Lost {
+    /// Not a byte of the request has left this process.
+    NotSent {
+        /// Who was to get it.
+        address: String,
+        /// What was in the way.
+        reason: String,
+    },
+    /// The request may have arrived.
+    Unanswered {
+        /// Who may have got it.
+        address: String,
+        /// What happened to the answer.
+        reason: String,
+    },
+    /// Nothing was sent, and asking again would change nothing.
+    Refused(String),
+}
+
+/// For requests that only prepare others.
+impl From<Lost> for BrokerError {
+    fn from(lost: Lost) -> Self {
+        match lost {
+            Lost::NotSent { address, reason } | Lost::Unanswered { address, reason } => {
+                Self::Unreachable { address, reason }
+            }
+            Lost::Refused(reason) => Self::Refused(reason),
+        }
+    }
+}
+
+/// An error and what caused it.
+pub(super) fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        let next_text = next.to_string();
+        // Some errors tell their cause themselves.
+        if !text.ends_with(&next_text) {
+            text.push_str(": ");
+            text.push_str(&next_text);
+        }
+        cause = next.source();
+    }
+    text
+}
+
+/// What was asked, as far as it decides over what a failure means.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Asked<'a> {
+    /// To append, which must not happen twice.
+    Append(&'a Append),
+    /// Something else about one queue, which may be asked again.
+    Queue(&'a TopicName, QueueId),
+}
+
+impl Asked<'_> {
+    /// What it means that there is no answer.
+    pub(super) fn lost(&self, lost: Lost) -> BrokerError {
+        match (self, lost) {
+            (Self::Append(_), Lost::Unanswered { address, reason }) => {
+                BrokerError::OutcomeUnknown(format!("{address}: {reason}"))
+            }
+            (_, lost) => lost.into(),
+        }
+    }
+
+    /// What it means that the answer is not the one hoped for.
+    pub(super) fn failed(&self, error: AnswerError, answered: &Answered) -> BrokerError {
+        match error {
+            AnswerError::Refused(refused) => {
+                self.refused(refused, &answered.response.header(), &answered.address)
+            }
+            AnswerError::Fields(_) | AnswerError::Body(_) => self.unclear(&with_causes(&error)),
+        }
+    }
+
+    /// What it means that the broker said something that we do not understand.
+    pub(super) fn unclear(&self, what: &str) -> BrokerError {
+        let text = format!("the answer cannot be understood: {what}");
+        match self {
+            Self::Append(_) => BrokerError::OutcomeUnknown(text),
+            Self::Queue(..) => BrokerError::Refused(text),
+        }
+    }
+
+    /// What a code means; the one place where codes become errors.
+    fn refused(&self, refused: Refused, header: &Header<'_>, address: &str) -> BrokerError {
+        let remark = &*refused.remark;
+        match refused.code {
+            ResponseCode::MR_FENCED => match Fenced::decode(header) {
+                Some(Fenced { epoch }) => BrokerError::Fenced { current: epoch },
+                None => BrokerError::Refused(refused.to_string()),
+            },
+            ResponseCode::MR_DISK_FULL | ResponseCode::SERVICE_NOT_AVAILABLE => {
+                let reason = remark.strip_prefix("the broker's disk is full: ").unwrap_or(remark);
+                BrokerError::DiskFull(reason.to_owned())
+            }
+            ResponseCode::MR_POISONED => {
+                let reason = remark.strip_prefix("the broker stopped writing: ").unwrap_or(remark);
+                BrokerError::Poisoned(reason.to_owned())
+            }
+            ResponseCode::MR_UNREADABLE => BrokerError::Unreadable(remark.to_owned()),
+            ResponseCode::TOPIC_NOT_EXIST => self.no_such_queue(remark),
+            // All names that we send are legal, so it is the queue's number that is not.
+            ResponseCode::INVALID_PARAMETER if remark.starts_with("queueId[") => {
+                self.no_such_queue(remark)
+            }
+            // Stored, and yet a power cut could take it: neither a success nor a failure.
+            ResponseCode::FLUSH_DISK_TIMEOUT
+            | ResponseCode::FLUSH_SLAVE_TIMEOUT
+            | ResponseCode::SLAVE_NOT_AVAILABLE => BrokerError::OutcomeUnknown(refused.to_string()),
+            // Turned away before anything was done.
+            ResponseCode::SYSTEM_BUSY | ResponseCode::GO_AWAY => BrokerError::Unreachable {
+                address: address.to_owned(),
+                reason: refused.to_string(),
+            },
+            ResponseCode::REQUEST_CODE_NOT_SUPPORTED
+            | ResponseCode::MESSAGE_ILLEGAL
+            | ResponseCode::NO_PERMISSION
+            | ResponseCode::INVALID_PARAMETER => BrokerError::Refused(refused.to_string()),
+            // A failure inside of the broker, or a code that our requests are not answered with:
+            // nobody knows what has been done before it.
+            _ => match self {
+                Self::Append(_) => BrokerError::OutcomeUnknown(refused.to_string()),
+                Self::Queue(..) => BrokerError::Refused(refused.to_string()),
+            },
+        }
+    }
+
+    /// The queue that is missing; of several, the one that the remark is about.
+    fn no_such_queue(&self, remark: &str) -> BrokerError {
+        let (topic, queue) = match self {
+            Self::Queue(topic, queue) => (*topic, *queue),
+            Self::Append(append) => {
+                let fence = append.fence.iter().map(|fence| (&fence.topic, fence.queue));
+                let messages = append.messages.iter().map(|m| (&m.topic, m.queue));
+                let mut named = None;
+                let mut some = None;
+                for (topic, queue) in fence.chain(messages) {
+                    some = some.or(Some((topic, queue)));
+                    if remark.contains(&format!("topic[{topic}]")) {
+                        named = named.or(Some((topic, queue)));
+                        if remark.contains(&format!("queueId[{queue}]")) {
+                            named = Some((topic, queue));
+                            break;
+                        }
+                    }
+                }
+                match named.or(some) {
+                    Some(found) => found,
+                    None => return BrokerError::Refused(remark.to_owned()),
+                }
+            }
+        };
+        BrokerError::NoSuchQueue { topic: topic.clone(), queue }
+    }
+}
+
+#[cfg(test)]
+mod tests;
