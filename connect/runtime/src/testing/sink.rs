@@ -110,8 +110,9 @@ struct Parts {
     planned: Vec<Part>,
 }
 
-#[derive(Default)]
 struct Open {
+    /// Given when the part is opened, so parts are not planned in the order of their numbers.
+    id: u64,
     rows: Rows,
     ranges: BTreeMap<QueueRef, (QueueOffset, QueueOffset)>,
     since_ms: u64,
@@ -183,10 +184,12 @@ impl FileSink for Parts {
                 written.skipped += 1;
                 continue;
             }
-            let open = self.open.entry(partition).or_default();
-            if open.rows.is_empty() {
-                open.since_ms = now.mono_ms;
-            }
+            let next_id = &mut self.next_id;
+            let open = self.open.entry(partition).or_insert_with(|| {
+                *next_id += 1;
+                let (rows, ranges) = (Vec::new(), BTreeMap::new());
+                Open { id: *next_id - 1, rows, ranges, since_ms: now.mono_ms }
+            });
             open.rows.push((queue.queue.0, offset.0, numbers.value(row)));
             let range = open.ranges.entry(queue.clone()).or_insert((offset, offset));
             range.1 = offset + 1;
@@ -207,12 +210,10 @@ impl FileSink for Parts {
             .map(|(partition, _)| partition.clone())
             .collect();
         for partition in due {
-            let id = self.next_id;
             let SinkOpening { name: sink, epoch, .. } = &self.opening;
-            let staged = format!("{sink}/.{id}.{epoch}");
             self.destination.weather().await?;
-            let Open { rows, ranges, .. } = self.open.remove(&partition).unwrap();
-            self.next_id += 1;
+            let Open { id, rows, ranges, .. } = self.open.remove(&partition).unwrap();
+            let staged = format!("{sink}/.{id}.{epoch}");
             let ranges =
                 ranges.into_iter().map(|(queue, (from, to))| OffsetRange { queue, from, to });
             let part = Part {
