@@ -17,6 +17,7 @@ use millrace_connect_api::{
 use millrace_disk::SimDisk;
 use millrace_types::{Now, PhysicalOffset, QueueId, QueueOffset, TopicName, record};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::file::metadata::ParquetMetaData;
 
 use crate::{Metadata, ParquetOptions, ParquetSink, hive};
 
@@ -74,7 +75,7 @@ pub(super) fn batch(queue: u32, from: u64, rows: &[Row]) -> Batch {
         let stamp = record::Stamp {
             queue_offset: QueueOffset(from + n as u64),
             physical_offset: PhysicalOffset(0),
-            store_at_ms: 1_431_857_103_000 + n as i64,
+            store_at_ms: 1_431_857_103_000 + (from as i64 + n as i64),
             store_host: host,
             more: false,
         };
@@ -118,6 +119,7 @@ pub(super) fn open(disk: &SimDisk, options: ParquetOptions) -> ParquetSink {
 pub(super) struct Visible {
     /// Relative to the sink's directory.
     pub(super) name: String,
+    pub(super) metadata: ParquetMetaData,
     pub(super) rows: Vec<RecordBatch>,
 }
 
@@ -125,8 +127,9 @@ impl Visible {
     pub(super) fn read(name: &str, bytes: Vec<u8>) -> Self {
         let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes));
         let reader = reader.unwrap_or_else(|error| panic!("{name} is no Parquet file: {error}"));
+        let metadata = reader.metadata().as_ref().clone();
         let rows = reader.build().expect("a readable file").collect::<Result<_, _>>();
-        Self { name: name.to_owned(), rows: rows.expect("readable rows") }
+        Self { name: name.to_owned(), metadata, rows: rows.expect("readable rows") }
     }
 
     pub(super) fn partition(&self) -> &str {
