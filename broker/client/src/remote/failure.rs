@@ -27,6 +27,12 @@ pub(super) enum Lost {
     Refused(String),
 }
 
+/// How a broker's remarks begin where its code alone does not tell enough, or where our error says
+/// the same.
+const FULL: &str = "the broker's disk is full: ";
+const STOPPED: &str = "the broker stopped writing: ";
+const ILLEGAL_QUEUE: &str = "queueId[";
+
 /// For requests that only prepare others.
 impl From<Lost> for BrokerError {
     fn from(lost: Lost) -> Self {
@@ -102,18 +108,20 @@ impl Asked<'_> {
                 Some(Fenced { epoch }) => BrokerError::Fenced { current: epoch },
                 None => BrokerError::Refused(refused.to_string()),
             },
+            // The codes of RocketMQ tell less; a request of RocketMQ is answered with those.
             ResponseCode::MR_DISK_FULL | ResponseCode::SERVICE_NOT_AVAILABLE => {
-                let reason = remark.strip_prefix("the broker's disk is full: ").unwrap_or(remark);
-                BrokerError::DiskFull(reason.to_owned())
+                BrokerError::DiskFull(remark.strip_prefix(FULL).unwrap_or(remark).to_owned())
             }
             ResponseCode::MR_POISONED => {
-                let reason = remark.strip_prefix("the broker stopped writing: ").unwrap_or(remark);
-                BrokerError::Poisoned(reason.to_owned())
+                BrokerError::Poisoned(remark.strip_prefix(STOPPED).unwrap_or(remark).to_owned())
+            }
+            ResponseCode::SYSTEM_ERROR if remark.starts_with(STOPPED) => {
+                BrokerError::Poisoned(remark[STOPPED.len()..].to_owned())
             }
             ResponseCode::MR_UNREADABLE => BrokerError::Unreadable(remark.to_owned()),
             ResponseCode::TOPIC_NOT_EXIST => self.no_such_queue(remark),
-            // All names that we send are legal, so it is the queue's number that is not.
-            ResponseCode::INVALID_PARAMETER if remark.starts_with("queueId[") => {
+            // RocketMQ has one code for everything that may be wrong with a request.
+            ResponseCode::INVALID_PARAMETER if remark.starts_with(ILLEGAL_QUEUE) => {
                 self.no_such_queue(remark)
             }
             // Stored, and yet a power cut could take it: neither a success nor a failure.

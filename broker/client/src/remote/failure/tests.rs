@@ -85,6 +85,7 @@ fn a_full_disk_and_a_stopped_log_are_told_apart() {
     check_both(ResponseCode::SERVICE_NOT_AVAILABLE, "why", DiskFull);
     check_both(ResponseCode::MR_POISONED, "why", Poisoned);
     check_both(ResponseCode::MR_POISONED, "the broker stopped writing: why", Poisoned);
+    check_both(ResponseCode::SYSTEM_ERROR, "the broker stopped writing: why", Poisoned);
     check(ResponseCode::MR_UNREADABLE, "damaged", Unreadable, Unreadable);
 }
 
