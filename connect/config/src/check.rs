@@ -24,7 +24,7 @@ pub(crate) fn pipeline(reader: &mut Reader<'_>, root: &Node, fingerprint: u64) -
     let bodies = if fields.is_misspelled("source") || fields.is_misspelled("schema") {
         schema::Bodies::unknown()
     } else {
-        let topic_at = fields.get("topic").map_or(0..0, |entry| entry.at.span.clone());
+        let topic_at = fields.get("topic").map(|entry| entry.at.span.clone());
         schema::bodies(reader, fields.get("schema"), source.as_ref(), topic_at)
     };
     if let (Some(source), Some(entry)) = (&source, fields.get("schema")) {
@@ -43,7 +43,7 @@ pub(crate) fn pipeline(reader: &mut Reader<'_>, root: &Node, fingerprint: u64) -
         .nested(&fields, "limits")
         .and_then(|limits| reader.value(&limits, "memory", parse::size));
 
-    if !reader.diagnostics.is_empty() {
+    if !reader.mistakes.is_empty() {
         return None;
     }
     Some(Pipeline {

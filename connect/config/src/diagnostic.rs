@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::text::{SourceText, Span};
+use crate::mistake::{Mistake, Mistakes};
+use crate::text::SourceText;
 
 /// A mistake in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,18 +31,27 @@ pub struct Diagnostic {
 pub struct Report {
     /// The file, as the caller named it.
     pub file: String,
-    /// The mistakes; at least one.
+    /// The mistakes; at least one, and at most a hundred.
     pub diagnostics: Vec<Diagnostic>,
+    /// How many there are in all.
+    pub count: usize,
+}
+
+/// Mistakes shown.
+const SHOWN_MAX: usize = 100;
+
+impl Report {
+    pub(crate) fn new(source: &SourceText<'_>, mistakes: Mistakes) -> Self {
+        let (mistakes, count) = mistakes.into_sorted();
+        let shown = mistakes.into_iter().take(SHOWN_MAX);
+        let diagnostics = shown.map(|mistake| Diagnostic::new(source, mistake)).collect();
+        Self { file: source.file.to_owned(), diagnostics, count }
+    }
 }
 
 impl Diagnostic {
-    pub(crate) fn new(
-        source: &SourceText<'_>,
-        code: &'static str,
-        span: &Span,
-        message: String,
-        help: Option<String>,
-    ) -> Self {
+    fn new(source: &SourceText<'_>, mistake: Mistake) -> Self {
+        let Mistake { code, span, message, help } = mistake;
         let place = source.place(span.start);
         Self {
             code,
@@ -49,7 +59,7 @@ impl Diagnostic {
             file: source.file.to_owned(),
             line: place.line,
             column: place.column,
-            len: source.len_on_line(span),
+            len: source.len_on_line(&span),
             help,
             source_line: source.line(place.line).to_owned(),
         }
@@ -87,9 +97,12 @@ impl fmt::Display for Report {
         for diagnostic in &self.diagnostics {
             writeln!(f, "{diagnostic}")?;
         }
-        let count = self.diagnostics.len();
-        let errors = if count == 1 { "error" } else { "errors" };
-        write!(f, "{}: {count} {errors}.", printable(&self.file))?;
+        let errors = if self.count == 1 { "error" } else { "errors" };
+        write!(f, "{}: {} {errors}", printable(&self.file), self.count)?;
+        match self.diagnostics.len() {
+            shown if shown < self.count => write!(f, ", of which these are the first {shown}.")?,
+            _ => write!(f, ".")?,
+        }
         if let Some(last) = self.diagnostics.last() {
             write!(f, " Explain one with `millrace explain {}`.", last.code)?;
         }
@@ -142,12 +155,14 @@ fn visible(char: char) -> char {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::Span;
 
     #[track_caller]
     fn check(text: &str, span: Span, help: Option<&str>, expected: &str) {
         let source = SourceText::new("orders.yaml", text);
         let help = help.map(str::to_owned);
-        let diagnostic = Diagnostic::new(&source, "E-KEY-01", &span, "a message".into(), help);
+        let diagnostic =
+            Diagnostic::new(&source, Mistake::new("E-KEY-01", span, "a message", help));
         assert_eq!(diagnostic.to_string(), expected);
     }
 
@@ -184,7 +199,8 @@ mod tests {
     fn a_long_line_is_shown_in_part() {
         let text = format!("{}here{}", "a".repeat(500), "b".repeat(500));
         let source = SourceText::new("f", &text);
-        let shown = Diagnostic::new(&source, "E-KEY-01", &(500..504), "m".into(), None).to_string();
+        let shown =
+            Diagnostic::new(&source, Mistake::new("E-KEY-01", 500..504, "m", None)).to_string();
         let lines: Vec<&str> = shown.lines().collect();
         assert_eq!(lines[3].chars().count(), 5 + SHOWN_CHARS_MAX + 2);
         let caret = lines[4].chars().position(|char| char == '^').unwrap();

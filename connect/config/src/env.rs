@@ -15,12 +15,17 @@ pub(crate) struct EnvError {
     pub(crate) help: Option<String>,
 }
 
+/// Errors reported of one text.
+const ERRORS_MAX: usize = 10;
+
 /// The text with every `${…}` replaced; `$${` stands for `${`.
 pub(crate) fn interpolate(text: &str, env: Env<'_>) -> Result<String, Vec<EnvError>> {
     let mut out = String::new();
     let mut errors = Vec::new();
     let mut at = 0;
-    while let Some(found) = text[at..].find("${") {
+    while let Some(found) = text[at..].find("${")
+        && errors.len() < ERRORS_MAX
+    {
         let start = at + found;
         if text[at..start].ends_with('$') {
             out.push_str(&text[at..start - 1]);

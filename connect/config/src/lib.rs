@@ -7,10 +7,11 @@
 
 mod check; // the tree to the model
 mod code; // the codes of mistakes, explained
-mod diagnostic; // a mistake, and how people see it
+mod diagnostic; // a mistake as people see it
 mod env; // `${env:NAME}`
 mod fingerprint; // what a file says, in 64 bits
 mod keys; // the schema tables
+mod mistake; // the mistakes found so far
 mod model; // what a checked pipeline is
 mod parse; // a scalar to the value that its kind asks for
 mod read; // the tree along a table
@@ -34,52 +35,33 @@ pub use model::{
 };
 pub use reference::reference;
 
+use mistake::{Mistake, Mistakes};
+use read::Reader;
 use text::SourceText;
 
 impl Pipeline {
     /// Reads a pipeline file. `file` is what messages call it; `env` gives the variables that
     /// `${env:…}` asks for.
     pub fn parse(file: &str, bytes: &[u8], env: Env<'_>) -> Result<Self, Report> {
-        let mut diagnostics = Vec::new();
-        let pipeline = parse(file, bytes, env, &mut diagnostics);
-        match pipeline {
-            Some(pipeline) if diagnostics.is_empty() => Ok(pipeline),
-            _ => {
-                diagnostics.sort_by_key(|diagnostic| (diagnostic.line, diagnostic.column));
-                diagnostics.dedup();
-                debug_assert!(!diagnostics.is_empty(), "a refusal without a reason");
-                Err(Report { file: file.to_owned(), diagnostics })
+        let mut mistakes = Mistakes::default();
+        let text = match text::decode(bytes) {
+            Ok(text) => text,
+            Err(refusal) => {
+                let end = refusal.readable.len();
+                let (message, help) = (refusal.message, refusal.help);
+                mistakes.push(Mistake::new(code::YAML_SYNTAX, end..end, message, help));
+                return Err(Report::new(&SourceText::new(file, refusal.readable), mistakes));
             }
-        }
+        };
+        let source = SourceText::new(file, text);
+        let Some(root) = yaml::parse(&source, &mut mistakes) else {
+            return Err(Report::new(&source, mistakes));
+        };
+        let mut reader = Reader::new(&source, env, mistakes);
+        let pipeline = check::pipeline(&mut reader, &root, fingerprint::of(&root, env));
+        pipeline.ok_or_else(|| {
+            debug_assert!(!reader.mistakes.is_empty(), "a refusal without a reason");
+            Report::new(&source, reader.mistakes)
+        })
     }
-}
-
-fn parse(
-    file: &str,
-    bytes: &[u8],
-    env: Env<'_>,
-    diagnostics: &mut Vec<Diagnostic>,
-) -> Option<Pipeline> {
-    let text = match text::decode(bytes) {
-        Ok(text) => text,
-        Err(refusal) => {
-            let source = SourceText::new(file, refusal.readable);
-            let at = refusal.readable.len();
-            let message = refusal.message;
-            diagnostics.push(Diagnostic::new(
-                &source,
-                code::YAML_SYNTAX,
-                &(at..at),
-                message,
-                refusal.help,
-            ));
-            return None;
-        }
-    };
-    let source = SourceText::new(file, text);
-    let root = yaml::parse(&source, diagnostics)?;
-    let mut reader = read::Reader::new(&source, env);
-    let pipeline = check::pipeline(&mut reader, &root, fingerprint::of(&root, env));
-    diagnostics.append(&mut reader.diagnostics);
-    pipeline
 }

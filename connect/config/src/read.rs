@@ -4,9 +4,9 @@
 //! rest, so that one run finds all mistakes.
 
 use crate::code;
-use crate::diagnostic::Diagnostic;
 use crate::env::{Env, interpolate};
 use crate::keys;
+use crate::mistake::{Mistake, Mistakes};
 use crate::parse::{self, Wrong};
 use crate::suggest::nearest;
 use crate::table::{Components, Field, Kind, Need, Table, list_and, list_or};
@@ -17,7 +17,7 @@ use crate::yaml::{Key, Node, Scalar, Value};
 pub(crate) struct Reader<'a> {
     pub(crate) source: &'a SourceText<'a>,
     env: Env<'a>,
-    pub(crate) diagnostics: Vec<Diagnostic>,
+    pub(crate) mistakes: Mistakes,
 }
 
 /// What a node is the value of.
@@ -86,8 +86,8 @@ impl At {
 }
 
 impl<'a> Reader<'a> {
-    pub(crate) fn new(source: &'a SourceText<'a>, env: Env<'a>) -> Self {
-        Self { source, env, diagnostics: Vec::new() }
+    pub(crate) fn new(source: &'a SourceText<'a>, env: Env<'a>, mistakes: Mistakes) -> Self {
+        Self { source, env, mistakes }
     }
 
     pub(crate) fn error(
@@ -97,11 +97,10 @@ impl<'a> Reader<'a> {
         message: impl Into<String>,
         help: impl Into<Option<String>>,
     ) {
-        let (message, help) = (message.into(), help.into());
-        self.diagnostics.push(Diagnostic::new(self.source, code, span, message, help));
+        self.mistakes.push(Mistake::new(code, span.clone(), message, help));
     }
 
-    /// The value of a mistake is that nothing comes of it; see the module.
+    /// Reports a mistake, and is what comes of it: nothing.
     fn fail<T>(
         &mut self,
         code: &'static str,

@@ -9,6 +9,7 @@ pub(crate) fn nearest<'a>(
     let wrong: Vec<char> = wrong.chars().take(LEN_MAX).collect();
     candidates
         .into_iter()
+        .take(CANDIDATES_MAX)
         .filter_map(|candidate| {
             let chars: Vec<char> = candidate.chars().take(LEN_MAX).collect();
             let distance = edits(&wrong, &chars);
@@ -20,6 +21,9 @@ pub(crate) fn nearest<'a>(
         .min_by_key(|&(distance, longer, _)| (distance, longer))
         .map(|(.., candidate)| candidate)
 }
+
+/// A list that is longer was not written by hand.
+const CANDIDATES_MAX: usize = 1000;
 
 /// Names are short; this bounds the work for what is not a name.
 const LEN_MAX: usize = 64;

@@ -3,6 +3,7 @@ mod golden; // whole reports
 mod laws; // what holds for any text
 mod mistakes; // one mistake each: code and place
 mod shipped; // the files in `pipelines/`
+mod tables; // what the schema tables must keep to
 
 use crate::{Pipeline, Report};
 

@@ -6,10 +6,13 @@
 mod origin; // from a character of a scalar back to the file
 mod syntax; // the parser's complaints in our words
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry::{Occupied, Vacant};
+
 use saphyr_parser::{Event, Parser, ScalarStyle};
 
 use crate::code;
-use crate::diagnostic::Diagnostic;
+use crate::mistake::{Mistake, Mistakes};
 use crate::text::{SourceText, Span};
 
 /// How deep lists and maps may nest.
@@ -69,11 +72,11 @@ impl Node {
 }
 
 /// Parses a file. There is no tree if it is not YAML at all; then there is one mistake at least.
-pub(crate) fn parse(source: &SourceText<'_>, diagnostics: &mut Vec<Diagnostic>) -> Option<Node> {
-    match Builder::new(source, diagnostics).build() {
+pub(crate) fn parse(source: &SourceText<'_>, mistakes: &mut Mistakes) -> Option<Node> {
+    match Builder::new(source, mistakes).build() {
         Ok(root) => Some(root),
-        Err(diagnostic) => {
-            diagnostics.push(*diagnostic);
+        Err(mistake) => {
+            mistakes.push(*mistake);
             None
         }
     }
@@ -81,26 +84,41 @@ pub(crate) fn parse(source: &SourceText<'_>, diagnostics: &mut Vec<Diagnostic>) 
 
 /// A list or map of which the end has not come yet.
 enum Open {
-    Seq { start: usize, items: Vec<Node> },
-    Map { start: usize, entries: Vec<(Key, Node)>, key: Option<Key> },
+    Seq {
+        start: usize,
+        items: Vec<Node>,
+    },
+    Map {
+        start: usize,
+        entries: Vec<(Key, Node)>,
+        /// On which line each key stands.
+        lines: HashMap<String, usize>,
+        key: Option<Key>,
+    },
+}
+
+impl Open {
+    fn map(start: usize) -> Self {
+        Open::Map { start, entries: Vec::new(), lines: HashMap::new(), key: None }
+    }
 }
 
 struct Builder<'a, 'd> {
     source: &'a SourceText<'a>,
-    diagnostics: &'d mut Vec<Diagnostic>,
+    mistakes: &'d mut Mistakes,
     /// The byte at which each character starts, unless all are of one byte.
     char_starts: Option<Vec<usize>>,
     open: Vec<Open>,
     root: Option<Node>,
 }
 
-type Refusal = Box<Diagnostic>;
+type Refusal = Box<Mistake>;
 
 impl<'a, 'd> Builder<'a, 'd> {
-    fn new(source: &'a SourceText<'a>, diagnostics: &'d mut Vec<Diagnostic>) -> Self {
+    fn new(source: &'a SourceText<'a>, mistakes: &'d mut Mistakes) -> Self {
         let char_starts = (!source.text.is_ascii())
             .then(|| source.text.char_indices().map(|(at, _)| at).collect());
-        Self { source, diagnostics, char_starts, open: Vec::new(), root: None }
+        Self { source, mistakes, char_starts, open: Vec::new(), root: None }
     }
 
     fn build(mut self) -> Result<Node, Refusal> {
@@ -117,7 +135,7 @@ impl<'a, 'd> Builder<'a, 'd> {
                 Event::DocumentStart(_) => {
                     documents += 1;
                     if documents > 1 {
-                        return Err(self.refuse(
+                        return Err(refuse(
                             code::YAML_SYNTAX,
                             span,
                             "a second document begins here",
@@ -125,7 +143,7 @@ impl<'a, 'd> Builder<'a, 'd> {
                         ));
                     }
                 }
-                Event::Alias(_) => return Err(Box::new(syntax::no_anchors(self.source, &span))),
+                Event::Alias(_) => return Err(Box::new(syntax::no_anchors(span))),
                 Event::Scalar(text, style, anchor, tag) => {
                     self.check_bare(anchor, tag.is_some(), &span)?;
                     let span = self.trimmed(span, style);
@@ -138,26 +156,20 @@ impl<'a, 'd> Builder<'a, 'd> {
                 }
                 Event::MappingStart(anchor, tag) => {
                     self.check_bare(anchor, tag.is_some(), &span)?;
-                    let map = Open::Map { start: span.start, entries: Vec::new(), key: None };
-                    self.enter(map, &span)?;
+                    self.enter(Open::map(span.start), &span)?;
                 }
                 Event::SequenceEnd | Event::MappingEnd => self.leave(span.end)?,
             }
         }
         self.root.ok_or_else(|| {
-            Box::new(Diagnostic::new(
-                self.source,
-                code::YAML_SYNTAX,
-                &(0..0),
-                "the file is empty".into(),
-                Some("a pipeline file begins with `version: 1`".into()),
-            ))
+            let help = "a pipeline file begins with `version: 1`".to_owned();
+            Box::new(Mistake::new(code::YAML_SYNTAX, 0..0, "the file is empty", help))
         })
     }
 
     fn enter(&mut self, open: Open, span: &Span) -> Result<(), Refusal> {
         if self.open.len() == DEPTH_MAX {
-            return Err(self.refuse(
+            return Err(refuse(
                 code::YAML_SYNTAX,
                 span.clone(),
                 "lists and maps are nested too deeply",
@@ -186,20 +198,20 @@ impl<'a, 'd> Builder<'a, 'd> {
         match self.open.last_mut() {
             None => self.root = Some(node),
             Some(Open::Seq { items, .. }) => items.push(node),
-            Some(Open::Map { entries, key: slot @ Some(_), .. }) => {
+            Some(Open::Map { entries, lines, key: slot @ Some(_), .. }) => {
                 if let Some(key) = slot.take() {
-                    match entries.iter().find(|(known, _)| known.text == key.text) {
-                        None => entries.push((key, node)),
-                        Some((known, _)) => {
-                            let line = self.source.place(known.span.start).line;
-                            self.diagnostics.push(Diagnostic::new(
-                                self.source,
-                                code::YAML_DUPLICATE,
-                                &key.span,
-                                format!("the key `{}` comes a second time", key.text),
-                                Some(format!("the first is on line {line}; delete one of them")),
-                            ));
+                    let line = self.source.place(key.span.start).line;
+                    match lines.entry(key.text.clone()) {
+                        Vacant(slot) => {
+                            slot.insert(line);
+                            entries.push((key, node));
                         }
+                        Occupied(first) => self.mistakes.push(Mistake::new(
+                            code::YAML_DUPLICATE,
+                            key.span,
+                            format!("the key `{}` comes a second time", key.text),
+                            format!("the first is on line {}; delete one of them", first.get()),
+                        )),
                     }
                 }
             }
@@ -216,10 +228,10 @@ impl<'a, 'd> Builder<'a, 'd> {
 
     fn check_bare(&self, anchor: usize, tagged: bool, span: &Span) -> Result<(), Refusal> {
         if anchor != 0 {
-            return Err(Box::new(syntax::no_anchors(self.source, span)));
+            return Err(Box::new(syntax::no_anchors(span.clone())));
         }
         if tagged {
-            return Err(self.refuse(
+            return Err(refuse(
                 code::YAML_FEATURE,
                 span.clone(),
                 "a tag (`!…`) stands before this value, and pipeline files have none",
@@ -227,10 +239,6 @@ impl<'a, 'd> Builder<'a, 'd> {
             ));
         }
         Ok(())
-    }
-
-    fn refuse(&self, code: &'static str, span: Span, message: &str, help: &str) -> Refusal {
-        Box::new(Diagnostic::new(self.source, code, &span, message.into(), Some(help.into())))
     }
 
     /// The span of the text itself: the parser's may take in white space around a plain scalar.
@@ -249,4 +257,8 @@ impl<'a, 'd> Builder<'a, 'd> {
             Some(starts) => starts.get(char).copied().unwrap_or(self.source.text.len()),
         }
     }
+}
+
+fn refuse(code: &'static str, span: Span, message: &str, help: &str) -> Refusal {
+    Box::new(Mistake::new(code, span, message, help.to_owned()))
 }

@@ -46,6 +46,9 @@ const META: [(&str, MetaField, DataType); 8] = [
     ("store_time", MetaField::StoreTime, DataType::Timestamp),
 ];
 
+/// Unknown names reported of one expression.
+const UNKNOWN_MAX: usize = 20;
+
 /// Names shown behind "known:".
 const SHOWN_MAX: usize = 20;
 
@@ -81,6 +84,10 @@ impl Scope {
             Some(column) => column.1 = data_type,
             None => self.set.push((name.to_owned(), data_type)),
         }
+    }
+
+    pub(super) fn set_columns(&self) -> usize {
+        self.set.len()
     }
 
     pub(super) fn is_reserved(name: &str) -> bool {
@@ -176,6 +183,7 @@ impl Scope {
         };
         let mut slots = Vec::new();
         let mut types = Vec::new();
+        let mut unknown = 0;
         for column in expr.columns() {
             match self.find(&column.name) {
                 Ok((slot, data_type)) => {
@@ -183,7 +191,9 @@ impl Scope {
                     types.push(data_type.map(sql_type));
                 }
                 Err(None) => types.push(None),
+                Err(Some(_)) if unknown == UNKNOWN_MAX => {}
                 Err(Some(refusal)) => {
+                    unknown += 1;
                     let span: Span = entry.node.span_of(reader.source, &column.span);
                     reader.error(refusal.code, &span, refusal.message, refusal.help);
                 }

@@ -34,7 +34,7 @@ pub(super) fn bodies(
     reader: &mut Reader<'_>,
     schema: Option<&Entry<'_>>,
     source: Option<&CheckedSource>,
-    topic_at: Span,
+    topic_at: Option<Span>,
 ) -> Bodies {
     let decode = match source {
         Some(source) => source.decode.clone(),
@@ -49,8 +49,10 @@ pub(super) fn bodies(
         (Some(DecodeSpec::Json), None) => {
             let message = "bodies are JSON, so their columns must be given";
             let help = "add `schema:` with a line such as `amount: double` for each column";
-            let at = source.map_or(topic_at, |source| source.decode_at.clone());
-            reader.error(code::SCHEMA, &at, message, help.to_owned());
+            // With neither a source nor a topic there is nothing yet that has columns.
+            if let Some(at) = source.map(|source| source.decode_at.clone()).or(topic_at) {
+                reader.error(code::SCHEMA, &at, message, help.to_owned());
+            }
             None
         }
         (Some(other), declared) => {
@@ -73,12 +75,20 @@ pub(super) fn bodies(
     Bodies { decode, schema, untyped }
 }
 
+/// Columns of the body, and columns of all `set` steps together.
+pub(super) const COLUMNS_MAX: usize = 10_000;
+
 fn declared_columns(
     reader: &mut Reader<'_>,
     entry: &Entry<'_>,
     untyped: &mut Vec<String>,
 ) -> Option<Schema> {
     let map = reader.map(entry)?;
+    if map.len() > COLUMNS_MAX {
+        let message = format!("`schema` has {} columns, the limit is {COLUMNS_MAX}", map.len());
+        reader.error(code::RANGE, &entry.at.span, message, None);
+        return None;
+    }
     let mut columns = Vec::new();
     for (key, value) in &map {
         // A column whose type is wrong is still a column.

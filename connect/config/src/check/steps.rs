@@ -1,4 +1,5 @@
 use super::names::{Scope, is_plain_name};
+use super::schema::COLUMNS_MAX;
 use crate::code;
 use crate::keys;
 use crate::model::{OnUnknown, SetColumn, StepSpec};
@@ -50,6 +51,12 @@ fn set(reader: &mut Reader<'_>, entry: &Entry<'_>, scope: &mut Scope) -> Option<
         scope.any_bare_name();
         return None;
     };
+    if scope.set_columns() + map.len() > COLUMNS_MAX {
+        let message = format!("steps may set {COLUMNS_MAX} columns, and here they become more");
+        reader.error(code::RANGE, &entry.at.span, message, None);
+        scope.any_bare_name();
+        return None;
+    }
     let mut columns = Vec::new();
     for (key, value) in &map {
         let typed = scope.typed_expression(reader, value);

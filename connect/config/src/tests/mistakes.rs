@@ -196,6 +196,24 @@ fn values_have_limits() {
 }
 
 #[test]
+fn there_may_not_be_too_many_columns() {
+    let many = |what: &str| (0..=10_000).map(|n| format!("c{n}: {what}, ")).collect::<String>();
+    check_json("E-RANGE-01", &format!("«schema»: {{{}}}\n", many("int")));
+    check_json("E-RANGE-01", &format!("steps: [«set»: {{{}}}, filter: c7 = 1]\n", many("1")));
+}
+
+#[test]
+fn a_report_has_an_end() {
+    let keys: String = (0..5000).map(|n| format!("k{n}: 1, ")).collect();
+    let report = parse(&format!("{{{keys}}}")).unwrap_err();
+    // Beside those keys, four are missing.
+    assert_eq!((report.diagnostics.len(), report.count), (100, 5004));
+    assert!(report.to_string().contains("5004 errors, of which these are the first 100."));
+    let long = parse(&format!("? {}\n: 1\n", "k".repeat(100_000))).unwrap_err();
+    assert!(long.diagnostics.iter().all(|found| found.message.len() < 1000));
+}
+
+#[test]
 fn names_have_a_shape() {
     check("E-NAME-01", &EVERYTHING.replace("every-key", "«Every key»"));
     check("E-NAME-01", &EVERYTHING.replace("  lake:", "  «lake.1»:"));

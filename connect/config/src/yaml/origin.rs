@@ -164,3 +164,76 @@ fn one_char(rest: &str) -> Option<Unit> {
     let char = rest.chars().next()?;
     Some(Unit { bytes: char.len_utf8(), decoded: char.into() })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use crate::mistake::Mistakes;
+    use crate::text::SourceText;
+    use crate::yaml::{self, Node, Value};
+
+    /// The only value of a map of one key.
+    fn value(text: &str) -> Node {
+        let root = yaml::parse(&SourceText::new("f", text), &mut Mistakes::default());
+        let Some(Node { value: Value::Map(mut map), .. }) = root else { panic!("{text}") };
+        map.remove(0).1
+    }
+
+    /// Each character of what is decoded must come from `raw[i]`.
+    fn check(file: &str, decoded: &str, raw: &[String]) -> Result<(), TestCaseError> {
+        let source = SourceText::new("f", file);
+        let node = value(file);
+        for ((at, char), raw) in decoded.char_indices().zip(raw) {
+            let span = node.span_of(&source, &(at..at + char.len_utf8()));
+            prop_assert_eq!(source.slice(&span), raw, "{:?} in {:?}", char, file);
+        }
+        Ok(())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            failure_persistence: None, ..ProptestConfig::default()
+        })]
+
+        #[test]
+        fn each_character_of_a_quoted_text_is_found(text in "[a-z'\"\\\\é\u{1f980}#:]{1,20}") {
+            let single: Vec<String> =
+                text.chars().map(|char| char.to_string().replace('\'', "''")).collect();
+            check(&format!("k: '{}'\n", single.concat()), &text, &single)?;
+
+            let escaped = |(at, char): (usize, char)| match char {
+                '"' | '\\' => format!("\\{char}"),
+                'é' if at % 2 == 0 => "\\xe9".to_owned(),
+                'a' if at % 2 == 0 => "\\u0061".to_owned(),
+                _ => char.to_string(),
+            };
+            let double: Vec<String> = text.chars().enumerate().map(escaped).collect();
+            check(&format!("k: \"{}\"\n", double.concat()), &text, &double)?;
+        }
+
+        #[test]
+        fn each_word_of_a_text_of_several_lines_is_found(
+            words in prop::collection::vec("[a-zé]{1,5}", 1..8), gaps in any::<u32>(),
+        ) {
+            // Between words there is a blank, two, a line end, or an empty line.
+            let gap = |n: usize| ["\n  ", " ", "  ", "\n\n  "][(gaps >> (2 * n) & 3) as usize];
+            let lines: String =
+                words.iter().enumerate().map(|(n, word)| format!("{word}{}", gap(n))).collect();
+            for form in ["k: >\n  ", "k: |-\n  ", "k: ", "k: '", "k: \""] {
+                let close = form.chars().last().filter(|last| "'\"".contains(*last));
+                let file = format!("{form}{}{}\n", lines.trim_end(), close.map_or(String::new(), String::from));
+                let source = SourceText::new("f", &file);
+                let node = value(&file);
+                let Value::Scalar(scalar) = &node.value else { panic!() };
+                let mut at = 0;
+                for word in &words {
+                    at += scalar.text[at..].find(word.as_str()).unwrap();
+                    let span = node.span_of(&source, &(at..at + word.len()));
+                    prop_assert_eq!(source.slice(&span), word, "{:?}", &file);
+                    at += word.len();
+                }
+            }
+        }
+    }
+}

@@ -1,16 +1,16 @@
 //! What the YAML parser complains about, in words that help.
 
 use crate::code;
-use crate::diagnostic::Diagnostic;
+use crate::mistake::Mistake;
 use crate::text::{SourceText, Span};
 
 /// Turns a complaint of the parser at `byte` into a mistake of the file.
-pub(super) fn explain(source: &SourceText<'_>, byte: usize, info: &str) -> Diagnostic {
+pub(super) fn explain(source: &SourceText<'_>, byte: usize, info: &str) -> Mistake {
     if let Some(span) = bare_interpolation(source, byte) {
         return quote_it(source, span);
     }
     if info.contains("unknown anchor") {
-        return no_anchors(source, &(byte..byte));
+        return no_anchors(byte..byte);
     }
     let before = source.text.get(..byte).unwrap_or(source.text);
     let line_before = before.rsplit(['\n', '\r']).next().unwrap_or("");
@@ -33,7 +33,7 @@ pub(super) fn explain(source: &SourceText<'_>, byte: usize, info: &str) -> Diagn
         None => byte,
     };
     let help = help.map(str::to_owned);
-    Diagnostic::new(source, code::YAML_SYNTAX, &(byte..byte), message, help)
+    Mistake::new(code::YAML_SYNTAX, byte..byte, message, help)
 }
 
 /// What the parser says, and what to say instead.
@@ -108,30 +108,25 @@ const KNOWN: &[Complaint] = &[
 ];
 
 /// A list or a map stands where a key is expected.
-pub(super) fn key_is_no_text(source: &SourceText<'_>, span: Span) -> Diagnostic {
+pub(super) fn key_is_no_text(source: &SourceText<'_>, span: Span) -> Mistake {
     if let Some(span) = bare_interpolation(source, span.end) {
         return quote_it(source, span);
     }
-    let message = "a key must be a plain text, found a list or a map".into();
-    let help = Some("if this is meant as a text, put it between quotes".into());
-    Diagnostic::new(source, code::YAML_SYNTAX, &span, message, help)
+    let message = "a key must be a plain text, found a list or a map";
+    let help = "if this is meant as a text, put it between quotes".to_owned();
+    Mistake::new(code::YAML_SYNTAX, span, message, help)
 }
 
-pub(super) fn no_anchors(source: &SourceText<'_>, span: &Span) -> Diagnostic {
-    let message = "pipeline files have no anchors (`&…`) and no aliases (`*…`)".into();
+pub(super) fn no_anchors(span: Span) -> Mistake {
+    let message = "pipeline files have no anchors (`&…`) and no aliases (`*…`)";
     let help = "write the value out; a text that begins with `&` or `*` needs quotes";
-    Diagnostic::new(source, code::YAML_FEATURE, span, message, Some(help.into()))
+    Mistake::new(code::YAML_FEATURE, span, message, help.to_owned())
 }
 
-fn quote_it(source: &SourceText<'_>, span: Span) -> Diagnostic {
-    let text = source.slice(&span);
-    Diagnostic::new(
-        source,
-        code::YAML_SYNTAX,
-        &span,
-        "inside `{…}` and `[…]`, a value with `${…}` must be quoted".into(),
-        Some(format!("write `\"{text}\"`")),
-    )
+fn quote_it(source: &SourceText<'_>, span: Span) -> Mistake {
+    let help = format!("write `\"{}\"`", source.slice(&span));
+    let message = "inside `{…}` and `[…]`, a value with `${…}` must be quoted";
+    Mistake::new(code::YAML_SYNTAX, span, message, help)
 }
 
 /// A `${…}` without quotes on the line of `byte`, not later than that, inside a flow map or list.
