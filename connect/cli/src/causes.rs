@@ -1,0 +1,260 @@
+//! What went wrong below, told as a person at a terminal needs to hear it: every error of a
+//! library to an exit code, a line and what to do about it.
+
+use std::error::Error;
+use std::io::{self, ErrorKind};
+
+use millrace_client::BrokerError;
+use millrace_connect_api::{SinkError, SourceError};
+use millrace_runtime::RunError;
+use millrace_server::{CloseError, OpenError};
+use millrace_sink_files::{FileSinkError, OptionsError};
+use millrace_store::OpenError as OpenStoreError;
+
+use crate::exit::{Exit, Failure, codes};
+
+const MAKE_ROOM: &str =
+    "make room and start again: nothing that was committed is lost, and nothing is written twice";
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        let failure = match &error {
+            OpenError::Store(store) => open_store(store),
+            OpenError::State(_) => Failure::new(Exit::Failed, codes::DATA_STATE, chain(&error))
+                .hint("`millrace inspect` shows what the log still holds"),
+            OpenError::Thread(_) => Failure::new(Exit::Environment, codes::SYSTEM, chain(&error)),
+        };
+        failure.caused_by(&error)
+    }
+}
+
+/// Why a data directory cannot be opened, also for reading only.
+pub(crate) fn open_store(error: &OpenStoreError) -> Failure {
+    match error {
+        OpenStoreError::InUse(_) => {
+            Failure::new(Exit::Environment, codes::DATA_IN_USE, error.to_string()).hint(
+                "stop that process, choose another directory with --data-dir, or talk to its \
+                 broker with --namesrv",
+            )
+        }
+        OpenStoreError::Format { .. } => {
+            Failure::new(Exit::Environment, codes::DATA_FORMAT, error.to_string())
+        }
+        OpenStoreError::MissingSegment { .. } => {
+            Failure::new(Exit::Failed, codes::DATA_SEGMENT, error.to_string())
+                .hint("bring the file back from where it went; without it messages are missing")
+        }
+        OpenStoreError::DiskFull { source, .. } => {
+            Failure::new(Exit::Environment, codes::DISK_FULL, full(source)).hint(
+                "make room, or ask for smaller files with --segment-size; nothing stored is lost",
+            )
+        }
+        OpenStoreError::Io(error) => io_failure(error),
+    }
+}
+
+impl From<CloseError> for Failure {
+    fn from(error: CloseError) -> Self {
+        Failure::new(Exit::Failed, codes::RUN, chain(&error))
+            .hint("the next start recovers what is on disk")
+            .caused_by(&error)
+    }
+}
+
+impl From<BrokerError> for Failure {
+    fn from(error: BrokerError) -> Self {
+        broker(&error, None).caused_by(&error)
+    }
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Self {
+        run(&error).caused_by(&error)
+    }
+}
+
+fn run(error: &RunError) -> Failure {
+    match error {
+        RunError::Fenced { .. } => {
+            Failure::new(Exit::Environment, codes::FENCED, error.to_string())
+                .hint("one worker at a time runs a pipeline; the one that started last has it now")
+        }
+        RunError::Broker { doing, source } => broker(source, Some(doing)),
+        RunError::Source(source) => source_failure(source),
+        RunError::Sink { sink, source } => sink_failure(sink, source),
+        RunError::Repartitioned { .. } => Failure::new(Exit::Input, codes::ARGUMENT, chain(error)),
+        RunError::Name { .. } => Failure::new(Exit::Input, codes::ARGUMENT, chain(error)),
+        RunError::Rejected { .. } | RunError::TooManyRejects { .. } => {
+            Failure::new(Exit::Failed, codes::REJECTS, chain(error))
+                .hint("compare the schema of the pipeline with the records it gets")
+        }
+        RunError::Ledger { .. }
+        | RunError::Step(_)
+        | RunError::Lost { .. }
+        | RunError::WentBack { .. }
+        | RunError::PartLost { .. }
+        | RunError::Damaged { .. }
+        | RunError::Setup(_) => Failure::new(Exit::Failed, codes::RUN, chain(error)),
+        #[cfg(feature = "faults")]
+        RunError::Failpoint(_) => Failure::new(Exit::Failed, codes::RUN, chain(error)),
+    }
+}
+
+fn broker(error: &BrokerError, doing: Option<&String>) -> Failure {
+    let (exit, code, hint) = match error {
+        BrokerError::Unreachable { .. } => {
+            let hint = "is the address that of a name server (--namesrv), and is it running?";
+            (Exit::Environment, codes::BROKER_AWAY, Some(hint))
+        }
+        BrokerError::OutcomeUnknown(_) => {
+            let hint = "start again once the broker answers: nothing is lost or written twice";
+            (Exit::Environment, codes::BROKER_AWAY, Some(hint))
+        }
+        BrokerError::DiskFull(reason) => {
+            let message = format!("the disk is full: {reason}");
+            return Failure::new(Exit::Environment, codes::DISK_FULL, message).hint(MAKE_ROOM);
+        }
+        BrokerError::Poisoned(_) => {
+            let hint = "look at the disk, then start again: recovery keeps what is on it";
+            (Exit::Environment, codes::DISK_IO, Some(hint))
+        }
+        BrokerError::Unreadable(_) => {
+            let hint = "`millrace inspect` tells which stretches of the log are damaged";
+            (Exit::Failed, codes::DATA_DAMAGED, Some(hint))
+        }
+        BrokerError::Fenced { .. } => (Exit::Environment, codes::FENCED, None),
+        BrokerError::NoSuchQueue { .. } | BrokerError::Refused(_) => {
+            (Exit::Failed, codes::BROKER_REFUSED, None)
+        }
+    };
+    let message = match doing {
+        Some(doing) => format!("cannot {doing}: {error}"),
+        None => error.to_string(),
+    };
+    let failure = Failure::new(exit, code, message);
+    if let Some(hint) = hint { failure.hint(hint) } else { failure }
+}
+
+/// Why a source cannot be opened or read.
+pub(crate) fn source_failure(error: &SourceError) -> Failure {
+    match error {
+        SourceError::Missing(what) => Failure::new(Exit::Input, codes::SOURCE_MISSING, what)
+            .hint("paths are relative to the directory in which the program is started"),
+        SourceError::Io { .. } => Failure::new(Exit::Environment, codes::SOURCE_IO, chain(error)),
+    }
+}
+
+fn sink_failure(sink: &str, error: &SinkError) -> Failure {
+    let (SinkError::Unavailable(cause) | SinkError::Broken(cause)) = error;
+    let cause: &(dyn Error + 'static) = cause.as_ref();
+    if let Some(OptionsError::File(file)) = cause.downcast_ref() {
+        return io_of_sink(sink, &file.source);
+    }
+    if let Some(FileSinkError { source, .. }) = cause.downcast_ref() {
+        return io_of_sink(sink, source);
+    }
+    let exit = if cause.is::<OptionsError>() { Exit::Input } else { Exit::Failed };
+    Failure::new(exit, codes::RUN, format!("sink `{sink}`: {}", chain(cause)))
+}
+
+fn io_of_sink(sink: &str, error: &io::Error) -> Failure {
+    let mut failure = io_failure(error);
+    failure.message = format!("sink `{sink}`: {}", failure.message);
+    failure
+}
+
+/// An error of the disk, which names the file by itself.
+pub(crate) fn io_failure(error: &io::Error) -> Failure {
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            Failure::new(Exit::Environment, codes::DISK_FULL, full(error)).hint(MAKE_ROOM)
+        }
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            Failure::new(Exit::Environment, codes::DISK_IO, error.to_string())
+                .hint("the program may not write there")
+        }
+        _ => Failure::new(Exit::Environment, codes::DISK_IO, error.to_string()),
+    }
+}
+
+fn full(error: &io::Error) -> String {
+    format!("the disk is full: {error}")
+}
+
+/// An error with its causes in one line, each said once.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.contains(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(failure: Failure, exit: Exit, code: &str, part: &str) {
+        assert_eq!((failure.exit, failure.code), (exit, code), "{failure:?}");
+        assert!(failure.message.contains(part), "{failure:?}");
+    }
+
+    fn no_space() -> io::Error {
+        io::Error::from(ErrorKind::StorageFull)
+    }
+
+    #[test]
+    fn a_full_disk_is_told_as_one_wherever_it_shows() {
+        let path = || "/x".into();
+        let store = OpenStoreError::DiskFull { path: path(), source: no_space() };
+        check(OpenError::Store(store).into(), Exit::Environment, "E-DISK-01", "the disk is full");
+        let store = OpenStoreError::Io(no_space());
+        check(OpenError::Store(store).into(), Exit::Environment, "E-DISK-01", "the disk is full");
+
+        let source = BrokerError::DiskFull("no room for a segment".into());
+        let error = RunError::Broker { doing: "append".into(), source };
+        check(error.into(), Exit::Environment, "E-DISK-01", "the disk is full: no room");
+
+        let file = FileSinkError { path: path(), source: no_space() };
+        let source = SinkError::Broken(Box::new(file));
+        let error = RunError::Sink { sink: "lake".into(), source };
+        check(error.into(), Exit::Environment, "E-DISK-01", "sink `lake`: the disk is full");
+
+        let file = FileSinkError { path: path(), source: no_space() };
+        let source = SinkError::Broken(Box::new(OptionsError::File(file)));
+        let error = RunError::Sink { sink: "lake".into(), source };
+        check(error.into(), Exit::Environment, "E-DISK-01", "sink `lake`: the disk is full");
+    }
+
+    #[test]
+    fn what_the_user_gave_is_told_from_what_is_around() {
+        let missing = || SourceError::Missing("no file matches `x`".into());
+        check(RunError::from(missing()).into(), Exit::Input, "E-SOURCE-02", "no file matches");
+        let source = SinkError::Broken(Box::new(OptionsError::NoColumns));
+        let error = RunError::Sink { sink: "lake".into(), source };
+        check(error.into(), Exit::Input, "E-RUN-03", "sink `lake`: no column is left");
+
+        let in_use = OpenStoreError::InUse("/data".into());
+        check(OpenError::Store(in_use).into(), Exit::Environment, "E-DATA-01", "/data");
+        let source = BrokerError::Unreachable { address: "b:1".into(), reason: "refused".into() };
+        let error = RunError::Broker { doing: "read orders/0".into(), source };
+        check(error.into(), Exit::Environment, "E-NET-01", "cannot read orders/0: broker unre");
+    }
+
+    #[test]
+    fn causes_are_said_once() {
+        let denied = io::Error::new(ErrorKind::PermissionDenied, "permission denied");
+        let error = SourceError::Io { path: "a.log".into(), source: denied };
+        assert_eq!(
+            chain(&RunError::from(error)),
+            "the source failed: cannot read a.log: \
+                   permission denied"
+        );
+    }
+}

@@ -1,0 +1,8 @@
+//! The commands, one module each.
+
+pub(crate) mod explain;
+pub(crate) mod inspect;
+pub(crate) mod quickstart;
+pub(crate) mod run;
+// server
+pub(crate) mod validate;

@@ -1,0 +1,295 @@
+//! `millrace inspect`: what lies in a data directory.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use millrace_disk::RealDisk;
+use millrace_store::{InspectedRecord, Inspection, QueueInspection, inspect};
+use serde_json::{Value, json};
+
+use crate::causes::open_store;
+use crate::exit::{Exit, Failure, codes};
+use crate::figures::{bytes, count, counted};
+use crate::ledgers::Ledgers;
+use crate::letters::Letters;
+use crate::output::{self, Answer};
+
+/// Read and verify a whole data directory, and tell what is in it.
+///
+/// Nothing is changed and no lock is taken, so a directory in use can be looked at; its newest
+/// messages may then be missing. Exit code 4 says that messages are damaged or missing. Bytes
+/// behind the end of the log were never promised to anybody and are no damage.
+#[derive(Args, Debug)]
+pub(crate) struct Inspect {
+    /// The data directory.
+    dir: PathBuf,
+    /// Tell about this topic only.
+    #[arg(long)]
+    topic: Option<String>,
+    /// Print nothing but the bodies of the topic's messages, one per line, in the order of the
+    /// log.
+    #[arg(long, requires = "topic", conflicts_with = "json")]
+    bodies: bool,
+    /// Answer in one line of JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The messages of one topic, all queues together.
+#[derive(Default)]
+struct Topic<'a> {
+    queues: Vec<(u32, &'a QueueInspection)>,
+    sum: QueueInspection,
+}
+
+impl Inspect {
+    pub(crate) fn execute(&self) -> Result<Answer, Failure> {
+        check_is_data_dir(&self.dir)?;
+        let mut ledgers = Ledgers::default();
+        let mut letters = Letters::default();
+        let mut bodies = Vec::new();
+        let mut record = |record: InspectedRecord<'_>| {
+            ledgers.take(&record);
+            letters.take(&record);
+            if self.bodies && self.wants(record.topic) {
+                bodies.extend_from_slice(record.body);
+                bodies.push(b'\n');
+                if bodies.len() >= 1 << 20 {
+                    output::print_bytes(&bodies);
+                    bodies.clear();
+                }
+            }
+        };
+        let found = inspect(&RealDisk::new(), &self.dir, &mut record)
+            .map_err(|error| open_store(&error).caused_by(&error))?;
+        output::print_bytes(&bodies);
+
+        let topics = topics(&found);
+        let trouble = trouble(&found, &topics);
+        let exit = if trouble.is_empty() { Exit::Done } else { Exit::No };
+        let summary = match exit {
+            Exit::Done => healthy(&found, &topics),
+            _ => trouble.join("; "),
+        };
+        let shown: BTreeMap<_, _> =
+            topics.into_iter().filter(|(name, _)| self.wants(name)).collect();
+        let text = if self.bodies {
+            String::new()
+        } else {
+            self.table(&found, &shown, &ledgers, &letters) + &summary + "\n"
+        };
+        if self.bodies && exit == Exit::No {
+            output::complain(&format!("{summary}\n"));
+        }
+        let result = self.result(&found, &shown, &ledgers, &letters);
+        Ok(Answer { exit, summary, text, result })
+    }
+
+    fn wants(&self, topic: &str) -> bool {
+        self.topic.as_ref().is_none_or(|wanted| wanted == topic)
+    }
+
+    fn table(
+        &self,
+        found: &Inspection,
+        topics: &BTreeMap<&str, Topic<'_>>,
+        ledgers: &Ledgers,
+        letters: &Letters,
+    ) -> String {
+        let mut out = String::new();
+        let mut line = |text: String| {
+            out.push_str(&text);
+            out.push('\n');
+        };
+        line(format!("directory  {}", self.dir.display()));
+        let size: u64 = found.segments.iter().map(|segment| segment.len).sum();
+        let start = found.segments.first().map_or(0, |segment| segment.base.0);
+        line(format!(
+            "log        physical offsets {start} to {} in {} of {} together",
+            found.end,
+            counted(found.segments.len() as u64, "segment"),
+            bytes(size)
+        ));
+        let closed = if found.clean { "closed properly" } else { "not closed: in use, or killed" };
+        line(format!("durable    at least to {}; {closed}", found.durable));
+        for damage in &found.damage {
+            line(format!("damage     {} to {}: {}", damage.from, damage.to, damage.reason));
+        }
+        if found.torn_bytes > 0 || found.unfinished_records > 0 {
+            line(format!(
+                "tail       {} behind the end and {} of an unfinished group; the next start cuts \
+                 them off",
+                counted(found.torn_bytes, "byte"),
+                counted(found.unfinished_records as u64, "record"),
+            ));
+        }
+        out.push('\n');
+        out.push_str(&table(topics));
+        if self.topic.is_none() {
+            out.push_str(&ledgers.text());
+            out.push_str(&letters.text());
+        }
+        out.push('\n');
+        out
+    }
+
+    fn result(
+        &self,
+        found: &Inspection,
+        topics: &BTreeMap<&str, Topic<'_>>,
+        ledgers: &Ledgers,
+        letters: &Letters,
+    ) -> Value {
+        let segments: Vec<Value> =
+            found.segments.iter().map(|s| json!({"base": s.base.0, "len": s.len})).collect();
+        let damage: Vec<Value> = found
+            .damage
+            .iter()
+            .map(|d| json!({"from": d.from.0, "to": d.to.0, "reason": d.reason}))
+            .collect();
+        let topics: BTreeMap<&str, Value> =
+            topics.iter().map(|(name, topic)| (*name, topic.result())).collect();
+        let mut result = json!({
+            "dir": self.dir.display().to_string(),
+            "segments": segments,
+            "end": found.end.0,
+            "durable": found.durable.0,
+            "clean": found.clean,
+            "damage": damage,
+            "torn_bytes": found.torn_bytes,
+            "unfinished_records": found.unfinished_records,
+            "topics": topics,
+        });
+        if self.topic.is_none() {
+            result["pipelines"] = ledgers.result();
+            result["dead_letters"] = letters.result();
+        }
+        result
+    }
+}
+
+/// `inspect` reads an empty or foreign directory as an empty log, which would be no answer to
+/// somebody who mistyped it.
+fn check_is_data_dir(dir: &Path) -> Result<(), Failure> {
+    if dir.join("commitlog").is_dir() {
+        return Ok(());
+    }
+    let wrong = |message: String| Failure::new(Exit::Input, codes::DATA_FORMAT, message);
+    let shown = dir.display();
+    if !dir.is_dir() {
+        return Err(wrong(format!("there is no directory {shown}")));
+    }
+    let failure = wrong(format!("{shown} is not a data directory: it has no commitlog"));
+    let inside = dir.join("data");
+    Err(if inside.join("commitlog").is_dir() {
+        failure.hint(format!("did you mean {}?", inside.display()))
+    } else {
+        failure
+    })
+}
+
+fn topics(found: &Inspection) -> BTreeMap<&str, Topic<'_>> {
+    let mut topics: BTreeMap<&str, Topic<'_>> = BTreeMap::new();
+    for ((name, queue), inspected) in &found.queues {
+        let topic = topics.entry(name).or_default();
+        topic.queues.push((queue.0, inspected));
+        let sum = &mut topic.sum;
+        sum.messages += inspected.messages;
+        sum.lost += inspected.lost;
+        sum.out_of_order += inspected.out_of_order;
+        sum.body_bytes += inspected.body_bytes;
+        sum.body_crc_sum = sum.body_crc_sum.wrapping_add(inspected.body_crc_sum);
+    }
+    topics
+}
+
+impl Topic<'_> {
+    fn result(&self) -> Value {
+        let queues: Vec<Value> = self
+            .queues
+            .iter()
+            .map(|(queue, inspected)| {
+                let mut result = counts(inspected);
+                result["queue"] = json!(queue);
+                result["min"] = json!(inspected.min.0);
+                result["end"] = json!(inspected.end.0);
+                result
+            })
+            .collect();
+        let mut result = counts(&self.sum);
+        result["queues"] = json!(queues);
+        result
+    }
+}
+
+fn counts(inspected: &QueueInspection) -> Value {
+    json!({
+        "messages": inspected.messages,
+        "lost": inspected.lost,
+        "out_of_order": inspected.out_of_order,
+        "body_bytes": inspected.body_bytes,
+        "body_crc_sum": inspected.body_crc_sum,
+    })
+}
+
+/// What is not as it was written, if anything.
+fn trouble(found: &Inspection, topics: &BTreeMap<&str, Topic<'_>>) -> Vec<String> {
+    let mut trouble = Vec::new();
+    if !found.damage.is_empty() {
+        trouble
+            .push(format!("the log is damaged at {}", counted(found.damage.len() as u64, "place")));
+    }
+    for (name, topic) in topics {
+        if topic.sum.lost > 0 {
+            trouble.push(format!("{name} lacks {}", counted(topic.sum.lost, "message")));
+        }
+        if topic.sum.out_of_order > 0 {
+            let records = counted(topic.sum.out_of_order, "record");
+            trouble.push(format!("{name} has {records} out of order"));
+        }
+    }
+    trouble
+}
+
+fn healthy(found: &Inspection, topics: &BTreeMap<&str, Topic<'_>>) -> String {
+    let messages = topics.values().map(|topic| topic.sum.messages).sum();
+    format!(
+        "healthy: {} in {}, {} of log",
+        counted(messages, "message"),
+        counted(topics.len() as u64, "topic"),
+        bytes(found.end.0 - found.segments.first().map_or(0, |segment| segment.base.0))
+    )
+}
+
+fn table(topics: &BTreeMap<&str, Topic<'_>>) -> String {
+    let header = ["topic", "queue", "messages", "first", "end", "lost", "body bytes", "crc sum"];
+    let mut rows = vec![header.map(str::to_owned)];
+    for (name, topic) in topics {
+        for (queue, inspected) in &topic.queues {
+            rows.push([
+                (*name).to_owned(),
+                queue.to_string(),
+                count(inspected.messages),
+                count(inspected.min.0),
+                count(inspected.end.0),
+                count(inspected.lost),
+                count(inspected.body_bytes),
+                inspected.body_crc_sum.to_string(),
+            ]);
+        }
+    }
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let widths: Vec<usize> = (0..header.len()).map(|column| width(column).unwrap_or(0)).collect();
+    let mut out = String::new();
+    for row in &rows {
+        let (name, numbers) = row.split_at(1);
+        let _ = write!(out, "{:<width$}", name[0], width = widths[0]);
+        for (number, width) in numbers.iter().zip(&widths[1..]) {
+            let _ = write!(out, "  {number:>width$}");
+        }
+        out.push('\n');
+    }
+    out
+}

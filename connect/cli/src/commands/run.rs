@@ -1,0 +1,96 @@
+//! `millrace run`: one pipeline.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use millrace_config::Pipeline;
+use millrace_disk::RealDisk;
+use millrace_runtime::{Patience, Summary};
+use serde_json::json;
+use tokio::runtime::{self, Runtime};
+
+use crate::causes::source_failure;
+use crate::exit::{Exit, Failure, codes};
+use crate::figures::{parse_size, seconds};
+use crate::output::{Answer, complain};
+use crate::running::{self, Manner};
+use crate::signals::Signals;
+use crate::{embedded, pipeline_file, sources};
+
+/// Run one pipeline, on a broker of its own.
+///
+/// The first SIGINT or SIGTERM ends it after its next commit, the second at once. Whatever ends
+/// it, also kill -9 or a power cut: start it again, and it goes on where its ledger says.
+#[derive(Args, Debug)]
+pub(crate) struct RunPipeline {
+    /// The pipeline file.
+    file: PathBuf,
+    /// Where the broker inside this process keeps its log.
+    #[arg(long, value_name = "DIR", default_value = "./millrace-data")]
+    data_dir: PathBuf,
+    /// End with what is there now: files at their ends, topics at their present ends.
+    #[arg(long)]
+    once: bool,
+    /// How long an orderly end may take once it is asked for, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    grace: u64,
+    /// Bytes that the log of the broker inside this process reserves at a time.
+    #[arg(long, value_name = "SIZE", default_value = "128MiB", value_parser = parse_size)]
+    segment_size: u64,
+    /// Answer in one line of JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// For a broker inside this process: what it cannot do now it will not be able to in a moment.
+const EMBEDDED: Patience = Patience::SHORT;
+impl RunPipeline {
+    pub(crate) fn execute(&self) -> Result<Answer, Failure> {
+        let start = Instant::now();
+        let pipeline = Arc::new(pipeline_file::load(&self.file)?);
+        if let Some(spec) = &pipeline.source {
+            sources::check(spec, Arc::new(RealDisk::new()), self.once)
+                .map_err(|error| source_failure(&error).caused_by(&error))?;
+        }
+        let signals = Signals::listen()?;
+        let runtime = one_thread()?;
+        let summary = self.embedded(&pipeline, signals, &runtime)?;
+        let elapsed = start.elapsed();
+        let line = format!("{}; {}", running::tell(&summary), seconds(elapsed));
+        let mut result = json!(summary);
+        result["elapsed_ms"] = json!(elapsed.as_millis() as u64);
+        Ok(Answer { exit: Exit::Done, text: format!("{line}\n"), summary: line, result })
+    }
+
+    fn embedded(
+        &self,
+        pipeline: &Arc<Pipeline>,
+        signals: Signals,
+        runtime: &Runtime,
+    ) -> Result<Summary, Failure> {
+        let (core, found) = embedded::open(&self.data_dir, self.segment_size)?;
+        for line in embedded::findings(&found) {
+            complain(&format!("{line}\n"));
+        }
+        let manner = self.manner(EMBEDDED);
+        let broker = Arc::new(core.local());
+        let ended = runtime.block_on(running::run(pipeline, broker, manner, signals));
+        let closed = core.close();
+        let summary = ended?;
+        closed?;
+        Ok(summary)
+    }
+
+    fn manner(&self, patience: Patience) -> Manner {
+        Manner { once: self.once, patience, grace: Duration::from_secs(self.grace) }
+    }
+}
+
+/// A pipeline is one future, and waking another thread costs more than a poll of it.
+pub(super) fn one_thread() -> Result<Runtime, Failure> {
+    runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+        Failure::new(Exit::Environment, codes::SYSTEM, format!("cannot start a runtime: {error}"))
+    })
+}

@@ -1,0 +1,97 @@
+//! `millrace validate`: everything wrong with some pipeline files.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use millrace_config::{Diagnostic, Pipeline};
+use serde_json::{Value, json};
+
+use crate::exit::{Exit, Failure};
+use crate::figures::counted;
+use crate::output::{Answer, complain, print};
+use crate::pipeline_file::{self, Unusable};
+
+/// Check pipeline files and tell everything that is wrong with them at once.
+#[derive(Args, Debug)]
+pub(crate) struct Validate {
+    /// Pipeline files.
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// Answer in one line of JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl Validate {
+    pub(crate) fn execute(&self) -> Result<Answer, Failure> {
+        let mut good = Vec::new();
+        let mut results = Vec::new();
+        let mut reports = Vec::new();
+        let mut unread: Option<Failure> = None;
+        for path in &self.files {
+            let file = path.display().to_string();
+            match pipeline_file::load(path) {
+                Ok(pipeline) => {
+                    results.push(json!({"file": file, "ok": true, "pipeline": pipeline.name}));
+                    good.push(format!("{file}: ok: {}\n", tell(&pipeline)));
+                }
+                Err(Unusable::Wrong(report)) => {
+                    let errors: Vec<Value> = report.diagnostics.iter().map(error).collect();
+                    results.push(json!({"file": file, "ok": false, "errors": errors}));
+                    reports.push(report);
+                }
+                Err(Unusable::Unread(failure)) => {
+                    let error = json!({"code": failure.code, "message": failure.message});
+                    results.push(json!({"file": file, "ok": false, "errors": [error]}));
+                    // The first is what the command ends with; the others are told on the way.
+                    match &unread {
+                        Some(_) => complain(&failure.shown(false).to_string()),
+                        None => unread = Some(failure),
+                    }
+                }
+            }
+        }
+        let text: String = good.concat();
+        let summary = match self.files.len() {
+            1 => good.concat().trim_end().to_owned(),
+            files => format!("{} of {}", good.len(), counted(files as u64, "file")) + " ok",
+        };
+        let mut failure = match (reports.is_empty(), unread) {
+            (true, None) => {
+                return Ok(Answer { exit: Exit::Done, summary, text, result: json!(results) });
+            }
+            (true, Some(unread)) => unread,
+            (false, None) => pipeline_file::from_reports(reports),
+            (false, Some(unread)) => {
+                complain(&unread.shown(false).to_string());
+                pipeline_file::from_reports(reports)
+            }
+        };
+        if !self.json {
+            print(&text);
+        }
+        failure.result = json!(results);
+        Err(failure)
+    }
+}
+
+fn error(diagnostic: &Diagnostic) -> Value {
+    json!({
+        "code": diagnostic.code,
+        "message": diagnostic.message,
+        "line": diagnostic.line,
+        "col": diagnostic.column,
+        "len": diagnostic.len,
+        "help": diagnostic.help,
+    })
+}
+
+fn tell(pipeline: &Pipeline) -> String {
+    format!(
+        "pipeline `{}`: {}, {}, {}",
+        pipeline.name,
+        counted(pipeline.schema.columns.len() as u64, "column"),
+        counted(pipeline.steps.len() as u64, "step"),
+        counted(pipeline.sinks.len() as u64, "sink"),
+    )
+}

@@ -1,0 +1,72 @@
+//! The broker inside this process.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use millrace_disk::RealDisk;
+use millrace_server::{Core, CoreConfig};
+use millrace_store::{FlushMode, Recovered, StoreConfig};
+
+use crate::exit::Failure;
+use crate::figures;
+
+/// Opens a data directory for this process alone, without any socket.
+///
+/// It is flushed as in async-flush mode: producer and log end together when the power goes, and
+/// whatever a pipeline promises waits for the disk in every mode.
+pub(crate) fn open(dir: &Path, segment_bytes: u64) -> Result<(Core, Recovered), Failure> {
+    let store = store_config(segment_bytes, StoreConfig::default().flush);
+    let config = CoreConfig { store, ..CoreConfig::default() };
+    Ok(Core::open(Arc::new(RealDisk::new()), dir, config)?)
+}
+
+/// How the store keeps its files.
+pub(crate) fn store_config(segment_bytes: u64, flush: FlushMode) -> StoreConfig {
+    StoreConfig {
+        segment_bytes,
+        flush,
+        #[cfg(feature = "faults")]
+        faults: planted(),
+        ..StoreConfig::default()
+    }
+}
+
+/// The planted bugs of the store that `MILLRACE_PLANT` names.
+#[cfg(feature = "faults")]
+fn planted() -> millrace_store::Faults {
+    let plant = std::env::var("MILLRACE_PLANT").unwrap_or_default();
+    millrace_store::Faults {
+        skip_fsync: plant == "skip-fsync",
+        keep_half_groups: plant == "keep-half-groups",
+    }
+}
+
+/// What a start found, one line for each thing that a person may want to know.
+pub(crate) fn findings(found: &Recovered) -> Vec<String> {
+    let mut lines = Vec::new();
+    for damage in &found.damage {
+        lines.push(format!(
+            "damage: physical offsets {} to {} are not what was written ({}); passed over",
+            damage.from, damage.to, damage.reason
+        ));
+    }
+    if let Some((bytes, copy)) = &found.torn {
+        let copy = match copy {
+            Some(path) => format!("a copy is in {}", path.display()),
+            None => "no copy could be made".to_owned(),
+        };
+        let bytes = figures::counted(*bytes, "byte");
+        lines.push(format!(
+            "torn tail: {bytes} behind the end, never promised to anybody, cut off; {copy}"
+        ));
+    }
+    if found.unfinished_records > 0 {
+        let records = figures::counted(found.unfinished_records as u64, "record");
+        lines.push(format!("unfinished group: {records} at the end cut off"));
+    }
+    if !found.index_rebuilt.is_empty() {
+        let files = figures::counted(found.index_rebuilt.len() as u64, "index file");
+        lines.push(format!("{files} built again from the log"));
+    }
+    lines
+}

@@ -1,0 +1,246 @@
+//! How the program ends: the exit code, and one line that a person can act on.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+
+use millrace_config::Report;
+use serde_json::Value;
+
+/// What the shell is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Exit {
+    /// It is done.
+    Done = 0,
+    /// It was begun and could not be finished.
+    Failed = 1,
+    /// What the user gave is wrong: arguments, a pipeline file, an input that is not there.
+    Input = 2,
+    /// What the program finds around it is wrong: the disk, the network, permissions.
+    Environment = 3,
+    /// It is done, and the answer is no.
+    No = 4,
+}
+
+/// Why a command did not do what it was asked to.
+#[derive(Debug)]
+pub(crate) struct Failure(Box<Told>);
+
+/// What is told about a failure.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) exit: Exit,
+    /// One of [`codes`], or the code of a mistake in a pipeline file.
+    pub(crate) code: &'static str,
+    /// One line, lowercase, no full stop.
+    pub(crate) message: String,
+    /// What to do about it.
+    pub(crate) hint: Option<String>,
+    /// What led to it, outermost first; shown with `--verbose`.
+    pub(crate) causes: Vec<String>,
+    /// Mistakes in pipeline files. If there are any they are shown instead of the message.
+    pub(crate) reports: Vec<Report>,
+    /// What there is to say all the same, for `--json`.
+    pub(crate) result: Value,
+}
+
+impl Failure {
+    pub(crate) fn new(exit: Exit, code: &'static str, message: impl Into<String>) -> Self {
+        Self(Box::new(Told {
+            exit,
+            code,
+            message: message.into(),
+            hint: None,
+            causes: Vec::new(),
+            reports: Vec::new(),
+            result: Value::Null,
+        }))
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Remembers the error that this is about, with all that caused it.
+    pub(crate) fn caused_by(mut self, error: &dyn std::error::Error) -> Self {
+        self.causes.push(error.to_string());
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            self.causes.push(error.to_string());
+            cause = error.source();
+        }
+        self.causes.dedup();
+        self
+    }
+
+    /// Everything for a person, ready to be printed.
+    pub(crate) fn shown(&self, verbose: bool) -> Shown<'_> {
+        Shown { failure: self, verbose }
+    }
+}
+
+impl Deref for Failure {
+    type Target = Told;
+
+    fn deref(&self) -> &Told {
+        &self.0
+    }
+}
+
+impl DerefMut for Failure {
+    fn deref_mut(&mut self) -> &mut Told {
+        &mut self.0
+    }
+}
+
+/// A failure on its way to a terminal.
+pub(crate) struct Shown<'a> {
+    failure: &'a Failure,
+    verbose: bool,
+}
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Told { code, message, hint, causes, reports, .. } = &**self.failure;
+        if !reports.is_empty() {
+            for report in reports {
+                write!(f, "{report}")?;
+            }
+            return Ok(());
+        }
+        writeln!(f, "error[{code}]: {}", one_line(message))?;
+        if let Some(hint) = hint {
+            writeln!(f, "  hint: {}", one_line(hint))?;
+        }
+        if self.verbose {
+            for cause in causes {
+                writeln!(f, "  because: {}", one_line(cause))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.split('\n').map(str::trim).collect::<Vec<_>>().join(" ")
+}
+
+macro_rules! codes {
+    ($($(#[doc = $doc:literal])* $name:ident = $code:literal;)*) => {
+        $($(#[doc = $doc])* pub(crate) const $name: &str = $code;)*
+
+        pub(super) const ALL: &[(&str, &str)] = &[$(($code, concat!($($doc, "\n"),*))),*];
+    };
+}
+
+/// The codes of what goes wrong outside of pipeline files.
+pub(crate) mod codes {
+    codes! {
+        /// A file named on the command line is not there or cannot be read.
+        FILE = "E-FILE-01";
+        /// An argument that makes no sense. `millrace <command> --help` shows what does.
+        ARGUMENT = "E-ARG-01";
+        /// The input that a pipeline is to read is not there. A `file` source with `once: true`
+        /// needs every path and pattern of `include` to match a file; without `once` it waits.
+        SOURCE_MISSING = "E-SOURCE-02";
+        /// The input of a pipeline cannot be read.
+        SOURCE_IO = "E-SOURCE-03";
+        /// Another process has the data directory open. One process at a time writes a data
+        /// directory; others talk to it over the wire, or look at it with `millrace inspect`.
+        DATA_IN_USE = "E-DATA-01";
+        /// The directory is not a data directory of this version of the program.
+        DATA_FORMAT = "E-DATA-02";
+        /// A file is missing from the middle of the CommitLog. The messages in it are gone unless
+        /// the file is brought back.
+        DATA_SEGMENT = "E-DATA-03";
+        /// The log has stretches that are not what was written, or queue offsets without a
+        /// message. Everything else in it is served.
+        DATA_DAMAGED = "E-DATA-04";
+        /// The log does not hold what the program needs to go on.
+        DATA_STATE = "E-DATA-05";
+        /// The disk is full. Nothing that was acknowledged or committed is lost: make room and
+        /// start again, and the pipeline goes on where its ledger says.
+        DISK_FULL = "E-DISK-01";
+        /// A file or directory cannot be read or written: permission, a read-only or failing disk.
+        DISK_IO = "E-DISK-02";
+        /// The broker does not answer.
+        BROKER_AWAY = "E-NET-01";
+        /// The broker answered, and will not do what the pipeline needs.
+        BROKER_REFUSED = "E-NET-03";
+        /// Another process runs the same pipeline. One worker at a time may; the one that started
+        /// last has it, and nothing is written twice.
+        FENCED = "E-RUN-01";
+        /// So many records were refused that the pipeline itself is probably wrong. It stopped
+        /// before the first record of which nobody knows what should become of it.
+        REJECTS = "E-RUN-02";
+        /// The pipeline could not go on. What is committed stays, and the next run goes on there.
+        RUN = "E-RUN-03";
+        /// Records were read of which the run cannot tell what became. This is a mistake in the
+        /// program.
+        UNBALANCED = "E-RUN-04";
+        /// A pipeline that was asked to stop did not reach a commit in time. The next run repeats
+        /// what was not committed.
+        GRACE = "E-RUN-05";
+        /// The system does not give the program a thread, a timer or a signal handler.
+        SYSTEM = "E-SYS-01";
+    }
+
+    /// Codes that dead letters carry in `dlq_code`.
+    pub(super) const LETTERS: &[(&str, &str)] = &[
+        ("E-SOURCE-01", "A line longer than `max_line`. The letter has its first 4 KiB."),
+        ("E-DECODE-01", "A body that is not JSON."),
+        ("E-DECODE-02", "A body that is JSON but not an object."),
+        (
+            "E-DECODE-03",
+            "A value that does not fit its column. Nothing is converted silently: a text is no \
+             number, and a number with a fraction is no `int`.",
+        ),
+        ("E-DECODE-04", "A body with the same key twice in one object."),
+        ("E-DECODE-05", "A body with too many levels of objects and arrays."),
+        ("E-DECODE-06", "A line that the pattern does not match."),
+        ("E-DECODE-07", "A body that is not UTF-8."),
+        ("E-EVAL-01", "An expression that has no value for this record, such as a division by 0."),
+        ("E-EVAL-02", "A filter that is neither true nor false, where `on_unknown` says `dlq`."),
+        ("E-EVAL-03", "A key, tag or properties that do not fit into a message."),
+        ("E-PATH-02", "A partition value that is too long to be the name of a directory."),
+    ];
+}
+
+/// What there is to say about a code that is not one of pipeline files.
+pub(crate) fn explain(code: &str) -> Option<String> {
+    let mut known = codes::ALL.iter().chain(codes::LETTERS);
+    let (_, text) = known.find(|(known, _)| known.eq_ignore_ascii_case(code))?;
+    Some(text.lines().map(str::trim).collect::<Vec<_>>().join("\n"))
+}
+
+/// All codes that [`explain`] knows.
+pub(crate) fn all_codes() -> impl Iterator<Item = &'static str> {
+    codes::ALL.iter().chain(codes::LETTERS).map(|(code, _)| *code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_one_line_and_a_hint() {
+        let failure = Failure::new(Exit::Environment, codes::DISK_FULL, "the disk is\n full")
+            .hint("make room")
+            .caused_by(&std::io::Error::other("no space"));
+        let expected = "error[E-DISK-01]: the disk is full\n  hint: make room\n";
+        assert_eq!(failure.shown(false).to_string(), expected);
+        let verbose = format!("{expected}  because: no space\n");
+        assert_eq!(failure.shown(true).to_string(), verbose);
+    }
+
+    #[test]
+    fn every_code_is_explained_once() {
+        let mut seen = std::collections::BTreeSet::new();
+        for code in all_codes().chain(millrace_config::codes()) {
+            assert!(seen.insert(code), "{code} twice");
+        }
+        for code in all_codes() {
+            assert!(explain(code).is_some_and(|text| text.ends_with('.')), "{code}");
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! The log: events of all crates, on stderr.
+
+use std::io;
+
+use tracing_subscriber::EnvFilter;
+
+/// The variable that says what is logged, for instance `info` or `millrace_runtime=debug`.
+const VARIABLE: &str = "MILLRACE_LOG";
+
+/// Starts logging: warnings, or more with each `--verbose`, or what `MILLRACE_LOG` says.
+pub(crate) fn start(verbose: u8) {
+    let level = match verbose {
+        0 => "warn",
+        1 => "info",
+        2 => "debug",
+        _ => "trace",
+    };
+    let wanted = std::env::var(VARIABLE).ok().filter(|text| !text.is_empty());
+    let filter = wanted.as_deref().map(EnvFilter::try_new);
+    let (filter, mistake) = match filter {
+        Some(Ok(filter)) => (filter, None),
+        Some(Err(mistake)) => (EnvFilter::new(level), Some(mistake)),
+        None => (EnvFilter::new(level), None),
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(false)
+        .with_target(verbose > 1)
+        .init();
+    if let Some(mistake) = mistake {
+        tracing::warn!(error = %mistake, "{VARIABLE} is not understood and left out");
+    }
+}

@@ -1,0 +1,73 @@
+//! `millrace`: a RocketMQ-compatible broker and the pipelines around it, in one program.
+//!
+//! A command reads its arguments, calls the crates that do the work, and comes to an `Answer` or
+//! a `Failure`; `output` prints either and tells the exit code. Nothing below this crate reads
+//! the environment. Start reading at `main`.
+
+mod causes; // errors of the libraries as failures
+mod commands; // what the program can do
+mod embedded; // the broker inside this process
+mod exit; // exit codes, and why a command fails
+mod figures; // numbers and sizes for people, and from them
+mod ledgers; // the ledgers in a log
+mod letters; // the dead letters in a log
+mod logging; // events on stderr
+mod output; // answers on stdout
+mod pipeline_file; // pipeline files from the disk
+mod progress; // the line that shows how far a run is
+mod running; // one pipeline on one broker
+mod signals; // the wish to end
+mod sinks; // which sink a pipeline file means
+mod sources; // which source a pipeline file means
+
+use std::process::ExitCode;
+
+use clap::{ArgAction, Parser, Subcommand};
+
+use commands::explain::Explain;
+use commands::inspect::Inspect;
+use commands::quickstart::Quickstart;
+use commands::run::RunPipeline;
+use commands::validate::Validate;
+use output::Style;
+
+/// A RocketMQ-compatible message broker, and pipelines that bring records in and out of it exactly
+/// once.
+#[derive(Debug, Parser)]
+#[command(name = "millrace", version, after_help = AFTER_HELP)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// Log more and tell the causes of errors; twice or three times for even more. The variable
+    /// MILLRACE_LOG (for instance `info` or `millrace_runtime=debug`) chooses exactly.
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    verbose: u8,
+}
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 done; 1 failed on the way; 2 the input is wrong; 3 the environment is wrong (data
+directory in use, disk full, broker unreachable, port taken); 4 the answer is no; 130 and 143
+ended by a second signal.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Quickstart(Quickstart),
+    Validate(Validate),
+    Explain(Explain),
+    Run(RunPipeline),
+    Inspect(Inspect),
+}
+
+fn main() -> ExitCode {
+    let Arguments { command, verbose } = Arguments::parse();
+    logging::start(verbose);
+    let (name, json, outcome) = match command {
+        Command::Quickstart(command) => ("quickstart", command.json, command.execute()),
+        Command::Validate(command) => ("validate", command.json, command.execute()),
+        Command::Explain(command) => ("explain", command.json, command.execute()),
+        Command::Run(command) => ("run", command.json, command.execute()),
+        Command::Inspect(command) => ("inspect", command.json, command.execute()),
+    };
+    let style = Style { json, verbose: verbose > 0 };
+    ExitCode::from(output::finish(name, outcome, style) as u8)
+}

@@ -1,0 +1,120 @@
+//! What a command answers: data on stdout, everything else on stderr.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::exit::{Exit, Failure};
+
+/// What a command that did its work has to say.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) exit: Exit,
+    /// One line.
+    pub(crate) summary: String,
+    /// For a person: the summary, or more than that. Nothing if it was said on the way.
+    pub(crate) text: String,
+    /// For a program.
+    pub(crate) result: Value,
+}
+
+/// The one shape of every answer with `--json`.
+#[derive(Serialize)]
+struct Envelope<'a> {
+    command: &'a str,
+    ok: bool,
+    summary: &'a str,
+    result: &'a Value,
+    error: Option<ErrorLine<'a>>,
+}
+
+#[derive(Serialize)]
+struct ErrorLine<'a> {
+    code: &'a str,
+    message: &'a str,
+    help: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    col: Option<usize>,
+}
+
+/// How a command is asked to answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Style {
+    pub(crate) json: bool,
+    /// Causes too.
+    pub(crate) verbose: bool,
+}
+
+/// Prints what a command came to and tells the exit code.
+pub(crate) fn finish(command: &str, outcome: Result<Answer, Failure>, style: Style) -> Exit {
+    match outcome {
+        Ok(answer) => {
+            if style.json {
+                let Answer { exit, summary, result, .. } = &answer;
+                let ok = *exit == Exit::Done;
+                print_envelope(&Envelope { command, ok, summary, result, error: None });
+            } else {
+                print(&answer.text);
+            }
+            answer.exit
+        }
+        Err(failure) => {
+            complain(&failure.shown(style.verbose).to_string());
+            if style.json {
+                let error = Some(error_line(&failure));
+                let summary = failure.message.as_str();
+                let result = &failure.result;
+                print_envelope(&Envelope { command, ok: false, summary, result, error });
+            }
+            failure.exit
+        }
+    }
+}
+
+fn error_line(failure: &Failure) -> ErrorLine<'_> {
+    match failure.reports.iter().flat_map(|report| &report.diagnostics).next() {
+        Some(first) => ErrorLine {
+            code: first.code,
+            message: &first.message,
+            help: first.help.as_deref(),
+            file: Some(&first.file),
+            line: Some(first.line),
+            col: Some(first.column),
+        },
+        None => ErrorLine {
+            code: failure.code,
+            message: &failure.message,
+            help: failure.hint.as_deref(),
+            file: None,
+            line: None,
+            col: None,
+        },
+    }
+}
+
+fn print_envelope(envelope: &Envelope<'_>) {
+    let mut line = serde_json::to_string(envelope).expect("plain data becomes JSON");
+    line.push('\n');
+    print(&line);
+}
+
+/// Writes data. Whoever closed the pipe has read enough.
+pub(crate) fn print(text: &str) {
+    print_bytes(text.as_bytes());
+}
+
+/// Writes data that need not be text.
+pub(crate) fn print_bytes(bytes: &[u8]) {
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(bytes).and_then(|()| out.flush());
+}
+
+/// Writes what is not data.
+pub(crate) fn complain(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}

@@ -1,0 +1,72 @@
+//! A pipeline file from the disk.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use millrace_config::{Pipeline, Report};
+
+use crate::causes::io_failure;
+use crate::exit::{Exit, Failure, codes};
+
+/// Why there is no pipeline.
+pub(crate) enum Unusable {
+    /// The file cannot be read.
+    Unread(Failure),
+    /// It is read, and wrong.
+    Wrong(Report),
+}
+
+/// Reads and checks a pipeline file. Its `${env:…}` see the environment of this process.
+pub(crate) fn load(path: &Path) -> Result<Pipeline, Unusable> {
+    let bytes = fs::read(path).map_err(|error| Unusable::Unread(unread(path, error)))?;
+    Pipeline::parse(&path.display().to_string(), &bytes, &environment).map_err(Unusable::Wrong)
+}
+
+/// The environment of this process. A value that is not UTF-8 is as good as none.
+pub(crate) fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn unread(path: &Path, error: std::io::Error) -> Failure {
+    let message = format!("cannot read {}: {error}", path.display());
+    let failure = match error.kind() {
+        ErrorKind::NotFound => Failure::new(Exit::Input, codes::FILE, message)
+            .hint("name a pipeline file, for instance pipelines/orders.yaml"),
+        ErrorKind::IsADirectory | ErrorKind::NotADirectory | ErrorKind::InvalidInput => {
+            Failure::new(Exit::Input, codes::FILE, message)
+        }
+        _ => {
+            let mut failure = io_failure(&error);
+            failure.message = message;
+            failure
+        }
+    };
+    failure.caused_by(&error)
+}
+
+impl From<Unusable> for Failure {
+    fn from(unusable: Unusable) -> Self {
+        match unusable {
+            Unusable::Unread(failure) => failure,
+            Unusable::Wrong(report) => from_reports(vec![report]),
+        }
+    }
+}
+
+/// Everything wrong with some pipeline files as one failure.
+pub(crate) fn from_reports(reports: Vec<Report>) -> Failure {
+    let mistakes: usize = reports.iter().map(|report| report.diagnostics.len()).sum();
+    let code = reports
+        .iter()
+        .flat_map(|report| &report.diagnostics)
+        .map(|diagnostic| diagnostic.code)
+        .next()
+        .unwrap_or(codes::FILE);
+    let files: Vec<&str> = reports.iter().map(|report| report.file.as_str()).collect();
+    let s = if mistakes == 1 { "" } else { "s" };
+    let message = format!("{mistakes} error{s} in {}", files.join(", "));
+    let mut failure = Failure::new(Exit::Input, code, message);
+    failure.reports = reports;
+    failure
+}

@@ -1,0 +1,70 @@
+//! Which sink a pipeline file means: one line here for each kind.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use millrace_config as config;
+use millrace_config::{ParquetSpec, Pipeline, SinkKind};
+use millrace_connect_api::{Schema, SinkError};
+use millrace_disk::Disk;
+use millrace_runtime::{OpenSink, SinkOpening};
+use millrace_sink_files::{Compression, Metadata, ParquetOptions, ParquetSink, Rotate, RowGroup};
+
+/// What makes the sinks of a pipeline.
+pub(crate) fn open(pipeline: Arc<Pipeline>, disk: Arc<dyn Disk>) -> OpenSink {
+    Box::new(move |opening| {
+        let spec = pipeline.sinks.iter().find(|sink| sink.name == opening.name);
+        let spec = spec.expect("the runtime opens the sinks of its pipeline");
+        match &spec.kind {
+            SinkKind::Parquet(parquet) => {
+                let options = parquet_options(&pipeline, parquet, &opening);
+                let SinkOpening { resume, next_part_id, .. } = opening;
+                let disk = Arc::clone(&disk);
+                let sink = ParquetSink::open(disk, options, resume, next_part_id)
+                    .map_err(|error| SinkError::Broken(Box::new(error)))?;
+                Ok(Box::new(sink))
+            }
+        }
+    })
+}
+
+fn parquet_options(
+    pipeline: &Pipeline,
+    spec: &ParquetSpec,
+    opening: &SinkOpening,
+) -> ParquetOptions {
+    // Part numbers count within a sink, and several may write to one directory.
+    let name_prefix = format!("{}-{}", pipeline.name, opening.name);
+    let memory = pipeline.limits.memory / pipeline.sinks.len().max(1) as u64;
+    ParquetOptions {
+        partition_by: spec.partition_by.clone(),
+        rotate: Rotate {
+            rows: spec.rotate.rows,
+            bytes: spec.rotate.size,
+            every_ms: spec.rotate.every.map(millis),
+            idle_ms: spec.rotate.idle.map(millis),
+        },
+        compression: match spec.compression {
+            config::Compression::None => Compression::None,
+            config::Compression::Snappy => Compression::Snappy,
+            config::Compression::Zstd(level) => Compression::Zstd(level),
+        },
+        row_group: RowGroup {
+            rows: spec.row_group_rows,
+            bytes: spec.row_group_bytes.min(memory / 2),
+        },
+        metadata: match spec.metadata {
+            config::Metadata::None => Metadata::None,
+            config::Metadata::Offsets => Metadata::Offsets,
+            config::Metadata::All => Metadata::All,
+        },
+        worker_tag: opening.epoch,
+        max_open: spec.max_open,
+        memory_bytes_max: memory,
+        ..ParquetOptions::new(&spec.to, Schema { columns: spec.columns.clone() }, name_prefix)
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
