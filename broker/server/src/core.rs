@@ -123,7 +123,7 @@ pub(crate) struct Shared {
     /// When the log was last flushed without a thread, by the core's clock.
     flushed_at_ms: AtomicU64,
     /// Wakes the reactor when there are answers for it.
-    wire_waker: OnceLock<mio::Waker>,
+    wire_waker: OnceLock<Arc<mio::Waker>>,
 }
 
 struct State {
@@ -322,7 +322,6 @@ impl Shared {
         result
     }
 
-    #[expect(dead_code, reason = "the reactor follows")]
     /// The same for the reactor, which takes its answers with it.
     pub(crate) fn burst<R>(
         &self,
@@ -390,9 +389,8 @@ impl Shared {
         over
     }
 
-    #[expect(dead_code, reason = "the reactor follows")]
     /// How answers for the reactor announce themselves.
-    pub(crate) fn set_wire_waker(&self, waker: mio::Waker) {
+    pub(crate) fn set_wire_waker(&self, waker: Arc<mio::Waker>) {
         let _ = self.wire_waker.set(waker);
     }
 

@@ -1,0 +1,205 @@
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use millrace_engine::{Answer as Answered, Found, PullStatus as EngineStatus, finish};
+use millrace_protocol::{
+    Answer, Appended, Done, MessageIds, OffsetMessageId, PullAnswer, PullStatus, Refused,
+    ResponseCode, SendAnswer, SendStatus, StoredAnswer, TopicAnswer, write_pull_head,
+    write_stored_head,
+};
+use millrace_store::{LogReader, Placed};
+use millrace_types::record;
+use millrace_types::{QueueId, QueueOffset};
+use tracing::error;
+
+use crate::reactor::Output;
+use crate::refusal::{unreadable, write_refusal};
+use crate::waiting::{Awaited, ReplyTo, UniqueKey};
+
+/// Writes what the engine answered. Records that were found are not read yet: they are given back,
+/// for [`write_records`].
+pub(crate) fn write_answer(
+    answer: Answered,
+    to: ReplyTo,
+    awaited: &Awaited,
+    host: std::net::SocketAddr,
+    output: &mut Output,
+) -> Option<Found> {
+    let write = Writer { to, host };
+    match (awaited, answer) {
+        (_, Answered::Refused(refusal)) => write_refusal(&refusal, to, output),
+        (Awaited::Send(unique), Answered::Appended(places)) => {
+            write.sent(SendStatus::Ok, &places, Some(unique), output);
+        }
+        (Awaited::Send(unique), Answered::NotYetDurable(places)) => {
+            write.sent(SendStatus::FlushDiskTimeout, &places, Some(unique), output);
+        }
+        (Awaited::Batch, Answered::Appended(places)) => {
+            write.sent(SendStatus::Ok, &places, None, output);
+        }
+        (Awaited::Batch, Answered::NotYetDurable(places)) => {
+            write.sent(SendStatus::FlushDiskTimeout, &places, None, output);
+        }
+        (Awaited::Group, Answered::Appended(places)) => {
+            let offsets: Vec<_> = places.iter().map(|(_, placed)| placed.queue_offset).collect();
+            write.answer(&Appended(Cow::Owned(offsets)), output);
+        }
+        (Awaited::Group, Answered::NotYetDurable(_)) => {
+            let remark = "stored, but not on disk in time";
+            write.answer(&Refused::new(ResponseCode::FLUSH_DISK_TIMEOUT, remark), output);
+        }
+        (Awaited::Records | Awaited::Stored(_), Answered::Found(found)) => return Some(found),
+        (Awaited::Records, Answered::NotFound { status, next, min, max }) => {
+            write.answer(&nothing(status, next, min, max), output);
+        }
+        (Awaited::Stored(end), Answered::NotFound { next, min, max, .. }) => {
+            write.stored(*end, (next, min, max), &[], output);
+        }
+        (Awaited::TopicQueues, Answered::Topic(topic)) => {
+            let queues = i32::try_from(topic.write_queues).unwrap_or(i32::MAX);
+            write.answer(&TopicAnswer { queues }, output);
+        }
+        (Awaited::Done, Answered::Done | Answered::Topic(_)) => write.answer(&Done, output),
+        (awaited, answer) => {
+            error!(?awaited, ?answer, "an answer of another kind than its request");
+            let remark = "unexpected answer";
+            write.answer(&Refused::new(ResponseCode::SYSTEM_ERROR, remark), output);
+        }
+    }
+    None
+}
+
+/// Whether reading what was found may wait for a disk or takes long enough to be in others' way.
+pub(crate) fn takes_long(found: &Found, reader: &LogReader) -> bool {
+    /// Conditions over more messages than this are left to another thread.
+    const JUDGED_MAX: usize = 256;
+    let judged = found.verdicts.is_some() && found.plan.entries.len() > JUDGED_MAX;
+    let oldest = found.plan.entries.iter().find(|entry| entry.size > 0);
+    judged || oldest.is_some_and(|entry| !reader.is_hot(entry.physical_offset))
+}
+
+/// Reads what was found and writes it.
+pub(crate) fn write_records(
+    found: &Found,
+    reader: &LogReader,
+    to: ReplyTo,
+    awaited: &Awaited,
+    output: &mut Output,
+) {
+    let write = Writer { to, host: std::net::SocketAddr::from(([0, 0, 0, 0], 0)) };
+    let runs = match reader.read(&found.plan.entries) {
+        Ok(runs) => finish(found, runs),
+        Err(error) => {
+            error!(error = %error, "stored messages cannot be read");
+            return write.answer(&unreadable(&error), output);
+        }
+    };
+    let Found { next, min, max, .. } = *found;
+    match awaited {
+        Awaited::Stored(end) => write.stored(*end, (next, min, max), &runs, output),
+        Awaited::Records
+        | Awaited::Send(_)
+        | Awaited::Batch
+        | Awaited::Group
+        | Awaited::TopicQueues
+        | Awaited::Done => write.records((next, min, max), &runs, output),
+    }
+}
+
+struct Writer {
+    to: ReplyTo,
+    host: std::net::SocketAddr,
+}
+
+type Offsets = (QueueOffset, QueueOffset, QueueOffset);
+
+impl Writer {
+    fn answer(&self, answer: &impl Answer, output: &mut Output) {
+        output.write(|out| answer.write(self.to.kind, self.to.opaque, out));
+    }
+
+    fn sent(
+        &self,
+        status: SendStatus,
+        places: &[(QueueId, Placed)],
+        unique: Option<&UniqueKey>,
+        output: &mut Output,
+    ) {
+        let id = |placed: &Placed| OffsetMessageId {
+            store_host: self.host,
+            physical_offset: placed.physical_offset,
+        };
+        let many: Vec<OffsetMessageId>;
+        let Some((queue_id, first)) = places.first() else {
+            return;
+        };
+        let message_ids = match places {
+            [_] => MessageIds::One(id(first)),
+            _ => {
+                many = places.iter().map(|(_, placed)| id(placed)).collect();
+                MessageIds::Many(&many)
+            }
+        };
+        let unique = unique.map(UniqueKey::as_str).filter(|unique| !unique.is_empty());
+        let answer = SendAnswer {
+            status,
+            message_ids,
+            queue_id: *queue_id,
+            queue_offset: first.queue_offset,
+            transaction_id: unique.map(Cow::Borrowed),
+        };
+        self.answer(&answer, output);
+    }
+
+    /// For a RocketMQ client: without the log's own properties.
+    fn records(&self, (next, min, max): Offsets, runs: &[Bytes], output: &mut Output) {
+        if runs.iter().all(|run| run.is_empty()) {
+            let nothing = nothing(EngineStatus::NoneMatched, next, min, max);
+            return self.answer(&nothing, output);
+        }
+        let status = PullStatus::Found;
+        let head = PullAnswer { status, next, min, max, suggested_broker: 0 };
+        output.write(|out| {
+            let start = out.len();
+            write_pull_head(&head, self.to.kind, self.to.opaque, 0, out);
+            for run in runs {
+                // Whatever was read has been verified.
+                record::iter(run)
+                    .map_while(Result::ok)
+                    .for_each(|record| record.write_for_client(out));
+            }
+            let len = u32::try_from(out.len() - start - 4).expect("a pull is bounded");
+            out[start..start + 4].copy_from_slice(&len.to_be_bytes());
+        });
+    }
+
+    /// For our own client: slices of the log.
+    fn stored(
+        &self,
+        end: QueueOffset,
+        (next, min, max): Offsets,
+        runs: &[Bytes],
+        output: &mut Output,
+    ) {
+        let head = StoredAnswer { next, min, max: end.max(max), visible_end: max };
+        let len = runs.iter().map(Bytes::len).sum();
+        output.write(|out| write_stored_head(&head, self.to.kind, self.to.opaque, len, out));
+        for run in runs {
+            output.push(run.clone());
+        }
+    }
+}
+
+fn nothing(
+    status: EngineStatus,
+    next: QueueOffset,
+    min: QueueOffset,
+    max: QueueOffset,
+) -> PullAnswer {
+    let status = match status {
+        EngineStatus::Empty | EngineStatus::AtEnd => PullStatus::NotFound,
+        EngineStatus::NoneMatched => PullStatus::NothingMatched,
+        EngineStatus::BeyondEnd | EngineStatus::BelowMin => PullStatus::OffsetMoved,
+    };
+    PullAnswer { status, next, min, max, suggested_broker: 0 }
+}

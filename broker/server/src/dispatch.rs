@@ -1,0 +1,230 @@
+use millrace_engine as engine;
+use millrace_engine::{Answer as Answered, Caller, Filter, Out, Pull, Refusal};
+use millrace_protocol::{
+    Answer, CallMode, Frame, HeaderError, Refused, Request, RequestCode, ResponseCode,
+};
+use millrace_types::{QueueId, QueueOffset};
+
+use crate::core::Step;
+use crate::handlers::{clients, locks, messages, offsets, private, pull, routes, send, topics};
+use crate::reactor::Output;
+use crate::readers::Job;
+use crate::refusal::write_refusal;
+use crate::shell::Shell;
+use crate::waiting::{Awaited, NOBODY, ReplyTo, Waiting};
+
+/// What a listener serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Routes only.
+    NameServer,
+    /// Everything.
+    Broker,
+}
+
+/// One request being handled: what handlers work with.
+pub(crate) struct Exchange<'a, 's> {
+    pub(crate) step: &'a mut Step<'s>,
+    pub(crate) shell: &'a mut Shell,
+    pub(crate) caller: &'a Caller,
+    pub(crate) to: ReplyTo,
+    pub(crate) mode: CallMode,
+    pub(crate) output: &'a mut Output,
+    /// How many requests of this connection wait for the engine or a reader.
+    pub(crate) in_flight: &'a mut usize,
+}
+
+/// Where the frames of a connection go.
+pub(crate) struct Destination<'a> {
+    pub(crate) role: Role,
+    pub(crate) caller: &'a Caller,
+    pub(crate) output: &'a mut Output,
+    pub(crate) in_flight: &'a mut usize,
+}
+
+/// Requests that could be read and that nobody here handles.
+const REFUSED: [RequestCode; 4] = [
+    RequestCode::QUERY_MESSAGE,
+    RequestCode::CONSUMER_SEND_MSG_BACK,
+    RequestCode::END_TRANSACTION,
+    RequestCode::NOTIFY_CONSUMER_IDS_CHANGED,
+];
+
+/// Handles one frame. After an error the connection has lost its place.
+pub(crate) fn dispatch(
+    step: &mut Step<'_>,
+    shell: &mut Shell,
+    destination: Destination<'_>,
+    frame: &Frame<'_>,
+) -> Result<(), HeaderError> {
+    let header = frame.header()?;
+    if header.is_response() {
+        // Nothing is asked of clients that they would have to answer.
+        return Ok(());
+    }
+    let Destination { role, caller, output, in_flight } = destination;
+    let to = ReplyTo { connection: caller.connection, opaque: header.opaque, kind: header.kind };
+    let mode = if header.is_oneway() { CallMode::Oneway } else { CallMode::Answered };
+    let mut exchange = Exchange { step, shell, caller, to, mode, output, in_flight };
+    if REFUSED.contains(&header.request_code()) {
+        exchange.not_supported(header.request_code());
+        return Ok(());
+    }
+    match Request::decode(&header, frame.body) {
+        Ok(request) => exchange.handle(role, header.request_code(), request),
+        Err(error) => exchange.answer(&error.answer()),
+    }
+    Ok(())
+}
+
+impl Exchange<'_, '_> {
+    fn handle(&mut self, role: Role, code: RequestCode, request: Request<'_>) {
+        match request {
+            Request::Route(request) => routes::route(self, &request),
+            Request::ClusterInfo => routes::cluster_info(self),
+            _ if role == Role::NameServer => self.not_supported(code),
+            Request::Send(request) => send::send(self, &request),
+            Request::Pull(request) | Request::LitePull(request) => pull::pull(self, &request),
+            Request::ViewMessage(request) => messages::view(self, &request),
+            Request::QueryConsumerOffset(request) => offsets::query(self, &request),
+            Request::UpdateConsumerOffset(request) => offsets::update(self, &request),
+            Request::GetMaxOffset(request) => offsets::max(self, &request),
+            Request::GetMinOffset(request) => offsets::min(self, &request),
+            Request::SearchOffset(request) => offsets::search(self, &request),
+            Request::EarliestStoreTime(request) => offsets::earliest(self, &request),
+            Request::Heartbeat(request) => clients::heartbeat(self, &request),
+            Request::UnregisterClient(request) => clients::unregister(self, &request),
+            Request::CheckClient(request) => clients::check(self, &request),
+            Request::ConsumerList(request) => clients::list(self, &request),
+            Request::Lock(request) => locks::lock(self, request),
+            Request::Unlock(request) => locks::unlock(self, &request),
+            Request::CreateTopic(request) => topics::create(self, &request),
+            Request::Hello(_) => private::hello(self),
+            Request::EnsureTopic(request) => private::ensure_topic(self, &request),
+            Request::AppendGroup(request) => private::append_group(self, &request),
+            Request::PullStored(request) => private::pull_stored(self, &request),
+            Request::SendBack(_)
+            | Request::EndTransaction(_)
+            | Request::QueryMessage(_)
+            | Request::GroupChanged(_)
+            | Request::Unknown(_) => self.not_supported(code),
+        }
+    }
+
+    fn not_supported(&mut self, code: RequestCode) {
+        // Tools look for this text.
+        let remark = format!(" request type {} not supported", code.0);
+        self.refuse(ResponseCode::REQUEST_CODE_NOT_SUPPORTED, remark);
+    }
+
+    /// Answers now.
+    pub(crate) fn answer(&mut self, answer: &impl Answer) {
+        if self.mode == CallMode::Answered {
+            let ReplyTo { kind, opaque, .. } = self.to;
+            self.output.write(|out| answer.write(kind, opaque, out));
+        }
+    }
+
+    /// Answers now with an error.
+    pub(crate) fn refuse(&mut self, code: ResponseCode, remark: impl Into<String>) {
+        self.answer(&Refused::new(code, remark.into()));
+    }
+
+    /// Answers now with what the engine refuses.
+    pub(crate) fn refuse_as(&mut self, refusal: &Refusal) {
+        if self.mode == CallMode::Answered {
+            write_refusal(refusal, self.to, self.output);
+        }
+    }
+
+    /// Hands a request to the engine; its answer is written when it comes.
+    pub(crate) fn later(
+        &mut self,
+        awaited: Awaited,
+        until_ms: Option<u64>,
+        request: engine::Request<'_>,
+    ) {
+        let ticket = match self.mode {
+            CallMode::Oneway => NOBODY,
+            CallMode::Answered => {
+                *self.in_flight += 1;
+                self.shell.waiting.add(Waiting { to: self.to, awaited, until_ms })
+            }
+        };
+        let Step { engine, now, out, .. } = &mut *self.step;
+        engine.handle(*now, self.caller, ticket, request, out);
+    }
+
+    /// Hands a request to the engine whose answer nobody needs.
+    pub(crate) fn tell(&mut self, request: engine::Request<'_>) {
+        let Step { engine, now, out, .. } = &mut *self.step;
+        engine.handle(*now, self.caller, NOBODY, request, out);
+    }
+
+    /// Asks the engine something that it answers at once.
+    pub(crate) fn ask(&mut self, request: engine::Request<'_>) -> Result<Answered, Refusal> {
+        ask(self.step, self.caller, request)
+    }
+
+    /// The offsets of a queue that readers may see.
+    pub(crate) fn visible(
+        &mut self,
+        topic: &str,
+        queue: QueueId,
+    ) -> Result<(QueueOffset, QueueOffset), Refusal> {
+        visible(self.step, self.caller, topic, queue)
+    }
+
+    /// Leaves a request to the readers, which may wait for the disk.
+    pub(crate) fn job(&mut self, work: impl FnOnce() -> Output + Send + 'static) {
+        if self.mode == CallMode::Answered {
+            *self.in_flight += 1;
+            let connection = self.to.connection;
+            self.shell.jobs.push(Job { connection, work: Box::new(work) });
+        }
+    }
+}
+
+/// Asks the engine something that it answers at once.
+pub(crate) fn ask(
+    step: &mut Step<'_>,
+    caller: &Caller,
+    request: engine::Request<'_>,
+) -> Result<Answered, Refusal> {
+    let mut out = Out::default();
+    step.engine.handle(step.now, caller, NOBODY, request, &mut out);
+    match out.answers.pop() {
+        Some((_, Answered::Refused(refusal))) => Err(refusal),
+        Some((_, answer)) => Ok(answer),
+        None => Ok(Answered::Done),
+    }
+}
+
+/// The offsets of a queue that readers may see.
+pub(crate) fn visible(
+    step: &mut Step<'_>,
+    caller: &Caller,
+    topic: &str,
+    queue: QueueId,
+) -> Result<(QueueOffset, QueueOffset), Refusal> {
+    // No queue gets there, so the answer is that of a pull beyond the end.
+    let pull = one(topic, queue, QueueOffset(u64::MAX));
+    Ok(match ask(step, caller, pull)? {
+        Answered::NotFound { min, max, .. } => (min, max),
+        Answered::Found(found) => (found.min, found.max),
+        _ => (QueueOffset(0), QueueOffset(0)),
+    })
+}
+
+/// A pull of one message that does not wait.
+pub(crate) fn one(topic: &str, queue: QueueId, from: QueueOffset) -> engine::Request<'_> {
+    engine::Request::Pull(Pull {
+        topic,
+        queue,
+        from,
+        count_max: 1,
+        bytes_max: u64::MAX,
+        filter: Filter::All,
+        hold_ms: 0,
+    })
+}

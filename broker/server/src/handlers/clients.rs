@@ -1,0 +1,77 @@
+use std::borrow::Cow;
+
+use millrace_engine::{Answer as Answered, Request};
+use millrace_protocol::{
+    CheckClient, ConsumerList, ConsumerListByGroup, Done, Heartbeat, HeartbeatAnswer, ResponseCode,
+    UnregisterClient,
+};
+use millrace_types::{GroupName, TopicName};
+
+use crate::clients::filter;
+use crate::dispatch::Exchange;
+
+/// Code 34. Clients are never told that shorter heartbeats are understood, so each one says
+/// everything.
+pub(crate) fn heartbeat(exchange: &mut Exchange<'_, '_>, heartbeat: &Heartbeat) {
+    let conditions = std::sync::Arc::clone(exchange.step.engine.conditions());
+    let now_ms = exchange.step.now.mono_ms;
+    let connection = exchange.caller.connection;
+    let legal: Cow<'_, Heartbeat> = legal_groups(heartbeat);
+    for consumer in &legal.consumers {
+        make_retry_topic(exchange, &consumer.group);
+    }
+    let clients = &mut exchange.shell.clients;
+    let changed = clients.heartbeat(now_ms, connection, &legal, &*conditions);
+    exchange.shell.changed.extend(changed);
+    exchange.answer(&HeartbeatAnswer { supports_v2: false, subscriptions_changed: true });
+}
+
+/// As in RocketMQ, a group whose name is illegal is passed over.
+fn legal_groups(heartbeat: &Heartbeat) -> Cow<'_, Heartbeat> {
+    let legal = |group: &str| GroupName::parse(group).is_ok();
+    if heartbeat.consumers.iter().all(|consumer| legal(&consumer.group)) {
+        return Cow::Borrowed(heartbeat);
+    }
+    let mut kept = heartbeat.clone();
+    kept.consumers.retain(|consumer| legal(&consumer.group));
+    Cow::Owned(kept)
+}
+
+/// Consumers look for the route of their retry topic, and tools find groups only by it.
+fn make_retry_topic(exchange: &mut Exchange<'_, '_>, group: &str) {
+    let Ok(topic) = TopicName::parse(&format!("%RETRY%{group}")) else {
+        return;
+    };
+    let known = exchange.ask(Request::DescribeTopic { topic: topic.as_str() });
+    if !matches!(known, Ok(Answered::Topic(_))) {
+        exchange.tell(Request::EnsureTopic { topic: &topic, queues: 1 });
+    }
+}
+
+/// Code 35.
+pub(crate) fn unregister(exchange: &mut Exchange<'_, '_>, request: &UnregisterClient<'_>) {
+    if let Some(group) = &request.consumer_group {
+        let changed = exchange.shell.clients.unregister(group, &request.client_id);
+        exchange.shell.changed.extend(changed);
+    }
+    exchange.answer(&Done);
+}
+
+/// Code 46.
+pub(crate) fn check(exchange: &mut Exchange<'_, '_>, request: &CheckClient) {
+    let conditions = std::sync::Arc::clone(exchange.step.engine.conditions());
+    match filter(&request.subscription, &*conditions) {
+        Ok(_) => exchange.answer(&Done),
+        Err(reason) => exchange.refuse(ResponseCode::SUBSCRIPTION_PARSE_FAILED, reason),
+    }
+}
+
+/// Code 38.
+pub(crate) fn list(exchange: &mut Exchange<'_, '_>, request: &ConsumerListByGroup<'_>) {
+    let members = exchange.shell.clients.members(&request.group);
+    if members.is_empty() {
+        let remark = format!("no consumer for this group, {}", request.group);
+        return exchange.refuse(ResponseCode::SYSTEM_ERROR, remark);
+    }
+    exchange.answer(&ConsumerList(members));
+}

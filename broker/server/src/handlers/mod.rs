@@ -1,0 +1,11 @@
+//! What the broker does with each family of requests: from the wire's terms to the engine's.
+
+pub(crate) mod clients; // 34, 35, 38, 46: who consumes
+pub(crate) mod locks; // 41, 42: who consumes in order
+pub(crate) mod messages; // 33: single messages
+pub(crate) mod offsets; // 14, 15, 29 to 32: where groups are and queues go
+pub(crate) mod private; // 9001 to 9004: our own requests
+pub(crate) mod pull; // 11, 361: reading
+pub(crate) mod routes; // 105, 106: which broker
+pub(crate) mod send; // 10, 310, 320: writing
+pub(crate) mod topics; // 17: creating topics

@@ -1,0 +1,151 @@
+use millrace_engine::{Answer as Answered, Refusal, Request};
+use millrace_protocol::{
+    Answer, EarliestStoreTime, GetMaxOffset, GetMinOffset, OffsetAnswer, QueryConsumerOffset,
+    Refused, ResponseCode, SearchOffset, TimestampAnswer, UpdateConsumerOffset,
+};
+use millrace_types::{GroupName, QueueId, QueueOffset};
+
+use crate::dispatch::{Exchange, one};
+use crate::lookup::{Lookup, LookupError};
+use crate::reactor::Output;
+use crate::refusal::{unreadable, write_refusal};
+use crate::waiting::{Awaited, ReplyTo};
+
+/// Code 14.
+pub(crate) fn query(exchange: &mut Exchange<'_, '_>, request: &QueryConsumerOffset<'_>) {
+    let Some(group) = group(exchange, &request.group) else {
+        return;
+    };
+    let (topic, queue) = (&*request.topic, request.queue_id);
+    let known = exchange.ask(Request::GroupOffset { group: &group, topic, queue });
+    if let Ok(Answered::GroupOffset(Some(offset))) = known {
+        return exchange.answer(&OffsetAnswer { offset });
+    }
+    // RocketMQ lets the consumers of a young topic start at its beginning, whatever they ask for.
+    let may_be_zero = request.zero_if_not_found != Some(false);
+    if may_be_zero && first_is_hot(exchange, topic, queue) {
+        return exchange.answer(&OffsetAnswer { offset: QueueOffset(0) });
+    }
+    let remark = "Not found, maybe this group consumer boot first";
+    exchange.refuse(ResponseCode::QUERY_NOT_FOUND, remark);
+}
+
+/// Whether a queue still has its very first message, and in memory.
+fn first_is_hot(exchange: &mut Exchange<'_, '_>, topic: &str, queue: QueueId) -> bool {
+    let Ok(Answered::Found(found)) = exchange.ask(one(topic, queue, QueueOffset(0))) else {
+        return false;
+    };
+    let reader = &exchange.shell.shared.reader;
+    let first = found.plan.entries.first();
+    first.is_some_and(|first| first.size > 0 && reader.is_hot(first.physical_offset))
+}
+
+/// Code 15.
+pub(crate) fn update(exchange: &mut Exchange<'_, '_>, request: &UpdateConsumerOffset<'_>) {
+    let Some(group) = group(exchange, &request.group) else {
+        return;
+    };
+    let (topic, queue) = (&*request.topic, request.queue_id);
+    // The engine keeps any offset; one of a queue that does not exist is a mistake.
+    match exchange.ask(Request::Bounds { topic, queue }) {
+        Ok(_) => {}
+        Err(refusal) => return exchange.refuse_as(&refusal),
+    }
+    let offset = request.offset;
+    let commit = Request::CommitOffset { group: &group, topic, queue, offset };
+    exchange.later(Awaited::Done, None, commit);
+}
+
+/// Code 30.
+pub(crate) fn max(exchange: &mut Exchange<'_, '_>, request: &GetMaxOffset<'_>) {
+    let (topic, queue) = (&*request.topic, request.queue_id);
+    let found = if request.committed {
+        exchange.visible(topic, queue).map(|(_, max)| max)
+    } else {
+        bounds(exchange, topic, queue).map(|(_, end)| end)
+    };
+    offset(exchange, found);
+}
+
+/// Code 31.
+pub(crate) fn min(exchange: &mut Exchange<'_, '_>, request: &GetMinOffset<'_>) {
+    let found = bounds(exchange, &request.topic, request.queue_id).map(|(min, _)| min);
+    offset(exchange, found);
+}
+
+fn bounds(
+    exchange: &mut Exchange<'_, '_>,
+    topic: &str,
+    queue: QueueId,
+) -> Result<(QueueOffset, QueueOffset), Refusal> {
+    match exchange.ask(Request::Bounds { topic, queue })? {
+        Answered::Bounds(bounds) => Ok((bounds.min, bounds.end)),
+        _ => Ok((QueueOffset(0), QueueOffset(0))),
+    }
+}
+
+/// As in RocketMQ, a queue that does not exist begins and ends at 0.
+fn offset(exchange: &mut Exchange<'_, '_>, found: Result<QueueOffset, Refusal>) {
+    match found {
+        Ok(offset) => exchange.answer(&OffsetAnswer { offset }),
+        Err(Refusal::UnknownTopic(_) | Refusal::NoSuchQueue { .. }) => {
+            exchange.answer(&OffsetAnswer { offset: QueueOffset(0) });
+        }
+        Err(refusal) => exchange.refuse_as(&refusal),
+    }
+}
+
+/// Code 29. Times are in the messages, which may have to be read from disk.
+pub(crate) fn search(exchange: &mut Exchange<'_, '_>, request: &SearchOffset<'_>) {
+    let (topic, queue) = (request.topic.to_string(), request.queue_id);
+    let (time_ms, upper) = (request.timestamp_ms, request.is_upper());
+    let (lookup, to) = (Lookup::new(&exchange.shell.shared), exchange.to);
+    exchange.job(move || {
+        let found = if upper {
+            lookup.last_stored_until(&topic, queue, time_ms)
+        } else {
+            lookup.first_stored_from(&topic, queue, time_ms)
+        };
+        respond(to, found.map(|offset| OffsetAnswer { offset }))
+    });
+}
+
+/// Code 32.
+pub(crate) fn earliest(exchange: &mut Exchange<'_, '_>, request: &EarliestStoreTime<'_>) {
+    let (topic, queue) = (request.topic.to_string(), request.queue_id);
+    let (lookup, to) = (Lookup::new(&exchange.shell.shared), exchange.to);
+    exchange.job(move || {
+        let found = lookup.first_store_time(&topic, queue);
+        respond(to, found.map(|time| TimestampAnswer { timestamp_ms: time.unwrap_or(-1) }))
+    });
+}
+
+fn respond(to: ReplyTo, found: Result<impl Answer, LookupError>) -> Output {
+    let mut output = Output::default();
+    match found {
+        Ok(answer) => output.write(|out| answer.write(to.kind, to.opaque, out)),
+        Err(error) => write_lookup_error(&error, to, &mut output),
+    }
+    output
+}
+
+/// Answers with why a look-up failed.
+pub(crate) fn write_lookup_error(error: &LookupError, to: ReplyTo, output: &mut Output) {
+    let refused = match error {
+        LookupError::Refused(refusal) => return write_refusal(refusal, to, output),
+        LookupError::Unreadable(error) => unreadable(error),
+        LookupError::Closed => Refused::new(ResponseCode::SYSTEM_ERROR, error.to_string()),
+    };
+    output.write(|out| refused.write(to.kind, to.opaque, out));
+}
+
+fn group(exchange: &mut Exchange<'_, '_>, name: &str) -> Option<GroupName> {
+    match GroupName::parse(name) {
+        Ok(group) => Some(group),
+        Err(error) => {
+            let remark = format!("the group is illegal: {error}");
+            exchange.refuse(ResponseCode::INVALID_PARAMETER, remark);
+            None
+        }
+    }
+}

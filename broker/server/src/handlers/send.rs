@@ -1,0 +1,223 @@
+use std::borrow::Cow;
+
+use millrace_engine::{Append, Message, Origin, Request, Wait};
+use millrace_protocol::{BatchItem, ResponseCode, SendMessage, batch_items};
+use millrace_types::{keys, record};
+
+use crate::dispatch::Exchange;
+use crate::handlers::topics::{TEMPLATE_QUEUES, TEMPLATE_TOPIC, takes_no_sends};
+use crate::waiting::{Awaited, UniqueKey};
+
+/// Codes 10, 310 and 320.
+pub(crate) fn send(exchange: &mut Exchange<'_, '_>, sent: &SendMessage<'_>) {
+    if let Err(refused) = check(sent) {
+        return exchange.refuse(refused.0, refused.1);
+    }
+    if sent.batch {
+        return send_batch(exchange, sent);
+    }
+    let facts = Facts::read(sent.properties.as_bytes());
+    if let Some(feature) = facts.unsupported {
+        return exchange.refuse(ResponseCode::MESSAGE_ILLEGAL, not_supported(feature));
+    }
+    let mut made = std::mem::take(&mut exchange.shell.properties);
+    let (unique, properties) = match facts.unique {
+        Some(unique) => (UniqueKey::new(unique), sent.properties.as_bytes()),
+        None => {
+            let unique = exchange.shell.unique_ids.next();
+            made.clear();
+            add_unique(&mut made, sent.properties.as_bytes(), &unique);
+            (UniqueKey::new(std::str::from_utf8(&unique).unwrap_or("")), &made[..])
+        }
+    };
+    let message = message(sent, sent.flag, sent.body, properties);
+    append(exchange, sent, &[message], facts.wait, Awaited::Send(unique));
+    exchange.shell.properties = made;
+}
+
+/// More messages than any client puts into a batch; all their ids have to fit the answer's header.
+const BATCH_MAX: usize = 32_768;
+
+fn send_batch(exchange: &mut Exchange<'_, '_>, sent: &SendMessage<'_>) {
+    if sent.topic.starts_with("%RETRY%") {
+        let remark = "a batch cannot be sent to a retry topic";
+        return exchange.refuse(ResponseCode::MESSAGE_ILLEGAL, remark);
+    }
+    let items: Result<Vec<BatchItem<'_>>, _> = batch_items(sent.body).collect();
+    let items = match items {
+        Ok(items) if items.len() > BATCH_MAX => {
+            let remark = format!("a batch of {} messages, {BATCH_MAX} are allowed", items.len());
+            return exchange.refuse(ResponseCode::MESSAGE_ILLEGAL, remark);
+        }
+        Ok(items) => items,
+        Err(error) => return exchange.refuse(ResponseCode::MESSAGE_ILLEGAL, error.to_string()),
+    };
+    // One message that waits for the disk makes the whole batch wait.
+    let mut wait = Wait::Written;
+    let mut properties = Vec::with_capacity(items.len());
+    for item in &items {
+        let facts = Facts::read(item.properties);
+        if let Some(feature) = facts.unsupported {
+            return exchange.refuse(ResponseCode::MESSAGE_ILLEGAL, not_supported(feature));
+        }
+        if facts.wait == Wait::Policy {
+            wait = Wait::Policy;
+        }
+        properties.push(match facts.unique {
+            Some(_) => Cow::Borrowed(item.properties),
+            None => {
+                let mut made = Vec::new();
+                add_unique(&mut made, item.properties, &exchange.shell.unique_ids.next());
+                Cow::Owned(made)
+            }
+        });
+    }
+    let messages = items.iter().zip(&properties);
+    let messages =
+        messages.map(|(item, properties)| message(sent, item.flag, item.body, properties));
+    let messages: Vec<Message<'_>> = messages.collect();
+    append(exchange, sent, &messages, wait, Awaited::Batch);
+}
+
+fn check(sent: &SendMessage<'_>) -> Result<(), (ResponseCode, String)> {
+    if takes_no_sends(&sent.topic) {
+        let remark = format!("sending messages to topic[{}] is forbidden", sent.topic);
+        return Err((ResponseCode::NO_PERMISSION, remark));
+    }
+    if sent.sys_flag as u32 & record::sys_flag::TRANSACTION_MASK != 0 {
+        return Err((ResponseCode::NO_PERMISSION, not_supported("a transactional message")));
+    }
+    if sent.body.is_empty() {
+        let remark = "the message is illegal: the body is empty".to_owned();
+        return Err((ResponseCode::MESSAGE_ILLEGAL, remark));
+    }
+    Ok(())
+}
+
+fn not_supported(feature: &str) -> String {
+    format!("{feature} is not supported by this broker")
+}
+
+fn message<'a>(
+    sent: &'a SendMessage<'_>,
+    flag: i32,
+    body: &'a [u8],
+    properties: &'a [u8],
+) -> Message<'a> {
+    Message {
+        topic: &sent.topic,
+        queue: sent.queue_id,
+        flag,
+        sys_flag: sent.sys_flag as u32,
+        born_at_ms: sent.born_at_ms,
+        reconsume_times: sent.reconsume_times,
+        body,
+        properties,
+    }
+}
+
+fn append(
+    exchange: &mut Exchange<'_, '_>,
+    sent: &SendMessage<'_>,
+    messages: &[Message<'_>],
+    wait: Wait,
+    awaited: Awaited,
+) {
+    let wished = u32::try_from(sent.default_topic_queues).unwrap_or(0);
+    let create_queues =
+        (sent.default_topic == TEMPLATE_TOPIC).then(|| wished.clamp(1, TEMPLATE_QUEUES));
+    let until_ms = exchange.step.now.mono_ms + exchange.step.engine.config().sync_flush_timeout_ms;
+    let append = Append { messages, fence: None, wait, create_queues, origin: Origin::Producer };
+    exchange.later(awaited, Some(until_ms), Request::Append(append));
+}
+
+/// What the broker needs to know of a message's properties, from one pass over them.
+#[derive(Debug, PartialEq, Eq)]
+struct Facts<'a> {
+    unique: Option<&'a str>,
+    wait: Wait,
+    /// What the message asks for and this broker cannot do; without it the message would be
+    /// delivered at the wrong time.
+    unsupported: Option<&'static str>,
+}
+
+impl<'a> Facts<'a> {
+    fn read(properties: &'a [u8]) -> Self {
+        let mut facts = Self { unique: None, wait: Wait::Policy, unsupported: None };
+        for pair in properties.split(|&byte| byte == 2) {
+            if let Some(name_end) = pair.iter().position(|&byte| byte == 1) {
+                facts.note(&pair[..name_end], &pair[name_end + 1..]);
+            }
+        }
+        facts
+    }
+
+    fn note(&mut self, name: &[u8], value: &'a [u8]) {
+        match name {
+            b"UNIQ_KEY" if !value.is_empty() => self.unique = std::str::from_utf8(value).ok(),
+            b"WAIT" if value.eq_ignore_ascii_case(b"false") => self.wait = Wait::Written,
+            b"DELAY" if value != b"0" && !value.is_empty() => {
+                self.unsupported = Some("a delayed message");
+            }
+            b"TIMER_DELAY_SEC" | b"TIMER_DELAY_MS" | b"TIMER_DELIVER_MS" => {
+                self.unsupported = Some("a timed message");
+            }
+            b"TRAN_MSG" if value.eq_ignore_ascii_case(b"true") => {
+                self.unsupported = Some("a transactional message");
+            }
+            _ => {}
+        }
+    }
+}
+
+fn add_unique(made: &mut Vec<u8>, properties: &[u8], unique: &[u8]) {
+    made.extend_from_slice(properties);
+    if properties.last().is_some_and(|&last| last != 2) {
+        made.push(2);
+    }
+    made.extend_from_slice(keys::UNIQ_KEY.as_bytes());
+    made.push(1);
+    made.extend_from_slice(unique);
+    made.push(2);
+}
+
+#[cfg(test)]
+mod tests {
+    use millrace_types::Properties;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(properties: &str, unique: Option<&str>, wait: Wait, unsupported: bool) {
+        let properties = properties.replace('=', "\u{1}").replace(';', "\u{2}");
+        let facts = Facts::read(properties.as_bytes());
+        assert_eq!(facts.unique, unique);
+        assert_eq!(facts.wait, wait);
+        assert_eq!(facts.unsupported.is_some(), unsupported);
+    }
+
+    #[test]
+    fn one_pass_finds_what_matters() {
+        check("", None, Wait::Policy, false);
+        check("a=b;UNIQ_KEY=7F;WAIT=true;", Some("7F"), Wait::Policy, false);
+        check("UNIQ_KEY=7F;WAIT=false", Some("7F"), Wait::Written, false);
+        check("UNIQ_KEY=;", None, Wait::Policy, false);
+        check("DELAY=3;", None, Wait::Policy, true);
+        check("DELAY=0;", None, Wait::Policy, false);
+        check("TIMER_DELAY_SEC=1;", None, Wait::Policy, true);
+        check("TRAN_MSG=true;", None, Wait::Policy, true);
+        check("TRAN_MSG=false;", None, Wait::Policy, false);
+        check("no separator", None, Wait::Policy, false);
+    }
+
+    #[test]
+    fn a_missing_unique_key_is_added_behind_the_others() {
+        for before in ["", "a\u{1}b", "a\u{1}b\u{2}"] {
+            let mut made = Vec::new();
+            add_unique(&mut made, before.as_bytes(), b"7F");
+            let properties = Properties::new(&made);
+            assert_eq!(properties.get("UNIQ_KEY"), Some("7F"));
+            assert_eq!(properties.get("a"), (!before.is_empty()).then_some("b"));
+        }
+    }
+}

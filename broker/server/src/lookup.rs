@@ -1,0 +1,157 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use millrace_engine::{Answer, Caller, ConnectionId, Principal, Refusal, Request};
+use millrace_store::{Entry, ReadError};
+use millrace_types::record::Record;
+use millrace_types::{PhysicalOffset, QueueId, QueueOffset};
+
+use crate::core::{Needs, Shared};
+use crate::dispatch::{ask, one, visible};
+
+/// Finds messages by something that the queue index does not know. May wait for the disk, so it
+/// runs on the readers' threads and takes the engine for one question at a time.
+pub(crate) struct Lookup {
+    shared: Arc<Shared>,
+    caller: Caller,
+}
+
+/// Why nothing could be found out.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LookupError {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error(transparent)]
+    Unreadable(#[from] ReadError),
+    #[error("the broker is closed")]
+    Closed,
+}
+
+type Found<T> = Result<T, LookupError>;
+
+impl Lookup {
+    pub(crate) fn new(shared: &Arc<Shared>) -> Self {
+        let caller = Caller {
+            connection: ConnectionId(0),
+            peer: SocketAddr::from(([0, 0, 0, 0], 0)),
+            principal: Principal::Internal,
+        };
+        Self { shared: Arc::clone(shared), caller }
+    }
+
+    /// The first message that was stored at this time or later; the queue's end if none was.
+    pub(crate) fn first_stored_from(
+        &self,
+        topic: &str,
+        queue: QueueId,
+        time_ms: i64,
+    ) -> Found<QueueOffset> {
+        self.partition(topic, queue, |stored_ms| stored_ms < time_ms).map(|(_, found)| found)
+    }
+
+    /// The last message that was stored at this time or before; the queue's start if none was.
+    pub(crate) fn last_stored_until(
+        &self,
+        topic: &str,
+        queue: QueueId,
+        time_ms: i64,
+    ) -> Found<QueueOffset> {
+        let (min, found) = self.partition(topic, queue, |stored_ms| stored_ms <= time_ms)?;
+        Ok(QueueOffset(found.0.saturating_sub(1)).max(min))
+    }
+
+    /// When the queue's first message was stored; `None` if it has none.
+    pub(crate) fn first_store_time(&self, topic: &str, queue: QueueId) -> Found<Option<i64>> {
+        let (min, end) = self.visible(topic, queue)?;
+        let mut at = min;
+        while at < end {
+            if let Some(time) = self.store_time(topic, queue, at)? {
+                return Ok(Some(time));
+            }
+            at = at + 1;
+        }
+        Ok(None)
+    }
+
+    /// The record that starts at a position of the log, in any queue of these topics.
+    pub(crate) fn stored_at(&self, topics: &[String], at: PhysicalOffset) -> Found<Option<Bytes>> {
+        for topic in topics {
+            let described = self.ask(Request::DescribeTopic { topic });
+            let Ok(Answer::Topic(described)) = described else {
+                continue;
+            };
+            for queue in (0..described.read_queues).map(QueueId) {
+                if let Some(entry) = self.entry_at(topic, queue, at)? {
+                    return Ok(self.shared.reader.read(&[entry])?.pop());
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The entry of a queue whose record starts exactly there.
+    fn entry_at(&self, topic: &str, queue: QueueId, at: PhysicalOffset) -> Found<Option<Entry>> {
+        let (mut low, mut high) = self.visible(topic, queue)?;
+        while low < high {
+            let middle = QueueOffset(low.0 + (high.0 - low.0) / 2);
+            match self.entry(topic, queue, middle)? {
+                Some(entry) if entry.size > 0 && entry.physical_offset == at => {
+                    return Ok(Some(entry));
+                }
+                // A lost message lies nowhere; the ones before it are left out of the search.
+                Some(entry) if entry.size == 0 || entry.physical_offset < at => low = middle + 1,
+                _ => high = middle,
+            }
+        }
+        Ok(None)
+    }
+
+    /// The queue's start, and the first message that is not `before`; store times never go back.
+    fn partition(
+        &self,
+        topic: &str,
+        queue: QueueId,
+        before: impl Fn(i64) -> bool,
+    ) -> Found<(QueueOffset, QueueOffset)> {
+        let (min, end) = self.visible(topic, queue)?;
+        let (mut low, mut high) = (min, end);
+        while low < high {
+            let middle = QueueOffset(low.0 + (high.0 - low.0) / 2);
+            // A lost message has no time and counts as an early one.
+            if self.store_time(topic, queue, middle)?.is_none_or(&before) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Ok((min, low))
+    }
+
+    fn store_time(&self, topic: &str, queue: QueueId, at: QueueOffset) -> Found<Option<i64>> {
+        let Some(entry) = self.entry(topic, queue, at)? else {
+            return Ok(None);
+        };
+        let run = self.shared.reader.read(&[entry])?.pop();
+        let record = run.as_deref().map(Record::parse);
+        Ok(record.and_then(Result::ok).map(|record| record.store_at_ms()))
+    }
+
+    fn entry(&self, topic: &str, queue: QueueId, at: QueueOffset) -> Found<Option<Entry>> {
+        Ok(match self.ask(one(topic, queue, at))? {
+            Answer::Found(found) => found.plan.entries.first().copied(),
+            _ => None,
+        })
+    }
+
+    fn visible(&self, topic: &str, queue: QueueId) -> Found<(QueueOffset, QueueOffset)> {
+        let step =
+            self.shared.step(Needs::Policy, |step| visible(step, &self.caller, topic, queue));
+        Ok(step.ok_or(LookupError::Closed)??)
+    }
+
+    fn ask(&self, request: Request<'_>) -> Found<Answer> {
+        let step = self.shared.step(Needs::Policy, |step| ask(step, &self.caller, request));
+        Ok(step.ok_or(LookupError::Closed)??)
+    }
+}

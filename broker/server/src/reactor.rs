@@ -1,0 +1,533 @@
+//! One thread that serves all connections in bursts.
+//!
+//! Each turn of [`Reactor::run`] reads every connection that has something, hands all whole frames
+//! to the engine in one step, ends the burst with one write to the log, and gives each connection
+//! its answers with one write. Nothing here waits but [`mio::Poll`]. Answers that come later, from
+//! the flush thread, from callers in this process or from the readers, wake it.
+
+mod connection; // one peer
+mod input; // bytes not handled yet
+mod listener; // where peers come in
+mod output; // bytes not sent yet
+mod slots; // the peers by number
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use millrace_engine::{Answer as Answered, Ticket};
+use millrace_protocol::{Call, CallMode, GroupChanged, HeaderKind};
+use millrace_types::Now;
+use mio::{Events, Poll, Token, Waker};
+use tracing::{debug, error, warn};
+
+use crate::answers::{takes_long, write_answer, write_records};
+use crate::clients::Changed;
+use crate::config::Limits;
+use crate::core::{Needs, Shared};
+use crate::readers::{Done, Job, Readers};
+use crate::shell::Shell;
+use connection::Closing;
+use input::Buffers;
+pub(crate) use listener::Listener;
+pub(crate) use output::Output;
+use slots::Slots;
+
+/// Serves connections until it is told to stop.
+pub(crate) struct Reactor {
+    poll: Poll,
+    listeners: Vec<Listener>,
+    connections: Slots,
+    shell: Shell,
+    shared: Arc<Shared>,
+    readers: Readers,
+    limits: Limits,
+    control: Arc<Control>,
+    buffers: Buffers,
+    /// Connections to be served, and those with something to send.
+    ready: Vec<usize>,
+    dirty: Vec<usize>,
+    answers: Vec<(Ticket, Answered)>,
+    /// Bytes held for all peers.
+    held: usize,
+    swept_ms: u64,
+    /// What handlers left to the readers and these have no time for yet.
+    waiting_jobs: Vec<Job>,
+    /// Some connections have pulls that no reader had time for.
+    short_of_readers: bool,
+}
+
+/// How others stop the reactor, and what it lets them see of itself.
+#[derive(Debug, Default)]
+pub(crate) struct Control {
+    pub(crate) stopping: AtomicBool,
+    pub(crate) connections: AtomicUsize,
+    pub(crate) held_bytes: AtomicUsize,
+    pub(crate) held_bytes_peak: AtomicUsize,
+}
+
+const WAKER: Token = Token(0);
+/// How often is looked for what has expired.
+const SWEEP_MS: u64 = 10_000;
+/// Answers that readers make for one connection at a time; each may hold several MiB.
+const AT_READERS_MAX: usize = 2;
+/// A stopping reactor waits so long for the disk and for slow peers.
+const STOP: Duration = Duration::from_secs(5);
+
+impl Reactor {
+    pub(crate) fn new(
+        shared: &Arc<Shared>,
+        shell: Shell,
+        limits: Limits,
+        mut listeners: Vec<Listener>,
+        control: Arc<Control>,
+    ) -> io::Result<(Self, Arc<Waker>)> {
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        for (n, listener) in listeners.iter_mut().enumerate() {
+            listener.register(poll.registry(), Token(1 + n))?;
+        }
+        shared.set_wire_waker(Arc::clone(&waker));
+        let for_readers = Arc::clone(&waker);
+        let readers = Readers::start(move || {
+            if let Err(error) = for_readers.wake() {
+                error!(error = %error, "the reactor cannot be woken");
+            }
+        })?;
+        let reactor = Self {
+            poll,
+            connections: Slots::new(1 + listeners.len()),
+            listeners,
+            shell,
+            shared: Arc::clone(shared),
+            readers,
+            limits,
+            control,
+            buffers: Buffers::default(),
+            ready: Vec::new(),
+            dirty: Vec::new(),
+            answers: Vec::new(),
+            held: 0,
+            swept_ms: 0,
+            waiting_jobs: Vec::new(),
+            short_of_readers: false,
+        };
+        Ok((reactor, waker))
+    }
+
+    /// Serves until it is told to stop, then answers what is pending and closes all connections.
+    pub(crate) fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(1024);
+        while !self.control.stopping.load(Ordering::Acquire) {
+            self.wait(&mut events)?;
+            self.turn();
+        }
+        self.listeners.clear();
+        let deadline = self.shared.now().mono_ms + STOP.as_millis() as u64;
+        while self.shell.waiting.any_append() && self.shared.now().mono_ms < deadline {
+            self.poll_once(&mut events, Duration::from_millis(10))?;
+            self.ready.clear();
+            self.turn();
+        }
+        self.release_held_pulls();
+        while self.connections.iter().any(|connection| !connection.output.is_empty())
+            && self.shared.now().mono_ms < deadline
+        {
+            self.poll_once(&mut events, Duration::from_millis(10))?;
+            self.ready.clear();
+            self.turn();
+        }
+        Ok(())
+    }
+
+    /// One burst.
+    fn turn(&mut self) {
+        let now = self.shared.now();
+        let mut ready = std::mem::take(&mut self.ready);
+        for &slot in &ready {
+            if let Some(connection) = self.connections.get_mut(slot) {
+                connection.is_ready = false;
+                if let Err(closing) = connection.read(now.mono_ms, &mut self.buffers) {
+                    self.close(slot, &closing);
+                }
+            }
+        }
+        self.serve(now, &ready);
+        self.write_answers();
+        self.tell_changed();
+        self.take_done();
+        self.hand_out_jobs();
+        for &slot in &ready {
+            self.settle(slot);
+        }
+        self.send_dirty(now);
+        // Connections that were lost in this turn may have been members, too.
+        self.tell_changed();
+        ready.clear();
+        if self.ready.is_empty() {
+            // Kept for its memory.
+            self.ready = ready;
+        }
+        self.control.connections.store(self.connections.len(), Ordering::Relaxed);
+        self.control.held_bytes.store(self.held, Ordering::Relaxed);
+        if now.mono_ms >= self.swept_ms + SWEEP_MS {
+            self.sweep(now);
+        }
+    }
+
+    /// Hands everything that was read to the engine, in one step.
+    fn serve(&mut self, now: Now, ready: &[usize]) {
+        let Self { shared, shell, connections, limits, answers, .. } = self;
+        let ticks = shell.waiting.earliest_ms().is_some_and(|at| at <= now.mono_ms);
+        let mut lost: Vec<(usize, Closing)> = Vec::new();
+        let served = shared.burst(
+            |needs| *needs,
+            answers,
+            |step| {
+                shell.needs = Needs::Policy;
+                if ticks {
+                    step.engine.on_tick(step.now, step.out);
+                }
+                for &slot in ready {
+                    if let Some(connection) = connections.get_mut(slot)
+                        && let Err(closing) = connection.serve(step, shell, limits)
+                    {
+                        lost.push((slot, closing));
+                    }
+                }
+                shell.needs
+            },
+        );
+        if served.is_none() {
+            // The broker is closed under us; whoever is connected has to go.
+            self.control.stopping.store(true, Ordering::Release);
+        }
+        if ticks {
+            self.shell.waiting.find_earliest();
+        }
+        for (slot, closing) in lost {
+            self.close(slot, &closing);
+        }
+    }
+
+    /// Gives the engine's answers to the connections that asked.
+    fn write_answers(&mut self) {
+        let mut answers = std::mem::take(&mut self.answers);
+        for (ticket, answer) in answers.drain(..) {
+            let Some(waiting) = self.shell.waiting.take(ticket) else {
+                continue;
+            };
+            let Some((slot, connection)) = self.connections.find(waiting.to.connection) else {
+                continue;
+            };
+            connection.in_flight -= 1;
+            let host = self.shell.names.host;
+            let output = &mut connection.output;
+            if let Some(found) = write_answer(answer, waiting.to, &waiting.awaited, host, output) {
+                connection.deferred.push_back((waiting, found));
+                self.pump(slot);
+            }
+            self.mark_dirty(slot);
+        }
+        self.answers = answers;
+    }
+
+    /// Reads and writes the records of pulls, as far as the peer takes them.
+    fn pump(&mut self, slot: usize) {
+        let Some(connection) = self.connections.get_mut(slot) else {
+            return;
+        };
+        while connection.output.len() <= self.limits.output_bytes_max {
+            let Some((waiting, found)) = connection.deferred.pop_front() else {
+                return;
+            };
+            let reader = &self.shared.reader;
+            if !takes_long(&found, reader) {
+                let (to, awaited) = (waiting.to, &waiting.awaited);
+                write_records(&found, reader, to, awaited, &mut connection.output);
+                continue;
+            }
+            if connection.at_readers >= AT_READERS_MAX {
+                return connection.deferred.push_front((waiting, found));
+            }
+            // A copy, because a job that is not taken is gone.
+            let (again, reader) = ((waiting.clone(), found.clone()), reader.clone());
+            let work = move || {
+                let mut output = Output::default();
+                write_records(&found, &reader, waiting.to, &waiting.awaited, &mut output);
+                output
+            };
+            let job = Job { connection: again.0.to.connection, work: Box::new(work) };
+            if self.readers.submit(job).is_err() {
+                self.short_of_readers = true;
+                return connection.deferred.push_front(again);
+            }
+            connection.at_readers += 1;
+        }
+    }
+
+    /// Takes the answers that the readers have made.
+    fn take_done(&mut self) {
+        let done = self.readers.take_done();
+        if done.is_empty() {
+            return;
+        }
+        for Done { connection, output } in done {
+            if let Some((slot, connection)) = self.connections.find(connection) {
+                connection.output.append(output);
+                connection.at_readers -= 1;
+                self.pump(slot);
+                self.mark_dirty(slot);
+            }
+        }
+        if std::mem::take(&mut self.short_of_readers) {
+            for slot in self.connections.slots() {
+                self.pump(slot);
+                self.mark_dirty(slot);
+            }
+        }
+    }
+
+    /// Gives the readers what handlers left to them.
+    fn hand_out_jobs(&mut self) {
+        self.waiting_jobs.append(&mut self.shell.jobs);
+        let mut jobs = std::mem::take(&mut self.waiting_jobs).into_iter();
+        for job in jobs.by_ref() {
+            let Some((_, connection)) = self.connections.find(job.connection) else {
+                continue;
+            };
+            match self.readers.submit(job) {
+                Ok(()) => {
+                    connection.in_flight -= 1;
+                    connection.at_readers += 1;
+                }
+                Err(job) => {
+                    self.waiting_jobs.push(job);
+                    break;
+                }
+            }
+        }
+        self.waiting_jobs.extend(jobs);
+    }
+
+    /// Tells the members of changed groups to look at them again.
+    fn tell_changed(&mut self) {
+        for Changed { group, members } in std::mem::take(&mut self.shell.changed) {
+            for member in members {
+                if let Some((slot, connection)) = self.connections.find(member) {
+                    let call = GroupChanged { group: (&*group).into() };
+                    connection.output.write(|out| {
+                        call.write(HeaderKind::Json, 0, CallMode::Oneway, out);
+                    });
+                    self.mark_dirty(slot);
+                }
+            }
+        }
+    }
+
+    /// After a connection was served: counts what it holds, and sees whether there is more to do.
+    fn settle(&mut self, slot: usize) {
+        let Some(connection) = self.connections.get_mut(slot) else {
+            return;
+        };
+        connection.rest_input(&mut self.buffers);
+        if connection.ended && connection.output.is_empty() {
+            return self.remove(slot);
+        }
+        if !connection.output.is_empty() || connection.ended {
+            self.mark_dirty(slot);
+        } else {
+            self.go_on(slot);
+        }
+        self.count(slot);
+    }
+
+    /// Sends what connections have to send, each with one write.
+    fn send_dirty(&mut self, now: Now) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for slot in dirty.drain(..) {
+            let Some(connection) = self.connections.get_mut(slot) else {
+                continue;
+            };
+            connection.is_dirty = false;
+            let before = connection.output.len();
+            let sent = connection.output.send(&mut connection.stream);
+            let left = connection.output.len();
+            if left < before {
+                connection.active_ms = now.mono_ms;
+            }
+            match sent {
+                Err(error) => self.close(slot, &error.into()),
+                Ok(()) if connection.ended => self.remove(slot),
+                Ok(()) => {
+                    if left <= self.limits.output_bytes_max && !connection.deferred.is_empty() {
+                        self.pump(slot);
+                        self.mark_dirty_if_filled(slot, left);
+                    }
+                    self.go_on(slot);
+                    self.count(slot);
+                }
+            }
+        }
+        if self.dirty.is_empty() {
+            // Kept for its memory.
+            self.dirty = dirty;
+        }
+    }
+
+    fn mark_dirty(&mut self, slot: usize) {
+        if let Some(connection) = self.connections.get_mut(slot)
+            && !connection.is_dirty
+            && (!connection.output.is_empty() || connection.ended)
+        {
+            connection.is_dirty = true;
+            self.dirty.push(slot);
+        }
+    }
+
+    /// A connection that took everything it was given gets more in the next turn.
+    fn mark_dirty_if_filled(&mut self, slot: usize, before: usize) {
+        let connection = self.connections.get_mut(slot);
+        if before == 0 && connection.is_some_and(|connection| !connection.output.is_empty()) {
+            self.mark_dirty(slot);
+        }
+    }
+
+    /// Serves a connection again in the next turn if no event will say so.
+    fn go_on(&mut self, slot: usize) {
+        if let Some(connection) = self.connections.get_mut(slot)
+            && connection.has_more(&self.limits)
+            && !connection.is_ready
+        {
+            connection.is_ready = true;
+            self.ready.push(slot);
+        }
+    }
+
+    /// Counts the bytes held for a peer; above the limit for all, it has to go.
+    fn count(&mut self, slot: usize) {
+        let Some(connection) = self.connections.get_mut(slot) else {
+            return;
+        };
+        let held = connection.held();
+        self.held = self.held - connection.counted + held;
+        self.control.held_bytes_peak.fetch_max(self.held, Ordering::Relaxed);
+        let grew = held > connection.counted.max(input::BUFFER_BYTES);
+        connection.counted = held;
+        if grew && self.held > self.limits.held_bytes_max {
+            let peer = connection.caller.peer;
+            warn!(%peer, bytes = held, "connection closed: too much is held for all peers");
+            self.remove(slot);
+        }
+    }
+
+    fn sweep(&mut self, now: Now) {
+        self.swept_ms = now.mono_ms;
+        let changed = self.shell.clients.on_tick(now.mono_ms);
+        self.shell.changed.extend(changed);
+        self.shell.locks.on_tick(now.mono_ms);
+        self.shell.routes.on_tick(now);
+        let idle_ms = self.limits.idle.as_millis() as u64;
+        for slot in self.connections.slots() {
+            let Some(connection) = self.connections.get_mut(slot) else {
+                continue;
+            };
+            connection.output.rest();
+            let waits = connection.in_flight + connection.at_readers + connection.deferred.len();
+            let stuck = waits == 0 || !connection.output.is_empty();
+            if stuck && connection.active_ms + idle_ms <= now.mono_ms {
+                debug!(peer = %connection.caller.peer, "connection closed: idle");
+                self.remove(slot);
+            }
+        }
+        self.tell_changed();
+    }
+
+    fn close(&mut self, slot: usize, closing: &Closing) {
+        if let Some(connection) = self.connections.get_mut(slot) {
+            let peer = connection.caller.peer;
+            match closing {
+                Closing::Frame(error) => {
+                    warn!(%peer, error = %error, "connection closed: not a RocketMQ frame");
+                }
+                Closing::Header(error) => {
+                    warn!(%peer, error = %error, "connection closed: not a RocketMQ header");
+                }
+                Closing::Io(error) => debug!(%peer, error = %error, "connection lost"),
+            }
+            self.remove(slot);
+        }
+    }
+
+    /// Forgets a connection and everything that waits for it.
+    fn remove(&mut self, slot: usize) {
+        let Some(mut connection) = self.connections.remove(slot) else {
+            return;
+        };
+        if let Err(error) = self.poll.registry().deregister(&mut connection.stream) {
+            debug!(error = %error, "connection not deregistered");
+        }
+        self.held -= connection.counted;
+        let id = connection.caller.connection;
+        if connection.in_flight > 0 {
+            self.shell.waiting.forget(id);
+            self.shared.step(Needs::Policy, |step| step.engine.on_closed(id));
+        }
+        let changed = self.shell.clients.on_closed(id);
+        self.shell.changed.extend(changed);
+    }
+
+    fn release_held_pulls(&mut self) {
+        let end_of_time = Now { mono_ms: u64::MAX, ..self.shared.now() };
+        self.shared.step(Needs::Policy, |step| step.engine.on_tick(end_of_time, step.out));
+        self.turn();
+    }
+
+    /// Waits for something to do and notes who has it.
+    fn wait(&mut self, events: &mut Events) -> io::Result<()> {
+        let now_ms = self.shared.now().mono_ms;
+        let timeout = if self.ready.is_empty() && self.dirty.is_empty() {
+            let sweep = self.swept_ms + SWEEP_MS;
+            let next = self.shell.waiting.earliest_ms().map_or(sweep, |at| at.min(sweep));
+            Duration::from_millis(next.saturating_sub(now_ms))
+        } else {
+            Duration::ZERO
+        };
+        self.poll_once(events, timeout)
+    }
+
+    fn poll_once(&mut self, events: &mut Events, timeout: Duration) -> io::Result<()> {
+        match self.poll.poll(events, Some(timeout)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        for event in events.iter() {
+            let Token(token) = event.token();
+            if event.token() == WAKER {
+                continue;
+            }
+            if let Some(listener) = self.listeners.get(token - 1) {
+                let room = self.limits.connections_max;
+                let now_ms = self.shared.now().mono_ms;
+                listener.accept(&mut self.connections, self.poll.registry(), room, now_ms);
+                continue;
+            }
+            let Some((slot, connection)) = self.connections.by_token(token) else {
+                continue;
+            };
+            if event.is_readable() || event.is_read_closed() || event.is_error() {
+                connection.on_readable(event.is_read_closed() || event.is_error());
+                if !connection.is_ready {
+                    connection.is_ready = true;
+                    self.ready.push(slot);
+                }
+            }
+            if event.is_writable() {
+                self.mark_dirty(slot);
+            }
+        }
+        Ok(())
+    }
+}

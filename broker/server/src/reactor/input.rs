@@ -1,0 +1,154 @@
+use std::io::{self, ErrorKind, Read};
+
+/// What one read takes at most from a connection before the others get their turn.
+pub(crate) const BUFFER_BYTES: usize = 64 << 10;
+/// Empty buffers kept for the next burst; more are given back to the system.
+const SPARE_MAX: usize = 256;
+
+/// Bytes of a peer that are not handled yet. Holds memory only while there are any.
+#[derive(Debug, Default)]
+pub(crate) struct Input {
+    bytes: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+/// Empty buffers that connections borrow.
+#[derive(Debug, Default)]
+pub(crate) struct Buffers(Vec<Vec<u8>>);
+
+/// What a read has shown about a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Filled {
+    /// There is nothing more for now; the system tells when there is.
+    Drained,
+    /// There may be more.
+    More,
+    /// The peer sends nothing any more.
+    Closed,
+}
+
+impl Input {
+    /// The bytes not handled yet.
+    pub(crate) fn pending(&self) -> &[u8] {
+        &self.bytes[self.start..self.end]
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// Bytes of memory held.
+    pub(crate) fn held(&self) -> usize {
+        self.end - self.start
+    }
+
+    /// The first `len` pending bytes are handled.
+    pub(crate) fn consume(&mut self, len: usize) {
+        self.start += len;
+    }
+
+    /// Makes room for a frame of `len` bytes whose beginning is pending. Untouched memory costs
+    /// nothing, so a peer that only announces a large frame does not get it.
+    pub(crate) fn make_room(&mut self, len: usize) {
+        if len <= self.bytes.len() {
+            return;
+        }
+        let mut larger = vec![0; len];
+        let held = self.held();
+        larger[..held].copy_from_slice(self.pending());
+        *self = Self { bytes: larger, start: 0, end: held };
+    }
+
+    /// Reads once, as much as there is room for. `closing` says that the peer is known to have
+    /// closed its side, so that a short read does not mean that there is nothing more to learn.
+    pub(crate) fn fill(
+        &mut self,
+        from: &mut impl Read,
+        closing: bool,
+        buffers: &mut Buffers,
+    ) -> io::Result<Filled> {
+        if self.bytes.is_empty() {
+            self.bytes = buffers.take();
+        } else if self.start > 0 {
+            self.bytes.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        let room = self.bytes.len() - self.end;
+        if room == 0 {
+            return Ok(Filled::More);
+        }
+        loop {
+            return match from.read(&mut self.bytes[self.end..]) {
+                Ok(0) => Ok(Filled::Closed),
+                Ok(n) => {
+                    self.end += n;
+                    let more = n == room || closing;
+                    Ok(if more { Filled::More } else { Filled::Drained })
+                }
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock => Ok(Filled::Drained),
+                    ErrorKind::Interrupted => continue,
+                    _ => Err(error),
+                },
+            };
+        }
+    }
+
+    /// Gives the memory back if nothing is pending.
+    pub(crate) fn rest(&mut self, buffers: &mut Buffers) {
+        if self.is_empty() && !self.bytes.is_empty() {
+            let Self { bytes, .. } = std::mem::take(self);
+            buffers.give_back(bytes);
+        }
+    }
+}
+
+impl Buffers {
+    fn take(&mut self) -> Vec<u8> {
+        self.0.pop().unwrap_or_else(|| vec![0; BUFFER_BYTES])
+    }
+
+    fn give_back(&mut self, buffer: Vec<u8>) {
+        if buffer.len() == BUFFER_BYTES && self.0.len() < SPARE_MAX {
+            self.0.push(buffer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_stay_in_order_while_the_buffer_moves_and_grows() {
+        let sent: Vec<u8> = (0..200_000u32).map(|n| (n % 251) as u8).collect();
+        let (mut from, mut buffers) = (&sent[..], Buffers::default());
+        let (mut input, mut taken) = (Input::default(), Vec::new());
+        loop {
+            match input.fill(&mut from, false, &mut buffers).unwrap() {
+                Filled::Closed => break,
+                Filled::Drained | Filled::More => {}
+            }
+            input.make_room(100_000);
+            let len = input.held().min(30_000);
+            taken.extend_from_slice(&input.pending()[..len]);
+            input.consume(len);
+        }
+        taken.extend_from_slice(input.pending());
+        assert_eq!(taken, sent);
+    }
+
+    #[test]
+    fn an_idle_connection_holds_no_memory() {
+        let mut buffers = Buffers::default();
+        let mut input = Input::default();
+        input.fill(&mut &b"abc"[..], false, &mut buffers).unwrap();
+        input.rest(&mut buffers);
+        assert_eq!((input.held(), buffers.0.len()), (3, 0));
+        input.consume(3);
+        input.rest(&mut buffers);
+        assert_eq!((input.bytes.len(), buffers.0.len()), (0, 1));
+    }
+}

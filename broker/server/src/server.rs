@@ -1,0 +1,263 @@
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+
+use millrace_disk::Disk;
+use millrace_engine::EngineConfig;
+use millrace_store::{OpenError as StoreError, Recovered, StoreConfig};
+use tracing::{error, info, warn};
+
+use crate::clock::system_clock;
+use crate::config::ServerConfig;
+use crate::core::{CloseError, Core, CoreConfig, OpenError};
+use crate::dispatch::Role;
+use crate::flushing::Flushing;
+use crate::local::LocalBroker;
+use crate::reactor::{Control, Listener, Reactor};
+use crate::shell::{Names, Shell};
+
+/// A broker and a name server that clients reach over sockets.
+///
+/// Dropping it stops it as [`Server::stop`] does, but for saying how that went.
+pub struct Server {
+    core: Core,
+    addresses: Addresses,
+    recovered: Recovered,
+    control: Arc<Control>,
+    waker: Arc<mio::Waker>,
+    reactor: Option<thread::JoinHandle<io::Result<()>>>,
+}
+
+/// Where a server listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// For routes, if it gives any.
+    pub namesrv: Option<SocketAddr>,
+    /// For everything else.
+    pub broker: SocketAddr,
+    /// What routes tell clients to connect to.
+    pub advertised: SocketAddr,
+}
+
+/// How much a server has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// Open connections.
+    pub connections: usize,
+    /// Bytes held for peers: requests that are not whole, answers that are not taken.
+    pub held_bytes: usize,
+    /// The most that was ever held.
+    pub held_bytes_peak: usize,
+}
+
+/// Why a server does not start. Each variant is something else for a person to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Another process has the data directory open.
+    #[error("the data directory {} is in use by another process", .0.display())]
+    InUse(PathBuf),
+    /// Another process listens there.
+    #[error("{address} is taken by another process")]
+    PortTaken {
+        /// Where.
+        address: SocketAddr,
+    },
+    /// The system does not let us listen there.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Listening everywhere, so nobody knows which address clients can reach.
+    #[error("listening on {0} needs an advertised address, which routes can give to clients")]
+    NotAdvertised(SocketAddr),
+    /// The disk has no room even for an empty log.
+    #[error("the disk is full: {0}")]
+    DiskFull(String),
+    /// The data directory is not one of ours, or something in it is missing or damaged.
+    #[error("{0}")]
+    Damaged(String),
+    /// The data directory cannot be read or written.
+    #[error("cannot use the data directory: {0}")]
+    Data(io::Error),
+    /// The system gives no thread, poll or waker.
+    #[error("the system is short of resources: {0}")]
+    Resources(io::Error),
+}
+
+/// What went wrong while a server stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum StopError {
+    /// The reactor had stopped before, and why.
+    #[error("the reactor failed: {0}")]
+    Reactor(String),
+    /// The last messages may not be on disk.
+    #[error(transparent)]
+    Close(#[from] CloseError),
+}
+
+impl Server {
+    /// Takes up the data directory, listens, and starts to serve.
+    pub fn start(disk: Arc<dyn Disk>, config: ServerConfig) -> Result<Self, StartError> {
+        let broker = bind(config.broker_listen, Role::Broker)?;
+        let namesrv = config.namesrv_listen.map(|at| bind(at, Role::NameServer)).transpose()?;
+        let addresses = addresses(&config, &broker, namesrv.as_ref())?;
+
+        let core_config = CoreConfig {
+            store: StoreConfig {
+                segment_bytes: config.segment_bytes,
+                flush: config.flush,
+                store_host: addresses.advertised,
+                ..StoreConfig::default()
+            },
+            engine: EngineConfig {
+                broker_name: config.broker_name.as_str().into(),
+                auto_create_topics: config.auto_create_topics,
+                ..EngineConfig::default()
+            },
+            flushing: Flushing::Thread,
+            clock: system_clock(),
+        };
+        let (core, recovered) = Core::open(disk, &config.dir, core_config)?;
+        let names = Names {
+            host: addresses.advertised,
+            broker: Arc::clone(core.name()),
+            cluster: config.cluster_name.as_str().into(),
+            auto_create_topics: config.auto_create_topics,
+        };
+        let shell = Shell::new(names, Arc::clone(core.shared()));
+        let control = Arc::new(Control::default());
+        let listeners = namesrv.into_iter().chain([broker]).collect();
+        let (reactor, waker) =
+            Reactor::new(core.shared(), shell, config.limits, listeners, Arc::clone(&control))
+                .map_err(StartError::Resources)?;
+        let reactor = thread::Builder::new()
+            .name("millrace-reactor".into())
+            .spawn(move || reactor.run())
+            .map_err(StartError::Resources)?;
+        info!(broker = %addresses.broker, "listening");
+        let reactor = Some(reactor);
+        Ok(Self { core, addresses, recovered, control, waker, reactor })
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// What was found in the data directory at the start.
+    pub fn recovered(&self) -> &Recovered {
+        &self.recovered
+    }
+
+    /// How much there is to do.
+    pub fn load(&self) -> Load {
+        let Control { connections, held_bytes, held_bytes_peak, .. } = &*self.control;
+        Load {
+            connections: connections.load(Ordering::Relaxed),
+            held_bytes: held_bytes.load(Ordering::Relaxed),
+            held_bytes_peak: held_bytes_peak.load(Ordering::Relaxed),
+        }
+    }
+
+    /// The same broker as seen from this process.
+    pub fn local(&self) -> LocalBroker {
+        self.core.local()
+    }
+
+    /// Takes no more connections, answers what is pending, closes the others, and closes the store
+    /// so that the next start has nothing to do.
+    pub fn stop(mut self) -> Result<(), StopError> {
+        let served = self.stop_reactor();
+        self.core.close()?;
+        served
+    }
+
+    fn stop_reactor(&mut self) -> Result<(), StopError> {
+        let Some(reactor) = self.reactor.take() else {
+            return Ok(());
+        };
+        self.control.stopping.store(true, Ordering::Release);
+        if let Err(error) = self.waker.wake() {
+            return Err(StopError::Reactor(error.to_string()));
+        }
+        match reactor.join() {
+            Ok(served) => served.map_err(|error| StopError::Reactor(error.to_string())),
+            Err(_) => Err(StopError::Reactor("it has panicked".into())),
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if self.reactor.is_some() {
+            if let Err(error) = self.stop_reactor() {
+                error!(error = %error, "the server did not stop cleanly");
+            }
+            if let Err(error) = self.core.close() {
+                error!(error = %error, "the store was not closed cleanly");
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
+}
+
+fn bind(address: SocketAddr, role: Role) -> Result<Listener, StartError> {
+    if !address.ip().is_loopback() {
+        warn!(%address, "open to everybody who can reach it: there is no access control");
+    }
+    Listener::bind(address, role).map_err(|source| match source.kind() {
+        ErrorKind::AddrInUse => StartError::PortTaken { address },
+        _ => StartError::Listen { address, source },
+    })
+}
+
+fn addresses(
+    config: &ServerConfig,
+    broker: &Listener,
+    namesrv: Option<&Listener>,
+) -> Result<Addresses, StartError> {
+    let broker = broker.address().map_err(StartError::Resources)?;
+    let namesrv = namesrv.map(Listener::address).transpose().map_err(StartError::Resources)?;
+    let reachable: IpAddr = match config.advertised {
+        Some(ip) => ip,
+        None if broker.ip().is_unspecified() => return Err(StartError::NotAdvertised(broker)),
+        None => broker.ip(),
+    };
+    let advertised = SocketAddr::new(reachable, broker.port());
+    Ok(Addresses { namesrv, broker, advertised })
+}
+
+impl From<OpenError> for StartError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Store(StoreError::InUse(dir)) => Self::InUse(dir),
+            OpenError::Store(error @ StoreError::DiskFull { .. }) => {
+                Self::DiskFull(error.to_string())
+            }
+            OpenError::Store(
+                error @ (StoreError::Format { .. } | StoreError::MissingSegment { .. }),
+            ) => Self::Damaged(error.to_string()),
+            OpenError::Store(StoreError::Io(error)) => match error.kind() {
+                ErrorKind::StorageFull => Self::DiskFull(error.to_string()),
+                _ => Self::Data(error),
+            },
+            OpenError::State(error) => Self::Damaged(error.to_string()),
+            OpenError::Thread(error) => Self::Resources(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

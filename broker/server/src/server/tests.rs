@@ -1,0 +1,105 @@
+//! A whole server on a simulated disk, spoken to over sockets with the protocol's own words.
+
+mod broker; // what producers, consumers and tools ask for
+mod compat; // COMPAT.md against the code
+mod gate; // a disk whose syncs wait
+mod peer; // a client that writes and reads frames
+mod reactor; // connections that behave, and some that do not
+
+use std::sync::Arc;
+
+use millrace_disk::SimDisk;
+use millrace_protocol::HeaderKind;
+use millrace_store::FlushMode;
+
+use super::*;
+use peer::Peer;
+
+const KINDS: [HeaderKind; 2] = [HeaderKind::Json, HeaderKind::Binary];
+
+fn config() -> ServerConfig {
+    let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
+    ServerConfig {
+        namesrv_listen: Some(anywhere),
+        broker_listen: anywhere,
+        segment_bytes: 1 << 20,
+        ..ServerConfig::new("/data")
+    }
+}
+
+fn start(config: ServerConfig) -> Server {
+    Server::start(Arc::new(SimDisk::new(1)), config).unwrap()
+}
+
+fn start_default() -> Server {
+    start(config())
+}
+
+impl Server {
+    fn connect(&self, kind: HeaderKind) -> Peer {
+        Peer::connect(self.addresses().broker, kind)
+    }
+
+    fn connect_namesrv(&self) -> Peer {
+        Peer::connect(self.addresses().namesrv.unwrap(), HeaderKind::Json)
+    }
+}
+
+#[test]
+fn a_directory_is_served_once() {
+    let disk = SimDisk::new(1);
+    let first = Server::start(Arc::new(disk.clone()), config()).unwrap();
+    let second = Server::start(Arc::new(disk.clone()), config());
+    assert!(matches!(second, Err(StartError::InUse(dir)) if dir.as_os_str() == "/data"));
+    first.stop().unwrap();
+    Server::start(Arc::new(disk), config()).unwrap().stop().unwrap();
+}
+
+#[test]
+fn a_port_is_listened_on_once() {
+    let first = start_default();
+    let taken = first.addresses().broker;
+    let second =
+        Server::start(Arc::new(SimDisk::new(1)), ServerConfig { broker_listen: taken, ..config() });
+    assert!(matches!(second, Err(StartError::PortTaken { address }) if address == taken));
+}
+
+#[test]
+fn a_full_disk_is_named_as_such() {
+    let disk = SimDisk::new(1);
+    disk.inject(millrace_disk::Fault::Capacity { bytes: 64 << 10 });
+    let full = Server::start(Arc::new(disk), config());
+    assert!(matches!(full, Err(StartError::DiskFull(_))), "{full:?}");
+}
+
+#[test]
+fn a_store_of_another_program_is_refused() {
+    let disk = SimDisk::new(1);
+    Server::start(Arc::new(disk.clone()), config()).unwrap().stop().unwrap();
+    disk.flip_bit("/data/format", 0, 1);
+    let strange = Server::start(Arc::new(disk), config());
+    assert!(matches!(strange, Err(StartError::Damaged(_))), "{strange:?}");
+}
+
+#[test]
+fn who_listens_everywhere_has_to_say_where() {
+    let everywhere = ServerConfig { broker_listen: ([0, 0, 0, 0], 0).into(), ..config() };
+    let nowhere = Server::start(Arc::new(SimDisk::new(1)), everywhere.clone());
+    assert!(matches!(nowhere, Err(StartError::NotAdvertised(_))), "{nowhere:?}");
+    let advertised = Some([10, 0, 0, 7].into());
+    let server = start(ServerConfig { advertised, ..everywhere });
+    let Addresses { broker, advertised, .. } = server.addresses();
+    assert_eq!(advertised, SocketAddr::from(([10, 0, 0, 7], broker.port())));
+}
+
+#[test]
+fn a_stopped_server_has_nothing_to_recover() {
+    let disk = SimDisk::new(1);
+    let sync = ServerConfig { flush: FlushMode::Sync, ..config() };
+    let server = Server::start(Arc::new(disk.clone()), sync.clone()).unwrap();
+    server.connect(HeaderKind::Json).send("t", b"a");
+    server.stop().unwrap();
+    let server = Server::start(Arc::new(disk), sync).unwrap();
+    assert!(server.recovered().clean);
+    assert_eq!(server.connect(HeaderKind::Json).all("t"), ["a"]);
+}

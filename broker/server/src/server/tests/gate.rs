@@ -1,0 +1,109 @@
+use std::io::{self, IoSlice};
+use std::ops::Range;
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex};
+
+use millrace_disk::{Access, Disk, Entry, File, Identity, Lock, Map, SimDisk};
+
+/// A disk whose files are synced only while the gate is open.
+#[derive(Clone, Debug)]
+pub(super) struct GatedDisk {
+    disk: SimDisk,
+    gate: Arc<Gate>,
+}
+
+#[derive(Debug)]
+struct Gate {
+    open: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl GatedDisk {
+    pub(super) fn open() -> Self {
+        let gate = Gate { open: Mutex::new(true), opened: Condvar::new() };
+        Self { disk: SimDisk::new(1), gate: Arc::new(gate) }
+    }
+
+    pub(super) fn set_open(&self, open: bool) {
+        *self.gate.open.lock().unwrap() = open;
+        self.gate.opened.notify_all();
+    }
+
+    fn gated(&self, file: io::Result<Arc<dyn File>>) -> io::Result<Arc<dyn File>> {
+        Ok(Arc::new(GatedFile { file: file?, gate: Arc::clone(&self.gate) }))
+    }
+}
+
+#[derive(Debug)]
+struct GatedFile {
+    file: Arc<dyn File>,
+    gate: Arc<Gate>,
+}
+
+impl Disk for GatedDisk {
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        self.gated(self.disk.create(path))
+    }
+    fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn File>> {
+        self.gated(self.disk.open(path, access))
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+    fn replace(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk.replace(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.disk.remove(path)
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
+        self.disk.list(dir)
+    }
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        self.disk.exists(path)
+    }
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        self.disk.create_dir_all(dir)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.disk.sync_dir(dir)
+    }
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
+        self.disk.lock(path)
+    }
+    fn free_space(&self, path: &Path) -> io::Result<u64> {
+        self.disk.free_space(path)
+    }
+}
+
+impl File for GatedFile {
+    fn sync(&self) -> io::Result<()> {
+        let open = self.gate.open.lock().unwrap();
+        drop(self.gate.opened.wait_while(open, |open| !*open).unwrap());
+        self.file.sync()
+    }
+    fn write_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<()> {
+        self.file.write_at(slices, offset)
+    }
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file.read_at(buf, offset)
+    }
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        self.file.allocate(len)
+    }
+    fn zero(&self, range: Range<u64>) -> io::Result<()> {
+        self.file.zero(range)
+    }
+    fn truncate(&self, len: u64) -> io::Result<()> {
+        self.file.truncate(len)
+    }
+    fn size(&self) -> io::Result<u64> {
+        self.file.size()
+    }
+    fn identity(&self) -> io::Result<Identity> {
+        self.file.identity()
+    }
+    fn map(&self, len: u64) -> io::Result<Arc<dyn Map>> {
+        self.file.map(len)
+    }
+}
