@@ -47,16 +47,20 @@ impl Default for RemoteOptions {
 /// A Millrace broker in another process.
 ///
 /// It has two connections, so that an append never stands behind a pull: large answers fill the
-/// way back, and the broker lets a connection wait that reads much from a disk. Both come into
-/// being when they are first needed, and again after they were lost, at the place that the name
-/// servers then tell; one call makes one attempt at that, and the calls that waited for it share
-/// its outcome. Pausing between attempts is the caller's business.
+/// way back, and a broker takes nothing more from a connection whose pull waits for a disk. Both
+/// come into being when they are first needed, and again after they were lost, at the place that
+/// the name servers then tell. A call makes one attempt at that, or two if the connection ends
+/// while it waits for its turn; calls that wait for the same attempt share its outcome. Pausing
+/// between attempts is the caller's business.
 ///
-/// What a lost connection means depends on the call. An append is
-/// [`BrokerError::Unreachable`] only if no byte of it was handed to a connection, else
-/// [`BrokerError::OutcomeUnknown`]. All other calls may simply be made again, so for them both are
-/// `Unreachable`. An append that the broker has stored, but not on its disk in time, is
-/// `OutcomeUnknown` too: a power cut could still take it.
+/// What a lost connection means depends on the call. An append is [`BrokerError::Unreachable`]
+/// only if no byte of it was handed to a connection, else [`BrokerError::OutcomeUnknown`]. All
+/// other calls may simply be made again, so for them both are `Unreachable`. An append that the
+/// broker has stored, but not on its disk in time, is `OutcomeUnknown` too: a power cut could
+/// still take it.
+///
+/// A group must fit one request of 16 MiB; a larger one is refused before anything is sent. No
+/// pull waits for longer than a minute.
 #[derive(Debug)]
 pub struct RemoteBroker {
     name: Arc<str>,
@@ -72,6 +76,8 @@ const PULL_HEAD_BYTES_MAX: usize = 64 << 10;
 /// No pull waits for longer, whatever was asked for: while it waits, nobody would notice that the
 /// broker's machine is gone. It then gives nothing, and the caller asks again.
 const HOLD_MAX: Duration = Duration::from_secs(60);
+/// As good as endless, and far from what a clock cannot count.
+const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl RemoteBroker {
     /// Finds the broker and connects to it, in one attempt.
@@ -79,13 +85,14 @@ impl RemoteBroker {
     /// `namesrv` is `host:port[;host:port...]`; the name servers are asked in turn until one
     /// answers. A peer that is not Millrace is [`BrokerError::Refused`].
     pub async fn connect(namesrv: &str, options: RemoteOptions) -> Result<Self, BrokerError> {
-        let home = Home::new(namesrv, options.connect_timeout)?;
-        let found = home.reach(options.broker.as_deref()).await.map_err(BrokerError::from)?;
+        let RemoteOptions { broker, connect_timeout, request_timeout } = options;
+        let home = Home::new(namesrv, connect_timeout.min(TIMEOUT_MAX))?;
+        let found = home.reach(broker.as_deref()).await.map_err(BrokerError::from)?;
         let (home, name) = (Arc::new(home), Arc::clone(&found.name));
         Ok(Self {
             calls: Channel::connected(Arc::clone(&home), found),
             pulls: Channel::new(home, Arc::clone(&name)),
-            request_timeout: options.request_timeout,
+            request_timeout: request_timeout.min(TIMEOUT_MAX),
             name,
         })
     }

@@ -5,7 +5,6 @@ use std::time::Duration;
 use millrace_protocol::Call;
 use millrace_transport::{CallError, Cause, Response};
 use tokio::sync::Mutex;
-use tracing::info;
 
 use super::failure::{Lost, with_causes};
 use super::home::{Home, Reached};
@@ -55,7 +54,7 @@ impl Channel {
         let mut reached = self.reached().await?;
         let mut answered = reached.call(call, timeout).await;
         if let Err(CallError::NotSent(Cause::Closed(_))) = answered {
-            // It ended after it was looked at, perhaps long ago: one more attempt.
+            // It ended while the request waited for its turn: one more attempt.
             reached = self.reached().await?;
             answered = reached.call(call, timeout).await;
         }
@@ -90,7 +89,6 @@ impl Channel {
         }
         match self.home.reach(Some(&self.broker)).await {
             Ok(reached) => {
-                info!(broker = %self.broker, peer = %reached.address, "connected to the broker");
                 place.failure = None;
                 let reached = Arc::new(reached);
                 place.reached = Some(Arc::clone(&reached));

@@ -7,7 +7,7 @@ use millrace_protocol::{
 };
 use millrace_transport::{CallError, Config, Connection, Response};
 use tokio::time::{Instant, timeout_at};
-use tracing::debug;
+use tracing::info;
 
 use super::failure::{Lost, with_causes};
 use super::name_servers::NameServers;
@@ -81,7 +81,7 @@ impl Home {
         let connection = timeout_at(deadline, self.greet(name, address, deadline)).await;
         let timed_out = |_| Lost::NotSent { address: address.into(), reason: "timed out".into() };
         let connection = connection.map_err(timed_out)??;
-        debug!(broker = name, peer = address, "connected to the broker");
+        info!(broker = name, peer = address, "connected to the broker");
         let (name, address) = (name.into(), address.into());
         Ok(Reached { name, address, connection, given_up: AtomicBool::new(false) })
     }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use bytes::Bytes;
 use millrace_protocol::{Answer, FrameWriter, Head, HeaderKind, Refused, Request, ResponseCode};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::*;
@@ -224,6 +225,43 @@ async fn a_request_that_could_not_be_sent_was_not_carried_out() {
         Err(BrokerError::Unreachable { address: at, .. }) => assert_eq!(at, address),
         other => panic!("{other:?}"),
     }
+}
+
+#[tokio::test]
+async fn an_append_that_waited_for_its_turn_is_sent_over_the_next_connection() {
+    const AT_ONCE: u32 = 1024;
+    let count = AtomicU32::new(0);
+    let fake = Fake::start(move |request| match request {
+        Request::AppendGroup(_) => match count.fetch_add(1, Ordering::Relaxed) + 1 {
+            n if n < AT_ONCE => Some(Reply::Silence),
+            AT_ONCE => Some(Reply::HangUp),
+            _ => yes(request),
+        },
+        _ => None,
+    })
+    .await;
+    let broker = Arc::new(connect(&fake.address).await.unwrap());
+    let mut appends = JoinSet::new();
+    for _ in 0..=AT_ONCE {
+        let broker = Arc::clone(&broker);
+        appends.spawn(async move { broker.append(one_message()).await });
+    }
+    let outcomes = appends.join_all().await;
+    let unknown = |o: &&Result<_, _>| matches!(o, Err(BrokerError::OutcomeUnknown(_)));
+    assert_eq!(outcomes.iter().filter(unknown).count(), AT_ONCE as usize);
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
+}
+
+#[tokio::test]
+async fn endless_timeouts_are_fine() {
+    let fake = Fake::start(yes).await;
+    let options = RemoteOptions {
+        connect_timeout: Duration::MAX,
+        request_timeout: Duration::MAX,
+        ..RemoteOptions::default()
+    };
+    let broker = RemoteBroker::connect(&fake.address, options).await.unwrap();
+    broker.pull(PullRequest { wait: Duration::MAX, ..pull() }).await.unwrap();
 }
 
 #[tokio::test]
