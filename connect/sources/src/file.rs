@@ -17,7 +17,7 @@ use tracing::warn;
 use crate::lines::{Lines, Piece};
 use blocks::Blocks;
 use glob::Pattern;
-use names::{Forms, Head, Named, Names};
+use names::{AsWhat, Forms, Head, Names};
 use tail::{State, Tail, cannot_read, open_again};
 
 /// Files that are open at most; of more, those that are read to their end are closed in between.
@@ -77,10 +77,11 @@ impl Default for FileOptions {
 /// 4 KiB.
 ///
 /// # Which file is which
-/// A file of at least 1 KiB is known by the checksum of its first 1 KiB, whatever its name, a
-/// shorter one by its device, inode and birth; a file that grows past 1 KiB is known by both, so
-/// that a cursor of before still counts. So a renamed file, or a copy of one, is not read twice,
-/// and a new file under an old name is read from its start. A file that turns out shorter than
+/// A file of at least 1 KiB is known by the checksum of its first 1 KiB, whatever its name; a
+/// shorter one by its device, inode and birth, and by the checksum of its first line once that is
+/// complete. A file that grows gets the better identity, and its cursor of before still counts.
+/// So a renamed file, or a copy of one, is not read twice, and a new file under an old name is
+/// read from its start. A file that turns out shorter than
 /// what was read of it, or to begin otherwise, is a new one: it gets a new identity and is read
 /// from its start. Of two files that are there together and begin alike, the younger one is
 /// skipped while it is a copy of the older, unless `once` is set, and otherwise known by checksum
@@ -244,30 +245,32 @@ impl FileSource {
             }
             return Ok(());
         };
-        let look = || {
-            let size = handle.size()?;
-            if size == tail.lines.read_from() {
-                return Ok((size, None));
-            }
-            Ok((size, Some(Head::read(&*handle, size)?)))
-        };
-        let (size, head) = look().map_err(|error| cannot_read(&tail.path, error))?;
+        let (size, head) = handle
+            .size()
+            .and_then(|size| Ok((size, Head::read(&*handle, size)?)))
+            .map_err(|error| cannot_read(&tail.path, error))?;
         tail.size = size;
-        tail.until = Some(size);
-        let Some(head) = head else { return Ok(()) };
-
         let given = tail.lines.position().offset;
         if size < given || !head.agrees(&tail.head, given) {
             self.begin_again(index, head);
+            self.tails[index].until = Some(size);
             return Ok(());
         }
         if size < tail.lines.read_from() || !head.agrees(&tail.head, u64::MAX) {
             tail.lines.forget_rest();
         }
         tail.head = head;
-        if tail.named == Named::Inode && tail.head.checksum().is_some() {
-            self.name_by_head(index)?;
+        if !tail.keeps_name && tail.named < tail.head.names_by() {
+            if !self.options.once && self.turned_out_a_copy(index)? {
+                // It was found while it was being made.
+                self.leave(index);
+                return Ok(());
+            }
+            let position = self.tails[index].lines.position();
+            self.name_better(index, position);
         }
+        // Only now, so that nothing is read under the lesser name if that failed.
+        self.tails[index].until = Some(size);
         Ok(())
     }
 
@@ -278,33 +281,27 @@ impl FileSource {
         let forms = Forms::new(tail.file, &head, taken);
         let left = tail.lines.position();
         self.names.leave(&tail.origin.identity, left);
-        let identity = self.names.take(&forms);
+        let new = self.names.name(&forms, Position::default(), AsWhat::Shortened);
         warn!(
             path = %tail.path.display(),
             read = left.offset,
             bytes = tail.size,
-            identity,
+            identity = new.identity,
             "file was truncated or written anew, reading it from its start"
         );
-        tail.set_identity(identity);
+        tail.set_identity(new.named, new.identity);
         tail.head = head;
         tail.lines = Lines::new(Position::default(), self.options.line_max);
     }
 
-    /// Renames a file that has grown to 1 KiB.
-    fn name_by_head(&mut self, index: usize) -> Result<(), SourceError> {
-        if !self.options.once && self.turned_out_a_copy(index)? {
-            // It was found while it was being made.
-            self.leave(index);
-            return Ok(());
-        }
+    /// Gives a file a better identity, which it is now long enough for, from `position` on.
+    fn name_better(&mut self, index: usize, position: Position) {
         let taken = self.is_head_taken(&self.tails[index].head, Some(index));
         let tail = &mut self.tails[index];
         let forms = Forms::new(tail.file, &tail.head, taken);
-        self.names.leave(&tail.origin.identity, tail.lines.position());
-        let identity = self.names.take(&forms);
-        tail.set_identity(identity);
-        Ok(())
+        self.names.leave(&tail.origin.identity, position);
+        let better = self.names.name(&forms, position, AsWhat::Known);
+        tail.set_identity(better.named, better.identity);
     }
 
     /// Stops reading a file, as another one has the rest.
@@ -342,16 +339,35 @@ impl FileSource {
             let last = tail.lines.finish();
             self.give(index, last);
             let tail = self.tails.remove(index);
-            self.names.leave(&tail.origin.identity, tail.lines.position());
+            // The place of a finished one is known already, and may be another file's by now.
+            if tail.state == State::Gone {
+                self.names.leave(&tail.origin.identity, tail.lines.position());
+            }
         }
     }
 
     fn give(&mut self, index: usize, pieces: impl IntoIterator<Item = Piece>) {
-        let origin = &self.tails[index].origin;
-        self.ready.extend(pieces.into_iter().map(|piece| match piece {
-            Piece::Records { data, records } => {
-                Polled::Chunk(Chunk { origin: Arc::clone(origin), data, records })
+        for mut piece in pieces {
+            if self.tails[index].keeps_name {
+                let (first, rest) = piece.split_first();
+                let next = first.next();
+                self.ready.push_back(self.polled(index, first));
+                let tail = &mut self.tails[index];
+                tail.keeps_name = false;
+                if tail.named < tail.head.names_by() {
+                    self.name_better(index, next);
+                }
+                let Some(rest) = rest else { continue };
+                piece = rest;
             }
+            self.ready.push_back(self.polled(index, piece));
+        }
+    }
+
+    fn polled(&self, index: usize, piece: Piece) -> Polled {
+        let origin = Arc::clone(&self.tails[index].origin);
+        match piece {
+            Piece::Records { data, records } => Polled::Chunk(Chunk { origin, data, records }),
             Piece::TooLong { kept, span } => {
                 let reject = Reject {
                     code: TOO_LONG,
@@ -363,10 +379,9 @@ impl FileSource {
                     ),
                     field: None,
                 };
-                let origin = Arc::clone(origin);
                 Polled::Unreadable(Chunk { origin, data: kept, records: vec![span] }, reject)
             }
-        }));
+        }
     }
 }
 

@@ -50,6 +50,32 @@ pub enum Piece {
     },
 }
 
+impl Piece {
+    /// The first record and, if there are more, the others.
+    pub(crate) fn split_first(self) -> (Self, Option<Self>) {
+        match self {
+            Self::Records { data, mut records } if records.len() > 1 => {
+                let others = records.split_off(1);
+                (
+                    Self::Records { data: data.clone(), records },
+                    Some(Self::Records { data, records: others }),
+                )
+            }
+            one => (one, None),
+        }
+    }
+
+    /// Where the record after the last one starts.
+    pub(crate) fn next(&self) -> Position {
+        match self {
+            Self::Records { records, .. } => {
+                records.last().map(|span| span.next).unwrap_or_default()
+            }
+            Self::TooLong { span, .. } => span.next,
+        }
+    }
+}
+
 impl Lines {
     /// Starts at `start`. A line of more than `line_bytes_max` bytes, its end not counted, is too
     /// long.

@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Bound;
 
+use memchr::memchr;
 use millrace_connect_api::{Position, SourceCursor};
 use millrace_disk::{File, Identity};
 
@@ -10,9 +12,10 @@ use crate::checksum::Checksum;
 pub(super) const HEAD: usize = 1024;
 
 /// The start of a file: its first 1 KiB, or all of it while it is shorter.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Head {
     bytes: Vec<u8>,
+    /// Of all of it, once it is complete.
     checksum: Option<u64>,
 }
 
@@ -35,6 +38,20 @@ impl Head {
         self.checksum
     }
 
+    /// What a file that begins like this is named by, if no other does.
+    pub(super) fn names_by(&self) -> Named {
+        match (self.checksum, self.first_line()) {
+            (Some(_), _) => Named::Head,
+            (None, Some(_)) => Named::InodeAndLine,
+            (None, None) => Named::Inode,
+        }
+    }
+
+    /// The first line with its end, once it has one.
+    fn first_line(&self) -> Option<&[u8]> {
+        memchr(b'\n', &self.bytes).map(|end| &self.bytes[..=end])
+    }
+
     /// Whether a file that had the head `older` can have this one now without a change in its
     /// first `len` bytes.
     pub(super) fn agrees(&self, older: &Self, len: u64) -> bool {
@@ -53,59 +70,61 @@ impl Head {
     }
 }
 
-/// The names that a file can go by.
+/// What a file's identity is made from.
 ///
-/// | name             | for                                                                      |
-/// |------------------|--------------------------------------------------------------------------|
-/// | `i-D-I-B`        | a file of less than 1 KiB: its device, inode and birth, in hexadecimal   |
-/// | `h-C`            | a longer one: the FNV-1a checksum of its first 1 KiB, 16 digits          |
-/// | `h-C-i-D-I-B`    | a longer one that begins like another file that is there too             |
-/// | any of them `-gN`| the Nth time that a file of this name was truncated or begun again       |
+/// | identity       | made from                                                                  |
+/// |----------------|----------------------------------------------------------------------------|
+/// | `i-D-I-B`      | device, inode and birth, in hexadecimal                                    |
+/// | `i-D-I-B-L`    | the same and the checksum of the first line, 16 digits                     |
+/// | `h-C`          | the checksum of the first 1 KiB, 16 digits                                 |
+/// | `h-C-i-D-I-B`  | the same and device, inode and birth                                       |
+/// | any, then `-gN`| the same; it is the N-th file after the first one that would be named so   |
+///
+/// Checksums are FNV-1a of 64 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Named {
+    /// A file whose first line is not complete.
+    Inode,
+    /// A file of less than 1 KiB. Without the line, a file that is truncated and written anew
+    /// while nobody looks would be taken for what it was before.
+    InodeAndLine,
+    /// A file of 1 KiB or more.
+    Head,
+    /// One that begins like another one that is there too.
+    HeadAndInode,
+}
+
+/// The identities that a file can have, from what it is like now.
 #[derive(Debug)]
 pub(super) struct Forms {
-    short: String,
-    long: Option<String>,
-    /// The long name is another file's.
-    long_taken: bool,
+    inode: String,
+    /// And how long the line is.
+    line: Option<(String, u64)>,
+    head: Option<String>,
+    both: Option<String>,
+    /// `head` is another file's.
+    head_taken: bool,
 }
 
 impl Forms {
-    pub(super) fn new(file: Identity, head: &Head, long_taken: bool) -> Self {
-        Self {
-            short: format!("i-{:x}-{:x}-{:x}", file.device, file.inode, file.born_ns),
-            long: head.checksum().map(|checksum| format!("h-{checksum:016x}")),
-            long_taken,
-        }
+    pub(super) fn new(file: Identity, head: &Head, head_taken: bool) -> Self {
+        let inode = format!("i-{:x}-{:x}-{:x}", file.device, file.inode, file.born_ns);
+        let line = head.first_line().map(|line| {
+            let checksum = Checksum::new().add(line).value();
+            (format!("{inode}-{checksum:016x}"), line.len() as u64)
+        });
+        let head = head.checksum().map(|checksum| format!("h-{checksum:016x}"));
+        let both = head.as_ref().map(|head| format!("{head}-{inode}"));
+        Self { inode, line, head, both, head_taken }
     }
 
     /// What the file is to be called if it is new.
-    fn base(&self) -> String {
-        match &self.long {
-            None => self.short.clone(),
-            Some(long) if self.long_taken => self.both(long),
-            Some(long) => long.clone(),
-        }
-    }
-
-    fn both(&self, long: &str) -> String {
-        format!("{long}-{}", self.short)
-    }
-}
-
-/// What a file's identity is made from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Named {
-    Inode,
-    Head,
-    Both,
-}
-
-impl Named {
-    pub(super) fn of(identity: &str) -> Self {
-        match (identity.starts_with("h-"), identity.contains("-i-")) {
-            (false, _) => Self::Inode,
-            (true, false) => Self::Head,
-            (true, true) => Self::Both,
+    fn best(&self) -> (Named, &str) {
+        match (&self.head, &self.both, &self.line) {
+            (_, Some(both), _) if self.head_taken => (Named::HeadAndInode, both),
+            (Some(head), ..) => (Named::Head, head),
+            (None, _, Some((line, _))) => (Named::InodeAndLine, line),
+            (None, _, None) => (Named::Inode, &self.inode),
         }
     }
 }
@@ -114,9 +133,10 @@ impl Named {
 #[derive(Debug)]
 pub(super) struct Names(BTreeMap<String, Position>);
 
-/// What is known of a file that was found.
+/// A file's identity and where to go on in it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Recognised {
+    pub(super) named: Named,
     pub(super) identity: String,
     pub(super) position: Position,
     pub(super) as_what: AsWhat,
@@ -143,45 +163,57 @@ impl Names {
         names
     }
 
-    /// Finds out where to go on in a file of `size` bytes.
+    /// Finds out where to go on in a file of `size` bytes, and under which name.
     ///
-    /// A file that was left when it was shorter than 1 KiB is known by its short name, and goes on
-    /// under its long one. A cursor beyond 1 KiB never has a short name, so an old one cannot
-    /// make us skip more than that of a file that was rewritten since.
+    /// A file that has grown since is still called what it was when it was left: the runtime may
+    /// know the last record by that name only, and get it again to see that it has it.
     pub(super) fn recognise(&mut self, forms: &Forms, size: u64) -> Recognised {
-        let seen = match &forms.long {
-            None => self.latest(&forms.short),
-            Some(long) => self
-                .latest(&forms.both(long))
-                .or_else(|| if forms.long_taken { None } else { self.latest(long) })
-                .or_else(|| {
-                    let (_, position) = self.latest(&forms.short)?;
-                    (position.offset < HEAD as u64).then(|| (self.free(&forms.base()), position))
-                }),
-        };
+        let (named, best) = forms.best();
+        let by_both = || Some((Named::HeadAndInode, self.latest(forms.both.as_ref()?)?));
+        let by_best = || Some((named, self.latest(best)?));
+        let by_line = || Some((Named::InodeAndLine, self.latest(&forms.line.as_ref()?.0)?));
+        let seen = by_both().or_else(by_best).or_else(by_line).or_else(|| self.by_inode(forms));
         match seen {
-            Some((identity, position)) if position.offset <= size => {
-                self.0.insert(identity.clone(), position);
-                Recognised { identity, position, as_what: AsWhat::Known }
+            Some((named, (identity, position))) if position.offset <= size => {
+                Recognised { named, identity, position, as_what: AsWhat::Known }
             }
-            seen => Recognised {
-                identity: self.take(forms),
-                position: Position::default(),
-                as_what: if seen.is_some() { AsWhat::Shortened } else { AsWhat::New },
-            },
+            Some(_) => self.name(forms, Position::default(), AsWhat::Shortened),
+            None => self.name(forms, Position::default(), AsWhat::New),
         }
     }
 
-    /// Whether the file was read under its checksum and inode together.
-    pub(super) fn knows_apart(&self, forms: &Forms) -> bool {
-        forms.long.as_ref().is_some_and(|long| self.latest(&forms.both(long)).is_some())
+    /// What was read of a file before its first line was complete, and so not more than that
+    /// line, or the head without it. Further cursors are another file's that had the inode.
+    fn by_inode(&self, forms: &Forms) -> Option<(Named, (String, Position))> {
+        let longest = match (&forms.line, &forms.head) {
+            (Some((_, len)), _) => *len,
+            (None, Some(_)) => HEAD as u64 - 1,
+            (None, None) => u64::MAX,
+        };
+        let (identity, position) = self.latest(&forms.inode)?;
+        (position.offset <= longest).then_some((Named::Inode, (identity, position)))
     }
 
-    /// An identity that no file had yet.
-    pub(super) fn take(&mut self, forms: &Forms) -> String {
-        let identity = self.free(&forms.base());
-        self.0.insert(identity.clone(), Position::default());
-        identity
+    /// Whether the file was read under its head and inode together.
+    pub(super) fn knows_apart(&self, forms: &Forms) -> bool {
+        forms.both.as_ref().is_some_and(|both| self.latest(both).is_some())
+    }
+
+    /// Gives a file an identity that none had yet.
+    pub(super) fn name(
+        &mut self,
+        forms: &Forms,
+        position: Position,
+        as_what: AsWhat,
+    ) -> Recognised {
+        let (named, best) = forms.best();
+        let identity = match self.latest(best).and_then(|(identity, _)| generation(&identity, best))
+        {
+            None => best.to_owned(),
+            Some(generation) => format!("{best}-g{}", generation.saturating_add(1)),
+        };
+        self.leave(&identity, position);
+        Recognised { named, identity, position, as_what }
     }
 
     /// Remembers where a file is left.
@@ -192,20 +224,13 @@ impl Names {
     /// The newest generation of a name.
     fn latest(&self, base: &str) -> Option<(String, Position)> {
         self.0
-            .range(base.to_owned()..)
+            .range::<str, _>((Bound::Included(base), Bound::Unbounded))
             .take_while(|(identity, _)| identity.starts_with(base))
             .filter_map(|(identity, position)| {
                 Some((generation(identity, base)?, identity.clone(), *position))
             })
             .max_by_key(|(generation, ..)| *generation)
             .map(|(_, identity, position)| (identity, position))
-    }
-
-    fn free(&self, base: &str) -> String {
-        match self.latest(base).and_then(|(identity, _)| generation(&identity, base)) {
-            None => base.to_owned(),
-            Some(generation) => format!("{base}-g{}", generation.saturating_add(1)),
-        }
     }
 }
 
@@ -227,76 +252,99 @@ mod tests {
         Position { offset, line: offset / 10 }
     }
 
-    fn head(len: usize) -> Head {
-        Head::new(vec![b'x'; len])
-    }
-
+    /// What a file is like that begins so and is so long, while `LONG` and `LINE` stand for the
+    /// identities that it has by its head and its first line.
     #[track_caller]
     fn check(
         cursors: &[(&str, u64)],
-        (head_len, size, long_taken): (usize, u64, bool),
-        (identity, offset, as_what): (&str, u64, AsWhat),
+        (start, size, head_taken): (&str, u64, bool),
+        (expected, offset, as_what): (&str, u64, AsWhat),
     ) {
-        let long = format!("h-{:016x}", head(HEAD).checksum().unwrap());
+        let mut bytes = start.as_bytes().to_vec();
+        bytes.resize(HEAD.min(size as usize), b'x');
+        let forms = Forms::new(FILE, &Head::new(bytes), head_taken);
+        let long = forms.head.as_deref().unwrap_or("none");
+        let line = forms.line.as_ref().map_or("none", |(line, _)| line);
+        let full = |identity: &str| identity.replace("LONG", long).replace("LINE", line);
         let resume = cursors
             .iter()
             .map(|(identity, offset)| SourceCursor {
-                identity: identity.replace("LONG", &long),
+                identity: full(identity),
                 position: at(*offset),
             })
             .collect();
-        let forms = Forms::new(FILE, &head(head_len), long_taken);
-        let expected = Recognised {
-            identity: identity.replace("LONG", &long),
-            position: if as_what == AsWhat::Known { at(offset) } else { Position::default() },
-            as_what,
-        };
-        assert_eq!(Names::new(resume).recognise(&forms, size), expected, "{cursors:?}");
+        let found = Names::new(resume).recognise(&forms, size);
+        assert_eq!(
+            (&found.identity[..], found.position, found.as_what),
+            (&full(expected)[..], at(offset), as_what),
+            "{start:?} with {cursors:?}"
+        );
+    }
+
+    use AsWhat::{Known, New, Shortened};
+
+    #[test]
+    fn a_file_without_a_line_goes_by_its_inode() {
+        check(&[], ("", 20, false), ("i-1-2a-ff", 0, New));
+        check(&[("i-1-2a-ff", 10)], ("", 20, false), ("i-1-2a-ff", 10, Known));
+        check(&[("i-1-2a-f", 10)], ("", 20, false), ("i-1-2a-ff", 0, New));
+        check(&[("i-1-2a-fff", 10)], ("", 20, false), ("i-1-2a-ff", 0, New));
+        check(&[("i-1-2a-ff", 30)], ("", 20, false), ("i-1-2a-ff-g1", 0, Shortened));
     }
 
     #[test]
-    fn a_short_file_goes_by_its_inode() {
-        check(&[], (20, 20, false), ("i-1-2a-ff", 0, AsWhat::New));
-        check(&[("i-1-2a-ff", 10)], (20, 20, false), ("i-1-2a-ff", 10, AsWhat::Known));
-        check(&[("i-1-2a-f", 10)], (20, 20, false), ("i-1-2a-ff", 0, AsWhat::New));
-        check(&[("i-1-2a-fff", 10)], (20, 20, false), ("i-1-2a-ff", 0, AsWhat::New));
+    fn a_short_file_goes_by_its_inode_and_first_line() {
+        check(&[], ("one\n", 20, false), ("LINE", 0, New));
+        check(&[("LINE", 10)], ("one\n", 20, false), ("LINE", 10, Known));
+        check(&[("LINE", 10)], ("one\ntwo\n", 20, false), ("LINE", 10, Known));
+        check(&[("LINE", 30)], ("one\n", 20, false), ("LINE-g1", 0, Shortened));
+        check(&[("i-1-2a-ff-0123456789abcdef", 10)], ("one\n", 20, false), ("LINE", 0, New));
     }
 
     #[test]
     fn a_long_file_goes_by_its_head() {
-        check(&[], (HEAD, 5000, false), ("LONG", 0, AsWhat::New));
-        check(&[("LONG", 4000)], (HEAD, 5000, false), ("LONG", 4000, AsWhat::Known));
-        let both = [("LONG", 4000), ("i-1-2a-ff", 900)];
-        check(&both, (HEAD, 5000, false), ("LONG", 4000, AsWhat::Known));
+        check(&[], ("", 5000, false), ("LONG", 0, New));
+        check(&[("LONG", 4000)], ("", 5000, false), ("LONG", 4000, Known));
+        let both = [("LONG", 4000), ("LINE", 900), ("i-1-2a-ff", 2)];
+        check(&both, ("one\n", 5000, false), ("LONG", 4000, Known));
     }
 
     #[test]
     fn a_file_that_grew_is_still_known() {
-        check(&[("i-1-2a-ff", 900)], (HEAD, 5000, false), ("LONG", 900, AsWhat::Known));
-        check(&[("i-1-2a-ff", 1500)], (HEAD, 5000, false), ("LONG", 0, AsWhat::New));
+        check(&[("i-1-2a-ff", 3)], ("one\n", 20, false), ("i-1-2a-ff", 3, Known));
+        check(&[("i-1-2a-ff", 3)], ("one\n", 5000, false), ("i-1-2a-ff", 3, Known));
+        check(&[("i-1-2a-ff", 900)], ("", 5000, false), ("i-1-2a-ff", 900, Known));
+        check(&[("LINE", 900)], ("one\n", 5000, false), ("LINE", 900, Known));
+        check(&[("LINE", 900)], ("one\n", 5000, true), ("LINE", 900, Known));
+        check(&[("LINE", 3000)], ("one\n", 5000, false), ("LINE", 3000, Known));
+    }
+
+    #[test]
+    fn no_file_grew_that_was_read_further_than_it_can_have_been() {
+        check(&[("i-1-2a-ff", 5)], ("one\n", 20, false), ("LINE", 0, New));
+        check(&[("i-1-2a-ff", 5)], ("one\n", 5000, false), ("LONG", 0, New));
+        check(&[("i-1-2a-ff", 1024)], ("", 5000, false), ("LONG", 0, New));
     }
 
     #[test]
     fn a_file_that_shrank_is_another_one() {
-        check(&[("LONG", 6000)], (HEAD, 5000, false), ("LONG-g1", 0, AsWhat::Shortened));
-        check(&[("i-1-2a-ff", 30)], (20, 20, false), ("i-1-2a-ff-g1", 0, AsWhat::Shortened));
+        check(&[("LONG", 6000)], ("", 5000, false), ("LONG-g1", 0, Shortened));
         let again = [("LONG", 6000), ("LONG-g9", 5500), ("LONG-g10", 4000)];
-        check(&again, (HEAD, 5000, false), ("LONG-g10", 4000, AsWhat::Known));
-        check(&again, (HEAD, 2000, false), ("LONG-g11", 0, AsWhat::Shortened));
+        check(&again, ("", 5000, false), ("LONG-g10", 4000, Known));
+        check(&again, ("", 2000, false), ("LONG-g11", 0, Shortened));
     }
 
     #[test]
     fn a_file_that_begins_like_another_has_both_names() {
-        check(&[("LONG", 4000)], (HEAD, 5000, true), ("LONG-i-1-2a-ff", 0, AsWhat::New));
+        check(&[("LONG", 4000)], ("", 5000, true), ("LONG-i-1-2a-ff", 0, New));
         let both = [("LONG", 4000), ("LONG-i-1-2a-ff", 3000)];
-        check(&both, (HEAD, 5000, true), ("LONG-i-1-2a-ff", 3000, AsWhat::Known));
-        check(&both, (HEAD, 5000, false), ("LONG-i-1-2a-ff", 3000, AsWhat::Known));
+        check(&both, ("", 5000, true), ("LONG-i-1-2a-ff", 3000, Known));
+        check(&both, ("", 5000, false), ("LONG-i-1-2a-ff", 3000, Known));
     }
 
     #[test]
     fn of_two_cursors_the_further_one_counts() {
-        let twice = [("LONG", 4000), ("LONG", 3000)];
-        check(&twice, (HEAD, 5000, false), ("LONG", 4000, AsWhat::Known));
+        check(&[("LONG", 4000), ("LONG", 3000)], ("", 5000, false), ("LONG", 4000, Known));
     }
 
     #[test]

@@ -52,9 +52,8 @@ impl FileSource {
             self.patterns[pattern].find(&*self.disk, &mut paths)?;
             let mut any = false;
             for path in &paths {
-                let Some(mut found) = self.find(path, self.patterns[pattern].is_path())? else {
-                    continue;
-                };
+                let is_named = self.patterns[pattern].is_path();
+                let Some(mut found) = Found::open(&*self.disk, path, is_named)? else { continue };
                 any = true;
                 if !seen.insert(key(found.file)) {
                     continue;
@@ -63,6 +62,7 @@ impl FileSource {
                     self.is_still_there(index, &found);
                     continue;
                 }
+                found.read_head()?;
                 open += 1;
                 if open > OPEN_MAX {
                     found.handle = None;
@@ -84,29 +84,6 @@ impl FileSource {
         new.into_iter().try_for_each(|found| self.admit(found, when))
     }
 
-    /// Looks at what is at a path. Of what a pattern found, only regular files count.
-    fn find(&self, path: &Path, is_named: bool) -> Result<Option<Found>, SourceError> {
-        match Found::open(&*self.disk, path) {
-            Err(SourceError::Io { source, .. })
-                if !is_named
-                    && matches!(
-                        source.kind(),
-                        io::ErrorKind::InvalidInput | io::ErrorKind::IsADirectory
-                    ) =>
-            {
-                Ok(None)
-            }
-            Ok(Some(found)) if is_named => match found.head.compression() {
-                None => Ok(Some(found)),
-                Some(compression) => {
-                    let text = format!("it is compressed with {compression}; unpack it first");
-                    Err(cannot_read(path, io::Error::new(io::ErrorKind::InvalidData, text)))
-                }
-            },
-            found => found,
-        }
-    }
-
     fn is_still_there(&mut self, index: usize, found: &Found) {
         let tail = &mut self.tails[index];
         if tail.state == State::Gone {
@@ -121,6 +98,11 @@ impl FileSource {
     /// Takes a file that was not known in, unless it is a copy or compressed.
     fn admit(&mut self, found: Found, when: When) -> Result<(), SourceError> {
         if let Some(compression) = found.head.compression() {
+            if found.is_named {
+                let text = format!("it is compressed with {compression}; unpack it first");
+                let error = io::Error::new(io::ErrorKind::InvalidData, text);
+                return Err(cannot_read(&found.path, error));
+            }
             if self.passed_over.insert((found.file.device, found.file.inode)) {
                 warn!(path = %found.path.display(), compression, "compressed file skipped");
             }
@@ -166,7 +148,8 @@ impl FileSource {
             file: found.file,
             handle: found.handle,
             head: found.head,
-            named: Named::of(&recognised.identity),
+            named: recognised.named,
+            keeps_name: recognised.as_what == AsWhat::Known && recognised.named < Named::Head,
             origin: Arc::new(Origin { identity: recognised.identity, path }),
             lines: Lines::new(position, self.options.line_max),
             size: found.size,

@@ -25,6 +25,8 @@ pub(super) struct Tail {
     pub(super) head: Head,
     pub(super) origin: Arc<Origin>,
     pub(super) named: Named,
+    /// Whether the next record is to be given under this name, though there may be a better one.
+    pub(super) keeps_name: bool,
     pub(super) lines: Lines,
     /// Its size when it was last looked at.
     pub(super) size: u64,
@@ -60,13 +62,13 @@ impl Tail {
     pub(super) fn set_path(&mut self, path: &Path) {
         if self.path != path {
             self.path = path.to_owned();
-            self.set_identity(self.origin.identity.clone());
+            self.set_identity(self.named, self.origin.identity.clone());
         }
     }
 
-    pub(super) fn set_identity(&mut self, identity: String) {
+    pub(super) fn set_identity(&mut self, named: Named, identity: String) {
         let path = self.path.display().to_string();
-        self.named = Named::of(&identity);
+        self.named = named;
         self.origin = Arc::new(Origin { identity, path });
     }
 
@@ -105,27 +107,53 @@ impl Tail {
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) path: PathBuf,
+    /// Whether it was asked for by its path, and not found by a pattern.
+    pub(super) is_named: bool,
     pub(super) handle: Option<Arc<dyn File>>,
     pub(super) file: Identity,
     pub(super) size: u64,
+    /// Empty until it is read, which takes time for each of many files.
     pub(super) head: Head,
 }
 
 impl Found {
-    /// Looks at what is at a path; none if there is no file.
-    pub(super) fn open(disk: &dyn Disk, path: &Path) -> Result<Option<Self>, SourceError> {
+    /// Looks at what is at a path; none if there is no file, or if a pattern found something else
+    /// than a file.
+    pub(super) fn open(
+        disk: &dyn Disk,
+        path: &Path,
+        is_named: bool,
+    ) -> Result<Option<Self>, SourceError> {
         let handle = match disk.open(path, Access::Read) {
             Ok(handle) => handle,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(cannot_read(path, error)),
+            Err(error) => match error.kind() {
+                io::ErrorKind::NotFound => return Ok(None),
+                io::ErrorKind::InvalidInput | io::ErrorKind::IsADirectory if !is_named => {
+                    return Ok(None);
+                }
+                _ => return Err(cannot_read(path, error)),
+            },
         };
-        let look = || {
-            let file = handle.identity()?;
-            let size = handle.size()?;
-            Ok((file, size, Head::read(&*handle, size)?))
-        };
-        let (file, size, head) = look().map_err(|error| cannot_read(path, error))?;
-        Ok(Some(Self { path: path.to_owned(), handle: Some(handle), file, size, head }))
+        let (file, size) = handle
+            .identity()
+            .and_then(|file| Ok((file, handle.size()?)))
+            .map_err(|error| cannot_read(path, error))?;
+        Ok(Some(Self {
+            path: path.to_owned(),
+            is_named,
+            handle: Some(handle),
+            file,
+            size,
+            head: Head::default(),
+        }))
+    }
+
+    pub(super) fn read_head(&mut self) -> Result<(), SourceError> {
+        if let Some(handle) = &self.handle {
+            self.head =
+                Head::read(&**handle, self.size).map_err(|error| cannot_read(&self.path, error))?;
+        }
+        Ok(())
     }
 }
 

@@ -150,7 +150,7 @@ proptest! {
         let whole = all(GenerateOptions { count: 2000, ..self::options() }, &[]);
         let identity = GenerateSource::open(options.clone(), Vec::new()).unwrap().origin.identity.clone();
         let cursor = SourceCursor { identity, position: place(from) };
-        let other = SourceCursor { identity: "generate-0".into(), position: place(9) };
+        let other = SourceCursor { identity: "generate-0".into(), position: place(1 << 40) };
         let rest = all(options, &[other, cursor]);
         prop_assert_eq!(&rest[..], &whole[from.min(count) as usize..count as usize]);
     }

@@ -127,6 +127,19 @@ fn what_follows_a_line_given_before_its_end_is_a_record_of_its_own() {
 }
 
 #[test]
+fn the_first_record_of_a_piece_can_be_had_alone() {
+    let mut pieces = Vec::new();
+    let block = Bytes::from_static(b"one\ntwo\nthree\n");
+    Lines::new(Position::default(), 10).feed(&block, &mut pieces);
+    let (first, rest) = pieces.remove(0).split_first();
+    assert_eq!(first.next(), Position { offset: 4, line: 1 });
+    assert_eq!(out(first).len(), 1);
+    let rest = rest.unwrap();
+    assert_eq!(rest.next(), Position { offset: 14, line: 3 });
+    assert_eq!(out(rest).len(), 2);
+}
+
+#[test]
 fn records_lie_in_the_block_and_not_in_a_copy() {
     let block = Bytes::from(b"one\ntwo\n".to_vec());
     let mut pieces = Vec::new();

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::io::IoSlice;
 use std::path::Path;
 use std::time::Duration;
@@ -75,6 +76,15 @@ impl Writer {
         self.disk.exists(Path::new(&self.path(name))).unwrap()
     }
 
+    /// Bytes in a file; 0 if it is not there.
+    pub(super) fn size(&self, name: &str) -> u64 {
+        let path = self.path(name);
+        match self.disk.open(Path::new(&path), Access::Read) {
+            Ok(file) => file.size().unwrap(),
+            Err(_) => 0,
+        }
+    }
+
     /// The same disk for someone to whom every so many looks and reads fail.
     pub(super) fn flaky(&self, every: u64) -> Self {
         let disk = Arc::new(Flaky::new(Arc::clone(&self.disk), every));
@@ -106,12 +116,30 @@ impl Writer {
         resume: &[SourceCursor],
     ) -> Result<Reader, SourceError> {
         let source = FileSource::open(Arc::clone(&self.disk), options, resume.to_vec())?;
-        let mut cursors: Vec<SourceCursor> = Vec::new();
+        let mut cursors = BTreeMap::new();
         for cursor in resume {
-            cursors.retain(|earlier| earlier.identity != cursor.identity);
-            cursors.push(cursor.clone());
+            let at = At { position: cursor.position, is_last_record: false };
+            cursors.insert(cursor.identity.clone(), at);
         }
-        Ok(Reader { source, cursors })
+        Ok(Reader { source, cursors, last: BTreeMap::new() })
+    }
+
+    /// Opens a source as the runtime does after a stop.
+    pub(super) fn open_after_stop(&self, options: &FileOptions, reader: &Reader) -> Reader {
+        let mut reopened = self.open_at_last(options, &reader.cursors());
+        reopened.cursors.clone_from(&reader.cursors);
+        reopened
+    }
+
+    /// Opens a source as the runtime does after a crash, when it has found the last records in the
+    /// log: it knows where those start, and drops them when they come again.
+    pub(super) fn open_after_crash(&self, options: &FileOptions, mut reader: Reader) -> Reader {
+        let last = std::mem::take(&mut reader.last);
+        reader.cursors.extend(
+            last.into_iter()
+                .map(|(identity, position)| (identity, At { position, is_last_record: true })),
+        );
+        self.open_after_stop(options, &reader)
     }
 }
 
@@ -126,13 +154,31 @@ pub(super) struct Record {
     pub(super) body: Result<String, (RejectCode, String)>,
 }
 
-/// A source, and the cursors the runtime would hold.
+/// What the runtime knows of an origin.
+#[derive(Clone, Debug)]
+pub(super) struct At {
+    position: Position,
+    /// Whether the record at the position is there already.
+    is_last_record: bool,
+}
+
+/// A source, and what the runtime would know of what it gave.
 pub(super) struct Reader {
     pub(super) source: FileSource,
-    pub(super) cursors: Vec<SourceCursor>,
+    cursors: BTreeMap<String, At>,
+    /// Where the last record of each origin since the start starts.
+    last: BTreeMap<String, Position>,
 }
 
 impl Reader {
+    pub(super) fn cursors(&self) -> Vec<SourceCursor> {
+        let cursor = |(identity, at): (&String, &At)| SourceCursor {
+            identity: identity.clone(),
+            position: at.position,
+        };
+        self.cursors.iter().map(cursor).collect()
+    }
+
     /// All until the source ends or has nothing for now.
     pub(super) async fn records(&mut self) -> Vec<Record> {
         let mut records = Vec::new();
@@ -170,15 +216,16 @@ impl Reader {
         let take = |span: millrace_connect_api::Span| {
             let body = &data[span.at as usize..][..span.len as usize];
             let body = String::from_utf8_lossy(body).into_owned();
-            let cursor = SourceCursor { identity: origin.identity.clone(), position: span.next };
-            match self.cursors.iter_mut().find(|known| known.identity == cursor.identity) {
-                Some(known) => {
-                    assert!(known.position < cursor.position, "{known:?} then {cursor:?}");
-                    *known = cursor;
+            let identity = &origin.identity;
+            let next = At { position: span.next, is_last_record: false };
+            if let Some(at) = self.cursors.insert(identity.clone(), next) {
+                assert!(at.position <= span.position, "{at:?} of {identity}, then {span:?}");
+                if at.is_last_record && at.position == span.position {
+                    return None;
                 }
-                None => self.cursors.push(cursor),
             }
-            Record {
+            self.last.insert(identity.clone(), span.position);
+            Some(Record {
                 name: origin.path.rsplit('/').next().unwrap().to_owned(),
                 identity: origin.identity.clone(),
                 position: span.position,
@@ -187,9 +234,9 @@ impl Reader {
                     None => Ok(body),
                     Some(reject) => Err((reject.code, body)),
                 },
-            }
+            })
         };
-        records.into_iter().map(take).collect()
+        records.into_iter().filter_map(take).collect()
     }
 }
 

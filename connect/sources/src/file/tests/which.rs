@@ -75,6 +75,34 @@ fn with_once_equal_files_are_all_read() {
 }
 
 #[test]
+fn equal_files_read_with_once_are_still_two_without() {
+    on_both_disks(async |writer| {
+        writer.append("a", lines(0..100));
+        writer.append("b", lines(0..100));
+        let mut reader = writer.open(writer.once(&["*"]), &[]);
+        assert_eq!(reader.bodies().await.len(), 200);
+        writer.append("b", "more\n");
+        let mut reader = writer.open(writer.options(&["*"]), &reader.cursors());
+        assert_eq!(reader.bodies().await, ["more"]);
+    });
+}
+
+#[test]
+fn without_once_a_copy_is_skipped() {
+    on_both_disks(async |writer| {
+        writer.append("a", lines(0..100));
+        writer.copy("a", "b");
+        let mut reader = writer.open(writer.options(&["*"]), &[]);
+        assert_eq!(reader.bodies().await, numbered(0..100));
+        writer.append("b", lines(100..200));
+        assert_eq!(reader.bodies().await, [""; 0]);
+        writer.append("a", lines(300..400));
+        let came = reader.bodies_for(Duration::from_secs(3)).await;
+        assert_eq!(came, [numbered(300..400), numbered(0..200)].concat());
+    });
+}
+
+#[test]
 fn more_files_than_may_be_open_are_read_all() {
     in_simulated_time(async {
         let writer = Writer::simulated();
