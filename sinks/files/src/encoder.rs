@@ -14,18 +14,16 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression as Codec, ZstdLevel};
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::properties::{
+    DEFAULT_DATA_PAGE_ROW_COUNT_LIMIT, EnabledStatistics, WriterProperties,
+};
 use parquet::schema::types::ColumnPath;
 
 use crate::error::{At, FileSinkError};
 use crate::options::{Compression, ParquetOptions};
 use crate::part_file::{Finished, PartFile};
 
-/// Rows given to the encoder at once. Always the same number, whatever the size of the batches
-/// they came in, because page ends depend on it: so the same rows give the same bytes.
-pub(crate) const CHUNK_ROWS: usize = 2048;
-
-/// What zstd keeps per column between the pages of a row group.
+/// What zstd keeps per column between the pages of a row group, from the first page on.
 const ZSTD_CONTEXT_BYTES: usize = 1 << 20;
 
 /// A file being written.
@@ -58,7 +56,7 @@ impl Encoder {
         Ok(Self { writer, context_bytes })
     }
 
-    /// Encodes rows; all but the last of a file come in chunks of [`CHUNK_ROWS`].
+    /// Encodes a chunk of rows.
     pub(crate) fn write(&mut self, rows: &RecordBatch) -> Result<(), FileSinkError> {
         self.writer.write(rows).map_err(|error| self.failed(error))
     }
@@ -90,7 +88,8 @@ impl Encoder {
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
-        let contexts = if self.has_row_group() { self.context_bytes } else { 0 };
+        let has_pages = self.writer.in_progress_rows() >= DEFAULT_DATA_PAGE_ROW_COUNT_LIMIT;
+        let contexts = if has_pages { self.context_bytes } else { 0 };
         self.writer.memory_size() + contexts
     }
 

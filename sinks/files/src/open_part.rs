@@ -9,12 +9,12 @@ use millrace_connect_api::{OffsetRange, Part, QueueRef};
 use millrace_disk::Disk;
 use millrace_types::Now;
 
-use crate::encoder::{CHUNK_ROWS, Encoder};
+use crate::encoder::Encoder;
 use crate::error::FileSinkError;
 use crate::frontier::Spans;
 use crate::names::Names;
 use crate::options::{ParquetOptions, Rotate};
-use crate::pending::Pending;
+use crate::pending::{CHUNK_ROWS, Pending, one_piece};
 use crate::staging::Staging;
 
 /// A part that still takes rows. Its file is made when there are enough rows to encode.
@@ -63,7 +63,7 @@ impl OpenPart {
         self.last_at_ms = now.mono_ms;
         let mut taken = 0;
         while taken < rows.len() && !self.is_full(&workshop.options.rotate) {
-            let mut count = (rows.len() - taken).min(CHUNK_ROWS - self.pending.len());
+            let mut count = self.pending.room(columns, &rows[taken..]);
             if let Some(max) = workshop.options.rotate.rows {
                 count = count.min(usize::try_from(max - self.rows).unwrap_or(usize::MAX));
             }
@@ -72,7 +72,7 @@ impl OpenPart {
                 self.encode(workshop, &chunk)?;
             } else {
                 self.pending.append(columns, piece);
-                if self.pending.len() == CHUNK_ROWS {
+                if self.pending.is_chunk() {
                     self.encode_pending(workshop)?;
                 }
             }
@@ -110,7 +110,7 @@ impl OpenPart {
         workshop: &Workshop,
         ranges: Vec<OffsetRange>,
     ) -> Result<Part, FileSinkError> {
-        if self.pending.len() > 0 {
+        if !self.pending.is_empty() {
             self.encode_pending(workshop)?;
         }
         let encoder = self.encoder.expect("a part is opened for a row, which is encoded by now");
@@ -168,11 +168,8 @@ impl OpenPart {
 
 /// If the rows are a whole chunk in one piece: that chunk, without a copy.
 fn whole_chunk(workshop: &Workshop, columns: &[ArrayRef], rows: &[u32]) -> Option<RecordBatch> {
-    let (first, last) = (*rows.first()?, *rows.last()?);
-    if rows.len() != CHUNK_ROWS || (last - first) as usize != CHUNK_ROWS - 1 {
-        return None;
-    }
-    let chunk = columns.iter().map(|column| column.slice(first as usize, CHUNK_ROWS)).collect();
+    let piece = one_piece(rows).filter(|piece| piece.len() == CHUNK_ROWS)?;
+    let chunk = columns.iter().map(|column| column.slice(piece.start, CHUNK_ROWS)).collect();
     let chunk = RecordBatch::try_new(Arc::clone(&workshop.schema), chunk);
     Some(chunk.expect("the sink checked the columns against the schema"))
 }

@@ -1,5 +1,6 @@
 //! Rows that wait until there are enough of them to encode.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::builder::{
@@ -8,8 +9,15 @@ use arrow_array::builder::{
 };
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Date32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
-use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, RecordBatch};
+use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, RecordBatch, StringArray};
 use arrow_schema::{DataType, SchemaRef, TimeUnit};
+
+/// Rows given to the encoder at once. Always so many, whatever the size of the batches they came
+/// in, because page ends depend on it: so the same rows give the same bytes.
+pub(crate) const CHUNK_ROWS: usize = 2048;
+
+/// Fewer rows are a chunk if they have so much text: long rows should not pile up in memory.
+const CHUNK_TEXT_BYTES: usize = 4 << 20;
 
 /// Rows copied out of batches, so that no batch stays in memory for the sake of a few of its rows.
 #[derive(Debug)]
@@ -36,14 +44,54 @@ impl Pending {
         Self { columns: columns.collect(), schema: Arc::clone(schema), len: 0 }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.len
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Whether these are rows enough to encode.
+    pub(crate) fn is_chunk(&self) -> bool {
+        self.len == CHUNK_ROWS || self.text_bytes() >= CHUNK_TEXT_BYTES
+    }
+
+    /// How many of these rows belong to the same chunk as those that are here. Depends on nothing
+    /// but the rows, so that chunks end at the same rows whatever the batches.
+    pub(crate) fn room(&self, columns: &[ArrayRef], rows: &[u32]) -> usize {
+        let rows = &rows[..rows.len().min(CHUNK_ROWS - self.len)];
+        let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return 0 };
+        let texts = || columns.iter().filter_map(|column| column.as_string_opt::<i32>());
+        let bytes_of = |text: &StringArray, first: u32, last: u32| {
+            let offsets = text.value_offsets();
+            (offsets[last as usize + 1] - offsets[first as usize]) as usize
+        };
+        let mut bytes = self.text_bytes();
+        // With all rows in between counted it may be too much, but hardly ever is.
+        let at_most: usize = texts().map(|text| bytes_of(text, *first, *last)).sum();
+        if bytes + at_most < CHUNK_TEXT_BYTES {
+            return rows.len();
+        }
+        let last_that_fits = rows.iter().position(|row| {
+            bytes += texts().map(|text| bytes_of(text, *row, *row)).sum::<usize>();
+            bytes >= CHUNK_TEXT_BYTES
+        });
+        last_that_fits.map_or(rows.len(), |last| last + 1)
+    }
+
+    fn text_bytes(&self) -> usize {
+        let bytes = |column: &Column| match column {
+            Column::Text(column) => column.values_slice().len(),
+            _ => 0,
+        };
+        self.columns.iter().map(bytes).sum()
     }
 
     /// Copies some rows of a batch, whose columns are those of the schema in order.
     pub(crate) fn append(&mut self, columns: &[ArrayRef], rows: &[u32]) {
+        let in_one_piece = one_piece(rows);
         for (column, from) in self.columns.iter_mut().zip(columns) {
-            column.append(from, rows);
+            match &in_one_piece {
+                Some(piece) => column.append_all(&from.slice(piece.start, piece.len())),
+                None => column.append(from, rows),
+            }
         }
         self.len += rows.len();
     }
@@ -75,6 +123,20 @@ impl Column {
             ),
             DataType::Date32 => Column::Date(Date32Builder::new()),
             other => unreachable!("no column of a pipeline is of type {other}"),
+        }
+    }
+
+    fn append_all(&mut self, from: &ArrayRef) {
+        match self {
+            Column::Bool(to) => to.append_array(from.as_boolean()),
+            Column::Int32(to) => to.append_array(from.as_primitive()),
+            Column::Int(to) => to.append_array(from.as_primitive()),
+            Column::Double(to) => to.append_array(from.as_primitive()),
+            Column::Timestamp(to) => to.append_array(from.as_primitive()),
+            Column::Date(to) => to.append_array(from.as_primitive()),
+            Column::Text(to) => to
+                .append_array(from.as_string::<i32>())
+                .expect("a chunk of rows is far from 2 GiB of text"),
         }
     }
 
@@ -123,6 +185,12 @@ impl Column {
             Column::Date(column) => column.capacity() * 4,
         }
     }
+}
+
+/// The rows as a range, if they follow each other.
+pub(crate) fn one_piece(rows: &[u32]) -> Option<Range<usize>> {
+    let (first, last) = (*rows.first()? as usize, *rows.last()? as usize);
+    (last - first + 1 == rows.len()).then_some(first..last + 1)
 }
 
 fn append<T: ArrowPrimitiveType>(to: &mut PrimitiveBuilder<T>, from: &ArrayRef, rows: &[u32]) {

@@ -53,6 +53,10 @@ struct Incoming<'a> {
 impl ParquetSink {
     /// Opens the sink where an earlier one got to. `next_part_id` is a number that no planned part
     /// of this pipeline ever had, and neither had any after it.
+    ///
+    /// `resume` must hold everything that is committed. To find out how far planned parts got, and
+    /// to publish them, a sink opened with any `resume` will do; it is then dropped, and the one
+    /// that writes is opened with the `resume` of the plan that has become a commit.
     pub fn open(
         disk: Arc<dyn Disk>,
         options: ParquetOptions,
@@ -255,7 +259,11 @@ impl FileSink for ParquetSink {
     }
 
     async fn sweep(&mut self, planned: &[Part]) -> Result<(), SinkError> {
-        Ok(self.staging().sweep(&self.workshop.names, planned)?)
+        let names = &self.workshop.names;
+        let open = self.open.values().map(|part| names.staged(&part.partition, part.id));
+        let closed = planned.iter().chain(&self.closed).map(|part| part.staged.clone());
+        let kept: Vec<_> = open.chain(closed).collect();
+        Ok(self.staging().sweep(names, &kept)?)
     }
 }
 

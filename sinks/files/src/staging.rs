@@ -80,10 +80,10 @@ impl<'a> Staging<'a> {
         self.remove(&self.path(&part.staged))
     }
 
-    /// Removes staged files that are none of `planned`. Looks only into directories that have the
-    /// form of partitions.
-    pub(crate) fn sweep(&self, names: &Names, planned: &[Part]) -> Result<(), FileSinkError> {
-        let planned: Vec<_> = planned.iter().map(|part| self.path(&part.staged)).collect();
+    /// Removes staged files of this pipeline that are none of `kept`. Looks only into directories
+    /// that have the form of partitions.
+    pub(crate) fn sweep(&self, names: &Names, kept: &[String]) -> Result<(), FileSinkError> {
+        let kept: Vec<_> = kept.iter().map(|staged| self.path(staged)).collect();
         let mut dirs = vec![self.to.to_owned()];
         while let Some(dir) = dirs.pop() {
             let entries = match self.disk.list(&dir) {
@@ -94,8 +94,7 @@ impl<'a> Staging<'a> {
                 let path = dir.join(&entry.name);
                 if entry.is_dir && entry.name.contains('=') {
                     dirs.push(path);
-                } else if !entry.is_dir && names.is_staged(&entry.name) && !planned.contains(&path)
-                {
+                } else if !entry.is_dir && names.is_staged(&entry.name) && !kept.contains(&path) {
                     tracing::info!(path = %path.display(), "stray staged file removed");
                     self.remove(&path)?;
                 }

@@ -318,11 +318,13 @@ fn the_sweep_takes_only_what_earlier_workers_left() {
     others.iter().for_each(|path| drop(disk.create(path.as_ref()).unwrap()));
 
     let mut sink = open(&disk, ParquetOptions { worker_tag: 2, ..options() });
+    let rows: Vec<_> = (0..3_000).map(|_| row("c")).collect();
+    ready(sink.write(&batch(0, 0, &rows), at(0))).unwrap();
     ready(sink.sweep(std::slice::from_ref(&kept))).unwrap();
     assert!(others.iter().all(|path| exists(&disk, path)));
     let ours = staged(&disk, "/lake/events").into_iter().filter(|name| name.starts_with("p="));
     let ours: Vec<_> = ours.filter(|name| name.contains("/.pipe-")).collect();
-    assert_eq!(ours, [kept.staged]);
+    assert_eq!(ours, [kept.staged.as_str(), "p=c/.pipe-0000000001.parquet.2.part"]);
 }
 
 #[test]

@@ -268,6 +268,34 @@ fn the_same_rows_give_the_same_bytes() {
     assert!(file(&[5000], true) == whole);
 }
 
+/// Long rows make smaller chunks, and those, too, depend on the rows alone.
+#[test]
+fn the_same_long_rows_give_the_same_bytes() {
+    let text = |n: usize| "x".repeat(n * 7919 % 60_000);
+    let file = |size: usize, select: &dyn Fn(usize) -> bool| {
+        let columns = Schema { columns: vec![column("s", DataType::String)] };
+        let disk = SimDisk::new(1);
+        let options = ParquetOptions::new("/lake/events", columns, "pipe");
+        let mut sink = open(&disk, options);
+        for from in (0..600).step_by(size) {
+            let numbers = from..600.min(from + size);
+            let texts = StringArray::from_iter_values(numbers.clone().map(text));
+            let rows = numbers.map(|n| Row { selected: select(n), ..row("a") });
+            let batch = batch(0, from as u64, &rows.collect::<Vec<_>>());
+            let batch = batch.with_column("s".into(), Arc::new(texts));
+            ready(sink.write(&batch, at(0))).expect("a disk without faults");
+        }
+        let (_, plan) = plan(&mut sink, 0, Cut::All);
+        disk.file_bytes(format!("/lake/events/{}", plan.parts[0].staged)).expect("it is staged")
+    };
+    let all = |_| true;
+    let whole = file(600, &all);
+    assert!(file(1, &all) == whole);
+    assert!(file(77, &all) == whole);
+    let odd = |n| n % 2 == 1;
+    assert!(file(600, &odd) == file(7, &odd));
+}
+
 /// A whole chunk of a batch is encoded where it lies, anything else is copied first.
 #[test]
 fn rows_are_the_same_copied_or_not() {
