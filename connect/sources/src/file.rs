@@ -51,7 +51,7 @@ pub struct FileOptions {
     /// What is appended to it later is a record of its own.
     pub partial_line_ms: u64,
     /// How often files are looked for and looked at while there is nothing to read, in
-    /// milliseconds.
+    /// milliseconds, from 1 to a day.
     pub scan_every_ms: u64,
 }
 
@@ -79,13 +79,15 @@ impl Default for FileOptions {
 /// # Which file is which
 /// A file of at least 1 KiB is known by the checksum of its first 1 KiB, whatever its name; a
 /// shorter one by its device, inode and birth, and by the checksum of its first line once that is
-/// complete. A file that grows gets the better identity, and its cursor of before still counts.
-/// So a renamed file, or a copy of one, is not read twice, and a new file under an old name is
-/// read from its start. A file that turns out shorter than
-/// what was read of it, or to begin otherwise, is a new one: it gets a new identity and is read
-/// from its start. Of two files that are there together and begin alike, the younger one is
-/// skipped while it is a copy of the older, unless `once` is set, and otherwise known by checksum
-/// and inode together.
+/// complete. A file that grows gets the better identity, but after a restart not before one record
+/// was given under the one that its cursor has, so that a runtime that knows only where its last
+/// record starts recognises it. So a renamed file is not read twice, and a new file under an old
+/// name is read from its start.
+///
+/// A file that turns out shorter than what was read of it, or to begin otherwise, is a new one: it
+/// gets a new identity and is read from its start. Of two files that are there together and begin
+/// alike, the younger one is skipped while it is a copy of the older, unless `once` is set, and
+/// otherwise known by checksum and inode together.
 ///
 /// # Order
 /// Files found together are read oldest first, then by name; files found later come after those
@@ -135,6 +137,7 @@ impl FileSource {
     ) -> Result<Self, SourceError> {
         options.read_chunk = options.read_chunk.clamp(1, 64 << 20);
         options.line_max = options.line_max.clamp(1, 1 << 30);
+        options.scan_every_ms = options.scan_every_ms.clamp(1, 24 * 60 * 60 * 1000);
         let mut source = Self {
             disk,
             patterns: options.include.iter().map(|text| Pattern::parse(text)).collect(),
