@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind};
 use millrace_client::BrokerError;
 use millrace_connect_api::{SinkError, SourceError};
 use millrace_runtime::RunError;
-use millrace_server::{CloseError, OpenError};
+use millrace_server::{CloseError, OpenError, StartError, StopError};
 use millrace_sink_files::{FileSinkError, OptionsError};
 use millrace_store::OpenError as OpenStoreError;
 
@@ -20,8 +20,10 @@ impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
         let failure = match &error {
             OpenError::Store(store) => open_store(store),
-            OpenError::State(_) => Failure::new(Exit::Failed, codes::DATA_STATE, chain(&error))
-                .hint("`millrace inspect` shows what the log still holds"),
+            OpenError::State(_) => {
+                Failure::new(Exit::Environment, codes::DATA_STATE, chain(&error))
+                    .hint("`millrace inspect` shows what the log still holds")
+            }
             OpenError::Thread(_) => Failure::new(Exit::Environment, codes::SYSTEM, chain(&error)),
         };
         failure.caused_by(&error)
@@ -31,26 +33,71 @@ impl From<OpenError> for Failure {
 /// Why a data directory cannot be opened, also for reading only.
 pub(crate) fn open_store(error: &OpenStoreError) -> Failure {
     match error {
-        OpenStoreError::InUse(_) => {
-            Failure::new(Exit::Environment, codes::DATA_IN_USE, error.to_string()).hint(
-                "stop that process, choose another directory with --data-dir, or talk to its \
-                 broker with --namesrv",
-            )
-        }
+        OpenStoreError::InUse(_) => in_use(error),
         OpenStoreError::Format { .. } => {
             Failure::new(Exit::Environment, codes::DATA_FORMAT, error.to_string())
         }
         OpenStoreError::MissingSegment { .. } => {
-            Failure::new(Exit::Failed, codes::DATA_SEGMENT, error.to_string())
+            Failure::new(Exit::Environment, codes::DATA_SEGMENT, error.to_string())
                 .hint("bring the file back from where it went; without it messages are missing")
         }
-        OpenStoreError::DiskFull { source, .. } => {
-            Failure::new(Exit::Environment, codes::DISK_FULL, full(source)).hint(
-                "make room, or ask for smaller files with --segment-size; nothing stored is lost",
-            )
-        }
+        OpenStoreError::DiskFull { source, .. } => disk_full_at_start(full(source)),
         OpenStoreError::Io(error) => io_failure(error),
     }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        let failure = match &error {
+            StartError::InUse(_) => in_use(&error),
+            StartError::PortTaken { .. } => {
+                Failure::new(Exit::Environment, codes::LISTEN, error.to_string()).hint(
+                    "stop what listens there, or choose other ports with --listen and \
+                     --namesrv-listen; port 0 takes any free one",
+                )
+            }
+            StartError::Listen { .. } => {
+                Failure::new(Exit::Environment, codes::LISTEN, error.to_string())
+            }
+            StartError::NotAdvertised(_) => {
+                Failure::new(Exit::Input, codes::ARGUMENT, error.to_string())
+                    .hint("say with --advertise which address clients can reach")
+            }
+            StartError::DiskFull(what) => {
+                let what = what.strip_prefix("the disk is full: ").unwrap_or(what);
+                disk_full_at_start(format!("the disk is full: {what}"))
+            }
+            StartError::Damaged(_) => {
+                Failure::new(Exit::Environment, codes::DATA_STATE, error.to_string())
+                    .hint("`millrace inspect` shows what the log still holds")
+            }
+            StartError::Data(source) => io_failure(source),
+            StartError::Resources(_) => {
+                Failure::new(Exit::Environment, codes::SYSTEM, error.to_string())
+            }
+        };
+        failure.caused_by(&error)
+    }
+}
+
+impl From<StopError> for Failure {
+    fn from(error: StopError) -> Self {
+        Failure::new(Exit::Failed, codes::RUN, chain(&error))
+            .hint("the next start recovers what is on disk")
+            .caused_by(&error)
+    }
+}
+
+fn in_use(error: &dyn Error) -> Failure {
+    Failure::new(Exit::Environment, codes::DATA_IN_USE, error.to_string()).hint(
+        "stop that process, choose another directory with --data-dir, or talk to its broker with \
+         --namesrv",
+    )
+}
+
+fn disk_full_at_start(message: String) -> Failure {
+    Failure::new(Exit::Environment, codes::DISK_FULL, message)
+        .hint("make room, or ask for smaller files with --segment-size; nothing stored is lost")
 }
 
 impl From<CloseError> for Failure {

@@ -4,5 +4,5 @@ pub(crate) mod explain;
 pub(crate) mod inspect;
 pub(crate) mod quickstart;
 pub(crate) mod run;
-// server
+pub(crate) mod server;
 pub(crate) mod validate;

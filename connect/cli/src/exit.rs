@@ -165,6 +165,9 @@ pub(crate) mod codes {
         DISK_IO = "E-DISK-02";
         /// The broker does not answer.
         BROKER_AWAY = "E-NET-01";
+        /// The address cannot be listened on: another program has it, or it is not an address of
+        /// this machine, or only root may use it.
+        LISTEN = "E-NET-02";
         /// The broker answered, and will not do what the pipeline needs.
         BROKER_REFUSED = "E-NET-03";
         /// Another process runs the same pipeline. One worker at a time may; the one that started

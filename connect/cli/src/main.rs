@@ -19,6 +19,7 @@ mod running; // one pipeline on one broker
 mod signals; // the wish to end
 mod sinks; // which sink a pipeline file means
 mod sources; // which source a pipeline file means
+mod wire; // a broker elsewhere
 
 use std::process::ExitCode;
 
@@ -28,6 +29,7 @@ use commands::explain::Explain;
 use commands::inspect::Inspect;
 use commands::quickstart::Quickstart;
 use commands::run::RunPipeline;
+use commands::server::RunServer;
 use commands::validate::Validate;
 use output::Style;
 
@@ -55,17 +57,33 @@ enum Command {
     Validate(Validate),
     Explain(Explain),
     Run(RunPipeline),
+    Server(RunServer),
     Inspect(Inspect),
+}
+
+impl Command {
+    /// Whether it ends when the broker does.
+    fn brings_its_broker(&self) -> bool {
+        match self {
+            Command::Quickstart(_) => true,
+            Command::Run(command) => command.brings_its_broker(),
+            Command::Server(_)
+            | Command::Validate(_)
+            | Command::Explain(_)
+            | Command::Inspect(_) => false,
+        }
+    }
 }
 
 fn main() -> ExitCode {
     let Arguments { command, verbose } = Arguments::parse();
-    logging::start(verbose);
+    logging::start(verbose, command.brings_its_broker());
     let (name, json, outcome) = match command {
         Command::Quickstart(command) => ("quickstart", command.json, command.execute()),
         Command::Validate(command) => ("validate", command.json, command.execute()),
         Command::Explain(command) => ("explain", command.json, command.execute()),
         Command::Run(command) => ("run", command.json, command.execute()),
+        Command::Server(command) => ("server", command.json, command.execute()),
         Command::Inspect(command) => ("inspect", command.json, command.execute()),
     };
     let style = Style { json, verbose: verbose > 0 };

@@ -1,1 +1,13 @@
-//! The program as a user runs it.
+//! The program as a user runs it: arguments and files in, an exit code and text out.
+
+#[path = "program/rig.rs"]
+mod rig; // a directory, processes in it, and what they came to
+
+#[path = "program/environment.rs"]
+mod environment; // disks that fill, ports that are taken, brokers that are not there
+#[path = "program/mistakes.rs"]
+mod mistakes; // what the user got wrong
+#[path = "program/runs.rs"]
+mod runs; // pipelines, also when they are killed
+#[path = "program/serving.rs"]
+mod serving; // the server, and pipelines over the wire

@@ -1,6 +1,7 @@
 //! `millrace quickstart`: everything once, in a few seconds.
 
 use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,7 +9,9 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use millrace_client::Broker;
 use millrace_config::Pipeline;
+use millrace_disk::RealDisk;
 use millrace_runtime::{Patience, Summary};
+use millrace_server::{Addresses, Server, ServerConfig};
 use serde_json::json;
 
 use super::run::one_thread;
@@ -50,7 +53,7 @@ pub(crate) struct Quickstart {
 struct Shown<'a> {
     quickstart: &'a Quickstart,
     pipeline: &'a Pipeline,
-    broker: String,
+    addresses: Addresses,
     summary: Summary,
     letter: Option<Letter>,
     /// Relative to the current directory, if `out` is, in order.
@@ -69,11 +72,12 @@ impl Quickstart {
         let signals = Signals::listen()?;
         let runtime = one_thread()?;
 
-        let (core, found) = embedded::open(&self.data_dir, SEGMENT_BYTES)?;
-        for line in embedded::findings(&found) {
+        let server = Server::start(Arc::new(RealDisk::new()), self.config())?;
+        let addresses = server.addresses();
+        for line in embedded::findings(server.recovered()) {
             complain(&format!("{line}\n"));
         }
-        let broker: Arc<dyn Broker> = Arc::new(core.local());
+        let broker: Arc<dyn Broker> = Arc::new(server.local());
         let manner =
             Manner { once: true, patience: Patience::SHORT, grace: Duration::from_secs(30) };
         let ended = runtime.block_on(async {
@@ -83,9 +87,9 @@ impl Quickstart {
             let letter = letters::first(&broker, &pipeline.name, sinks).await?;
             Ok::<_, Failure>((summary, letter))
         });
-        let closed = core.close();
+        let stopped = server.stop();
         let (summary, letter) = ended?;
-        closed?;
+        stopped?;
 
         let mut files = Vec::new();
         parquet_files(&self.out, &mut files).map_err(|error| io_failure(&error))?;
@@ -93,13 +97,24 @@ impl Quickstart {
         let shown = Shown {
             quickstart: self,
             pipeline: &pipeline,
-            broker: core.name().to_string(),
+            addresses,
             summary,
             letter,
             files,
             elapsed: start.elapsed(),
         };
         Ok(shown.answer())
+    }
+
+    /// A broker like that of `millrace server`, but on any free ports and in smaller files.
+    fn config(&self) -> ServerConfig {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        ServerConfig {
+            namesrv_listen: Some(any),
+            broker_listen: any,
+            segment_bytes: SEGMENT_BYTES,
+            ..ServerConfig::new(&self.data_dir)
+        }
     }
 }
 
@@ -131,7 +146,8 @@ impl Shown<'_> {
             })
         });
         let result = json!({
-            "broker": self.broker,
+            "broker": self.addresses.broker,
+            "namesrv": self.addresses.namesrv,
             "data_dir": self.quickstart.data_dir,
             "lake": self.quickstart.out,
             "files": self.files.iter().map(|(path, _)| path).collect::<Vec<_>>(),
@@ -145,9 +161,9 @@ impl Shown<'_> {
     fn text(&self, summary: &str) -> String {
         let Quickstart { data_dir, out, .. } = self.quickstart;
         let mut text = format!(
-            "broker      {} inside this process, log in {}\npipeline    {} ({PIPELINE_NAME})\n\
+            "broker      {} for as long as this ran, log in {}\npipeline    {} ({PIPELINE_NAME})\n\
              summary     {summary}\n",
-            self.broker,
+            self.addresses.broker,
             data_dir.display(),
             self.pipeline.name,
         );

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use millrace_client::{Broker, RemoteBroker};
 use millrace_config::Pipeline;
 use millrace_disk::RealDisk;
 use millrace_runtime::{Patience, Summary};
@@ -17,9 +18,10 @@ use crate::figures::{parse_size, seconds};
 use crate::output::{Answer, complain};
 use crate::running::{self, Manner};
 use crate::signals::Signals;
-use crate::{embedded, pipeline_file, sources};
+use crate::wire::parse_namesrv;
+use crate::{embedded, pipeline_file, sources, wire};
 
-/// Run one pipeline, on a broker of its own.
+/// Run one pipeline, on a broker of its own or over the wire.
 ///
 /// The first SIGINT or SIGTERM ends it after its next commit, the second at once. Whatever ends
 /// it, also kill -9 or a power cut: start it again, and it goes on where its ledger says.
@@ -30,6 +32,13 @@ pub(crate) struct RunPipeline {
     /// Where the broker inside this process keeps its log.
     #[arg(long, value_name = "DIR", default_value = "./millrace-data")]
     data_dir: PathBuf,
+    /// Use the broker that this name server knows instead of one inside this process.
+    #[arg(long, value_name = "HOST:PORT", value_parser = parse_namesrv)]
+    #[arg(conflicts_with_all = ["data_dir", "segment_size"])]
+    namesrv: Option<String>,
+    /// Which broker to use if the name server knows several.
+    #[arg(long, value_name = "NAME", requires = "namesrv")]
+    broker: Option<String>,
     /// End with what is there now: files at their ends, topics at their present ends.
     #[arg(long)]
     once: bool,
@@ -46,7 +55,14 @@ pub(crate) struct RunPipeline {
 
 /// For a broker inside this process: what it cannot do now it will not be able to in a moment.
 const EMBEDDED: Patience = Patience::SHORT;
+/// For a run over the wire that is to end: about a minute.
+const ONCE: Patience = Patience { attempts: Some(12), ..Patience::ENDLESS };
+
 impl RunPipeline {
+    pub(crate) fn brings_its_broker(&self) -> bool {
+        self.namesrv.is_none()
+    }
+
     pub(crate) fn execute(&self) -> Result<Answer, Failure> {
         let start = Instant::now();
         let pipeline = Arc::new(pipeline_file::load(&self.file)?);
@@ -56,7 +72,10 @@ impl RunPipeline {
         }
         let signals = Signals::listen()?;
         let runtime = one_thread()?;
-        let summary = self.embedded(&pipeline, signals, &runtime)?;
+        let summary = match &self.namesrv {
+            Some(namesrv) => self.over_the_wire(&pipeline, namesrv, signals, &runtime),
+            None => self.embedded(&pipeline, signals, &runtime),
+        }?;
         let elapsed = start.elapsed();
         let line = format!("{}; {}", running::tell(&summary), seconds(elapsed));
         let mut result = json!(summary);
@@ -81,6 +100,23 @@ impl RunPipeline {
         let summary = ended?;
         closed?;
         Ok(summary)
+    }
+
+    fn over_the_wire(
+        &self,
+        pipeline: &Arc<Pipeline>,
+        namesrv: &str,
+        signals: Signals,
+        runtime: &Runtime,
+    ) -> Result<Summary, Failure> {
+        let manner = self.manner(if self.once { ONCE } else { Patience::ENDLESS });
+        runtime.block_on(async {
+            let broker = Arc::new(wire::connect(namesrv, self.broker.as_deref()).await?);
+            let through: Arc<dyn Broker> = Arc::<RemoteBroker>::clone(&broker);
+            let ended = running::run(pipeline, through, manner, signals).await;
+            broker.close().await;
+            ended
+        })
     }
 
     fn manner(&self, patience: Patience) -> Manner {

@@ -1,0 +1,197 @@
+//! `millrace server`: a name server and a broker that RocketMQ clients can use.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use millrace_disk::RealDisk;
+use millrace_server::{Addresses, Server, ServerConfig};
+use millrace_store::{FlushMode, Recovered};
+use serde::Serialize;
+use serde_json::json;
+
+use super::run::one_thread;
+use crate::embedded::findings;
+use crate::exit::{Exit, Failure};
+use crate::figures::{bytes, parse_size};
+use crate::output::{Answer, complain, print};
+use crate::signals::Signals;
+
+/// Serve RocketMQ clients: a name server and a broker in one process.
+///
+/// It listens on loopback unless told otherwise; there is no access control. The first SIGINT or
+/// SIGTERM answers what is pending, brings everything to the disk and ends it, the second ends it
+/// at once. After kill -9 or a power cut the next start recovers by itself.
+#[derive(Args, Debug)]
+pub(crate) struct RunServer {
+    /// Where the broker keeps its files.
+    #[arg(long, value_name = "DIR", default_value = "./millrace-data")]
+    data_dir: PathBuf,
+    /// Where clients send and pull; port 0 takes any free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:10911")]
+    listen: SocketAddr,
+    /// Where clients ask which broker has a topic; port 0 takes any free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9876")]
+    namesrv_listen: SocketAddr,
+    /// The address that clients are told to connect to, if it is not the one listened on: inside
+    /// a container, or when listening on 0.0.0.0.
+    #[arg(long, value_name = "IP")]
+    advertise: Option<IpAddr>,
+    /// What the answer to a producer waits for: the disk, or nothing. Async writes what was
+    /// answered to the disk every 500 ms, so a power cut may lose that much.
+    #[arg(long, value_enum, default_value_t = Flush::Async)]
+    flush: Flush,
+    /// Bytes of one file of the log; reserved whole.
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = parse_size)]
+    segment_size: u64,
+    /// The broker's name, part of every queue's identity. Change it when there are several.
+    #[arg(long, value_name = "NAME", default_value = "millrace")]
+    broker_name: String,
+    /// Tell where it listens in one line of JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Flush {
+    Sync,
+    Async,
+}
+
+/// The longest time between two flushes in async-flush mode.
+const FLUSH_INTERVAL: Duration = Duration::from_millis(500);
+
+/// The line that a program waits for.
+#[derive(Serialize)]
+struct Listening<'a> {
+    event: &'static str,
+    namesrv: Option<SocketAddr>,
+    broker: SocketAddr,
+    advertised: SocketAddr,
+    name: &'a str,
+    flush: &'static str,
+    /// How the directory was left: `clean` if the last server ended in order.
+    recovered: Found,
+}
+
+#[derive(Serialize)]
+struct Found {
+    clean: bool,
+    end: u64,
+    scanned_bytes: u64,
+    damaged: usize,
+    torn_bytes: u64,
+    unfinished_records: usize,
+}
+
+impl RunServer {
+    pub(crate) fn execute(&self) -> Result<Answer, Failure> {
+        let signals = Signals::listen()?;
+        let server = Server::start(Arc::new(RealDisk::new()), self.config())?;
+        self.announce(&server);
+        let mut signals = signals;
+        one_thread()?.block_on(signals.requested());
+        complain("stopping: answering what is pending; a second signal stops at once\n");
+        server.stop()?;
+        let summary = "stopped; everything is on disk".to_owned();
+        let text = format!("{summary}\n");
+        Ok(Answer { exit: Exit::Done, summary, text, result: json!(null) })
+    }
+
+    fn config(&self) -> ServerConfig {
+        ServerConfig {
+            namesrv_listen: Some(self.namesrv_listen),
+            broker_listen: self.listen,
+            advertised: self.advertise,
+            flush: match self.flush {
+                Flush::Sync => FlushMode::Sync,
+                Flush::Async => FlushMode::Async { interval: FLUSH_INTERVAL },
+            },
+            segment_bytes: self.segment_size,
+            broker_name: self.broker_name.clone(),
+            ..ServerConfig::new(&self.data_dir)
+        }
+    }
+
+    fn announce(&self, server: &Server) {
+        let Addresses { namesrv, broker, advertised } = server.addresses();
+        let recovered = server.recovered();
+        if self.json {
+            let line = Listening {
+                event: "listening",
+                namesrv,
+                broker,
+                advertised,
+                name: &self.broker_name,
+                flush: match self.flush {
+                    Flush::Sync => "sync",
+                    Flush::Async => "async",
+                },
+                recovered: Found::new(recovered),
+            };
+            let line = serde_json::to_string(&line).expect("plain data becomes JSON");
+            print(&format!("{line}\n"));
+        } else {
+            let namesrv = namesrv.map(|at| format!("name server {at}\n")).unwrap_or_default();
+            let told = if advertised == broker {
+                String::new()
+            } else {
+                format!(", clients are told {advertised}")
+            };
+            print(&format!(
+                "{namesrv}broker      {broker}{told}, name {}\nlog         {} in {}; {}\n\
+                 flush       {}\n",
+                self.broker_name,
+                bytes(recovered.end.0),
+                self.data_dir.display(),
+                told_of_start(recovered),
+                self.flush.promise(),
+            ));
+        }
+        for line in findings(recovered) {
+            complain(&format!("{line}\n"));
+        }
+    }
+}
+
+impl Flush {
+    /// What a power cut can take, in one sentence.
+    fn promise(self) -> &'static str {
+        match self {
+            Flush::Sync => {
+                "sync: a message is on disk before it is answered, so neither kill -9 nor a power \
+                 cut loses an answered one"
+            }
+            Flush::Async => {
+                "async: kill -9 loses nothing, but a power cut can lose what was answered in the \
+                 last 500 ms (--flush sync waits for the disk)"
+            }
+        }
+    }
+}
+
+impl Found {
+    fn new(recovered: &Recovered) -> Self {
+        Self {
+            clean: recovered.clean,
+            end: recovered.end.0,
+            scanned_bytes: recovered.scanned_bytes,
+            damaged: recovered.damage.len(),
+            torn_bytes: recovered.torn.as_ref().map_or(0, |(bytes, _)| *bytes),
+            unfinished_records: recovered.unfinished_records,
+        }
+    }
+}
+
+fn told_of_start(recovered: &Recovered) -> String {
+    if recovered.end.0 == 0 {
+        "new".to_owned()
+    } else if recovered.clean {
+        "closed properly last time".to_owned()
+    } else {
+        let scanned = bytes(recovered.scanned_bytes);
+        format!("not closed properly last time, {scanned} verified again")
+    }
+}

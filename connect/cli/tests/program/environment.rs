@@ -1,0 +1,172 @@
+use std::io::Write;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::rig::{Home, first_column, parquet_files};
+
+/// So many rows into files of 20,000.
+fn pipeline(rows: u64, lake: &Path) -> String {
+    format!(
+        "version: 1\npipeline: gen\nsource:\n  generate:\n    count: {rows}\n    fields:\n      \
+         id: {{sequence: {{start: 0}}}}\n      note: {{text: {{words: 12}}}}\ntopic: gen\n\
+         schema: {{id: int, note: string}}\nsinks:\n  lake:\n    parquet:\n      \
+         to: {}\n      rotate: {{rows: 20000}}\n",
+        lake.display()
+    )
+}
+
+#[test]
+fn a_data_directory_in_use() {
+    let home = Home::new();
+    home.write("gen.yaml", &pipeline(10, Path::new("lake")));
+    let ports = ["--listen", "127.0.0.1:0", "--namesrv-listen", "127.0.0.1:0"];
+    let server = [&["server", "--data-dir", "data"], &ports[..]].concat();
+    let mut first = home.start(&server);
+    first.first_line();
+    home.run(&["run", "gen.yaml", "--data-dir", "data"]).expect(3).one_error("E-DATA-01", "data");
+    home.run(&server).expect(3).one_error("E-DATA-01", "data");
+    let told = home.run(&["run", "gen.yaml", "--data-dir", "data", "--json"]).expect(3).json();
+    assert_eq!(told["error"]["code"], "E-DATA-01");
+    assert!(first.is_running());
+    first.signal("TERM");
+    first.ended().expect(0);
+    home.run(&["run", "gen.yaml", "--data-dir", "data"]).expect(0);
+}
+
+#[test]
+fn a_port_that_is_taken() {
+    let home = Home::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let any = "127.0.0.1:0";
+    let ran = home.run(&["server", "--listen", &address, "--namesrv-listen", any]).expect(3);
+    ran.one_error("E-NET-02", &address);
+    let ran = home.run(&["server", "--listen", any, "--namesrv-listen", &address]).expect(3);
+    ran.one_error("E-NET-02", &address);
+    let ran = home.run(&["server", "--listen", "0.0.0.0:0", "--namesrv-listen", any]).expect(2);
+    assert!(ran.err.contains("--advertise"), "{}", ran.err);
+}
+
+#[test]
+fn a_broker_that_is_not_there() {
+    let home = Home::new();
+    home.write("gen.yaml", &pipeline(10, Path::new("lake")));
+    // Its port was free a moment ago, and nobody was told of it.
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let ran = home.run(&["run", "gen.yaml", "--namesrv", &free]).expect(3);
+    ran.one_error("E-NET-01", &free);
+
+    // Somebody listens, and says nothing or nonsense.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let ran = home.run(&["run", "gen.yaml", "--namesrv", &address]).expect(3);
+    ran.one_error("E-NET-01", &address);
+    let other = std::thread::spawn(move || {
+        // The connection of the run before is still in line.
+        while let Ok((mut peer, _)) = silent.accept() {
+            if peer.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").is_ok() {
+                let mut answer = [0; 1];
+                if matches!(std::io::Read::read(&mut peer, &mut answer), Ok(1)) {
+                    return;
+                }
+            }
+        }
+    });
+    let ran = home.run(&["run", "gen.yaml", "--namesrv", &address]).expect(3);
+    ran.one_error("E-NET-01", &address);
+    other.join().unwrap();
+    assert_eq!(home.entries(), ["gen.yaml"]);
+}
+
+/// A file system of a few megabytes, gone in the end.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// `None` where this user cannot mount one.
+    fn mount(at: PathBuf, size: &str) -> Option<Self> {
+        std::fs::create_dir(&at).unwrap();
+        let options = format!("size={size}");
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(&at).output();
+        match mounted {
+            Ok(output) if output.status.success() => Some(Self(at)),
+            _ => None,
+        }
+    }
+
+    fn resize(&self, size: &str) {
+        let options = format!("remount,size={size}");
+        let resized = Command::new("mount").args(["-o", &options]).arg(&self.0).status().unwrap();
+        assert!(resized.success());
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+/// The disk, or a word that the test named here checks nothing on this machine.
+macro_rules! small_disk_or_skip {
+    ($home:expr, $size:expr, $test:expr) => {
+        match SmallDisk::mount($home.path("small"), $size) {
+            Some(disk) => disk,
+            None => {
+                eprintln!("SKIPPED {}: this user cannot mount a tmpfs", $test);
+                return;
+            }
+        }
+    };
+}
+
+#[test]
+fn a_disk_without_room_for_a_log() {
+    let home = Home::new();
+    let _small = small_disk_or_skip!(home, "4m", "a_disk_without_room_for_a_log");
+    home.write("gen.yaml", &pipeline(10, Path::new("lake")));
+    for args in [
+        &["run", "gen.yaml", "--data-dir", "small/data"][..],
+        &[
+            "server",
+            "--data-dir",
+            "small/data",
+            "--listen",
+            "127.0.0.1:0",
+            "--namesrv-listen",
+            "127.0.0.1:0",
+        ],
+        &["quickstart", "--data-dir", "small/data"],
+    ] {
+        home.run(args).expect(3).one_error("E-DISK-01", "the disk is full");
+    }
+}
+
+/// Runs into a full disk, makes room, runs again, and counts.
+#[track_caller]
+fn check_full_on_the_way(test: &str, size: &str, args: &[&str], lake: &str) {
+    const ROWS: u64 = 200_000;
+    let home = Home::new();
+    let small = small_disk_or_skip!(home, size, test);
+    home.write("gen.yaml", &pipeline(ROWS, Path::new(lake)));
+    home.run(args).expect(3).one_error("E-DISK-01", "the disk is full");
+    let before = first_column(&parquet_files(&home.path(lake)));
+    assert!(!before.is_empty() && before.len() < ROWS as usize, "{} rows", before.len());
+    small.resize("400m");
+    home.run(args).expect(0);
+    let after = first_column(&parquet_files(&home.path(lake)));
+    assert!(after.into_iter().eq(0..ROWS as i64), "rows are lost or doubled");
+}
+
+#[test]
+fn a_disk_that_fills_under_the_log() {
+    let args = ["run", "gen.yaml", "--data-dir", "small/data", "--segment-size", "16MiB"];
+    check_full_on_the_way("a_disk_that_fills_under_the_log", "40m", &args, "lake");
+}
+
+#[test]
+fn a_disk_that_fills_under_the_files() {
+    let args = ["run", "gen.yaml", "--data-dir", "data"];
+    check_full_on_the_way("a_disk_that_fills_under_the_files", "2m", &args, "small/lake");
+}

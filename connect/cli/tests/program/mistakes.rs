@@ -1,0 +1,88 @@
+use crate::rig::Home;
+
+const FIVE: &str = include_str!("../golden/five-mistakes.yaml");
+const FIVE_TOLD: &str = include_str!("../golden/five-mistakes.txt");
+
+#[test]
+fn five_mistakes_are_told_at_once() {
+    let home = Home::new();
+    home.write("five-mistakes.yaml", FIVE);
+    let ran = home.run(&["validate", "five-mistakes.yaml"]).expect(2);
+    assert_eq!(ran.err, FIVE_TOLD);
+    assert_eq!(ran.out, "");
+
+    // `run` refuses it with the same words, before it touches anything.
+    let ran = home.run(&["run", "five-mistakes.yaml"]).expect(2);
+    assert_eq!(ran.err, FIVE_TOLD);
+    assert_eq!(home.entries(), ["five-mistakes.yaml"]);
+}
+
+#[test]
+fn a_program_gets_the_five_mistakes_as_json() {
+    let home = Home::new();
+    home.write("five-mistakes.yaml", FIVE);
+    let told = home.run(&["validate", "five-mistakes.yaml", "--json"]).expect(2).json();
+    assert_eq!(told["command"], "validate");
+    assert_eq!(told["ok"], false);
+    assert_eq!((&told["error"]["line"], &told["error"]["col"]), (&11.into(), &11.into()));
+    let errors = told["result"][0]["errors"].as_array().unwrap();
+    let codes: Vec<_> = errors.iter().map(|error| error["code"].as_str().unwrap()).collect();
+    assert_eq!(codes, ["E-TYPE-01", "E-SQL-02", "E-COL-01", "E-UNIT-01", "E-KEY-01"]);
+}
+
+#[test]
+fn good_files_are_told_apart_from_bad_ones() {
+    let home = Home::new();
+    home.write("bad.yaml", FIVE);
+    home.write("good.yaml", include_str!("../../../../pipelines/orders.yaml"));
+    let ran = home.run(&["validate", "good.yaml"]).expect(0);
+    assert_eq!(ran.out, "good.yaml: ok: pipeline `orders`: 7 columns, 1 step, 1 sink\n");
+    let ran = home.run(&["validate", "good.yaml", "bad.yaml", "gone.yaml"]).expect(2);
+    assert!(ran.out.starts_with("good.yaml: ok"), "{}", ran.out);
+    assert!(ran.err.contains("cannot read gone.yaml"), "{}", ran.err);
+    assert!(
+        ran.err.ends_with("bad.yaml: 5 errors. Explain one with `millrace explain E-KEY-01`.\n")
+    );
+}
+
+#[test]
+fn files_that_are_not_there() {
+    let home = Home::new();
+    for command in ["run", "validate"] {
+        let ran = home.run(&[command, "gone.yaml"]).expect(2);
+        ran.one_error("E-FILE-01", "gone.yaml");
+    }
+    home.write("access-log.yaml", include_str!("../../../../pipelines/access-log.yaml"));
+    let ran = home.run(&["run", "access-log.yaml"]).expect(2);
+    ran.one_error("E-SOURCE-02", "access.log");
+    let ran = home.run(&["inspect", "gone"]).expect(2);
+    ran.one_error("E-DATA-02", "gone");
+    assert_eq!(home.entries(), ["access-log.yaml"]);
+}
+
+#[test]
+fn arguments_that_make_no_sense() {
+    let home = Home::new();
+    for args in [
+        &[][..],
+        &["rnu"],
+        &["run"],
+        &["run", "x.yaml", "--onec"],
+        &["run", "x.yaml", "--namesrv", "nowhere"],
+        &["run", "x.yaml", "--namesrv", "a:1", "--data-dir", "d"],
+        &["run", "x.yaml", "--segment-size", "12X"],
+        &["server", "--flush", "sometimes"],
+        &["inspect", "d", "--bodies"],
+        &["explain", "E-NOTHING-99"],
+    ] {
+        let ran = home.run(args).expect(2);
+        assert!(!ran.err.is_empty() && ran.out.is_empty(), "{args:?}");
+    }
+    home.run(&["--help"]).expect(0);
+    home.run(&["--version"]).expect(0);
+    let listed = home.run(&["explain"]).expect(0);
+    for code in listed.out.lines() {
+        home.run(&["explain", code]).expect(0);
+    }
+    assert_eq!(home.entries(), [""; 0]);
+}

@@ -1,0 +1,209 @@
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// No test waits for anything longer than this.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A directory in which the program is run, gone in the end.
+pub(crate) struct Home(TempDir);
+
+impl Home {
+    pub(crate) fn new() -> Self {
+        Self(TempDir::new().unwrap())
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// Names of what is in it.
+    pub(crate) fn entries(&self) -> Vec<String> {
+        let names = fs::read_dir(self.0.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    /// Runs the program to its end.
+    pub(crate) fn run(&self, args: &[&str]) -> Ran {
+        self.start(args).ended()
+    }
+
+    /// Starts the program, without anything of this process's environment that it would heed.
+    pub(crate) fn start(&self, args: &[&str]) -> Started {
+        let logs = TempDir::new().unwrap();
+        let file = |name: &str| File::create(logs.path().join(name)).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_millrace"))
+            .args(args)
+            .current_dir(self.0.path())
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(file("out"))
+            .stderr(file("err"))
+            .spawn()
+            .unwrap();
+        Started { child, logs, args: args.join(" ") }
+    }
+}
+
+/// A program that runs; killed when dropped.
+pub(crate) struct Started {
+    child: Child,
+    logs: TempDir,
+    args: String,
+}
+
+impl Started {
+    /// Waits until it ends by itself.
+    #[track_caller]
+    pub(crate) fn ended(mut self) -> Ran {
+        let mut status = None;
+        wait_for(&format!("the end of `millrace {}`", self.args), || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        // Without a code it was ended by a signal.
+        let code = status.and_then(|status| status.code());
+        Ran { code, out: self.read("out"), err: self.read("err"), args: self.args.clone() }
+    }
+
+    /// Waits for the first line that it prints.
+    #[track_caller]
+    pub(crate) fn first_line(&mut self) -> String {
+        let mut line = None;
+        wait_for("the first line of output", || {
+            let out = self.read("out");
+            line = out.split_once('\n').map(|(line, _)| line.to_owned());
+            line.is_some() || self.child.try_wait().unwrap().is_some()
+        });
+        line.unwrap_or_else(|| panic!("`millrace {}` ended: {}", self.args, self.read("err")))
+    }
+
+    /// Sends a signal, for instance `TERM`.
+    pub(crate) fn signal(&self, name: &str) {
+        let (signal, pid) = (format!("-{name}"), self.child.id().to_string());
+        let sent = Command::new("kill").args([&signal, &pid]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// What it said on stderr so far.
+    pub(crate) fn said(&self) -> String {
+        self.read("err")
+    }
+
+    /// Whether it still runs.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.logs.path().join(name)).unwrap()
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What a program came to.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+    args: String,
+}
+
+impl Ran {
+    /// Insists on an exit code.
+    #[track_caller]
+    pub(crate) fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "`millrace {}`: {}{}", self.args, self.out, self.err);
+        self
+    }
+
+    /// Insists that stderr is one line with this code and a hint, and nothing else.
+    #[track_caller]
+    pub(crate) fn one_error(&self, code: &str, part: &str) {
+        let lines: Vec<&str> = self.err.lines().collect();
+        let [error, rest @ ..] = &*lines else { panic!("nothing on stderr of `{}`", self.args) };
+        assert!(error.starts_with(&format!("error[{code}]: ")), "{}", self.err);
+        assert!(error.contains(part), "{part} in: {}", self.err);
+        let is_hint = |line: &&str| line.starts_with("  hint: ");
+        assert!(rest.len() <= 1 && rest.iter().all(is_hint), "{}", self.err);
+    }
+
+    /// The last line of stdout as JSON.
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        let line = self.out.lines().last().unwrap_or_else(|| panic!("no output: {}", self.err));
+        serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
+    }
+}
+
+/// Waits for something to come true.
+#[track_caller]
+pub(crate) fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < DEADLINE, "waited {DEADLINE:?} for {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// All visible Parquet files below a directory, in order.
+pub(crate) fn parquet_files(dir: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let Ok(entries) = fs::read_dir(dir) else { return files };
+    for entry in entries {
+        let entry = entry.unwrap();
+        let path = entry.path();
+        let name = entry.file_name().into_string().unwrap();
+        if path.is_dir() {
+            files.extend(parquet_files(&path));
+        } else if name.ends_with(".parquet") && !name.starts_with('.') {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files
+}
+
+/// Rows in a Parquet file.
+pub(crate) fn rows(file: &Path) -> i64 {
+    reader(file).metadata().file_metadata().num_rows()
+}
+
+/// The first column of all rows of some files, sorted; it holds whole numbers.
+pub(crate) fn first_column(files: &[PathBuf]) -> Vec<i64> {
+    use parquet::record::RowAccessor;
+
+    let mut values = Vec::new();
+    for file in files {
+        for row in reader(file).get_row_iter(None).unwrap() {
+            values.push(row.unwrap().get_long(0).unwrap());
+        }
+    }
+    values.sort_unstable();
+    values
+}
+
+fn reader(file: &Path) -> SerializedFileReader<File> {
+    SerializedFileReader::new(File::open(file).unwrap()).unwrap()
+}

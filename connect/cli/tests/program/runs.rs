@@ -1,0 +1,188 @@
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::rig::{Home, first_column, parquet_files, rows, wait_for};
+
+const ACCESS_LOG: &str = include_str!("../data/access.log");
+const ACCESS_LOG_YAML: &str = include_str!("../../../../pipelines/access-log.yaml");
+
+/// A topic of an inspected data directory.
+fn topic(home: &Home, dir: &str, topic: &str) -> Value {
+    home.run(&["inspect", dir, "--json"]).expect(0).json()["result"]["topics"][topic].clone()
+}
+
+#[test]
+fn the_quickstart_ends_by_itself_and_repeats_nothing() {
+    let home = Home::new();
+    let first = home.run(&["quickstart"]).expect(0);
+    assert!(first.out.contains("broker      127.0.0.1:"), "{}", first.out);
+    assert!(first.out.contains("%DLQ%orders_source"), "{}", first.out);
+    assert!(first.out.contains("E-DECODE-01: "), "{}", first.out);
+    assert!(first.out.contains("body: {\"id\":4711,"), "{}", first.out);
+    assert_eq!(first.err, "");
+    let lake = home.path("millrace-quickstart/lake");
+    let files = parquet_files(&lake);
+    let shown = files[0].strip_prefix(home.path("")).unwrap().display().to_string();
+    assert!(first.out.contains(&shown), "{shown} in {}", first.out);
+    // As the comment in pipelines/orders.yaml computes it.
+    assert_eq!(files.iter().map(|file| rows(file)).collect::<Vec<_>>(), [6646, 3353]);
+    let ids = first_column(&files);
+    assert!(ids.into_iter().eq((1..=10_000).filter(|id| *id != 4711)));
+
+    let again = home.run(&["quickstart", "--json"]).expect(0).json();
+    assert_eq!(again["result"]["run"]["source"]["appended"], 0);
+    assert_eq!(again["result"]["dead_letter"]["code"], "E-DECODE-01");
+    assert_eq!(parquet_files(&lake), files);
+
+    // The same bytes wherever it is started.
+    let elsewhere = ["quickstart", "--data-dir", "b/data", "--out", "b/lake"];
+    home.run(&elsewhere).expect(0);
+    let orders = topic(&home, "millrace-quickstart/data", "orders");
+    assert_eq!(orders["messages"], 9_999);
+    assert_eq!(orders, topic(&home, "b/data", "orders"));
+}
+
+#[test]
+fn an_access_log_line_by_line() {
+    let home = Home::new();
+    let log = home.write("access.log", ACCESS_LOG);
+    home.write("access-log.yaml", ACCESS_LOG_YAML);
+    let ran = home.run(&["run", "access-log.yaml"]).expect(0);
+    let told = "access-log: source read 12; sink errors read 12, filtered 5 (steps[0] filter \
+                false), wrote 6 rows, 1 dead letter (E-DECODE-06), 2 files (";
+    assert!(ran.out.starts_with(told), "{}", ran.out);
+    assert_eq!((ran.err.as_str(), ran.out.lines().count()), ("", 1));
+    let days = home.path("lake/access-errors");
+    let count = |day: &str| -> Vec<i64> {
+        parquet_files(&days.join(day)).iter().map(|file| rows(file)).collect()
+    };
+    assert_eq!([count("day=2026-02-03"), count("day=2026-02-04")], [[2], [4]]);
+
+    // What inspect counts is what run counted, and the bodies are the lines.
+    let inspected = home.run(&["inspect", "millrace-data", "--json"]).expect(0).json();
+    let result = &inspected["result"];
+    assert_eq!(result["topics"]["access"]["messages"], 12);
+    assert_eq!(result["topics"]["access"]["lost"], 0);
+    let bytes: usize = ACCESS_LOG.lines().map(str::len).sum();
+    assert_eq!(result["topics"]["access"]["body_bytes"], bytes);
+    assert_eq!(result["dead_letters"], json!({"%DLQ%access-log_errors": {"E-DECODE-06": 1}}));
+    assert_eq!(result["pipelines"][0]["pipeline"], "access-log");
+    assert_eq!(result["pipelines"][0]["sinks"]["errors"]["files"], 2);
+    assert_eq!((&result["clean"], &result["damage"]), (&json!(true), &json!([])));
+    let bodies = ["inspect", "millrace-data", "--topic", "access", "--bodies"];
+    let bodies = home.run(&bodies).expect(0).out;
+    let sorted = |text: &str| {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(sorted(&bodies), sorted(ACCESS_LOG));
+    let text = home.run(&["inspect", "millrace-data"]).expect(0).out;
+    assert!(text.contains("dead letters in %DLQ%access-log_errors: 1 E-DECODE-06"), "{text}");
+
+    // Only what is new is read the next time.
+    let mut log = OpenOptions::new().append(true).open(log).unwrap();
+    writeln!(log, r#"192.0.2.9 - - [05/Feb/2026:08:00:00 +0000] "GET /x HTTP/1.1" 410 - "-" "-""#)
+        .unwrap();
+    let ran = home.run(&["run", "access-log.yaml", "--json"]).expect(0).json();
+    let result = &ran["result"];
+    assert_eq!((&result["source"]["appended"], &result["balanced"]), (&json!(1), &json!(true)));
+    assert_eq!(result["sinks"]["errors"]["visible_rows"], 1);
+    assert_eq!(count("day=2026-02-05"), [1]);
+}
+
+#[test]
+fn damage_is_found_and_told() {
+    let home = Home::new();
+    home.write("access.log", ACCESS_LOG);
+    home.write("access-log.yaml", ACCESS_LOG_YAML);
+    home.run(&["run", "access-log.yaml"]).expect(0);
+    let segment = home.path("millrace-data/commitlog/00000000000000000000");
+    let mut bytes = fs::read(&segment).unwrap();
+    let at = bytes.windows(5).position(|window| window == b"/cart").unwrap();
+    bytes[at] ^= 1;
+    fs::write(&segment, bytes).unwrap();
+    let inspected = home.run(&["inspect", "millrace-data", "--json"]).expect(4).json();
+    assert_eq!(inspected["ok"], false);
+    assert_eq!(inspected["result"]["damage"].as_array().map(Vec::len), Some(1));
+    let summary = inspected["summary"].as_str().unwrap();
+    assert!(summary.starts_with("the log is damaged at 1 place"), "{summary}");
+    let text = home.run(&["inspect", "millrace-data"]).expect(4).out;
+    assert!(text.contains("damage     "), "{text}");
+}
+
+/// Many small files, so that a kill lands between any two steps.
+fn numbers(count: u64) -> String {
+    format!(
+        "version: 1\npipeline: numbers\nsource:\n  generate:\n    count: {count}\n    fields:\n      \
+         id: {{sequence: {{start: 0}}}}\ntopic: {{name: numbers, key: body.id}}\n\
+         schema: {{id: int}}\nsinks:\n  lake:\n    parquet:\n      to: lake\n      \
+         rotate: {{rows: 2000}}\n"
+    )
+}
+
+#[test]
+fn kill_it_start_it_count_again() {
+    const COUNT: u64 = 300_000;
+    let home = Home::new();
+    home.write("numbers.yaml", &numbers(COUNT));
+    let lake = home.path("lake");
+    let mut kills = 0;
+    for at_least in [1, 3, 8, 20] {
+        let mut run = home.start(&["run", "numbers.yaml", "--segment-size", "16MiB"]);
+        wait_for("files", || parquet_files(&lake).len() >= at_least || !run.is_running());
+        kills += u32::from(run.is_running());
+        // Dropping it is a SIGKILL.
+        drop(run);
+    }
+    assert!(kills > 0, "the run was over before it was killed");
+    let last = home.run(&["run", "numbers.yaml", "--json"]).expect(0).json();
+    assert_eq!(last["result"]["balanced"], true);
+    assert!(first_column(&parquet_files(&lake)).into_iter().eq(0..COUNT as i64));
+    home.run(&["inspect", "millrace-data"]).expect(0);
+}
+
+#[test]
+fn a_signal_ends_a_run_after_a_commit() {
+    let home = Home::new();
+    let log = home.write("access.log", ACCESS_LOG);
+    home.write("access-log.yaml", &ACCESS_LOG_YAML.replace("once: true", "scan_every: 100ms"));
+    for signal in ["TERM", "INT"] {
+        let run = home.start(&["run", "access-log.yaml", "--json"]);
+        let grown = fs::read_to_string(&log).unwrap() + ACCESS_LOG;
+        fs::write(&log, &grown).unwrap();
+        let lines = grown.lines().count();
+        wait_for("the lines in the topic", || {
+            let inspected = home.run(&["inspect", "millrace-data", "--json"]);
+            inspected.code == Some(0)
+                && inspected.json()["result"]["topics"]["access"]["messages"] == lines
+        });
+        run.signal(signal);
+        let ended = run.ended().expect(0);
+        assert!(ended.err.starts_with("stopping after the next commit"), "{}", ended.err);
+        assert_eq!(ended.json()["result"]["balanced"], true);
+    }
+    // All of it is committed: a run that only looks finds nothing to do.
+    let last = home.run(&["run", "access-log.yaml", "--once", "--json"]).expect(0).json();
+    assert_eq!(last["result"]["sinks"]["errors"]["read"], 0);
+    let total: i64 = parquet_files(&home.path("lake")).iter().map(|file| rows(file)).sum();
+    assert_eq!(total, 3 * 6);
+}
+
+#[test]
+fn paths_of_others_are_left_alone() {
+    let home = Home::new();
+    home.write("numbers.yaml", &numbers(10));
+    fs::create_dir_all(home.path("lake")).unwrap();
+    fs::write(home.path("lake/notes.txt"), "mine").unwrap();
+    home.run(&["run", "numbers.yaml", "--data-dir", "data"]).expect(0);
+    assert_eq!(fs::read(home.path("lake/notes.txt")).unwrap(), b"mine");
+    let foreign = Path::new("elsewhere");
+    fs::create_dir_all(home.path("elsewhere")).unwrap();
+    fs::write(home.path("elsewhere/format"), "something else 7\n").unwrap();
+    let ran = home.run(&["run", "numbers.yaml", "--data-dir", &foreign.display().to_string()]);
+    ran.expect(3).one_error("E-DATA-02", "something else 7");
+}

@@ -1,0 +1,90 @@
+use serde_json::Value;
+
+use crate::rig::{Home, Started, parquet_files, rows, wait_for};
+
+fn serve(home: &Home, more: &[&str]) -> (Started, Value) {
+    let mut args = vec!["server", "--json", "--data-dir", "data"];
+    args.extend(["--listen", "127.0.0.1:0", "--namesrv-listen", "127.0.0.1:0"]);
+    args.extend(more);
+    let mut server = home.start(&args);
+    let listening = serde_json::from_str(&server.first_line()).unwrap();
+    (server, listening)
+}
+
+#[test]
+fn a_pipeline_over_the_wire_does_what_it_does_inside() {
+    let home = Home::new();
+    home.write("access.log", include_str!("../data/access.log"));
+    home.write("access-log.yaml", include_str!("../../../../pipelines/access-log.yaml"));
+    let (server, listening) = serve(&home, &["--flush", "sync", "--segment-size", "16MiB"]);
+    assert_eq!(listening["event"], "listening");
+    assert_eq!(listening["flush"], "sync");
+    let namesrv = listening["namesrv"].as_str().unwrap();
+    let over = ["run", "access-log.yaml", "--namesrv", namesrv, "--json"];
+    let first = home.run(&over).expect(0).json();
+    assert_eq!(first["result"]["source"]["appended"], 12);
+    let second = home.run(&over).expect(0).json();
+    assert_eq!(second["result"]["source"]["appended"], 0);
+    let files = parquet_files(&home.path("lake"));
+    assert_eq!(files.iter().map(|file| rows(file)).sum::<i64>(), 6);
+    // By its name it is the same broker; another one is not there.
+    home.run(&[&over[..], &["--broker", "millrace"]].concat()).expect(0);
+    let other = home.run(&[&over[..], &["--broker", "other"]].concat()).expect(3);
+    other.one_error("E-NET-01", "other");
+
+    server.signal("INT");
+    let ended = server.ended().expect(0);
+    assert_eq!(ended.json()["summary"], "stopped; everything is on disk");
+    let inspected = home.run(&["inspect", "data", "--json"]).expect(0).json();
+    assert_eq!(inspected["result"]["clean"], true);
+    assert_eq!(inspected["result"]["topics"]["access"]["messages"], 12);
+}
+
+#[test]
+fn a_start_tells_how_it_found_the_directory() {
+    let home = Home::new();
+    let (server, _) = serve(&home, &[]);
+    // Dropping it is a SIGKILL.
+    drop(server);
+    let (server, listening) = serve(&home, &[]);
+    assert_eq!(listening["recovered"]["clean"], false);
+    assert_eq!(listening["recovered"]["torn_bytes"], 0);
+    server.signal("TERM");
+    server.ended().expect(0);
+    let (server, listening) = serve(&home, &[]);
+    assert_eq!(listening["recovered"]["clean"], true);
+    drop(server);
+
+    let args = ["--data-dir", "text", "--listen", "127.0.0.1:0", "--namesrv-listen", "127.0.0.1:0"];
+    let mut server = home.start(&[&["server"], &args[..]].concat());
+    assert!(server.first_line().starts_with("name server 127.0.0.1:"));
+    server.signal("TERM");
+    let told = server.ended().expect(0).out;
+    assert!(told.contains("log         0 B in text; new\n"), "{told}");
+    assert!(told.contains("\nflush       async: kill -9 loses nothing, but a power cut"), "{told}");
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let home = Home::new();
+    home.write("access.log", include_str!("../data/access.log"));
+    let pipeline = include_str!("../../../../pipelines/access-log.yaml");
+    home.write("access-log.yaml", &pipeline.replace("once: true", "once: false"));
+    for (signal, code) in [("TERM", 143), ("INT", 130)] {
+        let (server, listening) = serve(&home, &[]);
+        let namesrv = listening["namesrv"].as_str().unwrap();
+        let run = home.start(&["run", "access-log.yaml", "--namesrv", namesrv]);
+        let epoch = if signal == "TERM" { 1 } else { 2 };
+        wait_for("the lease and the lines", || {
+            let inspected = home.run(&["inspect", "data", "--json"]);
+            let result = &inspected.json()["result"];
+            result["topics"]["access"]["messages"] == 12 && result["pipelines"][0]["epoch"] == epoch
+        });
+        // A broker that says nothing any more keeps the run from its last commit.
+        server.signal("STOP");
+        run.signal(signal);
+        wait_for("the answer to the signal", || run.said().contains("a second signal"));
+        run.signal(signal);
+        assert_eq!(run.ended().code, Some(code));
+    }
+}
