@@ -235,13 +235,16 @@ impl Odds {
         self.next() % end
     }
 
-    /// A point at which the runner kills itself, and when it comes by for the n-th time.
+    /// A point at which the runner kills itself, and when it comes by for the n-th time. Those that
+    /// chance hardly reaches stand twice.
     pub(super) fn failpoint(&mut self) -> (&'static str, u64) {
         let points = [
             "before-planned",
             "after-planned",
             "before-publish",
             "after-publish",
+            "after-publish",
+            "before-committed",
             "before-committed",
             "after-committed",
             "after-append",
