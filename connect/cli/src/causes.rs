@@ -141,9 +141,8 @@ fn run(error: &RunError) -> Failure {
         | RunError::WentBack { .. }
         | RunError::PartLost { .. }
         | RunError::Damaged { .. }
-        | RunError::Setup(_) => Failure::new(Exit::Failed, codes::RUN, chain(error)),
-        #[cfg(feature = "faults")]
-        RunError::Failpoint(_) => Failure::new(Exit::Failed, codes::RUN, chain(error)),
+        | RunError::Setup(_)
+        | RunError::Failpoint(_) => Failure::new(Exit::Failed, codes::RUN, chain(error)),
     }
 }
 

@@ -156,8 +156,7 @@ pub enum RunError {
     #[error("{0}")]
     Setup(String),
 
-    /// A test asked for this.
-    #[cfg(feature = "faults")]
+    /// A test asked for this; it takes the feature `faults`.
     #[error("failpoint `{0}`")]
     Failpoint(&'static str),
 }
