@@ -23,20 +23,25 @@ use crate::error::{At, FileSinkError};
 use crate::options::{Compression, ParquetOptions};
 use crate::part_file::{Finished, PartFile};
 
-/// What zstd keeps per column between the pages of a row group, from the first page on.
+/// What zstd takes for each column of a row group, and what it takes more from the first page on.
+/// Measured; the writer does not count it.
+const ZSTD_CODEC_BYTES: usize = 64 << 10;
 const ZSTD_CONTEXT_BYTES: usize = 1 << 20;
+
+/// About what is kept of each column of a complete row group: offsets, sizes, statistics of pages.
+const COLUMN_CHUNK_METADATA_BYTES: usize = 1 << 10;
 
 /// A file being written.
 pub(crate) struct Encoder {
     writer: ArrowWriter<PartFile>,
-    /// Memory of compressors, which the writer does not count.
-    context_bytes: usize,
+    /// Columns that zstd compresses.
+    zstd_columns: usize,
 }
 
 impl Encoder {
     /// Creates the file. The first rows decide how columns are encoded, and are not written yet.
     pub(crate) fn create(
-        disk: &dyn Disk,
+        disk: &Arc<dyn Disk>,
         path: &Path,
         schema: &SchemaRef,
         options: &ParquetOptions,
@@ -49,11 +54,11 @@ impl Encoder {
             ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
         let writer =
             ArrowWriter::try_new_with_options(file, Arc::clone(schema), arrow_options).at(path)?;
-        let context_bytes = match options.compression {
-            Compression::Zstd(_) => schema.fields().len() * ZSTD_CONTEXT_BYTES,
+        let zstd_columns = match options.compression {
+            Compression::Zstd(_) => schema.fields().len(),
             Compression::None | Compression::Snappy => 0,
         };
-        Ok(Self { writer, context_bytes })
+        Ok(Self { writer, zstd_columns })
     }
 
     /// Encodes a chunk of rows.
@@ -64,6 +69,18 @@ impl Encoder {
     /// Ends the row group early, so that its memory is free.
     pub(crate) fn end_row_group(&mut self) -> Result<(), FileSinkError> {
         self.writer.flush().map_err(|error| self.failed(error))
+    }
+
+    /// Gives the file's handle back until a row group is complete. Rows go on being encoded, as
+    /// that takes memory only.
+    pub(crate) fn park(&mut self) -> Result<(), FileSinkError> {
+        self.writer.sync().map_err(|error| self.failed(error.into()))?;
+        let parked = self.writer.inner_mut().park();
+        parked.map_err(|error| self.failed(error.into()))
+    }
+
+    pub(crate) fn is_parked(&self) -> bool {
+        self.writer.inner().is_parked()
     }
 
     /// Writes the footer and makes the file durable, up to its name.
@@ -83,14 +100,22 @@ impl Encoder {
         (self.writer.bytes_written() + self.writer.in_progress_size()) as u64
     }
 
-    pub(crate) fn has_row_group(&self) -> bool {
-        self.writer.in_progress_rows() > 0
+    /// Memory that the end of the row group would free.
+    pub(crate) fn row_group_memory_bytes(&self) -> usize {
+        let codec_bytes = match self.writer.in_progress_rows() {
+            0 => 0,
+            rows if rows < DEFAULT_DATA_PAGE_ROW_COUNT_LIMIT => ZSTD_CODEC_BYTES,
+            _ => ZSTD_CODEC_BYTES + ZSTD_CONTEXT_BYTES,
+        };
+        // What the writer counts is what is in its buffers; what they take is half as much more.
+        self.writer.memory_size() * 3 / 2 + self.zstd_columns * codec_bytes
     }
 
-    pub(crate) fn memory_bytes(&self) -> usize {
-        let has_pages = self.writer.in_progress_rows() >= DEFAULT_DATA_PAGE_ROW_COUNT_LIMIT;
-        let contexts = if has_pages { self.context_bytes } else { 0 };
-        self.writer.memory_size() + contexts
+    /// Memory that only the end of the file would free: what the footer will say.
+    pub(crate) fn footer_memory_bytes(&self) -> usize {
+        let groups = self.writer.flushed_row_groups();
+        let columns: usize = groups.iter().map(|group| group.num_columns()).sum();
+        columns * COLUMN_CHUNK_METADATA_BYTES
     }
 
     fn failed(&self, error: parquet::errors::ParquetError) -> FileSinkError {

@@ -14,7 +14,7 @@ use crate::error::FileSinkError;
 use crate::frontier::Spans;
 use crate::names::Names;
 use crate::options::{ParquetOptions, Rotate};
-use crate::pending::{CHUNK_ROWS, Pending, one_piece};
+use crate::pending::{Pending, one_piece};
 use crate::staging::Staging;
 
 /// A part that still takes rows. Its file is made when there are enough rows to encode.
@@ -29,16 +29,20 @@ pub(crate) struct OpenPart {
     encoder: Option<Encoder>,
 }
 
+/// Memory of a part with hardly any rows.
+const BASE_BYTES: u64 = 4 << 10;
+
 /// What parts of one sink have in common.
 pub(crate) struct Workshop {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) options: ParquetOptions,
     pub(crate) names: Names,
     pub(crate) schema: SchemaRef,
+    pub(crate) chunk_rows: usize,
 }
 
 impl OpenPart {
-    pub(crate) fn new(id: u64, partition: Arc<str>, schema: &SchemaRef, now: Now) -> Self {
+    pub(crate) fn new(id: u64, partition: Arc<str>, workshop: &Workshop, now: Now) -> Self {
         Self {
             id,
             partition,
@@ -46,7 +50,7 @@ impl OpenPart {
             rows: 0,
             first_at_ms: now.mono_ms,
             last_at_ms: now.mono_ms,
-            pending: Pending::new(schema),
+            pending: Pending::new(&workshop.schema, workshop.chunk_rows),
             encoder: None,
         }
     }
@@ -132,18 +136,34 @@ impl OpenPart {
         })
     }
 
-    /// Ends the row group early. False if there was none.
-    pub(crate) fn end_row_group(&mut self) -> Result<bool, FileSinkError> {
-        match &mut self.encoder {
-            Some(encoder) if encoder.has_row_group() => encoder.end_row_group().map(|()| true),
-            _ => Ok(false),
-        }
+    /// Whether it has a file whose handle is open.
+    pub(crate) fn holds_file(&self) -> bool {
+        self.encoder.as_ref().is_some_and(|encoder| !encoder.is_parked())
     }
 
-    /// Memory of its rows that are not in the file yet.
+    /// Gives the file's handle back until there is something to write.
+    pub(crate) fn park(&mut self) -> Result<(), FileSinkError> {
+        self.encoder.as_mut().map_or(Ok(()), Encoder::park)
+    }
+
+    /// Writes all rows out and ends the row group early.
+    pub(crate) fn spill(&mut self, workshop: &Workshop) -> Result<(), FileSinkError> {
+        if !self.pending.is_empty() {
+            self.encode_pending(workshop)?;
+        }
+        self.encoder.as_mut().map_or(Ok(()), Encoder::end_row_group)
+    }
+
+    /// Memory that [`OpenPart::spill`] would free.
+    pub(crate) fn spillable_bytes(&self) -> u64 {
+        let row_group = self.encoder.as_ref().map_or(0, Encoder::row_group_memory_bytes);
+        (self.pending.memory_bytes() + row_group) as u64
+    }
+
+    /// All memory that it takes, about.
     pub(crate) fn memory_bytes(&self) -> u64 {
-        let encoder = self.encoder.as_ref().map_or(0, Encoder::memory_bytes);
-        (self.pending.memory_bytes() + encoder) as u64
+        let footer = self.encoder.as_ref().map_or(0, Encoder::footer_memory_bytes);
+        BASE_BYTES + self.spillable_bytes() + footer as u64
     }
 
     fn encode_pending(&mut self, workshop: &Workshop) -> Result<(), FileSinkError> {
@@ -155,11 +175,11 @@ impl OpenPart {
         let encoder = match &mut self.encoder {
             Some(encoder) => encoder,
             none => {
-                let Workshop { disk, options, names, schema } = workshop;
+                let Workshop { disk, options, names, schema, .. } = workshop;
                 let staging = Staging::new(disk.as_ref(), &options.to);
                 staging.create_dir(&self.partition)?;
                 let path: PathBuf = options.to.join(names.staged(&self.partition, self.id));
-                none.insert(Encoder::create(disk.as_ref(), &path, schema, options, rows)?)
+                none.insert(Encoder::create(disk, &path, schema, options, rows)?)
             }
         };
         encoder.write(rows)
@@ -168,8 +188,8 @@ impl OpenPart {
 
 /// If the rows are a whole chunk in one piece: that chunk, without a copy.
 fn whole_chunk(workshop: &Workshop, columns: &[ArrayRef], rows: &[u32]) -> Option<RecordBatch> {
-    let piece = one_piece(rows).filter(|piece| piece.len() == CHUNK_ROWS)?;
-    let chunk = columns.iter().map(|column| column.slice(piece.start, CHUNK_ROWS)).collect();
+    let piece = one_piece(rows).filter(|piece| piece.len() == workshop.chunk_rows)?;
+    let chunk = columns.iter().map(|column| column.slice(piece.start, piece.len())).collect();
     let chunk = RecordBatch::try_new(Arc::clone(&workshop.schema), chunk);
     Some(chunk.expect("the sink checked the columns against the schema"))
 }

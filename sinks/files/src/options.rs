@@ -26,10 +26,12 @@ pub struct ParquetOptions {
     pub name_prefix: String,
     /// Tells the staged files of this worker from those of earlier ones: its epoch.
     pub worker_tag: u64,
-    /// Partitions with an open file. Beyond it, the one that had no row for longest is closed.
+    /// File handles held at once. Beyond it, those of the partitions that had no row for longest
+    /// are given back, and taken again when there is something to write. No file is closed for it.
     pub max_open: usize,
-    /// Memory for rows that are not in a file yet, all open parts together. Beyond it, row groups
-    /// are written early, which costs compression and reading speed.
+    /// Memory for rows that are not in a file yet, all partitions together. Beyond it, row groups
+    /// end early, which costs compression and reading speed; and where there are so many partitions
+    /// that this does not help, files are closed.
     pub memory_bytes_max: u64,
 }
 

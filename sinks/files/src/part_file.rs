@@ -2,13 +2,15 @@ use std::io::{self, IoSlice, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use millrace_disk::{Disk, File};
+use millrace_disk::{Access, Disk, File};
 
 /// Bytes that go to the end of a new file, counted and checksummed on the way.
 #[derive(Debug)]
 pub(crate) struct PartFile {
-    file: Arc<dyn File>,
+    disk: Arc<dyn Disk>,
     path: PathBuf,
+    /// `None` while it is parked.
+    file: Option<Arc<dyn File>>,
     buffer: Vec<u8>,
     written: u64,
     checksum: crc32fast::Hasher,
@@ -25,11 +27,12 @@ pub(crate) struct Finished {
 const BUFFER_BYTES: usize = 64 << 10;
 
 impl PartFile {
-    pub(crate) fn create(disk: &dyn Disk, path: &Path) -> io::Result<Self> {
+    pub(crate) fn create(disk: &Arc<dyn Disk>, path: &Path) -> io::Result<Self> {
         Ok(Self {
-            file: disk.create(path)?,
+            file: Some(disk.create(path)?),
+            disk: Arc::clone(disk),
             path: path.to_owned(),
-            buffer: Vec::with_capacity(BUFFER_BYTES),
+            buffer: Vec::new(),
             written: 0,
             checksum: crc32fast::Hasher::new(),
         })
@@ -41,15 +44,35 @@ impl PartFile {
 
     /// Makes the contents durable. The name is not, before its directory is synced.
     pub(crate) fn finish(mut self) -> io::Result<Finished> {
-        self.write_out(&[])?;
-        self.file.sync()?;
+        self.park()?;
         Ok(Finished { bytes: self.written, checksum: self.checksum.finalize() })
+    }
+
+    /// Gives the handle and the buffer back until there is more to write. What was written is made
+    /// durable first: of an error in writing it back, a handle opened later might not be told.
+    pub(crate) fn park(&mut self) -> io::Result<()> {
+        self.write_out(&[])?;
+        if let Some(file) = self.file.take() {
+            file.sync()?;
+        }
+        self.buffer = Vec::new();
+        Ok(())
+    }
+
+    pub(crate) fn is_parked(&self) -> bool {
+        self.file.is_none()
     }
 
     /// Writes what was gathered, and then `more`.
     fn write_out(&mut self, more: &[u8]) -> io::Result<()> {
-        let slices = [IoSlice::new(&self.buffer), IoSlice::new(more)];
-        self.file.write_at(&slices, self.written)?;
+        if self.buffer.is_empty() && more.is_empty() {
+            return Ok(());
+        }
+        let file = match &self.file {
+            Some(file) => file,
+            None => self.file.insert(self.disk.open(&self.path, Access::ReadWrite)?),
+        };
+        file.write_at(&[IoSlice::new(&self.buffer), IoSlice::new(more)], self.written)?;
         self.checksum.update(&self.buffer);
         self.checksum.update(more);
         self.written += (self.buffer.len() + more.len()) as u64;
@@ -84,18 +107,27 @@ mod tests {
     proptest! {
         #[test]
         fn every_byte_arrives_counted_and_checksummed(
-            pieces in proptest::collection::vec((0..3 * BUFFER_BYTES, any::<u8>()), 0..6),
+            pieces in proptest::collection::vec(
+                (0..3 * BUFFER_BYTES, any::<u8>(), any::<bool>()), 0..6,
+            ),
         ) {
-            let disk = SimDisk::new(1);
+            let sim = SimDisk::new(1);
+            let disk: Arc<dyn Disk> = Arc::new(sim.clone());
             let path = Path::new("/part");
             let mut file = PartFile::create(&disk, path).unwrap();
             let mut expected = Vec::new();
-            for (len, byte) in pieces {
+            for (len, byte, park) in pieces {
                 let piece = vec![byte; len];
                 file.write_all(&piece).unwrap();
                 expected.extend(piece);
+                if park {
+                    file.park().unwrap();
+                    prop_assert!(file.is_parked());
+                }
             }
             let finished = file.finish().unwrap();
+            disk.sync_dir(Path::new("/")).unwrap();
+            let disk = sim.power_cut();
             prop_assert_eq!(finished.bytes, expected.len() as u64);
             prop_assert_eq!(finished.checksum, crc32fast::hash(&expected));
             prop_assert_eq!(disk.file_bytes(path).unwrap(), expected);

@@ -12,8 +12,9 @@ use arrow_array::types::{Date32Type, Float64Type, Int32Type, Int64Type, Timestam
 use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, RecordBatch, StringArray};
 use arrow_schema::{DataType, SchemaRef, TimeUnit};
 
-/// Rows given to the encoder at once. Always so many, whatever the size of the batches they came
-/// in, because page ends depend on it: so the same rows give the same bytes.
+/// Rows given to the encoder at once, in a sink as users have it. Always so many, whatever the size
+/// of the batches they came in, because page ends depend on it: so the same rows give the same
+/// bytes.
 pub(crate) const CHUNK_ROWS: usize = 2048;
 
 /// Fewer rows are a chunk if they have so much text: long rows should not pile up in memory.
@@ -25,6 +26,7 @@ pub(crate) struct Pending {
     schema: SchemaRef,
     columns: Vec<Column>,
     len: usize,
+    chunk_rows: usize,
 }
 
 #[derive(Debug)]
@@ -39,9 +41,9 @@ enum Column {
 }
 
 impl Pending {
-    pub(crate) fn new(schema: &SchemaRef) -> Self {
+    pub(crate) fn new(schema: &SchemaRef, chunk_rows: usize) -> Self {
         let columns = schema.fields().iter().map(|field| Column::new(field.data_type()));
-        Self { columns: columns.collect(), schema: Arc::clone(schema), len: 0 }
+        Self { columns: columns.collect(), schema: Arc::clone(schema), len: 0, chunk_rows }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -50,13 +52,13 @@ impl Pending {
 
     /// Whether these are rows enough to encode.
     pub(crate) fn is_chunk(&self) -> bool {
-        self.len == CHUNK_ROWS || self.text_bytes() >= CHUNK_TEXT_BYTES
+        self.len == self.chunk_rows || self.text_bytes() >= CHUNK_TEXT_BYTES
     }
 
     /// How many of these rows belong to the same chunk as those that are here. Depends on nothing
     /// but the rows, so that chunks end at the same rows whatever the batches.
     pub(crate) fn room(&self, columns: &[ArrayRef], rows: &[u32]) -> usize {
-        let rows = &rows[..rows.len().min(CHUNK_ROWS - self.len)];
+        let rows = &rows[..rows.len().min(self.chunk_rows - self.len)];
         let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return 0 };
         let texts = || columns.iter().filter_map(|column| column.as_string_opt::<i32>());
         let bytes_of = |text: &StringArray, first: u32, last: u32| {
@@ -113,15 +115,15 @@ impl Pending {
 impl Column {
     fn new(data_type: &DataType) -> Self {
         match data_type {
-            DataType::Boolean => Column::Bool(BooleanBuilder::new()),
-            DataType::Int32 => Column::Int32(Int32Builder::new()),
-            DataType::Int64 => Column::Int(Int64Builder::new()),
-            DataType::Float64 => Column::Double(Float64Builder::new()),
-            DataType::Utf8 => Column::Text(StringBuilder::new()),
+            DataType::Boolean => Column::Bool(BooleanBuilder::with_capacity(0)),
+            DataType::Int32 => Column::Int32(Int32Builder::with_capacity(0)),
+            DataType::Int64 => Column::Int(Int64Builder::with_capacity(0)),
+            DataType::Float64 => Column::Double(Float64Builder::with_capacity(0)),
+            DataType::Utf8 => Column::Text(StringBuilder::with_capacity(0, 0)),
             DataType::Timestamp(TimeUnit::Microsecond, _) => Column::Timestamp(
-                TimestampMicrosecondBuilder::new().with_data_type(data_type.clone()),
+                TimestampMicrosecondBuilder::with_capacity(0).with_data_type(data_type.clone()),
             ),
-            DataType::Date32 => Column::Date(Date32Builder::new()),
+            DataType::Date32 => Column::Date(Date32Builder::with_capacity(0)),
             other => unreachable!("no column of a pipeline is of type {other}"),
         }
     }
@@ -180,7 +182,10 @@ impl Column {
             Column::Int32(column) => column.capacity() * 4,
             Column::Int(column) => column.capacity() * 8,
             Column::Double(column) => column.capacity() * 8,
-            Column::Text(column) => column.values_slice().len() + column.offsets_slice().len() * 4,
+            // Their capacity is not told; it is up to twice this.
+            Column::Text(column) => {
+                (column.values_slice().len() + column.offsets_slice().len() * 4) * 3 / 2
+            }
             Column::Timestamp(column) => column.capacity() * 8,
             Column::Date(column) => column.capacity() * 4,
         }

@@ -1,3 +1,4 @@
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::hive;
 use crate::names::Names;
 use crate::open_part::{OpenPart, Workshop};
 use crate::options::{Metadata, ParquetOptions};
+use crate::pending::CHUNK_ROWS;
 use crate::staging::Staging;
 
 /// Writes Parquet files, each row into exactly one.
@@ -41,6 +43,9 @@ pub struct ParquetSink {
     closed: Vec<Part>,
     failed: bool,
 }
+
+/// Rows that are worth a row group of their own when memory is short.
+const WORTH_SPILLING_BYTES: u64 = 64 << 10;
 
 /// A batch on its way into parts.
 struct Incoming<'a> {
@@ -82,7 +87,7 @@ impl ParquetSink {
             open: BTreeMap::new(),
             closed: Vec::new(),
             failed: false,
-            workshop: Workshop { disk, options, names, schema },
+            workshop: Workshop { disk, options, names, schema, chunk_rows: CHUNK_ROWS },
         })
     }
 
@@ -130,8 +135,8 @@ impl ParquetSink {
             }
         }
         self.frontier.end(queue, messages.to());
-        self.limit_open_parts()?;
         self.limit_memory()?;
+        self.limit_handles()?;
         Ok(written)
     }
 
@@ -146,7 +151,7 @@ impl ParquetSink {
             let part = self.open.entry(Arc::clone(partition)).or_insert_with(|| {
                 let id = self.next_part_id;
                 self.next_part_id += 1;
-                OpenPart::new(id, Arc::clone(partition), &self.workshop.schema, incoming.now)
+                OpenPart::new(id, Arc::clone(partition), &self.workshop, incoming.now)
             });
             let taken = part.append(&self.workshop, &incoming.columns, rows, incoming.now)?;
             let offset = |row: u32| incoming.messages.get(row as usize).queue_offset;
@@ -169,27 +174,47 @@ impl ParquetSink {
         Ok(())
     }
 
-    /// Closes the parts that had no row for longest until there are few enough.
-    fn limit_open_parts(&mut self) -> Result<(), SinkError> {
-        while self.open.len() > self.workshop.options.max_open {
-            let oldest = self.open.values().min_by_key(|part| (part.last_at_ms(), part.id));
-            let Some(partition) = oldest.map(|part| Arc::clone(&part.partition)) else { break };
-            self.close(&partition)?;
-        }
-        Ok(())
+    /// Gives back the handles of files that had no row for longest until few enough are held.
+    fn limit_handles(&mut self) -> Result<(), SinkError> {
+        let holding = self.open.values_mut().filter(|part| part.holds_file());
+        let mut holding: Vec<_> = holding.collect();
+        let too_many = holding.len().saturating_sub(self.workshop.options.max_open);
+        holding.sort_by_key(|part| (part.last_at_ms(), part.id));
+        Ok(holding.into_iter().take(too_many).try_for_each(OpenPart::park)?)
     }
 
-    /// Writes row groups early, and closes parts if that is not enough, until the rows in memory
-    /// are few enough.
+    /// Writes rows out early, those of the largest parts first, until few enough are in memory.
+    /// Where that does not do, because there are too many parts, those that had no row for longest
+    /// are closed.
     fn limit_memory(&mut self) -> Result<(), SinkError> {
         let max = self.workshop.options.memory_bytes_max;
-        while self.open.values().map(OpenPart::memory_bytes).sum::<u64>() > max {
-            let largest = self.open.values_mut().max_by_key(|part| part.memory_bytes());
-            let Some(largest) = largest else { break };
-            if !largest.end_row_group()? {
-                let partition = Arc::clone(&largest.partition);
-                self.close(&partition)?;
+        let mut total: u64 = self.open.values().map(OpenPart::memory_bytes).sum();
+        if total <= max {
+            return Ok(());
+        }
+        let mut parts: Vec<_> = self.open.values_mut().collect();
+        parts.sort_by_cached_key(|part| Reverse(part.spillable_bytes()));
+        for part in parts {
+            if total <= max || part.spillable_bytes() < WORTH_SPILLING_BYTES {
+                break;
             }
+            let before = part.memory_bytes();
+            part.spill(&self.workshop)?;
+            total = total - before + part.memory_bytes();
+        }
+        if total <= max {
+            return Ok(());
+        }
+        let mut parts: Vec<_> = self.open.values().collect();
+        parts.sort_by_key(|part| (part.last_at_ms(), part.id));
+        let parts = parts.iter().map(|part| (Arc::clone(&part.partition), part.memory_bytes()));
+        for (partition, bytes) in parts.collect::<Vec<_>>() {
+            // Some room, so that the next batch does not find the same.
+            if total <= max - max / 4 {
+                break;
+            }
+            self.close(&partition)?;
+            total -= bytes;
         }
         Ok(())
     }

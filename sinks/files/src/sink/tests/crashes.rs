@@ -66,10 +66,12 @@ fn logs() -> impl Strategy<Value = Vec<Vec<Row>>> {
 fn small_parts() -> impl Strategy<Value = ParquetOptions> {
     let rows = prop_oneof![Just(None), (1..9_u64).prop_map(Some)];
     let ms = prop_oneof![Just(None), (0..8_u64).prop_map(|n| Some(n * 10))];
-    (rows, ms.clone(), ms, 1..6_usize).prop_map(|(rows, every_ms, idle_ms, max_open)| {
+    let memory = prop_oneof![Just(20_000), Just(100_000), Just(1 << 30)];
+    let options = |(rows, every_ms, idle_ms, max_open, memory_bytes_max)| {
         let rotate = Rotate { rows, bytes: None, every_ms, idle_ms };
-        ParquetOptions { rotate, max_open, ..options() }
-    })
+        ParquetOptions { rotate, max_open, memory_bytes_max, ..options() }
+    };
+    (rows, ms.clone(), ms, 1..6_usize, memory).prop_map(options)
 }
 
 /// Takes a worker to a moment, as far as the ledger is concerned.

@@ -172,32 +172,70 @@ fn a_file_is_closed_near_its_size() {
 }
 
 #[test]
-fn too_many_open_partitions_close_the_one_that_waited_longest() {
-    let options = ParquetOptions { max_open: 2, ..rotated(NEVER) };
-    let mut sink = open(&SimDisk::new(1), options);
-    write(&mut sink, 0, &["a"], 0);
-    write(&mut sink, 1, &["b"], 1);
-    write(&mut sink, 2, &["a"], 2);
-    assert_eq!(plan(&mut sink, 2, Cut::Due).0, [""; 0]);
-    write(&mut sink, 3, &["c"], 3);
-    assert_eq!(plan(&mut sink, 3, Cut::Due).0, ["p=b: 1"]);
-    assert_eq!(plan(&mut sink, 3, Cut::All).0, ["p=a: 2", "p=c: 1"]);
+fn handles_are_given_back_and_files_go_on() {
+    let disk = SimDisk::new(1);
+    let options = ParquetOptions {
+        columns: Schema {
+            columns: vec![column("v", DataType::Int), column("s", DataType::String)],
+        },
+        max_open: 2,
+        compression: Compression::None,
+        row_group: RowGroup { rows: 10, ..RowGroup::default() },
+        ..rotated(NEVER)
+    };
+    let mut sink = open(&disk, options);
+    sink.workshop.chunk_rows = 10;
+    // Row groups of 300 kB, each of which is written when the next one begins.
+    let texts: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(30_000); 25]));
+    let steps: [(&str, &[&str]); 4] =
+        [("a", &["p=a"]), ("b", &["p=a", "p=b"]), ("c", &["p=b", "p=c"]), ("a", &["p=a", "p=c"])];
+    for (n, (partition, expected)) in (0..).zip(steps) {
+        let batch = batch(0, n * 25, &vec![row(partition); 25]);
+        let batch = batch.with_column("s".into(), Arc::clone(&texts));
+        ready(sink.write(&batch, at(n))).expect("a disk without faults");
+        let held = sink.open.values().filter(|part| part.holds_file());
+        let held: Vec<_> = held.map(|part| part.partition.to_string()).collect();
+        assert_eq!(held, expected);
+    }
+    let (parts, plan) = plan(&mut sink, 4, Cut::All);
+    assert_eq!(parts, ["p=a: 50", "p=b: 25", "p=c: 25"]);
+    plan.parts.iter().for_each(|part| ready(sink.publish(part)).expect("a disk without faults"));
+    let files = visible(&disk, "/lake/events");
+    assert_eq!(files.iter().map(|file| file.origins().len()).collect::<Vec<_>>(), [50, 25, 25]);
 }
 
 #[test]
 fn too_much_memory_ends_row_groups_early_and_no_file() {
-    let options =
-        ParquetOptions { memory_bytes_max: 6 << 20, metadata: Metadata::None, ..rotated(NEVER) };
-    let disk = SimDisk::new(1);
-    let mut sink = open(&disk, options);
-    for n in 0..40 {
-        write(&mut sink, n * 30_000, &["a"; 30_000], 0);
-    }
-    let (parts, plan) = plan(&mut sink, 0, Cut::All);
-    assert_eq!(parts, ["p=a: 1200000"]);
-    ready(sink.publish(&plan.parts[0])).unwrap();
-    let file = visible(&disk, "/lake/events").remove(0);
-    assert!(file.metadata.num_row_groups() > 1);
+    let memory = |memory_bytes_max, partitions: &[&str]| {
+        let disk = SimDisk::new(1);
+        let options = ParquetOptions { memory_bytes_max, ..rotated(NEVER) };
+        let mut sink = open(&disk, options);
+        let rows: Vec<_> = partitions.iter().copied().cycle().take(60_000).collect();
+        for n in 0..5 {
+            write(&mut sink, n * 60_000, &rows, 0);
+            let memory: u64 = sink.open.values().map(|part| part.memory_bytes()).sum();
+            assert!(memory <= memory_bytes_max, "{memory} bytes");
+        }
+        let (_, plan) = plan(&mut sink, 0, Cut::All);
+        plan.parts.iter().for_each(|part| ready(sink.publish(part)).expect("no faults"));
+        let files = visible(&disk, "/lake/events");
+        assert_eq!(files.iter().map(|file| file.origins().len()).sum::<usize>(), 300_000);
+        files.iter().map(|file| file.metadata.num_row_groups()).collect::<Vec<_>>()
+    };
+    assert_eq!(memory(128 << 20, &["a"]), [1]);
+    assert!(memory(5 << 20, &["a"])[0] > 1);
+    let two = memory(5 << 20, &["a", "b"]);
+    assert!(two.len() == 2 && two.iter().all(|groups| *groups > 1), "{two:?}");
+}
+
+#[test]
+fn far_too_many_partitions_are_closed_early() {
+    let options = ParquetOptions { memory_bytes_max: 100_000, ..rotated(NEVER) };
+    let mut sink = open(&SimDisk::new(1), options);
+    let names: Vec<_> = (0..50).map(|n| n.to_string()).collect();
+    write(&mut sink, 0, &names.iter().map(String::as_str).collect::<Vec<_>>(), 0);
+    let (parts, _) = plan(&mut sink, 0, Cut::Due);
+    assert!((10..50).contains(&parts.len()), "{} parts", parts.len());
 }
 
 #[test]

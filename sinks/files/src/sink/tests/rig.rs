@@ -282,8 +282,11 @@ fn reopen(
     resume: Resume,
     next_part_id: u64,
 ) -> Result<ParquetSink, SinkError> {
-    ParquetSink::open(Arc::new(disk.clone()), options, resume, next_part_id)
-        .map_err(|error| SinkError::Broken(Box::new(error)))
+    let mut sink = ParquetSink::open(Arc::new(disk.clone()), options, resume, next_part_id)
+        .map_err(|error| SinkError::Broken(Box::new(error)))?;
+    // So that few rows are many chunks, and files are written to before they are closed.
+    sink.workshop.chunk_rows = 3;
+    Ok(sink)
 }
 
 /// Checks that each visible row is in the log, at most once and in its partition's directory.
