@@ -1,6 +1,7 @@
+use arrow_array::Array;
 use proptest::prelude::*;
 
-use super::super::test_messages::{columns, messages, rows, test_data};
+use super::super::test_messages::{columns, messages, row, rows, test_data};
 use super::super::{DecodeSpec, code};
 use super::*;
 use crate::DataType::{self, Bool, Date, Double, Int, String as Text, Timestamp};
@@ -347,6 +348,26 @@ fn the_json_test_suite_passes() {
         files += 1;
     }
     assert_eq!(files, 318);
+}
+
+#[test]
+fn every_flight_decodes() {
+    let Some(path) = test_data("flights-20k.jsonl") else { return };
+    let flights = std::fs::read(path).expect("the flights");
+    let rows: Vec<_> = flights.split(|byte| *byte == b'\n').filter(|row| !row.is_empty()).collect();
+    let wanted = [
+        ("date", Timestamp),
+        ("delay", Int),
+        ("distance", Int),
+        ("origin", Text),
+        ("destination", Text),
+    ];
+    let mut decoder = decoder(&wanted);
+    let decoded = decoder.decode(&messages(&rows), &Selection::All(rows.len()));
+    assert_eq!((rows.len(), decoded.rejects), (20_000, Vec::new()));
+    assert_eq!(row(&decoded.columns, 0), "2001-01-01T00:47:00Z|66|1750|DTW|LAS");
+    assert!(decoded.columns.iter().all(|column| column.null_count() == 0));
+    assert_eq!(decoder.dropped(), Dropped::default());
 }
 
 #[test]
