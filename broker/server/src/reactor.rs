@@ -178,7 +178,7 @@ impl Reactor {
 
     /// Hands everything that was read to the engine, in one step.
     fn serve(&mut self, now: Now, ready: &[usize]) {
-        let Self { shared, shell, connections, limits, answers, .. } = self;
+        let Self { shared, shell, connections, limits, answers, buffers, .. } = self;
         let ticks = shell.waiting.earliest_ms().is_some_and(|at| at <= now.mono_ms);
         let mut lost: Vec<(usize, Closing)> = Vec::new();
         let served = shared.burst(
@@ -191,7 +191,7 @@ impl Reactor {
                 }
                 for &slot in ready {
                     if let Some(connection) = connections.get_mut(slot)
-                        && let Err(closing) = connection.serve(step, shell, limits)
+                        && let Err(closing) = connection.serve(step, shell, limits, buffers)
                     {
                         lost.push((slot, closing));
                     }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use millrace_disk::Disk;
 use millrace_types::PhysicalOffset;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::checkpoint::{Checkpoint, Mark};
 use crate::commit_log::Segments;
@@ -97,7 +97,8 @@ impl Flusher {
             && self.segments.holding(active.end()).is_none()
             && let Err(error) = self.segments.grow(active.end())
         {
-            warn!(error = %error, physical_offset = %active.end(), "next segment not made");
+            // Whoever needs the segment tries again and is told; here it was only ahead of time.
+            debug!(error = %error, physical_offset = %active.end(), "next segment not made");
         }
         let frozen = self.runs.frozen();
         if let Some(frozen) = frozen.filter(|frozen| frozen.to <= self.marks.durable()) {

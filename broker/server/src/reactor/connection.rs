@@ -106,6 +106,7 @@ impl Connection {
         step: &mut Step<'_>,
         shell: &mut Shell,
         limits: &Limits,
+        buffers: &mut Buffers,
     ) -> Result<(), Closing> {
         let Self { input, output, in_flight, caller, deferred, role, .. } = self;
         let pending = input.pending();
@@ -130,7 +131,7 @@ impl Connection {
             }
         }
         input.consume(used);
-        input.make_room(wanted);
+        input.make_room(wanted, buffers);
         Ok(())
     }
 

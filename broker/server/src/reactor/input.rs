@@ -1,9 +1,10 @@
 use std::io::{self, ErrorKind, Read};
 
-/// What one read takes at most from a connection before the others get their turn.
+/// What one read takes at most from a connection before the others get their turn, unless its
+/// frames are larger.
 pub(crate) const BUFFER_BYTES: usize = 64 << 10;
-/// Empty buffers kept for the next burst; more are given back to the system.
-const SPARE_MAX: usize = 256;
+/// Bytes of empty buffers kept for the next burst; more are given back to the system.
+const SPARE_BYTES_MAX: usize = 32 << 20;
 
 /// Bytes of a peer that are not handled yet. Holds memory only while there are any.
 #[derive(Debug, Default)]
@@ -15,7 +16,12 @@ pub(crate) struct Input {
 
 /// Empty buffers that connections borrow.
 #[derive(Debug, Default)]
-pub(crate) struct Buffers(Vec<Vec<u8>>);
+pub(crate) struct Buffers {
+    usual: Vec<Vec<u8>>,
+    /// For frames that do not fit a usual one.
+    large: Vec<Vec<u8>>,
+    bytes: usize,
+}
 
 /// What a read has shown about a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,14 +56,15 @@ impl Input {
 
     /// Makes room for a frame of `len` bytes whose beginning is pending. Untouched memory costs
     /// nothing, so a peer that only announces a large frame does not get it.
-    pub(crate) fn make_room(&mut self, len: usize) {
+    pub(crate) fn make_room(&mut self, len: usize, buffers: &mut Buffers) {
         if len <= self.bytes.len() {
             return;
         }
-        let mut larger = vec![0; len];
+        let mut larger = buffers.take(len);
         let held = self.held();
         larger[..held].copy_from_slice(self.pending());
-        *self = Self { bytes: larger, start: 0, end: held };
+        let smaller = std::mem::replace(self, Self { bytes: larger, start: 0, end: held });
+        buffers.give_back(smaller.bytes);
     }
 
     /// Reads once, as much as there is room for. `closing` says that the peer is known to have
@@ -69,7 +76,7 @@ impl Input {
         buffers: &mut Buffers,
     ) -> io::Result<Filled> {
         if self.bytes.is_empty() {
-            self.bytes = buffers.take();
+            self.bytes = buffers.take(BUFFER_BYTES);
         } else if self.start > 0 {
             self.bytes.copy_within(self.start..self.end, 0);
             self.end -= self.start;
@@ -106,13 +113,32 @@ impl Input {
 }
 
 impl Buffers {
-    fn take(&mut self) -> Vec<u8> {
-        self.0.pop().unwrap_or_else(|| vec![0; BUFFER_BYTES])
+    /// A buffer of at least `len` bytes.
+    fn take(&mut self, len: usize) -> Vec<u8> {
+        let spare = if len <= BUFFER_BYTES {
+            self.usual.pop()
+        } else {
+            let fits = self.large.iter().rposition(|spare| len <= spare.len());
+            fits.map(|at| self.large.swap_remove(at))
+        };
+        match spare {
+            Some(spare) => {
+                self.bytes -= spare.len();
+                spare
+            }
+            None => vec![0; len.max(BUFFER_BYTES)],
+        }
     }
 
     fn give_back(&mut self, buffer: Vec<u8>) {
-        if buffer.len() == BUFFER_BYTES && self.0.len() < SPARE_MAX {
-            self.0.push(buffer);
+        if buffer.is_empty() || self.bytes + buffer.len() > SPARE_BYTES_MAX {
+            return;
+        }
+        self.bytes += buffer.len();
+        if buffer.len() == BUFFER_BYTES {
+            self.usual.push(buffer);
+        } else {
+            self.large.push(buffer);
         }
     }
 }
@@ -131,7 +157,7 @@ mod tests {
                 Filled::Closed => break,
                 Filled::Drained | Filled::More => {}
             }
-            input.make_room(100_000);
+            input.make_room(100_000, &mut buffers);
             let len = input.held().min(30_000);
             taken.extend_from_slice(&input.pending()[..len]);
             input.consume(len);
@@ -141,14 +167,28 @@ mod tests {
     }
 
     #[test]
+    fn buffers_are_used_again_and_bounded() {
+        let mut buffers = Buffers::default();
+        let large = buffers.take(1 << 20);
+        let place = large.as_ptr();
+        buffers.give_back(large);
+        let again = buffers.take(1 << 19);
+        assert_eq!(again.as_ptr(), place);
+        for _ in 0..100 {
+            buffers.give_back(vec![0; 1 << 20]);
+        }
+        assert!(buffers.bytes <= SPARE_BYTES_MAX);
+    }
+
+    #[test]
     fn an_idle_connection_holds_no_memory() {
         let mut buffers = Buffers::default();
         let mut input = Input::default();
         input.fill(&mut &b"abc"[..], false, &mut buffers).unwrap();
         input.rest(&mut buffers);
-        assert_eq!((input.held(), buffers.0.len()), (3, 0));
+        assert_eq!((input.held(), buffers.bytes), (3, 0));
         input.consume(3);
         input.rest(&mut buffers);
-        assert_eq!((input.bytes.len(), buffers.0.len()), (0, 1));
+        assert_eq!((input.bytes.len(), buffers.bytes), (0, BUFFER_BYTES));
     }
 }
