@@ -47,6 +47,7 @@ fn main() {
         }
         for _ in 0..options.rounds {
             for (target, rounds) in options.targets.iter().zip(&mut rounds) {
+                warm_memory();
                 rounds.push(load(target, connections, window, options.size, options.seconds));
             }
         }
@@ -118,6 +119,14 @@ struct Connection {
 }
 
 const FIRST_OPAQUE: u32 = 1_000_000_000;
+
+/// Touches and frees memory. A virtual machine that gives idle memory back to its host pays for a
+/// page when it is used again; whichever target came first would pay it for both.
+fn warm_memory() {
+    let mut memory = vec![0u8; 5 << 29];
+    memory.iter_mut().step_by(4096).for_each(|byte| *byte = 1);
+    std::hint::black_box(&memory);
+}
 
 fn load(target: &Target, connections: usize, window: usize, size: usize, seconds: u64) -> Round {
     let mut poll = Poll::new().expect("epoll");
