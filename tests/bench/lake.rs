@@ -116,7 +116,7 @@ fn children() -> f64 {
 fn plain(input: &Path, output: &Path, padding: usize) {
     let mut fields = vec![
         Field::new("id", DataType::Int64, true),
-        Field::new("ts", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true),
+        Field::new("ts", DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into())), true),
         Field::new("region", DataType::Utf8, true),
         Field::new("amount", DataType::Float64, true),
     ];

@@ -75,13 +75,45 @@ impl PropertiesBuf {
         Self::default()
     }
 
+    /// Makes room for so many more bytes.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.0.reserve(bytes);
+    }
+
     /// Adds a property. The two separator bytes cannot occur in a name or value; they are left out.
     pub fn push(&mut self, name: &str, value: &str) -> &mut Self {
-        self.0.extend(name.bytes().filter(|b| *b != NAME_END && *b != VALUE_END));
-        self.0.push(NAME_END);
-        self.0.extend(value.bytes().filter(|b| *b != NAME_END && *b != VALUE_END));
+        self.put(name, NAME_END);
+        self.put(value, VALUE_END);
+        self
+    }
+
+    /// Adds a property whose value is a decimal number.
+    pub fn push_number(&mut self, name: &str, value: u64) -> &mut Self {
+        let mut digits = [0u8; 20];
+        let mut at = digits.len();
+        let mut left = value;
+        loop {
+            at -= 1;
+            digits[at] = b'0' + (left % 10) as u8;
+            left /= 10;
+            if left == 0 {
+                break;
+            }
+        }
+        self.put(name, NAME_END);
+        self.0.extend_from_slice(&digits[at..]);
         self.0.push(VALUE_END);
         self
+    }
+
+    fn put(&mut self, text: &str, end: u8) {
+        let is_separator = |byte: &u8| *byte == NAME_END || *byte == VALUE_END;
+        if text.as_bytes().iter().any(is_separator) {
+            self.0.extend(text.bytes().filter(|byte| !is_separator(byte)));
+        } else {
+            self.0.extend_from_slice(text.as_bytes());
+        }
+        self.0.push(end);
     }
 
     /// Empties it, keeping the memory.
@@ -127,6 +159,15 @@ mod tests {
         buf.push("a", "x\u{2}evil\u{1}1");
         assert_eq!(buf.view().get("evil"), None);
         assert_eq!(buf.view().get("a"), Some("xevil1"));
+    }
+
+    #[test]
+    fn a_number_reads_as_its_digits() {
+        for number in [0, 7, 10, 987_654_321, u64::MAX] {
+            let mut buf = PropertiesBuf::new();
+            buf.push_number("n", number);
+            assert_eq!(buf.view().get("n"), Some(number.to_string().as_str()));
+        }
     }
 
     #[test]

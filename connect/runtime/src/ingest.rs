@@ -241,10 +241,11 @@ impl Ingest {
             (None, None) => Vec::new(),
         };
         let mut promoted = promoted.into_iter();
+        let born_at_ms = self.link.now().wall_ms;
         let mut group = Vec::new();
         let mut bytes = 0;
         for (number, span) in fresh.iter().enumerate() {
-            let placed = self.place(chunk, span, promoted.next())?;
+            let placed = self.place(chunk, span, born_at_ms, promoted.next())?;
             bytes += placed.message.body.len();
             group.push(placed);
             let is_last = number + 1 == fresh.len();
@@ -287,11 +288,11 @@ impl Ingest {
         &mut self,
         chunk: &Chunk,
         span: &Span,
+        born_at_ms: i64,
         promoted: Option<Result<Promoted, promote::Refused>>,
     ) -> Result<Placed, RunError> {
         let body = body(chunk, span);
         let position = span.position;
-        let born_at_ms = self.link.now().wall_ms;
         let refused = matches!(promoted, Some(Err(_)));
         let holds = self.breaker.count(refused);
         let (properties, key_hash) = match promoted {
@@ -462,11 +463,15 @@ fn stamped<'m>(message: &Message<'m>) -> Option<(&'m str, Position)> {
     Some((identity, position))
 }
 
+/// Names, separators and ten digits for each number.
+const STAMP_BYTES: usize = 54;
+
 /// Says where a record comes from.
 fn stamp(properties: &mut PropertiesBuf, identity: &str, position: Position) {
+    properties.reserve(STAMP_BYTES + identity.len());
     properties.push(FILE_ID, identity);
-    properties.push(FILE_OFFSET, &position.offset.to_string());
-    properties.push(FILE_LINE, &position.line.to_string());
+    properties.push_number(FILE_OFFSET, position.offset);
+    properties.push_number(FILE_LINE, position.line);
 }
 
 fn body(chunk: &Chunk, span: &Span) -> Bytes {
