@@ -1,8 +1,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use millrace_store::{FlushMode, LogReader, QueueNo, ReadError, Store, Watermarks};
-use millrace_types::{Now, PhysicalOffset, QueueId, TopicName};
+use millrace_store::{FlushMode, KeyLookup, LogReader, QueueNo, ReadError, Store, Watermarks};
+use millrace_types::{Now, PhysicalOffset, QueueId, TopicName, is_system_topic};
 use tracing::{error, warn};
 
 use crate::answer::{Answer, Out, Refusal};
@@ -260,6 +260,16 @@ impl Engine {
     /// A reader of the records that pulls name.
     pub fn reader(&self) -> LogReader {
         self.store.reader()
+    }
+
+    /// The keys of everything that readers may see, if they may read this topic.
+    pub fn keys_of(&self, topic: &str) -> Result<KeyLookup, Refusal> {
+        let known = self.topics.get(topic);
+        let known = known.ok_or_else(|| Refusal::UnknownTopic(topic.to_owned()))?;
+        if !known.permission.read || is_system_topic(&known.name) {
+            return Err(Refusal::NotReadable(topic.to_owned()));
+        }
+        Ok(self.store.key_lookup(self.visible()))
     }
 
     /// How far the log is written and durable.

@@ -43,8 +43,7 @@ pub(crate) struct Destination<'a> {
 }
 
 /// Requests that could be read and that nobody here handles.
-const REFUSED: [RequestCode; 4] = [
-    RequestCode::QUERY_MESSAGE,
+const REFUSED: [RequestCode; 3] = [
     RequestCode::CONSUMER_SEND_MSG_BACK,
     RequestCode::END_TRANSACTION,
     RequestCode::NOTIFY_CONSUMER_IDS_CHANGED,
@@ -85,6 +84,7 @@ impl Exchange<'_, '_> {
             _ if role == Role::NameServer => self.not_supported(code),
             Request::Send(request) => send::send(self, &request),
             Request::Pull(request) | Request::LitePull(request) => pull::pull(self, &request),
+            Request::QueryMessage(request) => messages::query(self, &request),
             Request::ViewMessage(request) => messages::view(self, &request),
             Request::QueryConsumerOffset(request) => offsets::query(self, &request),
             Request::UpdateConsumerOffset(request) => offsets::update(self, &request),
@@ -105,7 +105,6 @@ impl Exchange<'_, '_> {
             Request::PullStored(request) => private::pull_stored(self, &request),
             Request::SendBack(_)
             | Request::EndTransaction(_)
-            | Request::QueryMessage(_)
             | Request::GroupChanged(_)
             | Request::Unknown(_) => self.not_supported(code),
         }

@@ -28,7 +28,7 @@ pub(crate) fn write_refusal(refusal: &Refusal, to: ReplyTo, output: &mut Output)
 /// What a client is told of stored bytes that cannot be read.
 pub(crate) fn unreadable(error: &ReadError) -> Refused {
     match error {
-        ReadError::Damaged { .. } | ReadError::Io { .. } => {
+        ReadError::Damaged { .. } | ReadError::BeyondLimit { .. } | ReadError::Io { .. } => {
             Refused::new(ResponseCode::SYSTEM_ERROR, error.to_string())
         }
     }

@@ -14,6 +14,9 @@ pub struct StoreConfig {
     /// Bytes of log after which the queue index of that stretch is written out. Bounds both the
     /// memory of the index and the time that a start takes to rebuild it.
     pub index_run_bytes: u64,
+    /// Whether a record may also stand in lite queues, as its `INNER_MULTI_DISPATCH` says. Off,
+    /// because every name a producer makes up would become a queue. (`enableLmq`)
+    pub multi_dispatch: bool,
     /// Mistakes made on purpose, to prove that tests find them.
     #[cfg(feature = "faults")]
     pub faults: Faults,
@@ -39,6 +42,12 @@ pub struct Faults {
     pub skip_fsync: bool,
     /// Keep the first records of a group whose last ones are missing.
     pub keep_half_groups: bool,
+    /// Step over damage to the end of its segment, and say nothing.
+    pub dispatch_past_damage: bool,
+    /// Give every eighth message of a queue the offset of the one before it.
+    pub reuse_queue_offset: bool,
+    /// Let readers see what is only staged or not yet durable.
+    pub read_past_watermark: bool,
 }
 
 impl Default for StoreConfig {
@@ -48,6 +57,7 @@ impl Default for StoreConfig {
             flush: FlushMode::Async { interval: Duration::from_millis(500) },
             store_host: SocketAddr::from(([127, 0, 0, 1], 10911)),
             index_run_bytes: 128 << 20,
+            multi_dispatch: false,
             #[cfg(feature = "faults")]
             faults: Faults::default(),
         }

@@ -78,6 +78,12 @@ pub enum ReadError {
         /// What does not hold.
         reason: String,
     },
+    /// The record ends behind what the reader may see.
+    #[error("the record at physical offset {at} is not visible yet")]
+    BeyondLimit {
+        /// Where.
+        at: PhysicalOffset,
+    },
     /// The bytes cannot be read.
     #[error("cannot read the record at physical offset {at}")]
     Io {

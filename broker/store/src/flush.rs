@@ -9,7 +9,7 @@ use tracing::{debug, warn};
 use crate::checkpoint::{Checkpoint, Mark};
 use crate::commit_log::Segments;
 use crate::error::FlushError;
-use crate::queue_index::{Frozen, Run, encode};
+use crate::queue_index::{Frozen, OpenedRun, Run, encode};
 use crate::watermark::Watermarks;
 
 /// Makes the log durable, and does what else may block: making the next segment and writing out
@@ -34,7 +34,7 @@ pub(crate) struct RunExchange(Mutex<Exchanged>);
 #[derive(Debug, Default)]
 struct Exchanged {
     frozen: Option<Arc<Frozen>>,
-    written: Option<Arc<Run>>,
+    written: Option<OpenedRun>,
 }
 
 impl RunExchange {
@@ -42,7 +42,7 @@ impl RunExchange {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).frozen = Some(frozen);
     }
 
-    pub(crate) fn take_written(&self) -> Option<Arc<Run>> {
+    pub(crate) fn take_written(&self) -> Option<OpenedRun> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).written.take()
     }
 
@@ -50,10 +50,10 @@ impl RunExchange {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).frozen.clone()
     }
 
-    fn put_written(&self, run: Run) {
+    fn put_written(&self, run: OpenedRun) {
         let mut exchanged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         exchanged.frozen = None;
-        exchanged.written = Some(Arc::new(run));
+        exchanged.written = Some(run);
     }
 }
 
@@ -131,7 +131,7 @@ impl Flusher {
 }
 
 /// Writes a run under its final name, durably.
-pub(crate) fn write_run(disk: &dyn Disk, dir: &Path, frozen: &Frozen) -> io::Result<Run> {
+pub(crate) fn write_run(disk: &dyn Disk, dir: &Path, frozen: &Frozen) -> io::Result<OpenedRun> {
     let path = Run::path(dir, frozen);
     let draft = path.with_extension("tmp");
     if disk.exists(&draft)? {

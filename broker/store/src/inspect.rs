@@ -6,7 +6,7 @@ use millrace_types::{PhysicalOffset, Properties, QueueId, QueueOffset};
 
 use crate::checkpoint;
 use crate::error::OpenError;
-use crate::recovery::{self, Damage, Recovered};
+use crate::recovery::{self, Damage, Recovered, ScanFaults};
 use crate::scan::Scanner;
 
 /// What lies in a data directory, as read from its log alone. Nothing is changed, and no lock is
@@ -89,30 +89,38 @@ pub fn inspect(
     let from = segments.first().map_or(PhysicalOffset(0), |segment| segment.base);
     let mut found = Recovered::default();
     let queues = &mut out.queues;
-    let scanned = recovery::scan(&segments, from, mark.durable, false, &mut found, &mut |each| {
-        record(InspectedRecord {
-            topic: each.topic,
-            queue: each.queue,
-            queue_offset: each.queue_offset,
-            physical_offset: each.entry.physical_offset,
-            body: each.body,
-            properties: each.properties,
-        });
-        let queue = queues.entry((each.topic.to_owned(), each.queue)).or_default();
-        if queue.messages == 0 {
-            queue.min = each.queue_offset;
-            queue.end = each.queue_offset;
-        }
-        if each.queue_offset < queue.end {
-            queue.out_of_order += 1;
-        } else {
-            queue.lost += each.queue_offset.since(queue.end);
-            queue.end = each.queue_offset + 1;
-        }
-        queue.messages += 1;
-        queue.body_bytes += each.body.len() as u64;
-        queue.body_crc_sum = queue.body_crc_sum.wrapping_add(u64::from(crc32fast::hash(each.body)));
-    });
+    let scanned = recovery::scan(
+        &segments,
+        from,
+        mark.durable,
+        ScanFaults::default(),
+        &mut found,
+        &mut |each| {
+            record(InspectedRecord {
+                topic: each.topic,
+                queue: each.queue,
+                queue_offset: each.queue_offset,
+                physical_offset: each.entry.physical_offset,
+                body: each.body,
+                properties: each.properties,
+            });
+            let queue = queues.entry((each.topic.to_owned(), each.queue)).or_default();
+            if queue.messages == 0 {
+                queue.min = each.queue_offset;
+                queue.end = each.queue_offset;
+            }
+            if each.queue_offset < queue.end {
+                queue.out_of_order += 1;
+            } else {
+                queue.lost += each.queue_offset.since(queue.end);
+                queue.end = each.queue_offset + 1;
+            }
+            queue.messages += 1;
+            queue.body_bytes += each.body.len() as u64;
+            queue.body_crc_sum =
+                queue.body_crc_sum.wrapping_add(u64::from(crc32fast::hash(each.body)));
+        },
+    );
     for segment in segments.iter().filter(|segment| segment.end() > scanned.end) {
         let from = scanned.end.max(segment.base);
         if let Some((start, stop)) = Scanner::new(segment).not_zero(from)? {

@@ -8,9 +8,11 @@
 mod checkpoint; // how far the log is known to be durable
 mod commit_log; // segments, and the bytes staged for them
 mod config; // what an operator may choose
+mod dispatch; // what one record adds to the indexes
 mod error; // what can go wrong, by operation
 mod flush; // what makes the log durable
 mod inspect; // reading a store that nobody serves
+mod key_index; // key -> records
 mod queue_index; // queue offset -> record
 mod read; // records by physical offset, verified
 mod recovery; // what to trust after a crash
@@ -28,6 +30,7 @@ pub use config::{FlushMode, StoreConfig};
 pub use error::{AppendError, FlushError, OpenError, ReadError};
 pub use flush::Flusher;
 pub use inspect::{InspectedRecord, Inspection, QueueInspection, SegmentInspection, inspect};
+pub use key_index::{KeyLookup, KeyQuery, KeysFound};
 pub use queue_index::{Entry, QueueNo};
 pub use read::LogReader;
 pub use recovery::{Damage, Recovered};

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use millrace_types::PhysicalOffset;
-use millrace_types::record::Record;
+use millrace_types::record::{PREFIX_BYTES, Record};
 
 use crate::commit_log::Segments;
 use crate::error::ReadError;
@@ -53,6 +53,33 @@ impl LogReader {
             runs.push(bytes);
         }
         Ok(runs)
+    }
+
+    /// The record that starts at `at` and ends at or before `limit`, which is at most the appended
+    /// watermark.
+    pub fn record_at(&self, at: PhysicalOffset, limit: PhysicalOffset) -> Result<Bytes, ReadError> {
+        let damaged = |reason: &str| ReadError::Damaged { at, reason: reason.into() };
+        let segment = self.segments.holding(at);
+        let segment = segment.ok_or_else(|| damaged("no segment holds it"))?;
+        let read = |len: u64| {
+            if at + len > limit {
+                Err(ReadError::BeyondLimit { at })
+            } else if at + len > segment.end() {
+                Err(damaged("it leaves the segment"))
+            } else if self.is_hot(at) {
+                Ok(segment.slice(at, len))
+            } else {
+                self.read_file(&*segment.file, at, at.since(segment.base), len)
+            }
+        };
+        let prefix = read(PREFIX_BYTES as u64)?;
+        let size = u32::from_be_bytes([prefix[0], prefix[1], prefix[2], prefix[3]]);
+        if (size as usize) < PREFIX_BYTES {
+            return Err(damaged("no record starts here"));
+        }
+        let bytes = read(u64::from(size))?;
+        verify(&bytes, at)?;
+        Ok(bytes)
     }
 
     fn read_file(

@@ -8,12 +8,12 @@
 
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use millrace_disk::{Access, Disk};
 use millrace_types::{PhysicalOffset, Properties, QueueId, QueueOffset, TopicName};
 use tracing::warn;
 
+use crate::dispatch::Dispatch;
 use crate::error::OpenError;
 use crate::queue_index::{Entry, QueueIndex, Run, list};
 use crate::scan::{Scanned, Scanner};
@@ -93,8 +93,9 @@ pub(crate) fn load_runs(
     for (from, to, path) in list(disk, dir)? {
         if from == indexed_to {
             match Run::open(disk, &path) {
-                Ok(run) if run.to() == to => {
-                    index.load(&Arc::new(run));
+                Ok(opened) if opened.run.to() == to => {
+                    index.load(&opened);
+                    found.last_store_ms = found.last_store_ms.max(opened.run.last_store_ms());
                     indexed_to = to;
                     continue;
                 }
@@ -116,14 +117,19 @@ pub(crate) struct ScanEnd {
     pub(crate) out_of_segments: bool,
 }
 
+/// Mistakes planted in a scan; none in earnest.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ScanFaults {
+    pub(crate) keep_half_groups: bool,
+    pub(crate) dispatch_past_damage: bool,
+}
+
 /// Reads the log from `from` on, hands every record to `record`, and finds the end.
-///
-/// `keep_half_groups` is a planted mistake and false otherwise.
 pub(crate) fn scan(
     segments: &[Segment],
     from: PhysicalOffset,
     durable: PhysicalOffset,
-    keep_half_groups: bool,
+    faults: ScanFaults,
     found: &mut Recovered,
     record: &mut dyn FnMut(Found<'_>),
 ) -> ScanEnd {
@@ -139,6 +145,7 @@ pub(crate) fn scan(
                         topic: scanned.topic(),
                         queue: scanned.queue_id(),
                         queue_offset: scanned.queue_offset(),
+                        sys_flag: scanned.sys_flag(),
                         entry: Entry {
                             physical_offset: at,
                             size: scanned.as_bytes().len() as u32,
@@ -173,6 +180,10 @@ pub(crate) fn scan(
             }
             // What came before the damage was durable, so its group was whole.
             group.drain(..).for_each(|held| record(held.borrowed()));
+            if faults.dispatch_past_damage {
+                at = segment.end().min(durable);
+                continue;
+            }
             let next = scanner.next_record(at).unwrap_or(segment.end().min(durable));
             found.damage.push(Damage { from: at, to: next, reason });
             at = next;
@@ -180,7 +191,7 @@ pub(crate) fn scan(
     }
     let mut end = at;
     if let Some(first) = group.first() {
-        if keep_half_groups {
+        if faults.keep_half_groups {
             group.drain(..).for_each(|held| record(held.borrowed()));
         } else {
             end = first.entry.physical_offset;
@@ -196,6 +207,7 @@ pub(crate) struct Found<'a> {
     pub(crate) topic: &'a str,
     pub(crate) queue: QueueId,
     pub(crate) queue_offset: QueueOffset,
+    pub(crate) sys_flag: u32,
     pub(crate) entry: Entry,
     pub(crate) body: &'a [u8],
     pub(crate) properties: Properties<'a>,
@@ -207,6 +219,7 @@ struct OwnedFound {
     topic: String,
     queue: QueueId,
     queue_offset: QueueOffset,
+    sys_flag: u32,
     entry: Entry,
     body: Vec<u8>,
     properties: Vec<u8>,
@@ -219,6 +232,7 @@ impl OwnedFound {
             topic: found.topic.to_owned(),
             queue: found.queue,
             queue_offset: found.queue_offset,
+            sys_flag: found.sys_flag,
             entry: found.entry,
             body: found.body.to_vec(),
             properties: found.properties.as_bytes().to_vec(),
@@ -231,6 +245,7 @@ impl OwnedFound {
             topic: &self.topic,
             queue: self.queue,
             queue_offset: self.queue_offset,
+            sys_flag: self.sys_flag,
             entry: self.entry,
             body: &self.body,
             properties: Properties::new(&self.properties),
@@ -239,18 +254,33 @@ impl OwnedFound {
     }
 }
 
-/// Adds a found record to the index.
-pub(crate) fn index_found(index: &mut QueueIndex, found: &Found<'_>) {
+/// Adds a found record to the indexes.
+pub(crate) fn index_found(index: &mut QueueIndex, multi_dispatch: bool, found: &Found<'_>) {
     let Ok(topic) = TopicName::parse(found.topic) else {
         warn!(physical_offset = %found.entry.physical_offset, "record with an illegal topic passed over");
         return;
     };
-    let no = index.find_or_add(&topic, found.queue);
-    if !index.push_found(no, found.queue_offset, found.entry) {
-        warn!(
-            topic = %topic, queue_id = %found.queue, queue_offset = %found.queue_offset,
-            physical_offset = %found.entry.physical_offset, "record out of order passed over",
-        );
+    let at = found.entry.physical_offset;
+    let dispatch = Dispatch::of(found.topic, found.sys_flag, found.properties);
+    index.push_keys(at, found.store_at_ms, dispatch.key_hashes());
+    let mut add = |topic: &TopicName, queue, offset| {
+        let no = index.find_or_add(topic, queue);
+        if !index.push_found(no, offset, found.entry) {
+            warn!(
+                topic = %topic, queue_id = %queue, queue_offset = %offset, physical_offset = %at,
+                "record out of order passed over",
+            );
+        }
+    };
+    if dispatch.is_queued() {
+        add(&topic, found.queue, found.queue_offset);
+    }
+    if multi_dispatch {
+        for (name, offset) in dispatch.further_queues() {
+            if let Ok(topic) = TopicName::parse(name) {
+                add(&topic, QueueId(0), offset);
+            }
+        }
     }
 }
 

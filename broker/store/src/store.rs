@@ -4,16 +4,19 @@ use std::sync::Arc;
 
 use millrace_disk::{Access, Disk, Lock};
 use millrace_types::record::{self, Draft, Stamp};
-use millrace_types::{PhysicalOffset, Properties, QueueId, QueueOffset, TagsCode, TopicName, keys};
+use millrace_types::{PhysicalOffset, Properties, QueueId, QueueOffset, TopicName};
+use tracing::warn;
 
 use crate::checkpoint::{Checkpoint, Mark};
 use crate::commit_log::{CommitLog, Segments};
 use crate::config::StoreConfig;
+use crate::dispatch::Dispatch;
 use crate::error::{AppendError, FlushError, OpenError};
 use crate::flush::{Flusher, RunExchange, write_run};
+use crate::key_index::KeyLookup;
 use crate::queue_index::{Entry, QueueIndex, QueueNo};
 use crate::read::LogReader;
-use crate::recovery::{self, Recovered};
+use crate::recovery::{self, Recovered, ScanFaults};
 use crate::watermark::Watermarks;
 
 const FORMAT: &str = "millrace-store 1";
@@ -102,19 +105,33 @@ impl Store {
         let (mut index, indexed_to) = recovery::load_runs(&*disk, &index_dir, log_min, &mut found)?;
         let durable = mark.durable.max(indexed_to);
         #[cfg(feature = "faults")]
-        let keep_half_groups = config.faults.keep_half_groups;
+        let faults = ScanFaults {
+            keep_half_groups: config.faults.keep_half_groups,
+            dispatch_past_damage: config.faults.dispatch_past_damage,
+        };
         #[cfg(not(feature = "faults"))]
-        let keep_half_groups = false;
-        let scanned = recovery::scan(
-            &list,
-            indexed_to,
-            durable,
-            keep_half_groups,
-            &mut found,
-            &mut |record| {
-                recovery::index_found(&mut index, &record);
-            },
-        );
+        let faults = ScanFaults::default();
+        let run_bytes = config.index_run_bytes;
+        let mut unwritten = None;
+        let scanned =
+            recovery::scan(&list, indexed_to, durable, faults, &mut found, &mut |record| {
+                // What is rebuilt goes out in runs of the usual size, so that a lost index of a
+                // large log costs no more memory than a working one. Only durable bytes may be
+                // covered by a run.
+                let at = record.entry.physical_offset;
+                if at <= durable
+                    && let Some(frozen) = index.freeze(at, run_bytes)
+                {
+                    match write_run(&*disk, &index_dir, &frozen) {
+                        Ok(run) => index.install(&run),
+                        Err(error) => {
+                            warn!(error = %error, "index run not written");
+                            unwritten = Some(frozen);
+                        }
+                    }
+                }
+                recovery::index_found(&mut index, config.multi_dispatch, &record);
+            });
         found.end = scanned.end;
         if !scanned.out_of_segments {
             recovery::cut_tail(&*disk, dir, &list, scanned.end, &mut found)?;
@@ -139,6 +156,9 @@ impl Store {
                 }
             })?;
         let runs = Arc::new(RunExchange::default());
+        if let Some(frozen) = unwritten {
+            runs.hand_over(frozen);
+        }
         let flusher = Flusher {
             disk: Arc::clone(&disk),
             index_dir: index_dir.clone(),
@@ -208,6 +228,10 @@ impl Store {
 
     /// One past the last message of a queue whose record ends at or before `limit`.
     pub fn end_within(&self, queue: QueueNo, limit: PhysicalOffset) -> QueueOffset {
+        #[cfg(feature = "faults")]
+        if self.config.faults.read_past_watermark {
+            return self.index.end(queue);
+        }
         self.index.end_within(queue, limit)
     }
 
@@ -231,7 +255,15 @@ impl Store {
             let more = n < last;
             let len = record::encoded_len(draft, host, more);
             let (at, buffer) = self.log.place(len);
-            let queue_offset = self.index.end(*queue);
+            let properties = Properties::new(draft.properties);
+            let dispatch = Dispatch::of(draft.topic, draft.sys_flag, properties);
+            let queued = dispatch.is_queued();
+            let queue_offset = if queued { self.index.end(*queue) } else { QueueOffset(0) };
+            #[cfg(feature = "faults")]
+            let queue_offset = match self.config.faults.reuse_queue_offset {
+                true if queue_offset.0 % 8 == 7 => QueueOffset(queue_offset.0 - 1),
+                _ => queue_offset,
+            };
             let stamp = Stamp {
                 queue_offset,
                 physical_offset: at,
@@ -240,12 +272,39 @@ impl Store {
                 more,
             };
             record::encode(draft, &stamp, buffer);
-            let tag = Properties::new(draft.properties).get(keys::TAGS);
-            let tags_code = tag.map_or(TagsCode(0), TagsCode::of);
-            self.index.push(*queue, Entry { physical_offset: at, size: len as u32, tags_code });
+            let tags_code = dispatch.tags_code();
+            let entry = Entry { physical_offset: at, size: len as u32, tags_code };
+            self.index.push_keys(at, self.last_store_ms, dispatch.key_hashes());
+            if queued {
+                self.index.push(*queue, entry);
+            }
+            if self.config.multi_dispatch {
+                self.push_further(&dispatch, entry);
+            }
             placed.push(Placed { queue_offset, physical_offset: at, size: len as u32 });
         }
         Ok(())
+    }
+
+    /// Adds a record to the lite queues it names, where the offset it names is the next one.
+    fn push_further(&mut self, dispatch: &Dispatch<'_>, entry: Entry) {
+        for (name, offset) in dispatch.further_queues() {
+            let Ok(topic) = TopicName::parse(name) else {
+                continue;
+            };
+            let queue = self.index.find_or_add(&topic, QueueId(0));
+            if self.index.end(queue) == offset {
+                self.index.push(queue, entry);
+            }
+        }
+    }
+
+    /// The keys of all records that end at or before `limit`, to be searched on any thread.
+    pub fn key_lookup(&self, limit: PhysicalOffset) -> KeyLookup {
+        let (live, frozen, runs) = self.index.keys();
+        let limit = limit.min(self.marks.appended());
+        let last_store_ms = self.last_store_ms;
+        KeyLookup { live, frozen, runs, reader: self.reader(), limit, last_store_ms }
     }
 
     /// One past the last staged byte: once the durable watermark reaches this, all that was staged
@@ -277,7 +336,7 @@ impl Store {
         bytes_max: u64,
         limit: PhysicalOffset,
     ) -> Plan {
-        let end = self.index.end_within(queue, limit);
+        let end = self.end_within(queue, limit);
         let mut plan = Plan { from, entries: Vec::new() };
         let mut bytes = 0;
         while plan.entries.len() < count_max && plan.next() < end {

@@ -16,6 +16,10 @@ pub mod keys {
     pub const CRC32: &str = "__CRC32#";
     /// Present on every record of a group but the last; see [`crate::record`].
     pub const MORE: &str = "__MORE";
+    /// Names of the lite queues that share the record, separated by commas.
+    pub const MULTI_DISPATCH: &str = "INNER_MULTI_DISPATCH";
+    /// The record's offset in each of them, in the same order.
+    pub const MULTI_QUEUE_OFFSET: &str = "INNER_MULTI_QUEUE_OFFSET";
     /// Epoch of the worker that wrote a ledger record, decimal.
     pub const EPOCH: &str = "MR_EPOCH";
 }
@@ -48,6 +52,17 @@ impl<'a> Properties<'a> {
             }
         }
         found.and_then(|value| std::str::from_utf8(value).ok())
+    }
+
+    /// The values of several properties, as [`Properties::get`] gives each, from one scan.
+    pub fn pick<const N: usize>(self, names: [&str; N]) -> [Option<&'a str>; N] {
+        let mut found = [None; N];
+        for (key, value) in self.raw() {
+            if let Some(n) = names.iter().position(|name| name.as_bytes() == key) {
+                found[n] = Some(value);
+            }
+        }
+        found.map(|value| value.and_then(|value| std::str::from_utf8(value).ok()))
     }
 
     /// All properties whose name and value are UTF-8, in order.
@@ -150,6 +165,7 @@ mod tests {
         assert_eq!(read.get("KEYS"), Some("k1 k2"));
         assert_eq!(read.get("empty"), Some(""));
         assert_eq!(read.get("TAG"), None);
+        assert_eq!(read.pick(["KEYS", "TAG", "empty"]), [Some("k1 k2"), None, Some("")]);
         assert_eq!(read.iter().count(), 3);
     }
 

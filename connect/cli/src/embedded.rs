@@ -38,6 +38,7 @@ fn planted() -> millrace_store::Faults {
     millrace_store::Faults {
         skip_fsync: plant == "skip-fsync",
         keep_half_groups: plant == "keep-half-groups",
+        ..millrace_store::Faults::default()
     }
 }
 

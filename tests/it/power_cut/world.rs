@@ -147,6 +147,7 @@ fn start(
             faults: Faults {
                 skip_fsync: plant == Some(Plant::AnswerBeforeFdatasync),
                 keep_half_groups: plant == Some(Plant::HalfGroupVisible),
+                ..Faults::default()
             },
             ..StoreConfig::default()
         };

@@ -21,11 +21,12 @@ fields! {
 
 fields! {
     /// The head of the answer to a query by key; records follow as the body.
+    #[derive(Default)]
     pub struct QueryAnswer {
         /// When the index was last extended, ms.
-        index_updated_at_ms: i64 = "indexLastUpdateTimestamp" or 0,
+        index_updated_at_ms: i64 = "indexLastUpdateTimestamp",
         /// Up to where the index goes.
-        index_end: i64 = "indexLastUpdatePhyoffset" or 0,
+        index_end: i64 = "indexLastUpdatePhyoffset",
     }
 }
 

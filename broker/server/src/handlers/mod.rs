@@ -2,7 +2,7 @@
 
 pub(crate) mod clients; // 34, 35, 38, 46: who consumes
 pub(crate) mod locks; // 41, 42: who consumes in order
-pub(crate) mod messages; // 33: single messages
+pub(crate) mod messages; // 12, 33: messages by key and by id
 pub(crate) mod offsets; // 14, 15, 29 to 32: where groups are and queues go
 pub(crate) mod private; // 9001 to 9004: our own requests
 pub(crate) mod pull; // 11, 361: reading

@@ -7,12 +7,13 @@
 
 mod run;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use millrace_types::{PhysicalOffset, QueueId, QueueOffset, TagsCode, TopicName};
 
-pub(crate) use run::{Run, encode, list};
+use crate::key_index::{KeyEntry, KeyHash, KeyLog};
+pub(crate) use run::{OpenedRun, Run, encode, list};
 
 /// Where one message lies.
 ///
@@ -41,7 +42,13 @@ const LOST_MAX: u64 = 1 << 24;
 pub(crate) struct QueueIndex {
     queues: Vec<Queue>,
     by_name: BTreeMap<TopicName, Vec<(QueueId, QueueNo)>>,
+    /// Oldest first; the first one has the number `first_run`.
+    runs: VecDeque<Arc<Run>>,
+    first_run: u32,
     frozen: Option<Arc<Frozen>>,
+    keys: KeyLog,
+    /// First and last store time of what is live.
+    store_ms: Option<(i64, i64)>,
     /// First byte of the log that no run and nothing frozen covers.
     live_from: PhysicalOffset,
 }
@@ -57,13 +64,14 @@ struct Queue {
     live: Vec<Entry>,
 }
 
-/// The part of a run that belongs to one queue.
-#[derive(Debug)]
+/// The part of a run that belongs to one queue, up to where the next part starts. Many queues
+/// times many runs of these are in memory, so it is small.
+#[derive(Clone, Copy, Debug)]
 struct RunPart {
     from: QueueOffset,
-    count: u64,
-    run: Arc<Run>,
-    at: u64,
+    run: u32,
+    /// Number of its first entry in the run.
+    first: u32,
 }
 
 /// A stretch of the log whose index is about to be written out.
@@ -72,6 +80,9 @@ pub(crate) struct Frozen {
     pub(crate) from: PhysicalOffset,
     pub(crate) to: PhysicalOffset,
     pub(crate) queues: Vec<FrozenQueue>,
+    pub(crate) keys: KeyLog,
+    /// First and last store time, ms; equal and meaningless without a record.
+    pub(crate) store_ms: (i64, i64),
 }
 
 #[derive(Debug)]
@@ -140,6 +151,22 @@ impl QueueIndex {
         self.queues[no.0 as usize].live.push(entry);
     }
 
+    /// Adds what a record can be found by besides its queue.
+    pub(crate) fn push_keys(
+        &mut self,
+        at: PhysicalOffset,
+        store_ms: i64,
+        hashes: impl Iterator<Item = KeyHash>,
+    ) {
+        self.store_ms = Some((self.store_ms.map_or(store_ms, |(first, _)| first), store_ms));
+        hashes.for_each(|hash| self.keys.push(KeyEntry { hash, at }));
+    }
+
+    /// The keys at this moment: live, frozen, and the runs, oldest first.
+    pub(crate) fn keys(&self) -> (KeyLog, Option<Arc<Frozen>>, Vec<Arc<Run>>) {
+        (self.keys.clone(), self.frozen.clone(), self.runs.iter().cloned().collect())
+    }
+
     /// Adds a message found in the log. Offsets skipped on the way were lost; an offset that is
     /// already taken, or an absurd gap, is refused.
     pub(crate) fn push_found(&mut self, no: QueueNo, offset: QueueOffset, entry: Entry) -> bool {
@@ -177,9 +204,12 @@ impl QueueIndex {
         let Some(part) = queue.runs[..after].last() else {
             return Vec::new();
         };
-        let skip = from.since(part.from);
-        let count = (count as u64).min(part.count.saturating_sub(skip));
-        part.run.entries(part.at, skip, count)
+        let frozen = || queue.frozen.and_then(|n| Some(self.frozen.as_ref()?.queues[n].from));
+        let next = queue.runs.get(after).map(|part| part.from).or_else(frozen);
+        let end = next.unwrap_or(queue.live_from);
+        let run = &self.runs[(part.run - self.first_run) as usize];
+        let count = (count as u64).min(end.since(from));
+        run.entries(u64::from(part.first) + from.since(part.from), count)
     }
 
     /// The first offset whose record does not end at or before `limit`: readers see what lies
@@ -219,42 +249,41 @@ impl QueueIndex {
             let (topic, id) = (queue.topic.clone(), queue.id);
             queues.push(FrozenQueue { no: QueueNo(no as u32), topic, id, from, entries });
         }
-        let frozen = Arc::new(Frozen { from: self.live_from, to, queues });
+        let keys = std::mem::take(&mut self.keys);
+        let store_ms = self.store_ms.take().unwrap_or_default();
+        let frozen = Arc::new(Frozen { from: self.live_from, to, queues, keys, store_ms });
         self.live_from = to;
         self.frozen = Some(Arc::clone(&frozen));
         Some(frozen)
     }
 
     /// Replaces the frozen stretch by the run written from it.
-    pub(crate) fn install(&mut self, run: &Arc<Run>) {
+    pub(crate) fn install(&mut self, opened: &OpenedRun) {
         let Some(frozen) = self.frozen.take() else {
             return;
         };
-        for (queue, part) in frozen.queues.iter().zip(run.queues()) {
+        let run = self.add_run(&opened.run);
+        for (queue, part) in frozen.queues.iter().zip(&opened.queues) {
             let slot = &mut self.queues[queue.no.0 as usize];
             slot.frozen = None;
-            slot.runs.push(RunPart {
-                from: part.from,
-                count: part.count,
-                run: Arc::clone(run),
-                at: part.at,
-            });
+            slot.runs.push(RunPart { from: part.from, run, first: part.first });
         }
     }
 
     /// Adds a run found on disk that starts where the index ends.
-    pub(crate) fn load(&mut self, run: &Arc<Run>) {
-        for part in run.queues() {
+    pub(crate) fn load(&mut self, opened: &OpenedRun) {
+        let run = self.add_run(&opened.run);
+        for part in &opened.queues {
             let no = self.find_or_add(&part.topic, part.id);
             let queue = &mut self.queues[no.0 as usize];
             queue.live_from = part.from + part.count;
-            queue.runs.push(RunPart {
-                from: part.from,
-                count: part.count,
-                run: Arc::clone(run),
-                at: part.at,
-            });
+            queue.runs.push(RunPart { from: part.from, run, first: part.first });
         }
-        self.live_from = run.to();
+        self.live_from = opened.run.to();
+    }
+
+    fn add_run(&mut self, run: &Arc<Run>) -> u32 {
+        self.runs.push_back(Arc::clone(run));
+        self.first_run + (self.runs.len() - 1) as u32
     }
 }

@@ -1,6 +1,7 @@
 //! The store against a model of a few lines, on a disk that forgets.
 
 mod damage;
+mod finding;
 mod history;
 mod reading;
 

@@ -6,8 +6,8 @@ use millrace_protocol::{
     EarliestStoreTime, EnsureTopic, Fence, Fenced, GetClusterInfo, GetMaxOffset, GetMinOffset,
     GetRoute, GroupMessage, Heartbeat, Hello, HelloAnswer, LockQueues, LockedQueues, MessageModel,
     MessageQueue, OffsetAnswer, OffsetMessageId, PullAnswer, PullMessage, PullStatus, PullStored,
-    QueryConsumerOffset, RequestCode, ResponseCode, SearchOffset, SendAnswer, SendMessage,
-    SendStatus, StoredAnswer, Subscription, TimestampAnswer, TopicAnswer, TopicRoute,
+    QueryConsumerOffset, QueryMessage, RequestCode, ResponseCode, SearchOffset, SendAnswer,
+    SendMessage, SendStatus, StoredAnswer, Subscription, TimestampAnswer, TopicAnswer, TopicRoute,
     UnregisterClient, UpdateConsumerOffset, ViewMessage, pull_flag, push_batch_item,
 };
 use millrace_types::{PhysicalOffset, PropertiesBuf, QueueId, QueueOffset, keys, record};
@@ -405,6 +405,63 @@ fn messages_are_found_by_the_time_they_were_stored() {
         TimestampAnswer::decode(&peer.call(&request).header()).unwrap().timestamp_ms
     };
     assert_eq!((earliest(0), earliest(1)), (times[0], -1));
+}
+
+#[test]
+fn a_message_is_found_by_its_keys() {
+    for kind in KINDS {
+        let server = start_default();
+        let mut peer = server.connect(kind);
+        for (n, words) in ["red", "red blue", "", "blue  red red"].iter().enumerate() {
+            let mut properties = PropertiesBuf::new();
+            properties.push(keys::UNIQ_KEY, &format!("ID{n}")).push(keys::KEYS, words);
+            let properties = properties.view().as_bytes().to_vec();
+            let body = format!("m{n}");
+            let mut sent = message("orders", body.as_bytes());
+            sent.properties = String::from_utf8(properties).unwrap().into();
+            assert_eq!(peer.call(&sent).code(), ResponseCode::SUCCESS);
+        }
+        let mut query = |key: &str, messages_max, by_unique_key| {
+            let query = QueryMessage {
+                topic: "orders".into(),
+                key: key.to_owned().into(),
+                messages_max,
+                begin_ms: 0,
+                end_ms: i64::MAX,
+                by_unique_key,
+            };
+            let answer = peer.call(&query);
+            let found = (answer.code(), answer.bodies());
+            // Clients read these whether anything was found or not.
+            assert!(answer.header().fields.get("indexLastUpdatePhyoffset").is_some());
+            if found.1.is_empty() {
+                check_refused(&answer, ResponseCode::QUERY_NOT_FOUND, "can not find message");
+            }
+            found
+        };
+        let found = |bodies: &[&str]| {
+            (ResponseCode::SUCCESS, bodies.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        assert_eq!(query("red", 32, false), found(&["m0", "m1", "m3"]));
+        assert_eq!(query("red", 2, false), found(&["m1", "m3"]), "the newest");
+        assert_eq!(query("blue", 32, false), found(&["m1", "m3"]));
+        assert_eq!(query("ID2", 1, true), found(&["m2"]));
+        assert_eq!(query("ID2", 32, false), found(&["m2"]));
+        for (key, by_unique_key) in [("red", true), ("gre", false)] {
+            assert_eq!(query(key, 32, by_unique_key).0, ResponseCode::QUERY_NOT_FOUND, "{key}");
+        }
+        let elsewhere = QueryMessage {
+            topic: "nowhere".into(),
+            key: "red".into(),
+            messages_max: 1,
+            begin_ms: 0,
+            end_ms: i64::MAX,
+            by_unique_key: false,
+        };
+        check_refused(&peer.call(&elsewhere), ResponseCode::QUERY_NOT_FOUND, "can not find");
+        let own = QueryMessage { topic: "MILLRACE_META".into(), ..elsewhere };
+        check_refused(&peer.call(&own), ResponseCode::NO_PERMISSION, "");
+    }
 }
 
 #[test]
