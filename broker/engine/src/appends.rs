@@ -88,6 +88,8 @@ impl Engine {
         queue: QueueId,
         offset: QueueOffset,
     ) -> Handled {
+        // An offset of a queue that does not exist is a mistake.
+        self.queue_to_read(topic, queue)?;
         let known = self.topics.get(topic);
         let topic = known.ok_or_else(|| Refusal::UnknownTopic(topic.to_owned()))?.name.clone();
         if !self.groups.put(group, &topic, queue, offset) {

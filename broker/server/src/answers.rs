@@ -13,7 +13,7 @@ use millrace_types::{QueueId, QueueOffset};
 use tracing::error;
 
 use crate::reactor::Output;
-use crate::refusal::{unreadable, write_refusal};
+use crate::refusal::{Dialect, unreadable, write_refusal};
 use crate::waiting::{Awaited, ReplyTo, UniqueKey};
 
 /// Writes what the engine answered. Records that were found are not read yet: they are given back,
@@ -27,7 +27,7 @@ pub(crate) fn write_answer(
 ) -> Option<Found> {
     let write = Writer { to, host };
     match (awaited, answer) {
-        (_, Answered::Refused(refusal)) => write_refusal(&refusal, to, output),
+        (_, Answered::Refused(refusal)) => write_refusal(&refusal, dialect(awaited), to, output),
         (Awaited::Send(unique), Answered::Appended(places)) => {
             write.sent(SendStatus::Ok, &places, Some(unique), output);
         }
@@ -69,6 +69,14 @@ pub(crate) fn write_answer(
     None
 }
 
+/// Which codes whoever waits for such an answer understands.
+fn dialect(awaited: &Awaited) -> Dialect {
+    match awaited {
+        Awaited::Group | Awaited::Stored(_) | Awaited::TopicQueues => Dialect::Own,
+        Awaited::Send(_) | Awaited::Batch | Awaited::Records | Awaited::Done => Dialect::RocketMq,
+    }
+}
+
 /// Whether reading what was found may wait for a disk or takes long enough to be in others' way.
 pub(crate) fn takes_long(found: &Found, reader: &LogReader) -> bool {
     /// Conditions over more messages than this are left to another thread.
@@ -91,7 +99,7 @@ pub(crate) fn write_records(
         Ok(runs) => finish(found, runs),
         Err(error) => {
             error!(error = %error, "stored messages cannot be read");
-            return write.answer(&unreadable(&error), output);
+            return write.answer(&unreadable(&error, dialect(awaited)), output);
         }
     };
     let Found { next, min, max, .. } = *found;

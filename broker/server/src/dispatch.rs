@@ -9,7 +9,7 @@ use crate::core::Step;
 use crate::handlers::{clients, locks, messages, offsets, private, pull, routes, send, topics};
 use crate::reactor::Output;
 use crate::readers::Job;
-use crate::refusal::write_refusal;
+use crate::refusal::{Dialect, write_refusal};
 use crate::shell::Shell;
 use crate::waiting::{Awaited, NOBODY, ReplyTo, Waiting};
 
@@ -132,7 +132,14 @@ impl Exchange<'_, '_> {
     /// Answers now with what the engine refuses.
     pub(crate) fn refuse_as(&mut self, refusal: &Refusal) {
         if self.mode == CallMode::Answered {
-            write_refusal(refusal, self.to, self.output);
+            write_refusal(refusal, Dialect::RocketMq, self.to, self.output);
+        }
+    }
+
+    /// The same to one of our own requests.
+    pub(crate) fn refuse_own(&mut self, refusal: &Refusal) {
+        if self.mode == CallMode::Answered {
+            write_refusal(refusal, Dialect::Own, self.to, self.output);
         }
     }
 

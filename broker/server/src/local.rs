@@ -248,9 +248,16 @@ impl Broker for LocalBroker {
                 offsets: places.iter().map(|(_, placed)| placed.queue_offset).collect(),
             }),
             other => {
-                let first = append.messages.first();
-                let first = first.ok_or_else(|| BrokerError::Refused("no messages".into()))?;
-                Err(failure(other, &first.topic, first.queue))
+                // Of several topics the refusal names one; its first message says which queue.
+                let refused = match &other {
+                    Answer::Refused(Refusal::UnknownTopic(topic)) => Some(topic.as_str()),
+                    _ => None,
+                };
+                let mut messages = append.messages.iter();
+                let named = messages.find(|message| Some(message.topic.as_str()) == refused);
+                let about = named.or(append.messages.first());
+                let about = about.ok_or_else(|| BrokerError::Refused("no messages".into()))?;
+                Err(failure(other, &about.topic, about.queue))
             }
         }
     }

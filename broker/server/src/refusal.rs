@@ -5,31 +5,77 @@ use millrace_store::ReadError;
 use crate::reactor::Output;
 use crate::waiting::ReplyTo;
 
+/// Which codes a request is answered with: those of RocketMQ tell less than our own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    RocketMq,
+    /// Requests 9001 to 9004.
+    Own,
+}
+
 /// Answers a request that the engine refused. The one place where refusals become codes.
-pub(crate) fn write_refusal(refusal: &Refusal, to: ReplyTo, output: &mut Output) {
-    let code = match refusal {
-        Refusal::UnknownTopic(_) => ResponseCode::TOPIC_NOT_EXIST,
-        Refusal::IllegalTopic(_) | Refusal::NoSuchQueue { .. } => ResponseCode::INVALID_PARAMETER,
-        Refusal::NotWritable(_) | Refusal::NotReadable(_) => ResponseCode::NO_PERMISSION,
-        Refusal::IllegalMessage(_) => ResponseCode::MESSAGE_ILLEGAL,
-        Refusal::IllegalFilter(_) => ResponseCode::SUBSCRIPTION_PARSE_FAILED,
-        // Producers try another broker on both.
-        Refusal::DiskFull(_) => ResponseCode::SERVICE_NOT_AVAILABLE,
-        Refusal::Poisoned(_) => ResponseCode::SYSTEM_ERROR,
-        Refusal::Fenced { current } => {
-            let fenced = Fenced { epoch: *current };
-            return output.write(|out| fenced.write(to.kind, to.opaque, out));
-        }
-    };
-    let refused = Refused::new(code, refusal.to_string());
+pub(crate) fn write_refusal(refusal: &Refusal, dialect: Dialect, to: ReplyTo, output: &mut Output) {
+    if let Refusal::Fenced { current } = refusal {
+        let fenced = Fenced { epoch: *current };
+        return output.write(|out| fenced.write(to.kind, to.opaque, out));
+    }
+    let refused = Refused::new(code(refusal, dialect), refusal.to_string());
     output.write(|out| refused.write(to.kind, to.opaque, out));
 }
 
-/// What a client is told of stored bytes that cannot be read.
-pub(crate) fn unreadable(error: &ReadError) -> Refused {
-    match error {
-        ReadError::Damaged { .. } | ReadError::BeyondLimit { .. } | ReadError::Io { .. } => {
-            Refused::new(ResponseCode::SYSTEM_ERROR, error.to_string())
+fn code(refusal: &Refusal, dialect: Dialect) -> ResponseCode {
+    match (refusal, dialect) {
+        (Refusal::UnknownTopic(_), _) | (Refusal::NoSuchQueue { .. }, Dialect::Own) => {
+            ResponseCode::TOPIC_NOT_EXIST
         }
+        (Refusal::IllegalTopic(_), _) | (Refusal::NoSuchQueue { .. }, Dialect::RocketMq) => {
+            ResponseCode::INVALID_PARAMETER
+        }
+        (Refusal::NotWritable(_) | Refusal::NotReadable(_), _) => ResponseCode::NO_PERMISSION,
+        (Refusal::IllegalMessage(_), _) => ResponseCode::MESSAGE_ILLEGAL,
+        (Refusal::IllegalFilter(_), _) => ResponseCode::SUBSCRIPTION_PARSE_FAILED,
+        (Refusal::Fenced { .. }, _) => ResponseCode::MR_FENCED,
+        (Refusal::DiskFull(_), Dialect::Own) => ResponseCode::MR_DISK_FULL,
+        (Refusal::Poisoned(_), Dialect::Own) => ResponseCode::MR_POISONED,
+        // Producers try another broker on both.
+        (Refusal::DiskFull(_), Dialect::RocketMq) => ResponseCode::SERVICE_NOT_AVAILABLE,
+        (Refusal::Poisoned(_), Dialect::RocketMq) => ResponseCode::SYSTEM_ERROR,
+    }
+}
+
+/// What a client is told of stored bytes that cannot be read.
+pub(crate) fn unreadable(error: &ReadError, dialect: Dialect) -> Refused {
+    let code = match (error, dialect) {
+        (ReadError::Damaged { .. } | ReadError::Io { .. }, Dialect::Own) => {
+            ResponseCode::MR_UNREADABLE
+        }
+        (ReadError::Damaged { .. } | ReadError::Io { .. }, Dialect::RocketMq)
+        | (ReadError::BeyondLimit { .. }, _) => ResponseCode::SYSTEM_ERROR,
+    };
+    Refused::new(code, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use millrace_types::QueueId;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(refusal: &Refusal, rocketmq: ResponseCode, own: ResponseCode) {
+        assert_eq!(code(refusal, Dialect::RocketMq), rocketmq, "{refusal}");
+        assert_eq!(code(refusal, Dialect::Own), own, "{refusal}");
+    }
+
+    #[test]
+    fn our_own_requests_are_told_more_than_those_of_rocketmq() {
+        let full = Refusal::DiskFull("0 bytes left".into());
+        check(&full, ResponseCode::SERVICE_NOT_AVAILABLE, ResponseCode::MR_DISK_FULL);
+        let poisoned = Refusal::Poisoned("fsync".into());
+        check(&poisoned, ResponseCode::SYSTEM_ERROR, ResponseCode::MR_POISONED);
+        let queue = Refusal::NoSuchQueue { topic: "t".into(), queue: QueueId(9), queues: 1 };
+        check(&queue, ResponseCode::INVALID_PARAMETER, ResponseCode::TOPIC_NOT_EXIST);
+        let topic = Refusal::UnknownTopic("t".into());
+        check(&topic, ResponseCode::TOPIC_NOT_EXIST, ResponseCode::TOPIC_NOT_EXIST);
     }
 }

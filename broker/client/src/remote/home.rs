@@ -138,7 +138,13 @@ impl Home {
         };
         match header.response_code() {
             ResponseCode::SUCCESS => match HelloAnswer::decode(&header) {
-                Ok(answer) if answer.product == PRODUCT => {}
+                Ok(answer) if answer.product == PRODUCT => {
+                    // Routes may be older than what listens there by now.
+                    if !answer.broker.is_empty() && answer.broker != name {
+                        let other = format!("the broker there calls itself `{}`", answer.broker);
+                        return Err(unreachable(other));
+                    }
+                }
                 Ok(answer) => return Err(stranger(format!("calls itself `{}`", answer.product))),
                 Err(error) => return Err(stranger(format!("does not say what it is: {error}"))),
             },

@@ -299,9 +299,11 @@ async fn a_broker_that_is_not_millrace_is_refused() {
         other => panic!("{other:?}"),
     }
     let stranger = Fake::start(|request| match request {
-        Request::Hello(_) => {
-            answer(wire::HelloAnswer { product: "Other".into(), version: "1".into() })
-        }
+        Request::Hello(_) => answer(wire::HelloAnswer {
+            product: "Other".into(),
+            version: "1".into(),
+            broker: "".into(),
+        }),
         _ => None,
     })
     .await;

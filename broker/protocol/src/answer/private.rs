@@ -17,6 +17,8 @@ fields! {
         product: Cow<'a, str> = "product",
         /// Its version.
         version: Cow<'a, str> = "version",
+        /// The broker's name, part of every queue's identity; empty from those that do not say.
+        broker: Cow<'a, str> = "broker" or Cow::Borrowed(""),
     }
 }
 

@@ -147,7 +147,8 @@ fn small_answers_come_back_as_they_were() {
         // Java refuses SQL subscriptions below this.
         assert!(header.version >= 232);
     });
-    let hello = HelloAnswer { product: "Millrace".into(), version: "0.1.0".into() };
+    let hello =
+        HelloAnswer { product: "Millrace".into(), version: "0.1.0".into(), broker: "b-a".into() };
     received(&hello, |header, _| assert_eq!(HelloAnswer::decode(header).as_ref(), Ok(&hello)));
     let topic = TopicAnswer { queues: 8 };
     received(&topic, |header, _| assert_eq!(TopicAnswer::decode(header).as_ref(), Ok(&topic)));

@@ -8,7 +8,7 @@ use millrace_types::{GroupName, QueueId, QueueOffset};
 use crate::dispatch::{Exchange, one};
 use crate::lookup::{Lookup, LookupError};
 use crate::reactor::Output;
-use crate::refusal::{unreadable, write_refusal};
+use crate::refusal::{Dialect, unreadable, write_refusal};
 use crate::waiting::{Awaited, ReplyTo};
 
 /// Code 14.
@@ -46,11 +46,6 @@ pub(crate) fn update(exchange: &mut Exchange<'_, '_>, request: &UpdateConsumerOf
         return;
     };
     let (topic, queue) = (&*request.topic, request.queue_id);
-    // The engine keeps any offset; one of a queue that does not exist is a mistake.
-    match exchange.ask(Request::Bounds { topic, queue }) {
-        Ok(_) => {}
-        Err(refusal) => return exchange.refuse_as(&refusal),
-    }
     let offset = request.offset;
     let commit = Request::CommitOffset { group: &group, topic, queue, offset };
     exchange.later(Awaited::Done, None, commit);
@@ -132,8 +127,10 @@ fn respond(to: ReplyTo, found: Result<impl Answer, LookupError>) -> Output {
 /// Answers with why a look-up failed.
 pub(crate) fn write_lookup_error(error: &LookupError, to: ReplyTo, output: &mut Output) {
     let refused = match error {
-        LookupError::Refused(refusal) => return write_refusal(refusal, to, output),
-        LookupError::Unreadable(error) => unreadable(error),
+        LookupError::Refused(refusal) => {
+            return write_refusal(refusal, Dialect::RocketMq, to, output);
+        }
+        LookupError::Unreadable(error) => unreadable(error, Dialect::RocketMq),
         LookupError::Closed => Refused::new(ResponseCode::SYSTEM_ERROR, error.to_string()),
     };
     output.write(|out| refused.write(to.kind, to.opaque, out));

@@ -17,9 +17,11 @@ const HOLD_MS_MAX: u64 = 60_000;
 
 /// Code 9001.
 pub(crate) fn hello(exchange: &mut Exchange<'_, '_>) {
+    let broker = std::sync::Arc::clone(&exchange.shell.names.broker);
     exchange.answer(&HelloAnswer {
         product: Cow::Borrowed("Millrace"),
         version: Cow::Borrowed(env!("CARGO_PKG_VERSION")),
+        broker: Cow::Borrowed(&broker),
     });
 }
 
@@ -27,7 +29,7 @@ pub(crate) fn hello(exchange: &mut Exchange<'_, '_>) {
 pub(crate) fn ensure_topic(exchange: &mut Exchange<'_, '_>, request: &EnsureTopic<'_>) {
     let topic = match TopicName::parse(&request.topic) {
         Ok(topic) => topic,
-        Err(error) => return exchange.refuse_as(&Refusal::IllegalTopic(error.to_string())),
+        Err(error) => return exchange.refuse_own(&Refusal::IllegalTopic(error.to_string())),
     };
     let queues = u32::try_from(request.queues).unwrap_or(0);
     exchange.later(Awaited::TopicQueues, None, Request::EnsureTopic { topic: &topic, queues });
@@ -70,7 +72,7 @@ pub(crate) fn pull_stored(exchange: &mut Exchange<'_, '_>, request: &PullStored<
     let end = match exchange.ask(Request::Bounds { topic, queue }) {
         Ok(Answered::Bounds(bounds)) => bounds.end,
         Ok(_) => QueueOffset(0),
-        Err(refusal) => return exchange.refuse_as(&refusal),
+        Err(refusal) => return exchange.refuse_own(&refusal),
     };
     let hold_ms = u64::from(request.wait_ms).min(HOLD_MS_MAX);
     let pull = Pull {

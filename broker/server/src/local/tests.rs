@@ -283,6 +283,15 @@ async fn refusals_say_what_is_wrong() {
         "{none:?}"
     );
     broker.ensure_topic(&topic("t"), 2).await.unwrap();
+    let mixed = vec![to("t", 0, "a"), to("nowhere", 1, "a")];
+    let mixed = broker.append(append(mixed, Wait::Policy)).await;
+    assert!(matches!(mixed, Err(BrokerError::NoSuchQueue { queue: QueueId(1), .. })), "{mixed:?}");
+    let group = GroupName::parse("g").unwrap();
+    let missing = broker.commit_offset(&group, &topic("t"), QueueId(2), QueueOffset(1)).await;
+    assert!(
+        matches!(missing, Err(BrokerError::NoSuchQueue { queue: QueueId(2), .. })),
+        "{missing:?}"
+    );
     let beyond = broker.pull(pull("t", 2, 0, 0)).await;
     assert!(
         matches!(beyond, Err(BrokerError::NoSuchQueue { queue: QueueId(2), .. })),

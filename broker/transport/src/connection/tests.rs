@@ -126,7 +126,8 @@ async fn both_header_forms_are_spoken() {
             let header = read_header(&frame);
             assert_eq!(header.kind, header_kind);
             let mut out = Vec::new();
-            let hello = HelloAnswer { product: "Millrace".into(), version: "1".into() };
+            let hello =
+                HelloAnswer { product: "Millrace".into(), version: "1".into(), broker: "".into() };
             hello.write(header.kind, header.opaque, &mut out);
             peer.write(&out).await;
         };

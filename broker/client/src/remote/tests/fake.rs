@@ -113,6 +113,7 @@ impl Told {
             Request::Hello(_) => Reply::Answer(Box::new(HelloAnswer {
                 product: "Millrace".into(),
                 version: "0.1.0".into(),
+                broker: "".into(),
             })),
             Request::ClusterInfo => Reply::Answer(Box::new(self.clusters())),
             other => panic!("the test does not say what to do with {other:?}"),

@@ -591,7 +591,20 @@ fn our_own_client_appends_groups_and_reads_them_as_stored() {
         let mut peer = server.connect(HeaderKind::Binary);
         let hello = Hello { product: Cow::Borrowed("test"), version: Cow::Borrowed("0") };
         let hello = peer.call(&hello);
-        assert_eq!(HelloAnswer::decode(&hello.header()).unwrap().product, "Millrace");
+        let header = hello.header();
+        let hello = HelloAnswer::decode(&header).unwrap();
+        assert_eq!((&*hello.product, &*hello.broker), ("Millrace", "millrace"));
+        let beyond = PullStored {
+            topic: "nowhere".into(),
+            queue_id: QueueId(9),
+            offset: QueueOffset(0),
+            bytes_max: 1,
+            wait_ms: 0,
+        };
+        assert_eq!(peer.call(&beyond).code(), ResponseCode::TOPIC_NOT_EXIST);
+        peer.call(&EnsureTopic { topic: "narrow".into(), queues: 1 });
+        let beyond = PullStored { topic: "narrow".into(), ..beyond };
+        check_refused(&peer.call(&beyond), ResponseCode::TOPIC_NOT_EXIST, "queueId[9]");
         for topic in [LEDGER, "t"] {
             let made = peer.call(&EnsureTopic { topic: topic.into(), queues: 1 });
             assert_eq!(TopicAnswer::decode(&made.header()).unwrap().queues, 1);
