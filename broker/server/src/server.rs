@@ -247,7 +247,9 @@ impl From<OpenError> for StartError {
                 Self::DiskFull(error.to_string())
             }
             OpenError::Store(
-                error @ (StoreError::Format { .. } | StoreError::MissingSegment { .. }),
+                error @ (StoreError::Format { .. }
+                | StoreError::NotOurs(_)
+                | StoreError::MissingSegment { .. }),
             ) => Self::Damaged(error.to_string()),
             OpenError::Store(StoreError::Io(error)) => match error.kind() {
                 ErrorKind::StorageFull => Self::DiskFull(error.to_string()),

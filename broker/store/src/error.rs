@@ -19,6 +19,10 @@ pub enum OpenError {
         /// What we read.
         expected: &'static str,
     },
+    /// A CommitLog that does not say that it is ours, most likely that of Apache RocketMQ. Its
+    /// records would look torn to us.
+    #[error("{0} has a CommitLog that Millrace did not write")]
+    NotOurs(PathBuf),
     /// A segment between two others is not there, so messages are missing.
     #[error("the CommitLog segment {missing} is missing; the log goes on at {next}")]
     MissingSegment {

@@ -2,17 +2,25 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use millrace_disk::{Access, Disk};
+use millrace_types::record::{Record, Verified};
 use millrace_types::{PhysicalOffset, Properties, QueueId, QueueOffset};
 
-use crate::checkpoint;
+use crate::checkpoint::{self, Mark};
+use crate::dispatch::Dispatch;
 use crate::error::OpenError;
 use crate::recovery::{self, Damage, Recovered, ScanFaults};
-use crate::scan::Scanner;
+use crate::scan::{Origin, Scanner};
 
-/// What lies in a data directory, as read from its log alone. Nothing is changed, and no lock is
+/// What lies in a data directory, ours or one of Apache RocketMQ, as read from its log alone. Nothing is changed, and no lock is
 /// taken, so a directory in use can be looked at; its newest records may then be missing.
 #[derive(Clone, Debug, Default)]
 pub struct Inspection {
+    /// Whether it says that it is ours. Otherwise it is read as one of Apache RocketMQ, whose
+    /// records may prove no more than their body, and which says nothing of what was durable:
+    /// whatever lies before the last record that verifies counts as promised.
+    pub ours: bool,
+    /// Records of which only the body has a checksum.
+    pub body_only: u64,
     /// The segments in order.
     pub segments: Vec<SegmentInspection>,
     /// Where the log ends: whole groups only.
@@ -46,6 +54,26 @@ pub struct InspectedRecord<'a> {
     pub body: &'a [u8],
     /// The properties.
     pub properties: Properties<'a>,
+    /// All of it.
+    pub record: Record<'a>,
+    /// What its checksums cover.
+    pub verified: Verified,
+}
+
+impl<'a> InspectedRecord<'a> {
+    /// A record that verifies.
+    pub fn of(record: Record<'a>) -> Self {
+        Self {
+            topic: record.topic(),
+            queue: record.queue_id(),
+            queue_offset: record.queue_offset(),
+            physical_offset: record.physical_offset(),
+            body: record.body(),
+            properties: record.properties(),
+            verified: record.verify().unwrap_or(Verified::BodyOnly),
+            record,
+        }
+    }
 }
 
 /// One file of the CommitLog.
@@ -83,44 +111,51 @@ pub fn inspect(
     dir: &Path,
     record: &mut dyn FnMut(InspectedRecord<'_>),
 ) -> Result<Inspection, OpenError> {
-    let mark = checkpoint::peek(disk, dir)?;
+    let ours = disk.exists(&dir.join("format"))?;
+    let (origin, mark) = match ours {
+        true => (Origin::Ours, checkpoint::peek(disk, dir)?),
+        false => (Origin::Apache, Mark { durable: PhysicalOffset(u64::MAX), clean: false }),
+    };
     let segments = recovery::open_segments(disk, &dir.join("commitlog"), Access::Read)?;
-    let mut out = Inspection { durable: mark.durable, clean: mark.clean, ..Inspection::default() };
+    let mut out =
+        Inspection { ours, durable: mark.durable, clean: mark.clean, ..Inspection::default() };
     let from = segments.first().map_or(PhysicalOffset(0), |segment| segment.base);
     let mut found = Recovered::default();
-    let queues = &mut out.queues;
-    let scanned = recovery::scan(
-        &segments,
-        from,
-        mark.durable,
-        ScanFaults::default(),
-        &mut found,
-        &mut |each| {
-            record(InspectedRecord {
-                topic: each.topic,
-                queue: each.queue,
-                queue_offset: each.queue_offset,
-                physical_offset: each.entry.physical_offset,
-                body: each.body,
-                properties: each.properties,
-            });
-            let queue = queues.entry((each.topic.to_owned(), each.queue)).or_default();
-            if queue.messages == 0 {
-                queue.min = each.queue_offset;
-                queue.end = each.queue_offset;
+    let (queues, body_only) = (&mut out.queues, &mut out.body_only);
+    let faults = ScanFaults::default();
+    let mut scanned =
+        recovery::scan(&segments, from, mark.durable, origin, faults, &mut found, &mut |each| {
+            let each = each.record;
+            let inspected = InspectedRecord::of(each);
+            *body_only += u64::from(inspected.verified == Verified::BodyOnly);
+            let (offset, body) = (each.queue_offset(), each.body());
+            record(inspected);
+            // A half message and a rollback stand in no queue.
+            if !Dispatch::of(each.topic(), each.sys_flag(), each.properties()).is_queued() {
+                return;
             }
-            if each.queue_offset < queue.end {
+            let queue = queues.entry((each.topic().to_owned(), each.queue_id())).or_default();
+            if queue.messages == 0 {
+                queue.min = offset;
+                queue.end = offset;
+            }
+            if offset < queue.end {
                 queue.out_of_order += 1;
             } else {
-                queue.lost += each.queue_offset.since(queue.end);
-                queue.end = each.queue_offset + 1;
+                queue.lost += offset.since(queue.end);
+                queue.end = offset + 1;
             }
             queue.messages += 1;
-            queue.body_bytes += each.body.len() as u64;
-            queue.body_crc_sum =
-                queue.body_crc_sum.wrapping_add(u64::from(crc32fast::hash(each.body)));
-        },
-    );
+            queue.body_bytes += body.len() as u64;
+            queue.body_crc_sum = queue.body_crc_sum.wrapping_add(u64::from(crc32fast::hash(body)));
+        });
+    if !ours {
+        // What follows the last record that verifies is the tail, not damage.
+        while let Some(last) = found.damage.pop_if(|last| last.to == scanned.end) {
+            scanned.end = last.from;
+        }
+        out.durable = scanned.end;
+    }
     for segment in segments.iter().filter(|segment| segment.end() > scanned.end) {
         let from = scanned.end.max(segment.base);
         if let Some((start, stop)) = Scanner::new(segment).not_zero(from)? {

@@ -10,13 +10,14 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 
 use millrace_disk::{Access, Disk};
-use millrace_types::{PhysicalOffset, Properties, QueueId, QueueOffset, TopicName};
+use millrace_types::record::Record;
+use millrace_types::{PhysicalOffset, QueueId, TopicName};
 use tracing::warn;
 
 use crate::dispatch::Dispatch;
 use crate::error::OpenError;
 use crate::queue_index::{Entry, QueueIndex, Run, list};
-use crate::scan::{Scanned, Scanner};
+use crate::scan::{Origin, Scanned, Scanner};
 use crate::segment::{self, Segment};
 
 /// What a start found.
@@ -129,38 +130,26 @@ pub(crate) fn scan(
     segments: &[Segment],
     from: PhysicalOffset,
     durable: PhysicalOffset,
+    origin: Origin,
     faults: ScanFaults,
     found: &mut Recovered,
     record: &mut dyn FnMut(Found<'_>),
 ) -> ScanEnd {
-    let mut group: Vec<OwnedFound> = Vec::new();
+    let mut group: Vec<Vec<u8>> = Vec::new();
     let mut at = from;
     'segments: for segment in segments.iter().filter(|segment| segment.end() > from) {
-        let mut scanner = Scanner::new(segment);
+        let mut scanner = Scanner::of(segment, origin);
         at = at.max(segment.base);
         while at < segment.end() {
             let reason = match scanner.at(at) {
                 Scanned::Record(scanned) => {
-                    let next = Found {
-                        topic: scanned.topic(),
-                        queue: scanned.queue_id(),
-                        queue_offset: scanned.queue_offset(),
-                        sys_flag: scanned.sys_flag(),
-                        entry: Entry {
-                            physical_offset: at,
-                            size: scanned.as_bytes().len() as u32,
-                            tags_code: scanned.tags_code(),
-                        },
-                        body: scanned.body(),
-                        properties: scanned.properties(),
-                        store_at_ms: scanned.store_at_ms(),
-                    };
-                    found.last_store_ms = found.last_store_ms.max(next.store_at_ms);
-                    let len = u64::from(next.entry.size);
+                    let next = Found { record: scanned };
+                    found.last_store_ms = found.last_store_ms.max(scanned.store_at_ms());
+                    let len = scanned.as_bytes().len() as u64;
                     if scanned.more() {
-                        group.push(OwnedFound::from(&next));
+                        group.push(scanned.as_bytes().to_vec());
                     } else {
-                        group.drain(..).for_each(|held| record(held.borrowed()));
+                        release(&mut group, record);
                         record(next);
                     }
                     found.scanned_bytes += len;
@@ -179,7 +168,7 @@ pub(crate) fn scan(
                 break 'segments;
             }
             // What came before the damage was durable, so its group was whole.
-            group.drain(..).for_each(|held| record(held.borrowed()));
+            release(&mut group, record);
             if faults.dispatch_past_damage {
                 at = segment.end().min(durable);
                 continue;
@@ -190,11 +179,11 @@ pub(crate) fn scan(
         }
     }
     let mut end = at;
-    if let Some(first) = group.first() {
+    if let Some(first) = group.first().and_then(|first| Record::parse(first).ok()) {
         if faults.keep_half_groups {
-            group.drain(..).for_each(|held| record(held.borrowed()));
+            release(&mut group, record);
         } else {
-            end = first.entry.physical_offset;
+            end = first.physical_offset();
             found.unfinished_records = group.len();
         }
     }
@@ -202,70 +191,43 @@ pub(crate) fn scan(
     ScanEnd { end, out_of_segments }
 }
 
-/// A record that a scan found.
-pub(crate) struct Found<'a> {
-    pub(crate) topic: &'a str,
-    pub(crate) queue: QueueId,
-    pub(crate) queue_offset: QueueOffset,
-    pub(crate) sys_flag: u32,
-    pub(crate) entry: Entry,
-    pub(crate) body: &'a [u8],
-    pub(crate) properties: Properties<'a>,
-    pub(crate) store_at_ms: i64,
-}
-
-/// A record that waits for the rest of its group.
-struct OwnedFound {
-    topic: String,
-    queue: QueueId,
-    queue_offset: QueueOffset,
-    sys_flag: u32,
-    entry: Entry,
-    body: Vec<u8>,
-    properties: Vec<u8>,
-    store_at_ms: i64,
-}
-
-impl OwnedFound {
-    fn from(found: &Found<'_>) -> Self {
-        Self {
-            topic: found.topic.to_owned(),
-            queue: found.queue,
-            queue_offset: found.queue_offset,
-            sys_flag: found.sys_flag,
-            entry: found.entry,
-            body: found.body.to_vec(),
-            properties: found.properties.as_bytes().to_vec(),
-            store_at_ms: found.store_at_ms,
+/// Hands out the records that waited for the rest of their group.
+fn release(group: &mut Vec<Vec<u8>>, record: &mut dyn FnMut(Found<'_>)) {
+    for bytes in group.drain(..) {
+        if let Ok(held) = Record::parse(&bytes) {
+            record(Found { record: held });
         }
     }
+}
 
-    fn borrowed(&self) -> Found<'_> {
-        Found {
-            topic: &self.topic,
-            queue: self.queue,
-            queue_offset: self.queue_offset,
-            sys_flag: self.sys_flag,
-            entry: self.entry,
-            body: &self.body,
-            properties: Properties::new(&self.properties),
-            store_at_ms: self.store_at_ms,
+/// A record that a scan found, verified.
+pub(crate) struct Found<'a> {
+    pub(crate) record: Record<'a>,
+}
+
+impl Found<'_> {
+    pub(crate) fn entry(&self) -> Entry {
+        Entry {
+            physical_offset: self.record.physical_offset(),
+            size: self.record.as_bytes().len() as u32,
+            tags_code: self.record.tags_code(),
         }
     }
 }
 
 /// Adds a found record to the indexes.
 pub(crate) fn index_found(index: &mut QueueIndex, multi_dispatch: bool, found: &Found<'_>) {
-    let Ok(topic) = TopicName::parse(found.topic) else {
-        warn!(physical_offset = %found.entry.physical_offset, "record with an illegal topic passed over");
+    let (record, entry) = (&found.record, found.entry());
+    let at = entry.physical_offset;
+    let Ok(topic) = TopicName::parse(record.topic()) else {
+        warn!(physical_offset = %at, "record with an illegal topic passed over");
         return;
     };
-    let at = found.entry.physical_offset;
-    let dispatch = Dispatch::of(found.topic, found.sys_flag, found.properties);
-    index.push_keys(at, found.store_at_ms, dispatch.key_hashes());
+    let dispatch = Dispatch::of(record.topic(), record.sys_flag(), record.properties());
+    index.push_keys(at, record.store_at_ms(), dispatch.key_hashes());
     let mut add = |topic: &TopicName, queue, offset| {
         let no = index.find_or_add(topic, queue);
-        if !index.push_found(no, offset, found.entry) {
+        if !index.push_found(no, offset, entry) {
             warn!(
                 topic = %topic, queue_id = %queue, queue_offset = %offset, physical_offset = %at,
                 "record out of order passed over",
@@ -273,7 +235,7 @@ pub(crate) fn index_found(index: &mut QueueIndex, multi_dispatch: bool, found: &
         }
     };
     if dispatch.is_queued() {
-        add(&topic, found.queue, found.queue_offset);
+        add(&topic, record.queue_id(), record.queue_offset());
     }
     if multi_dispatch {
         for (name, offset) in dispatch.further_queues() {

@@ -17,6 +17,7 @@ use crate::key_index::KeyLookup;
 use crate::queue_index::{Entry, QueueIndex, QueueNo};
 use crate::read::LogReader;
 use crate::recovery::{self, Recovered, ScanFaults};
+use crate::scan::Origin;
 use crate::watermark::Watermarks;
 
 const FORMAT: &str = "millrace-store 1";
@@ -113,12 +114,18 @@ impl Store {
         let faults = ScanFaults::default();
         let run_bytes = config.index_run_bytes;
         let mut unwritten = None;
-        let scanned =
-            recovery::scan(&list, indexed_to, durable, faults, &mut found, &mut |record| {
+        let scanned = recovery::scan(
+            &list,
+            indexed_to,
+            durable,
+            Origin::Ours,
+            faults,
+            &mut found,
+            &mut |record| {
                 // What is rebuilt goes out in runs of the usual size, so that a lost index of a
                 // large log costs no more memory than a working one. Only durable bytes may be
                 // covered by a run.
-                let at = record.entry.physical_offset;
+                let at = record.entry().physical_offset;
                 if at <= durable
                     && let Some(frozen) = index.freeze(at, run_bytes)
                 {
@@ -131,7 +138,8 @@ impl Store {
                     }
                 }
                 recovery::index_found(&mut index, config.multi_dispatch, &record);
-            });
+            },
+        );
         found.end = scanned.end;
         if !scanned.out_of_segments {
             recovery::cut_tail(&*disk, dir, &list, scanned.end, &mut found)?;
@@ -376,6 +384,11 @@ impl Store {
 fn check_format(disk: &dyn Disk, dir: &Path) -> Result<(), OpenError> {
     let path = dir.join("format");
     if !disk.exists(&path)? {
+        // Our own format file was durable before the first segment was made.
+        let log = dir.join("commitlog");
+        if disk.exists(&log)? && !disk.list(&log)?.is_empty() {
+            return Err(OpenError::NotOurs(dir.into()));
+        }
         let draft = dir.join("format.tmp");
         if disk.exists(&draft)? {
             disk.remove(&draft)?;

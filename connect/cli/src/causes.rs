@@ -37,6 +37,11 @@ pub(crate) fn open_store(error: &OpenStoreError) -> Failure {
         OpenStoreError::Format { .. } => {
             Failure::new(Exit::Environment, codes::DATA_FORMAT, error.to_string())
         }
+        OpenStoreError::NotOurs(_) => {
+            Failure::new(Exit::Environment, codes::DATA_FORMAT, error.to_string()).hint(
+                "`millrace inspect` reads a directory of Apache RocketMQ, and changes nothing",
+            )
+        }
         OpenStoreError::MissingSegment { .. } => {
             Failure::new(Exit::Environment, codes::DATA_SEGMENT, error.to_string())
                 .hint("bring the file back from where it went; without it messages are missing")

@@ -136,6 +136,7 @@ impl Ledgers {
 
 #[cfg(test)]
 mod tests {
+    use millrace_types::record::{Draft, Record, Stamp, encode};
     use millrace_types::{PhysicalOffset, PropertiesBuf, QueueOffset};
 
     use super::*;
@@ -143,14 +144,29 @@ mod tests {
     fn take(ledgers: &mut Ledgers, topic: &str, queue: u32, epoch: &str, body: &str) {
         let mut properties = PropertiesBuf::new();
         properties.push(keys::EPOCH, epoch);
-        ledgers.take(&InspectedRecord {
+        let host = ([127, 0, 0, 1], 1).into();
+        let draft = Draft {
             topic,
-            queue: QueueId(queue),
+            queue_id: QueueId(queue),
+            flag: 0,
+            sys_flag: 0,
+            born_at_ms: 1,
+            born_host: host,
+            reconsume_times: 0,
+            prepared_offset: PhysicalOffset(0),
+            body: body.as_bytes(),
+            properties: properties.as_bytes(),
+        };
+        let stamp = Stamp {
             queue_offset: QueueOffset(0),
             physical_offset: PhysicalOffset(0),
-            body: body.as_bytes(),
-            properties: properties.view(),
-        });
+            store_at_ms: 1,
+            store_host: host,
+            more: false,
+        };
+        let mut bytes = Vec::new();
+        encode(&draft, &stamp, &mut bytes);
+        ledgers.take(&InspectedRecord::of(Record::parse(&bytes).unwrap()));
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod output; // answers on stdout
 mod pipeline_file; // pipeline files from the disk
 mod progress; // the line that shows how far a run is
 mod running; // one pipeline on one broker
+mod salvage; // what verifies, for another life
 mod signals; // the wish to end
 mod sinks; // which sink a pipeline file means
 mod sources; // which source a pipeline file means

@@ -9,5 +9,7 @@ mod environment; // disks that fill, ports that are taken, brokers that are not 
 mod mistakes; // what the user got wrong
 #[path = "program/runs.rs"]
 mod runs; // pipelines, also when they are killed
+#[path = "program/salvaging.rs"]
+mod salvaging; // directories that are damaged, or Apache RocketMQ's
 #[path = "program/serving.rs"]
 mod serving; // the server, and pipelines over the wire

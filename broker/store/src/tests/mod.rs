@@ -1,5 +1,6 @@
 //! The store against a model of a few lines, on a disk that forgets.
 
+mod apache;
 mod damage;
 mod finding;
 mod history;

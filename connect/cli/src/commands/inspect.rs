@@ -15,6 +15,7 @@ use crate::figures::{bytes, count, counted};
 use crate::ledgers::Ledgers;
 use crate::letters::Letters;
 use crate::output::{self, Answer};
+use crate::salvage::Salvage;
 
 /// Read and verify a whole data directory, and tell what is in it.
 ///
@@ -32,6 +33,10 @@ pub(crate) struct Inspect {
     /// log.
     #[arg(long, requires = "topic", conflicts_with = "json")]
     bodies: bool,
+    /// Also write every record that verifies to this new file, one JSON object per line, with its
+    /// queue, offsets, times, properties and body. Records behind damage are among them.
+    #[arg(long, value_name = "FILE")]
+    salvage: Option<PathBuf>,
     /// Answer in one line of JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -50,7 +55,13 @@ impl Inspect {
         let mut ledgers = Ledgers::default();
         let mut letters = Letters::default();
         let mut bodies = Vec::new();
+        let mut salvage = self.salvage.as_deref().map(Salvage::create).transpose()?;
         let mut record = |record: InspectedRecord<'_>| {
+            if let Some(salvage) = &mut salvage
+                && self.wants(record.topic)
+            {
+                salvage.take(&record);
+            }
             ledgers.take(&record);
             letters.take(&record);
             if self.bodies && self.wants(record.topic) {
@@ -65,6 +76,7 @@ impl Inspect {
         let found = inspect(&RealDisk::new(), &self.dir, &mut record)
             .map_err(|error| open_store(&error).caused_by(&error))?;
         output::print_bytes(&bodies);
+        let salvaged = salvage.map(Salvage::finish).transpose()?;
 
         let topics = topics(&found);
         let trouble = trouble(&found, &topics);
@@ -83,7 +95,11 @@ impl Inspect {
         if self.bodies && exit == Exit::No {
             output::complain(&format!("{summary}\n"));
         }
-        let result = self.result(&found, &shown, &ledgers, &letters);
+        let mut result = self.result(&found, &shown, &ledgers, &letters);
+        if let Some(salvaged) = salvaged {
+            result["salvaged"] = json!(salvaged);
+            output::complain(&format!("{} salvaged\n", counted(salvaged, "record")));
+        }
         Ok(Answer { exit, summary, text, result })
     }
 
@@ -112,8 +128,19 @@ impl Inspect {
             counted(found.segments.len() as u64, "segment"),
             bytes(size)
         ));
-        let closed = if found.clean { "closed properly" } else { "not closed: in use, or killed" };
-        line(format!("durable    at least to {}; {closed}", found.durable));
+        if found.body_only > 0 {
+            line(format!(
+                "checksums  {} by their body only, the others whole",
+                counted(found.body_only, "record")
+            ));
+        }
+        line(match (found.ours, found.clean) {
+            (false, _) => "durable    written by Apache RocketMQ, which does not say".to_owned(),
+            (true, true) => format!("durable    at least to {}; closed properly", found.durable),
+            (true, false) => {
+                format!("durable    at least to {}; not closed: in use, or killed", found.durable)
+            }
+        });
         for damage in &found.damage {
             line(format!("damage     {} to {}: {}", damage.from, damage.to, damage.reason));
         }
@@ -157,6 +184,8 @@ impl Inspect {
             "end": found.end.0,
             "durable": found.durable.0,
             "clean": found.clean,
+            "written_by": if found.ours { "Millrace" } else { "Apache RocketMQ" },
+            "verified_by_body_only": found.body_only,
             "damage": damage,
             "torn_bytes": found.torn_bytes,
             "unfinished_records": found.unfinished_records,
