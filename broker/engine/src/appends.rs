@@ -180,7 +180,7 @@ impl Engine {
         Ok(Topic { name: name.clone(), read_queues, write_queues: queues, permission })
     }
 
-    fn stage_state(&mut self, now: Now, record: &StateRecord) -> Result<(), Refusal> {
+    pub(crate) fn stage_state(&mut self, now: Now, record: &StateRecord) -> Result<(), Refusal> {
         let body = serde_json::to_vec(record).expect("a record of texts and numbers");
         let draft = Draft {
             topic: META_TOPIC,
@@ -215,7 +215,13 @@ impl Engine {
         Ok(placed)
     }
 
-    fn answer_when_stored(&mut self, now: Now, ticket: Ticket, wait: Wait, answer: Answer) {
+    pub(crate) fn answer_when_stored(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        wait: Wait,
+        answer: Answer,
+    ) {
         let end = self.store.staged_end();
         let until_ms = now.mono_ms + self.config.sync_flush_timeout_ms;
         self.pending.stage(Pending { ticket, answer, wait, end, until_ms });

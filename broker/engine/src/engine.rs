@@ -10,6 +10,7 @@ use crate::filter::Conditions;
 use crate::held::HeldPulls;
 use crate::pending::PendingAnswers;
 use crate::request::{Caller, ConnectionId, Request, Ticket};
+use crate::settings::Settings;
 use crate::state::{self, Epochs, GroupOffsets, LEDGER_TOPIC, META_TOPIC, StateRecord};
 use crate::topics::{Permission, Topic, Topics};
 
@@ -60,6 +61,7 @@ pub struct Engine {
     pub(crate) store: Store,
     pub(crate) topics: Topics,
     pub(crate) groups: GroupOffsets,
+    pub(crate) settings: Settings,
     pub(crate) epochs: Epochs,
     pub(crate) held: HeldPulls,
     pub(crate) pending: PendingAnswers,
@@ -85,6 +87,7 @@ impl Engine {
             store,
             topics: Topics::default(),
             groups: GroupOffsets::default(),
+            settings: Settings::default(),
             epochs: Epochs::default(),
             held: HeldPulls::default(),
             pending: PendingAnswers::default(),
@@ -147,6 +150,7 @@ impl Engine {
                     self.put_topic(name, read_queues, write_queues, Permission::from_bits(perm));
                 }
             }
+            StateRecord::Setting { space, key, value } => self.settings.put(space, key, value),
             StateRecord::Offset { group, topic, queue, offset } => {
                 let group = millrace_types::GroupName::parse(&group);
                 if let (Ok(group), Ok(topic)) = (group, TopicName::parse(&topic)) {
@@ -193,6 +197,9 @@ impl Engine {
             },
             Request::CommitOffset { group, topic, queue, offset } => {
                 self.commit_offset(now, ticket, group, topic, queue, offset)
+            }
+            Request::PutSetting { space, key, value } => {
+                self.put_setting(now, ticket, space, key, value)
             }
             Request::GroupOffset { group, topic, queue } => {
                 let topic = self.topics.get(topic);

@@ -14,6 +14,7 @@ mod held; // pulls that wait for a message
 mod pending; // answers that wait for the log
 mod pulls; // from a request to the records it touches
 mod request; // what the shell asks
+mod settings; // what administrators set
 mod state; // topics, groups and epochs, as records of the log
 mod topics; // which topics and queues there are
 
@@ -26,4 +27,5 @@ pub use filter::{Conditions, Filter, NoConditions, Verdicts, finish};
 pub use request::{
     Append, Caller, ConnectionId, Fence, Message, Origin, Principal, Pull, Request, Ticket, Wait,
 };
+pub use settings::Space;
 pub use topics::{Permission, Topic};

@@ -1,5 +1,6 @@
 use std::net::SocketAddr;
 
+use crate::settings::Space;
 use millrace_types::{GroupName, QueueId, QueueOffset, TopicName};
 
 /// Names a request until it is answered. The shell chooses it.
@@ -66,6 +67,15 @@ pub enum Request<'a> {
         queue: QueueId,
         /// The next offset to read.
         offset: QueueOffset,
+    },
+    /// Keep something that an administrator set, or forget it.
+    PutSetting {
+        /// Whose it is.
+        space: Space,
+        /// Its name.
+        key: &'a str,
+        /// What it is; `None` to forget it.
+        value: Option<&'a str>,
     },
     /// A group's recorded offset.
     GroupOffset {

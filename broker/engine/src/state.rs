@@ -5,6 +5,8 @@ use millrace_types::record;
 use millrace_types::{GroupName, QueueId, QueueOffset, TopicName, keys};
 use serde::{Deserialize, Serialize};
 
+use crate::settings::Space;
+
 /// The topic whose messages are the broker's own state: topics and group offsets. One queue.
 pub(crate) const META_TOPIC: &str = "MILLRACE_META";
 /// The topic in which pipelines keep their ledgers, one queue each.
@@ -26,6 +28,15 @@ pub(crate) enum StateRecord {
         /// The wire's permission bits.
         perm: u32,
     },
+    /// Something that an administrator set; without a value it is gone.
+    Setting {
+        /// Whose it is.
+        space: Space,
+        /// Its name.
+        key: String,
+        /// What it is.
+        value: Option<String>,
+    },
     /// A group's next offset in a queue.
     Offset {
         /// Group.
@@ -44,6 +55,12 @@ pub(crate) enum StateRecord {
 pub(crate) struct GroupOffsets(BTreeMap<(GroupName, TopicName, QueueId), QueueOffset>);
 
 impl GroupOffsets {
+    pub(crate) fn iter(
+        &self,
+    ) -> impl Iterator<Item = (&GroupName, &TopicName, QueueId, QueueOffset)> {
+        self.0.iter().map(|((group, topic, queue), offset)| (group, topic, *queue, *offset))
+    }
+
     pub(crate) fn get(
         &self,
         group: &GroupName,

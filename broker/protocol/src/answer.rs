@@ -3,12 +3,18 @@ use std::borrow::Cow;
 use crate::json::BodyError;
 use crate::{FieldWriter, FieldsError, FrameWriter, Head, Header, HeaderKind, ResponseCode};
 
+mod admin; // to tools
 mod client; // heartbeats and members
 mod offset; // offsets, times and look-ups
 mod private; // to our own requests
 mod pull;
 mod send;
 
+pub use admin::{
+    ConnectedClient, ConsumerConnections, GroupConfigs, GroupNames, GroupProgress, KvTable,
+    KvValue, MovedTo, QueueProgress, QueueStats, StoredGroupConfig, TopicConfig, TopicConfigs,
+    TopicNames, TopicStats,
+};
 pub use client::{ConsumerList, HeartbeatAnswer};
 pub use offset::{OffsetAnswer, QueryAnswer, TimestampAnswer};
 pub use private::{Appended, Fenced, HelloAnswer, StoredAnswer, TopicAnswer, write_stored_head};

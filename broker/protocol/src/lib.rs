@@ -21,9 +21,12 @@ mod wire; // big-endian integers
 mod write; // frames being built
 
 pub use answer::{
-    Answer, AnswerError, Appended, ConsumerList, Done, Fenced, HeartbeatAnswer, HelloAnswer,
-    MessageIds, OffsetAnswer, PullAnswer, PullStatus, QueryAnswer, Refused, SendAnswer, SendStatus,
-    StoredAnswer, TimestampAnswer, TopicAnswer, write_pull_head, write_stored_head,
+    Answer, AnswerError, Appended, ConnectedClient, ConsumerConnections, ConsumerList, Done,
+    Fenced, GroupConfigs, GroupNames, GroupProgress, HeartbeatAnswer, HelloAnswer, KvTable,
+    KvValue, MessageIds, MovedTo, OffsetAnswer, PullAnswer, PullStatus, QueryAnswer, QueueProgress,
+    QueueStats, Refused, SendAnswer, SendStatus, StoredAnswer, StoredGroupConfig, TimestampAnswer,
+    TopicAnswer, TopicConfig, TopicConfigs, TopicNames, TopicStats, write_pull_head,
+    write_stored_head,
 };
 pub use batch::{BatchItem, batch_items, push_batch_item};
 pub use code::{RequestCode, ResponseCode};
@@ -38,10 +41,12 @@ pub use json::BodyError;
 pub use message_id::OffsetMessageId;
 pub use queues::{LockQueues, LockedQueues, MessageQueue};
 pub use request::{
-    CheckClient, ConsumerListByGroup, CreateTopic, EarliestStoreTime, EndTransaction, EnsureTopic,
-    GetClusterInfo, GetMaxOffset, GetMinOffset, GetRoute, GroupChanged, Hello, PullMessage,
-    QueryConsumerOffset, QueryMessage, Request, RequestError, SearchOffset, SendBack, SendMessage,
-    UnregisterClient, UpdateConsumerOffset, ViewMessage, pull_flag,
+    Admin, CheckClient, ConsumerListByGroup, CreateTopic, DeleteGroup, EarliestStoreTime,
+    EndTransaction, EnsureTopic, GetClusterInfo, GetMaxOffset, GetMinOffset, GetRoute,
+    GroupChanged, GroupConfig, Hello, KvEntry, OfCluster, OfConsumers, OfGroup, OfTopic,
+    PullMessage, QueryConsumerOffset, QueryMessage, Request, RequestError, ResetOffset,
+    SearchOffset, SendBack, SendMessage, UnregisterClient, UpdateConsumerOffset, ViewMessage,
+    pull_flag,
 };
 pub use route::{BrokerAddresses, ClusterInfo, QueueRoute, TopicRoute, permission};
 pub use write::{Call, CallMode, FrameWriter, Head};

@@ -24,7 +24,7 @@ impl MessageQueue {
         })
     }
 
-    fn write(&self, out: &mut Vec<u8>) {
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
         // The order of members matters where a queue is a map's key.
         ObjectWriter::write(out, |object| {
             object.text("brokerName", &self.broker_name);

@@ -4,6 +4,7 @@ use crate::{
     ResponseCode,
 };
 
+mod admin;
 mod client;
 mod offset;
 mod pull;
@@ -11,6 +12,9 @@ mod query;
 mod send;
 mod topic;
 
+pub use admin::{
+    Admin, DeleteGroup, GroupConfig, KvEntry, OfCluster, OfConsumers, OfGroup, OfTopic, ResetOffset,
+};
 pub use client::{CheckClient, ConsumerListByGroup, GroupChanged, UnregisterClient};
 pub use offset::{
     EarliestStoreTime, GetMaxOffset, GetMinOffset, QueryConsumerOffset, SearchOffset,
@@ -78,6 +82,8 @@ pub enum Request<'a> {
     AppendGroup(AppendGroup<'a>),
     /// Code 9004, ours: records as they are stored.
     PullStored(PullStored<'a>),
+    /// What tools ask.
+    Admin(Admin<'a>),
     /// A code without a variant; Apache answers such a request with 3.
     Unknown(RequestCode),
 }
@@ -137,7 +143,10 @@ impl<'a> Request<'a> {
             RequestCode::MR_TOPIC => Self::EnsureTopic(fields.read()?),
             RequestCode::MR_APPEND_GROUP => Self::AppendGroup(AppendGroup::decode(body)?),
             RequestCode::MR_PULL => Self::PullStored(PullStored::decode(body)?),
-            other => Self::Unknown(other),
+            other => match Admin::decode(other, fields, body) {
+                Some(admin) => Self::Admin(admin?),
+                None => Self::Unknown(other),
+            },
         })
     }
 }

@@ -1,7 +1,9 @@
 use std::collections::BTreeMap;
 
 use millrace_engine::{Conditions, ConnectionId, Filter};
-use millrace_protocol::{ConsumerData, Heartbeat, MessageModel, Subscription};
+use millrace_protocol::{
+    ConnectedClient, ConsumerConnections, ConsumerData, Heartbeat, MessageModel, Subscription,
+};
 use tracing::warn;
 
 /// Which clients consume in which group, and what the groups want. (In RocketMQ,
@@ -15,12 +17,15 @@ pub(crate) struct Clients {
 #[derive(Debug)]
 struct Group {
     model: MessageModel,
+    /// What the latest heartbeat said.
+    described: Option<ConsumerData>,
     members: BTreeMap<String, Member>,
     subscriptions: BTreeMap<String, KnownSubscription>,
 }
 
 #[derive(Debug)]
 struct Member {
+    client: Option<ConnectedClient>,
     connection: ConnectionId,
     heard_at_ms: u64,
 }
@@ -66,6 +71,7 @@ impl Clients {
                 None if known < GROUPS_MAX => {
                     self.groups.entry(consumer.group.clone()).or_insert(Group {
                         model: consumer.message_model,
+                        described: None,
                         members: BTreeMap::new(),
                         subscriptions: BTreeMap::new(),
                     })
@@ -112,6 +118,42 @@ impl Clients {
         known.map(|group| group.members.keys().cloned().collect()).unwrap_or_default()
     }
 
+    /// Keeps what tools show of a client whose heartbeat was just taken.
+    pub(crate) fn describe(&mut self, heartbeat: &Heartbeat, client: &ConnectedClient) {
+        for consumer in &heartbeat.consumers {
+            let Some(group) = self.groups.get_mut(&consumer.group) else {
+                continue;
+            };
+            if group.described.as_ref() != Some(consumer) {
+                group.described = Some(consumer.clone());
+            }
+            if let Some(member) = group.members.get_mut(&heartbeat.client_id)
+                && member.client.as_ref() != Some(client)
+            {
+                member.client = Some(client.clone());
+            }
+        }
+    }
+
+    /// Who consumes in a group, and what; `None` if nobody does.
+    pub(crate) fn connections(&self, group: &str) -> Option<ConsumerConnections> {
+        let group = self.groups.get(group)?;
+        let described = group.described.as_ref()?;
+        Some(ConsumerConnections {
+            members: group.members.values().filter_map(|member| member.client.clone()).collect(),
+            consume_type: described.consume_type.name(),
+            message_model: described.message_model.name(),
+            consume_from: described.consume_from.name(),
+            subscriptions: described.subscriptions.clone(),
+        })
+    }
+
+    /// The groups whose members want a topic.
+    pub(crate) fn groups_of<'a>(&'a self, topic: &'a str) -> impl Iterator<Item = &'a str> {
+        let wants = |group: &Group| group.subscriptions.contains_key(topic);
+        self.groups.iter().filter(move |(_, group)| wants(group)).map(|(name, _)| name.as_str())
+    }
+
     /// Whether a group has members.
     pub(crate) fn is_online(&self, group: &str) -> bool {
         self.groups.contains_key(group)
@@ -142,15 +184,16 @@ impl Clients {
 
 impl Group {
     fn hear(&mut self, now_ms: u64, connection: ConnectionId, client_id: &str) -> bool {
-        let heard = Member { connection, heard_at_ms: now_ms };
         if let Some(member) = self.members.get_mut(client_id) {
-            *member = heard;
+            member.connection = connection;
+            member.heard_at_ms = now_ms;
             return false;
         }
         if self.members.len() >= MEMBERS_MAX {
             warn!(client_id, "too many members; this one is not remembered");
             return false;
         }
+        let heard = Member { client: None, connection, heard_at_ms: now_ms };
         self.members.insert(client_id.to_owned(), heard);
         true
     }

@@ -1,12 +1,15 @@
 use millrace_engine as engine;
 use millrace_engine::{Answer as Answered, Caller, Filter, Out, Pull, Refusal};
 use millrace_protocol::{
-    Answer, CallMode, Frame, HeaderError, Refused, Request, RequestCode, ResponseCode,
+    Admin, Answer, CallMode, Frame, HeaderError, Language, Refused, Request, RequestCode,
+    ResponseCode,
 };
 use millrace_types::{QueueId, QueueOffset};
 
 use crate::core::Step;
-use crate::handlers::{clients, locks, messages, offsets, private, pull, routes, send, topics};
+use crate::handlers::{
+    admin, clients, locks, messages, names, offsets, private, pull, routes, send, topics,
+};
 use crate::reactor::Output;
 use crate::readers::Job;
 use crate::refusal::{Dialect, write_refusal};
@@ -29,6 +32,9 @@ pub(crate) struct Exchange<'a, 's> {
     pub(crate) caller: &'a Caller,
     pub(crate) to: ReplyTo,
     pub(crate) mode: CallMode,
+    /// What the peer is written in, and its version.
+    pub(crate) language: Language,
+    pub(crate) version: i32,
     pub(crate) output: &'a mut Output,
     /// How many requests of this connection wait for the engine or a reader.
     pub(crate) in_flight: &'a mut usize,
@@ -64,7 +70,9 @@ pub(crate) fn dispatch(
     let Destination { role, caller, output, in_flight } = destination;
     let to = ReplyTo { connection: caller.connection, opaque: header.opaque, kind: header.kind };
     let mode = if header.is_oneway() { CallMode::Oneway } else { CallMode::Answered };
-    let mut exchange = Exchange { step, shell, caller, to, mode, output, in_flight };
+    let (language, version) = (header.language, header.version);
+    let mut exchange =
+        Exchange { step, shell, caller, to, mode, language, version, output, in_flight };
     if REFUSED.contains(&header.request_code()) {
         exchange.not_supported(header.request_code());
         return Ok(());
@@ -81,7 +89,17 @@ impl Exchange<'_, '_> {
         match request {
             Request::Route(request) => routes::route(self, &request),
             Request::ClusterInfo => routes::cluster_info(self),
+            Request::Admin(
+                request @ (Admin::PutKv(_)
+                | Admin::GetKv(_)
+                | Admin::DeleteKv(_)
+                | Admin::ListKv(_)
+                | Admin::TopicNames
+                | Admin::ClusterTopics(_)
+                | Admin::ReservedNames),
+            ) => names::answer(self, &request),
             _ if role == Role::NameServer => self.not_supported(code),
+            Request::Admin(request) => admin::answer(self, &request),
             Request::Send(request) => send::send(self, &request),
             Request::Pull(request) | Request::LitePull(request) => pull::pull(self, &request),
             Request::QueryMessage(request) => messages::query(self, &request),

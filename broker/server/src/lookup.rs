@@ -5,7 +5,7 @@ use bytes::Bytes;
 use millrace_engine::{Answer, Caller, ConnectionId, Principal, Refusal, Request};
 use millrace_store::{Entry, ReadError};
 use millrace_types::record::Record;
-use millrace_types::{PhysicalOffset, QueueId, QueueOffset};
+use millrace_types::{GroupName, PhysicalOffset, QueueId, QueueOffset};
 
 use crate::core::{Needs, Shared};
 use crate::dispatch::{ask, one, visible};
@@ -59,6 +59,58 @@ impl Lookup {
     ) -> Found<QueueOffset> {
         let (min, found) = self.partition(topic, queue, |stored_ms| stored_ms <= time_ms)?;
         Ok(QueueOffset(found.0.saturating_sub(1)).max(min))
+    }
+
+    /// When the message before an offset was stored; `None` if there is none.
+    pub(crate) fn stored_before(
+        &self,
+        topic: &str,
+        queue: QueueId,
+        before: QueueOffset,
+    ) -> Found<Option<i64>> {
+        match before.0.checked_sub(1) {
+            Some(at) => self.store_time(topic, queue, QueueOffset(at)),
+            None => Ok(None),
+        }
+    }
+
+    /// Moves a group to an offset of a queue, but forward only if that is forced; tells where it
+    /// then is.
+    pub(crate) fn move_group(
+        &self,
+        group: &GroupName,
+        topic: &str,
+        queue: QueueId,
+        to: QueueOffset,
+        force: bool,
+    ) -> Found<QueueOffset> {
+        if let Answer::GroupOffset(Some(known)) =
+            self.ask(Request::GroupOffset { group, topic, queue })?
+            && known < to
+            && !force
+        {
+            return Ok(known);
+        }
+        self.ask(Request::CommitOffset { group, topic, queue, offset: to })?;
+        Ok(to)
+    }
+
+    /// When the oldest message of these topics was stored; each comes with its number of queues.
+    pub(crate) fn oldest_store_time(&self, topics: &[(String, u32)]) -> Found<Option<i64>> {
+        let mut oldest: Option<Entry> = None;
+        for (topic, queues) in topics {
+            for queue in (0..*queues).map(QueueId) {
+                let (min, _) = self.visible(topic, queue)?;
+                let Some(first) = self.entry(topic, queue, min)?.filter(|first| first.size > 0)
+                else {
+                    continue;
+                };
+                if oldest.is_none_or(|known| first.physical_offset < known.physical_offset) {
+                    oldest = Some(first);
+                }
+            }
+        }
+        oldest.map_or(Ok(None), |entry| self.time_of(entry))
     }
 
     /// When the queue's first message was stored; `None` if it has none.
@@ -132,6 +184,10 @@ impl Lookup {
         let Some(entry) = self.entry(topic, queue, at)? else {
             return Ok(None);
         };
+        self.time_of(entry)
+    }
+
+    fn time_of(&self, entry: Entry) -> Found<Option<i64>> {
         let run = self.shared.reader.read(&[entry])?.pop();
         let record = run.as_deref().map(Record::parse);
         Ok(record.and_then(Result::ok).map(|record| record.store_at_ms()))
@@ -144,7 +200,8 @@ impl Lookup {
         })
     }
 
-    fn visible(&self, topic: &str, queue: QueueId) -> Found<(QueueOffset, QueueOffset)> {
+    /// The offsets of a queue that readers may see.
+    pub(crate) fn visible(&self, topic: &str, queue: QueueId) -> Found<(QueueOffset, QueueOffset)> {
         let step =
             self.shared.step(Needs::Policy, |step| visible(step, &self.caller, topic, queue));
         Ok(step.ok_or(LookupError::Closed)??)

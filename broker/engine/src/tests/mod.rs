@@ -320,3 +320,16 @@ fn a_condition_decides_over_what_was_read() {
 fn topic(name: &str) -> TopicName {
     TopicName::parse(name).unwrap()
 }
+
+#[test]
+fn what_administrators_set_survives_a_restart() {
+    let mut rig = Rig::new(FlushMode::Sync);
+    let put = |key, value| Request::PutSetting { space: Space::Group, key, value };
+    for (key, value) in [("a", Some("1")), ("b", Some("2")), ("a", Some("3")), ("b", None)] {
+        rig.call(put(key, value));
+        rig.flush();
+    }
+    let rig = rig.restart();
+    assert_eq!(rig.engine.settings(Space::Group).collect::<Vec<_>>(), [("a", "3")]);
+    assert_eq!(rig.engine.setting(Space::NameServer, "a"), None);
+}

@@ -2,8 +2,8 @@ use std::borrow::Cow;
 
 use millrace_engine::{Answer as Answered, Request};
 use millrace_protocol::{
-    CheckClient, ConsumerList, ConsumerListByGroup, Done, Heartbeat, HeartbeatAnswer, ResponseCode,
-    UnregisterClient,
+    CheckClient, ConnectedClient, ConsumerList, ConsumerListByGroup, Done, Heartbeat,
+    HeartbeatAnswer, ResponseCode, UnregisterClient,
 };
 use millrace_types::{GroupName, TopicName};
 
@@ -22,6 +22,15 @@ pub(crate) fn heartbeat(exchange: &mut Exchange<'_, '_>, heartbeat: &Heartbeat) 
     }
     let clients = &mut exchange.shell.clients;
     let changed = clients.heartbeat(now_ms, connection, &legal, &*conditions);
+    clients.describe(
+        &legal,
+        &ConnectedClient {
+            client_id: legal.client_id.clone(),
+            address: exchange.caller.peer.to_string(),
+            language: exchange.language,
+            version: exchange.version,
+        },
+    );
     exchange.shell.changed.extend(changed);
     exchange.answer(&HeartbeatAnswer { supports_v2: false, subscriptions_changed: true });
 }
@@ -38,7 +47,7 @@ fn legal_groups(heartbeat: &Heartbeat) -> Cow<'_, Heartbeat> {
 }
 
 /// Consumers look for the route of their retry topic, and tools find groups only by it.
-fn make_retry_topic(exchange: &mut Exchange<'_, '_>, group: &str) {
+pub(crate) fn make_retry_topic(exchange: &mut Exchange<'_, '_>, group: &str) {
     let Ok(topic) = TopicName::parse(&format!("%RETRY%{group}")) else {
         return;
     };

@@ -1,8 +1,10 @@
 //! What the broker does with each family of requests: from the wire's terms to the engine's.
 
+pub(crate) mod admin; // what tools ask of a broker
 pub(crate) mod clients; // 34, 35, 38, 46: who consumes
 pub(crate) mod locks; // 41, 42: who consumes in order
 pub(crate) mod messages; // 12, 33: messages by key and by id
+pub(crate) mod names; // what tools ask of a name server
 pub(crate) mod offsets; // 14, 15, 29 to 32: where groups are and queues go
 pub(crate) mod private; // 9001 to 9004: our own requests
 pub(crate) mod pull; // 11, 361: reading

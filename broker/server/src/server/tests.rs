@@ -1,5 +1,6 @@
 //! A whole server on a simulated disk, spoken to over sockets with the protocol's own words.
 
+mod admin; // requests of tools
 mod broker; // what producers, consumers and tools ask for
 mod compat; // COMPAT.md against the code
 mod gate; // a disk whose syncs wait

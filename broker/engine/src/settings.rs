@@ -1,0 +1,90 @@
+use std::collections::BTreeMap;
+
+use millrace_types::{GroupName, Now, QueueId, QueueOffset, TopicName};
+use serde::{Deserialize, Serialize};
+
+use crate::answer::{Answer, Refusal};
+use crate::engine::Engine;
+use crate::request::{Ticket, Wait};
+use crate::state::StateRecord;
+
+/// Whose setting something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Space {
+    /// The name server's keys.
+    NameServer,
+    /// What consumer groups are set to.
+    Group,
+}
+
+/// What administrators set, by name. The engine keeps it and does not read it.
+#[derive(Debug, Default)]
+pub(crate) struct Settings(BTreeMap<(Space, String), String>);
+
+/// Far above what anybody sets by hand.
+const SETTINGS_MAX: usize = 10_000;
+const SETTING_BYTES_MAX: usize = 32 << 10;
+
+impl Settings {
+    pub(crate) fn put(&mut self, space: Space, key: String, value: Option<String>) {
+        match value {
+            Some(value) => drop(self.0.insert((space, key), value)),
+            None => drop(self.0.remove(&(space, key))),
+        }
+    }
+}
+
+impl Engine {
+    pub(crate) fn put_setting(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        space: Space,
+        key: &str,
+        value: Option<&str>,
+    ) -> Result<Option<Answer>, Refusal> {
+        if self.setting(space, key) == value {
+            return Ok(Some(Answer::Done));
+        }
+        let known = self.setting(space, key).is_some();
+        if key.len() + value.map_or(0, str::len) > SETTING_BYTES_MAX {
+            let most = format!("a setting has at most {SETTING_BYTES_MAX} bytes");
+            return Err(Refusal::IllegalMessage(most));
+        }
+        if value.is_some() && !known && self.settings.0.len() >= SETTINGS_MAX {
+            let most = format!("there are {SETTINGS_MAX} settings already");
+            return Err(Refusal::IllegalMessage(most));
+        }
+        let (key, value) = (key.to_owned(), value.map(str::to_owned));
+        let record = StateRecord::Setting { space, key: key.clone(), value: value.clone() };
+        self.stage_state(now, &record)?;
+        self.settings.put(space, key, value);
+        self.answer_when_stored(now, ticket, Wait::Policy, Answer::Done);
+        Ok(None)
+    }
+
+    /// What a setting is.
+    pub fn setting(&self, space: Space, key: &str) -> Option<&str> {
+        self.settings.0.get(&(space, key.to_owned())).map(String::as_str)
+    }
+
+    /// All settings of a space, by name.
+    pub fn settings(&self, space: Space) -> impl Iterator<Item = (&str, &str)> {
+        let all = self.settings.0.iter().filter(move |((known, _), _)| *known == space);
+        all.map(|((_, key), value)| (key.as_str(), value.as_str()))
+    }
+
+    /// The next offset that a queue will give; 0 for one that does not exist.
+    pub fn end_of(&self, topic: &str, queue: QueueId) -> QueueOffset {
+        let no = self.topics.queue(topic, queue);
+        no.map_or(QueueOffset(0), |no| self.store.bounds(no).end)
+    }
+
+    /// Every group's recorded offsets.
+    pub fn group_offsets(
+        &self,
+    ) -> impl Iterator<Item = (&GroupName, &TopicName, QueueId, QueueOffset)> {
+        self.groups.iter()
+    }
+}

@@ -1,0 +1,190 @@
+use std::borrow::Cow;
+
+use millrace_types::QueueOffset;
+
+use crate::fields::fields;
+use crate::json::{BodyError, Json};
+use crate::{Fields, RequestCode, RequestError};
+
+fields! {
+    /// Names a topic.
+    pub struct OfTopic<'a> {
+        /// Which one.
+        topic: Cow<'a, str> = "topic",
+    }
+}
+
+fields! {
+    /// Names a consumer group, as requests about its members do.
+    pub struct OfConsumers<'a> {
+        /// Which one.
+        group: Cow<'a, str> = "consumerGroup",
+        /// One topic only; all of the group's if absent.
+        topic: Option<Cow<'a, str>> = "topic",
+    }
+}
+
+fields! {
+    /// Names a group, as requests about its offsets do.
+    pub struct OfGroup<'a> {
+        /// Which one.
+        group: Cow<'a, str> = "group",
+    }
+}
+
+fields! {
+    /// Names a cluster.
+    pub struct OfCluster<'a> {
+        /// Which one.
+        cluster: Cow<'a, str> = "cluster",
+    }
+}
+
+fields! {
+    /// Names a key of the name server, and what it shall be.
+    pub struct KvEntry<'a> {
+        /// Keys of one purpose.
+        namespace: Cow<'a, str> = "namespace",
+        /// The key; unused by requests about all of them.
+        key: Cow<'a, str> = "key" or Cow::Borrowed(""),
+        /// Its value; used by the request that sets it.
+        value: Cow<'a, str> = "value" or Cow::Borrowed(""),
+    }
+}
+
+fields! {
+    /// Moves a group to a time or to an offset. (In RocketMQ, `ResetOffsetRequestHeader`.)
+    pub struct ResetOffset<'a> {
+        /// Which group.
+        group: Cow<'a, str> = "group",
+        /// In which topic.
+        topic: Cow<'a, str> = "topic",
+        /// In which queue; negative for all of them.
+        queue_id: i32 = "queueId" or -1,
+        /// Where to; absent to go by time.
+        offset: Option<QueueOffset> = "offset",
+        /// Which time, ms; -1 for the end.
+        timestamp_ms: i64 = "timestamp" or -1,
+        /// Whether to move forward, too.
+        force: bool = "isForce" or false,
+    }
+}
+
+fields! {
+    /// Names a group to be removed.
+    pub struct DeleteGroup<'a> {
+        /// Which one.
+        group: Cow<'a, str> = "groupName",
+    }
+}
+
+/// What a consumer group is set to. (In RocketMQ, `SubscriptionGroupConfig`.)
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupConfig<'a> {
+    /// Which one.
+    pub group: String,
+    /// Whether it may consume at all.
+    pub enabled: bool,
+    /// All of it, as the tool wrote it.
+    pub json: &'a str,
+}
+
+impl<'a> GroupConfig<'a> {
+    fn decode(body: &'a [u8]) -> Result<Self, BodyError> {
+        let parsed = Json::parse(body)?;
+        let root = parsed.root();
+        let group = root.text_of("groupName").to_owned();
+        if group.is_empty() {
+            return Err(BodyError::Missing("groupName"));
+        }
+        let enabled = root.get("consumeEnable").is_none_or(crate::json::Node::flag);
+        let json = std::str::from_utf8(body).map_err(|_| BodyError::Json)?.trim();
+        Ok(Self { group, enabled, json })
+    }
+}
+
+/// What tools ask of a broker or a name server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Admin<'a> {
+    /// Code 200: sets what a group may do.
+    PutGroup(GroupConfig<'a>),
+    /// Code 207: forgets what a group may do.
+    DeleteGroup(DeleteGroup<'a>),
+    /// Code 352: what a group is set to.
+    GetGroup(OfGroup<'a>),
+    /// Code 201: what all groups are set to.
+    AllGroups,
+    /// Code 28: the broker's figures.
+    RuntimeInfo,
+    /// Code 202: where the queues of a topic begin and end.
+    TopicStats(OfTopic<'a>),
+    /// Code 203: the members of a consumer group.
+    ConsumerConnections(OfConsumers<'a>),
+    /// Code 208: how far a group is behind.
+    ConsumeStats(OfConsumers<'a>),
+    /// Code 222: moves a group.
+    ResetOffset(ResetOffset<'a>),
+    /// Code 300: the groups that consume a topic.
+    ConsumersOf(OfTopic<'a>),
+    /// Code 343: the topics in which a group has offsets.
+    TopicsOf(OfGroup<'a>),
+    /// Code 351: what a topic looks like.
+    TopicConfig(OfTopic<'a>),
+    /// Code 21: what all topics look like.
+    AllTopics,
+    /// Code 305: the broker's own topics.
+    SystemTopics,
+    /// Code 100, to a name server: sets a key.
+    PutKv(KvEntry<'a>),
+    /// Code 101, to a name server: reads a key.
+    GetKv(KvEntry<'a>),
+    /// Code 102, to a name server: removes a key.
+    DeleteKv(KvEntry<'a>),
+    /// Code 219, to a name server: all keys of a namespace.
+    ListKv(KvEntry<'a>),
+    /// Code 206, to a name server: all topics.
+    TopicNames,
+    /// Code 224, to a name server: the topics of a cluster.
+    ClusterTopics(OfCluster<'a>),
+    /// Code 304, to a name server: names of clusters and brokers, and one broker to ask.
+    ReservedNames,
+}
+
+impl<'a> Admin<'a> {
+    /// Understands a request; `None` if its code is not one of these.
+    pub(crate) fn decode(
+        code: RequestCode,
+        fields: &Fields<'a>,
+        body: &'a [u8],
+    ) -> Option<Result<Self, RequestError>> {
+        let made = match code {
+            RequestCode::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP => {
+                return Some(GroupConfig::decode(body).map(Self::PutGroup).map_err(Into::into));
+            }
+            RequestCode::DELETE_SUBSCRIPTIONGROUP => fields.read().map(Self::DeleteGroup),
+            RequestCode::GET_SUBSCRIPTIONGROUP_CONFIG => fields.read().map(Self::GetGroup),
+            RequestCode::GET_ALL_SUBSCRIPTIONGROUP_CONFIG => Ok(Self::AllGroups),
+            RequestCode::GET_BROKER_RUNTIME_INFO => Ok(Self::RuntimeInfo),
+            RequestCode::GET_TOPIC_STATS_INFO => fields.read().map(Self::TopicStats),
+            RequestCode::GET_CONSUMER_CONNECTION_LIST => {
+                fields.read().map(Self::ConsumerConnections)
+            }
+            RequestCode::GET_CONSUME_STATS => fields.read().map(Self::ConsumeStats),
+            RequestCode::INVOKE_BROKER_TO_RESET_OFFSET => fields.read().map(Self::ResetOffset),
+            RequestCode::QUERY_TOPIC_CONSUME_BY_WHO => fields.read().map(Self::ConsumersOf),
+            RequestCode::QUERY_TOPICS_BY_CONSUMER => fields.read().map(Self::TopicsOf),
+            RequestCode::GET_TOPIC_CONFIG => fields.read().map(Self::TopicConfig),
+            RequestCode::GET_ALL_TOPIC_CONFIG => Ok(Self::AllTopics),
+            RequestCode::GET_SYSTEM_TOPIC_LIST_FROM_BROKER => Ok(Self::SystemTopics),
+            RequestCode::PUT_KV_CONFIG => fields.read().map(Self::PutKv),
+            RequestCode::GET_KV_CONFIG => fields.read().map(Self::GetKv),
+            RequestCode::DELETE_KV_CONFIG => fields.read().map(Self::DeleteKv),
+            RequestCode::GET_KVLIST_BY_NAMESPACE => fields.read().map(Self::ListKv),
+            RequestCode::GET_ALL_TOPIC_LIST_FROM_NAMESERVER => Ok(Self::TopicNames),
+            RequestCode::GET_TOPICS_BY_CLUSTER => fields.read().map(Self::ClusterTopics),
+            RequestCode::GET_SYSTEM_TOPIC_LIST_FROM_NS => Ok(Self::ReservedNames),
+            _ => return None,
+        };
+        Some(made.map_err(Into::into))
+    }
+}

@@ -1,0 +1,323 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use millrace_engine::{Answer as Answered, Request, Space, Topic};
+use millrace_protocol::{
+    Admin, Answer, GroupConfig, GroupConfigs, GroupNames, GroupProgress, KvTable, MessageQueue,
+    MovedTo, OfConsumers, QueueProgress, QueueStats, ResetOffset, ResponseCode, StoredGroupConfig,
+    TopicConfig, TopicConfigs, TopicNames, TopicStats,
+};
+use millrace_types::{GroupName, QueueId, QueueOffset, is_system_topic};
+
+use crate::dispatch::Exchange;
+use crate::handlers::clients::make_retry_topic;
+use crate::handlers::offsets::write_lookup_error;
+use crate::handlers::topics::TEMPLATE_TOPIC;
+use crate::lookup::{Lookup, LookupError};
+use crate::reactor::Output;
+use crate::waiting::Awaited;
+
+/// Requests of tools to a broker; others are not for it.
+pub(crate) fn answer(exchange: &mut Exchange<'_, '_>, request: &Admin<'_>) {
+    match request {
+        Admin::PutGroup(config) => put_group(exchange, config),
+        Admin::DeleteGroup(request) => {
+            let (space, key) = (Space::Group, &*request.group);
+            exchange.later(Awaited::Done, None, Request::PutSetting { space, key, value: None });
+        }
+        Admin::GetGroup(request) => get_group(exchange, &request.group),
+        Admin::AllGroups => {
+            let all = exchange.step.engine.settings(Space::Group);
+            let all = all.map(|(group, config)| (group.to_owned(), config.to_owned()));
+            let all = GroupConfigs(all.collect());
+            exchange.answer(&all);
+        }
+        Admin::RuntimeInfo => runtime_info(exchange),
+        Admin::TopicStats(request) => topic_stats(exchange, &request.topic),
+        Admin::ConsumerConnections(request) => connections(exchange, &request.group),
+        Admin::ConsumeStats(request) => consume_stats(exchange, request),
+        Admin::ResetOffset(request) => reset(exchange, request),
+        Admin::ConsumersOf(request) => consumers_of(exchange, &request.topic),
+        Admin::TopicsOf(request) => topics_of(exchange, &request.group),
+        Admin::TopicConfig(request) => match described(exchange, &request.topic) {
+            Some(topic) => exchange.answer(&config(&topic)),
+            None => no_topic(exchange, &request.topic),
+        },
+        Admin::AllTopics => {
+            let topics = exchange.step.engine.topics();
+            let topics = topics.filter(|topic| !is_system_topic(&topic.name)).map(config);
+            let topics = TopicConfigs(topics.collect());
+            exchange.answer(&topics);
+        }
+        Admin::SystemTopics => {
+            let topics = exchange.step.engine.topics();
+            let own = topics.filter(|topic| is_system_topic(&topic.name));
+            let mut names: Vec<String> = own.map(|topic| topic.name.to_string()).collect();
+            names.push(TEMPLATE_TOPIC.to_owned());
+            exchange.answer(&TopicNames { broker: None, names });
+        }
+        other => {
+            let remark = format!("{other:?} is not for a broker");
+            exchange.refuse(ResponseCode::REQUEST_CODE_NOT_SUPPORTED, remark);
+        }
+    }
+}
+
+fn described(exchange: &mut Exchange<'_, '_>, topic: &str) -> Option<Topic> {
+    match exchange.ask(Request::DescribeTopic { topic }) {
+        Ok(Answered::Topic(topic)) => Some(topic),
+        _ => None,
+    }
+}
+
+fn no_topic(exchange: &mut Exchange<'_, '_>, topic: &str) {
+    let remark = format!("topic[{topic}] not exist");
+    exchange.refuse(ResponseCode::TOPIC_NOT_EXIST, remark);
+}
+
+fn config(topic: &Topic) -> TopicConfig {
+    TopicConfig {
+        topic: topic.name.to_string(),
+        read_queues: topic.read_queues,
+        write_queues: topic.write_queues,
+        permission: topic.permission.to_bits(),
+    }
+}
+
+/// Code 200. What is not obeyed is kept and shown, but a group that shall not consume would go on.
+fn put_group(exchange: &mut Exchange<'_, '_>, config: &GroupConfig<'_>) {
+    let invalid = ResponseCode::INVALID_PARAMETER;
+    if let Err(error) = GroupName::parse(&config.group) {
+        return exchange.refuse(invalid, format!("the group is illegal: {error}"));
+    }
+    if !config.enabled {
+        let remark = "a group cannot be kept from consuming: consumeEnable=false is not supported";
+        return exchange.refuse(invalid, remark);
+    }
+    // Tools find a group by the route of its retry topic.
+    make_retry_topic(exchange, &config.group);
+    let (space, key, value) = (Space::Group, &*config.group, Some(config.json));
+    exchange.later(Awaited::Done, None, Request::PutSetting { space, key, value });
+}
+
+/// Code 352.
+fn get_group(exchange: &mut Exchange<'_, '_>, group: &str) {
+    let known = exchange.step.engine.setting(Space::Group, group).map(str::to_owned);
+    match known {
+        Some(config) => exchange.answer(&StoredGroupConfig(config)),
+        None => {
+            let remark = format!("the consumer group[{group}] not exist");
+            exchange.refuse(ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST, remark);
+        }
+    }
+}
+
+/// Makes the answer on a reader's thread, because store times are in the messages.
+fn answer_from_log<A: Answer>(
+    exchange: &mut Exchange<'_, '_>,
+    make: impl FnOnce(&Lookup) -> Result<A, LookupError> + Send + 'static,
+) {
+    let (lookup, to) = (Lookup::new(&exchange.shell.shared), exchange.to);
+    exchange.job(move || {
+        let mut output = Output::default();
+        match make(&lookup) {
+            Ok(answer) => output.write(|out| answer.write(to.kind, to.opaque, out)),
+            Err(error) => write_lookup_error(&error, to, &mut output),
+        }
+        output
+    });
+}
+
+/// Code 202.
+fn topic_stats(exchange: &mut Exchange<'_, '_>, topic: &str) {
+    let Some(topic) = described(exchange, topic) else {
+        return no_topic(exchange, topic);
+    };
+    let broker = exchange.shell.names.broker.to_string();
+    answer_from_log(exchange, move |lookup| {
+        let mut all = Vec::new();
+        for queue in (0..topic.read_queues.max(topic.write_queues)).map(QueueId) {
+            let (min, max) = lookup.visible(topic.name.as_str(), queue)?;
+            let updated = lookup.stored_before(topic.name.as_str(), queue, max)?;
+            let queue = queue_of(&broker, topic.name.as_str(), queue);
+            all.push(QueueStats { queue, min, max, updated_at_ms: updated.unwrap_or(0) });
+        }
+        Ok(TopicStats(all))
+    });
+}
+
+fn queue_of(broker: &str, topic: &str, queue_id: QueueId) -> MessageQueue {
+    MessageQueue { topic: topic.to_owned(), broker_name: broker.to_owned(), queue_id }
+}
+
+/// Code 203.
+fn connections(exchange: &mut Exchange<'_, '_>, group: &str) {
+    match exchange.shell.clients.connections(group) {
+        Some(connections) => exchange.answer(&connections),
+        None => {
+            let remark = format!("the consumer group[{group}] not online");
+            exchange.refuse(ResponseCode::CONSUMER_NOT_ONLINE, remark);
+        }
+    }
+}
+
+/// Code 208.
+fn consume_stats(exchange: &mut Exchange<'_, '_>, request: &OfConsumers<'_>) {
+    let wanted = request.topic.as_deref().filter(|topic| !topic.is_empty());
+    let offsets = exchange.step.engine.group_offsets();
+    let of_group = offsets.filter(|(group, ..)| group.as_str() == request.group);
+    let mut committed: BTreeMap<String, BTreeMap<QueueId, QueueOffset>> = BTreeMap::new();
+    for (_, topic, queue, offset) in of_group {
+        if wanted.is_none_or(|wanted| wanted == topic.as_str()) {
+            committed.entry(topic.to_string()).or_default().insert(queue, offset);
+        }
+    }
+    let mut asked = Vec::new();
+    for (topic, committed) in committed {
+        if let Some(topic) = described(exchange, &topic) {
+            asked.push((topic, committed));
+        }
+    }
+    let broker = exchange.shell.names.broker.to_string();
+    answer_from_log(exchange, move |lookup| {
+        let mut all = Vec::new();
+        for (topic, offsets) in asked {
+            let name = topic.name.as_str();
+            for queue in (0..topic.read_queues).map(QueueId) {
+                let committed = offsets.get(&queue).copied().unwrap_or(QueueOffset(0));
+                let (_, end) = lookup.visible(name, queue)?;
+                let until = lookup.stored_before(name, queue, committed)?;
+                all.push(QueueProgress {
+                    queue: queue_of(&broker, name, queue),
+                    end,
+                    committed,
+                    consumed_until_ms: until.unwrap_or(0),
+                });
+            }
+        }
+        Ok(GroupProgress(all))
+    });
+}
+
+/// Code 222. The offsets are moved at the broker; members that are online go on from where they
+/// are until they ask for their offsets again, so a group has to be stopped for it.
+fn reset(exchange: &mut Exchange<'_, '_>, request: &ResetOffset<'_>) {
+    let Some(topic) = described(exchange, &request.topic) else {
+        return no_topic(exchange, &request.topic);
+    };
+    let group = match GroupName::parse(&request.group) {
+        Ok(group) => group,
+        Err(error) => {
+            let remark = format!("the group is illegal: {error}");
+            return exchange.refuse(ResponseCode::INVALID_PARAMETER, remark);
+        }
+    };
+    if exchange.shell.clients.is_online(group.as_str()) {
+        let remark = format!(
+            "the consumer group[{group}] is online and would overwrite its offsets; stop its \
+             members first"
+        );
+        return exchange.refuse(ResponseCode::SYSTEM_ERROR, remark);
+    }
+    let queues: Vec<QueueId> = match u32::try_from(request.queue_id) {
+        Ok(queue) if queue < topic.read_queues => vec![QueueId(queue)],
+        Ok(queue) => {
+            let remark = format!("queueId[{queue}] is illegal");
+            return exchange.refuse(ResponseCode::INVALID_PARAMETER, remark);
+        }
+        Err(_) => (0..topic.read_queues).map(QueueId).collect(),
+    };
+    let broker = exchange.shell.names.broker.to_string();
+    let (time_ms, offset, force) = (request.timestamp_ms, request.offset, request.force);
+    answer_from_log(exchange, move |lookup| {
+        let name = topic.name.as_str();
+        let mut moved = Vec::new();
+        for queue in queues {
+            let (min, end) = lookup.visible(name, queue)?;
+            let to = match offset {
+                Some(offset) => offset.clamp(min, end),
+                None if time_ms < 0 => end,
+                None => lookup.first_stored_from(name, queue, time_ms)?,
+            };
+            let to = lookup.move_group(&group, name, queue, to, force)?;
+            moved.push((queue_of(&broker, name, queue), to));
+        }
+        Ok(MovedTo(moved))
+    });
+}
+
+/// Code 300.
+fn consumers_of(exchange: &mut Exchange<'_, '_>, topic: &str) {
+    let offsets = exchange.step.engine.group_offsets();
+    let mut groups: BTreeSet<String> = offsets
+        .filter(|(_, known, ..)| known.as_str() == topic)
+        .map(|(group, ..)| group.to_string())
+        .collect();
+    groups.extend(exchange.shell.clients.groups_of(topic).map(str::to_owned));
+    exchange.answer(&GroupNames(groups.into_iter().collect()));
+}
+
+/// Code 343.
+fn topics_of(exchange: &mut Exchange<'_, '_>, group: &str) {
+    let offsets = exchange.step.engine.group_offsets();
+    let of_group = offsets.filter(|(known, ..)| known.as_str() == group);
+    let topics: BTreeSet<String> = of_group.map(|(_, topic, ..)| topic.to_string()).collect();
+    let broker = Some(exchange.shell.names.host.to_string());
+    exchange.answer(&TopicNames { broker, names: topics.into_iter().collect() });
+}
+
+/// Code 28. Figures that we do not keep are 0, because tools parse every one of these.
+fn runtime_info(exchange: &mut Exchange<'_, '_>) {
+    let mut table = BTreeMap::new();
+    let mut put = |key: &str, value: String| drop(table.insert(key.to_owned(), value));
+    for key in [
+        "msgPutTotalYesterdayMorning",
+        "msgPutTotalTodayMorning",
+        "msgGetTotalYesterdayMorning",
+        "msgGetTotalTodayMorning",
+        "msgGetTotalTodayNow",
+        "sendThreadPoolQueueSize",
+        "pullThreadPoolQueueSize",
+        "ackThreadPoolQueueSize",
+        "sendThreadPoolQueueHeadWaitTimeMills",
+        "pullThreadPoolQueueHeadWaitTimeMills",
+        "ackThreadPoolQueueHeadWaitTimeMills",
+        "pageCacheLockTimeMills",
+        "timerReadBehind",
+        "timerOffsetBehind",
+        "timerCongestNum",
+        "dispatchBehindBytes",
+    ] {
+        put(key, "0".to_owned());
+    }
+    for key in ["putTps", "getTransferredTps", "getFoundTps", "getMissTps", "getTotalTps"] {
+        put(key, "0.0 0.0 0.0".to_owned());
+    }
+    for key in ["timerEnqueueTps", "timerDequeueTps", "commitLogDiskRatio"] {
+        put(key, "0.0".to_owned());
+    }
+    let shared = &exchange.shell.shared;
+    let (appended, durable) = (shared.marks.appended(), shared.marks.durable());
+    put("brokerVersionDesc", format!("MILLRACE_{}", env!("CARGO_PKG_VERSION")));
+    put("brokerActive", "true".to_owned());
+    put("runtime", format!("[ {} ms ]", exchange.step.now.mono_ms));
+    let booted_ms = exchange.step.now.wall_ms - exchange.step.now.mono_ms as i64;
+    put("bootTimestamp", booted_ms.to_string());
+    put("commitLogMaxOffset", appended.0.to_string());
+    put("remainHowManyDataToFlush", format!("{} B", appended.since(durable)));
+    let ends = |topic: &Topic| -> u64 {
+        let queues = (0..topic.write_queues).map(QueueId);
+        queues.map(|queue| exchange.step.engine.end_of(topic.name.as_str(), queue).0).sum()
+    };
+    let topics = exchange.step.engine.topics().filter(|topic| !is_system_topic(&topic.name));
+    put("msgPutTotalTodayNow", topics.map(ends).sum::<u64>().to_string());
+    let topics = exchange.step.engine.topics();
+    let queues: Vec<(String, u32)> =
+        topics.map(|topic| (topic.name.to_string(), topic.read_queues)).collect();
+    let now_ms = exchange.step.now.wall_ms;
+    answer_from_log(exchange, move |lookup| {
+        // An empty log keeps nothing from before now.
+        let oldest = lookup.oldest_store_time(&queues)?.unwrap_or(now_ms);
+        table.insert("earliestMessageTimeStamp".to_owned(), oldest.to_string());
+        Ok(KvTable(table))
+    });
+}
