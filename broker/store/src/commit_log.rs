@@ -10,6 +10,10 @@ use crate::error::AppendError;
 use crate::segment::Segment;
 use crate::watermark::Watermarks;
 
+/// So many of the newest segments are read through maps: the one written to, the one made ahead of
+/// time, and one more.
+pub(crate) const HOT_SEGMENTS: usize = 3;
+
 /// The segments of the log, shared between the writer, the flusher and the readers.
 #[derive(Debug)]
 pub(crate) struct Segments {
@@ -63,7 +67,12 @@ impl Segments {
             return Ok(());
         }
         let made = Segment::create(&*self.disk, &self.dir, base, self.segment_bytes)?;
-        self.list.write().unwrap_or_else(PoisonError::into_inner).push(made);
+        let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
+        list.push(made);
+        // One has become too old to be read through a map.
+        if let Some(cold) = list.len().checked_sub(HOT_SEGMENTS + 1) {
+            list[cold].unmap();
+        }
         Ok(())
     }
 

@@ -142,5 +142,5 @@ pub(crate) fn write_run(disk: &dyn Disk, dir: &Path, frozen: &Frozen) -> io::Res
     file.sync()?;
     disk.replace(&draft, &path)?;
     disk.sync_dir(dir)?;
-    Run::open(disk, &path)
+    Run::written(frozen, file)
 }

@@ -5,6 +5,7 @@
 //! and rebuilt. Two watermarks say how far the log is written and how far it is durable, and all
 //! visibility is a function of them. Start reading at [`Store::open`].
 
+mod buffers; // what cold reads are read into
 mod checkpoint; // how far the log is known to be durable
 mod commit_log; // segments, and the bytes staged for them
 mod config; // what an operator may choose

@@ -4,29 +4,34 @@ use bytes::Bytes;
 use millrace_types::PhysicalOffset;
 use millrace_types::record::{PREFIX_BYTES, Record};
 
-use crate::commit_log::Segments;
+use crate::buffers::Buffers;
+use crate::commit_log::{HOT_SEGMENTS, Segments};
 use crate::error::ReadError;
 use crate::queue_index::Entry;
+use crate::segment::Segment;
 
 /// Reads records by where they lie, verifying each. Cheap to clone, usable from any thread.
 #[derive(Clone, Debug)]
 pub struct LogReader {
     pub(crate) segments: Arc<Segments>,
+    pub(crate) buffers: Arc<Buffers>,
 }
 
 impl LogReader {
-    /// Whether reading here is expected to find the bytes in memory: the newest two segments.
+    /// Whether reading here is expected to find the bytes in memory: in one of the newest segments.
     pub fn is_hot(&self, at: PhysicalOffset) -> bool {
-        self.segments.after(at) < 3
+        self.segments.after(at) < HOT_SEGMENTS
     }
 
     /// The records of some entries, joined where they follow one another in the log. Entries of
     /// lost messages are passed over. All entries lie below the appended watermark.
     ///
     /// Hot bytes come from the memory map without a copy; others are read from the file, so that
-    /// a bad sector is an error here and not a signal.
+    /// a bad sector is an error here and not a signal. Records that lie near each other are then
+    /// read at once.
     pub fn read(&self, entries: &[Entry]) -> Result<Vec<Bytes>, ReadError> {
         let mut runs = Vec::new();
+        let mut window: Option<(PhysicalOffset, Bytes)> = None;
         let mut rest = entries.iter().filter(|entry| entry.size > 0).peekable();
         while let Some(first) = rest.next() {
             let start = first.physical_offset;
@@ -44,10 +49,23 @@ impl LogReader {
                 let reason = "the index points outside of the segment".into();
                 return Err(ReadError::Damaged { at: start, reason });
             }
+            let len = end.since(start);
             let bytes = if self.is_hot(start) {
-                segment.slice(start, end.since(start))
+                segment.slice(start, len).map_err(|source| ReadError::Io { at: start, source })?
+            } else if let Some(within) = window.as_ref().and_then(|ahead| part(ahead, start, len)) {
+                within
             } else {
-                self.read_file(&*segment.file, start, start.since(segment.base), end.since(start))?
+                let ahead = reach(start, end, rest.clone(), segment.end());
+                match self.read_file(&segment, start, ahead.since(start)) {
+                    Ok(bytes) => {
+                        let within = bytes.slice(..len as usize);
+                        window = Some((start, bytes));
+                        within
+                    }
+                    // What lies further on must not hide this one.
+                    Err(_) if ahead > end => self.read_file(&segment, start, len)?,
+                    Err(error) => return Err(error),
+                }
             };
             verify(&bytes, start)?;
             runs.push(bytes);
@@ -67,9 +85,9 @@ impl LogReader {
             } else if at + len > segment.end() {
                 Err(damaged("it leaves the segment"))
             } else if self.is_hot(at) {
-                Ok(segment.slice(at, len))
+                segment.slice(at, len).map_err(|source| ReadError::Io { at, source })
             } else {
-                self.read_file(&*segment.file, at, at.since(segment.base), len)
+                self.read_file(&segment, at, len)
             }
         };
         let prefix = read(PREFIX_BYTES as u64)?;
@@ -84,27 +102,57 @@ impl LogReader {
 
     fn read_file(
         &self,
-        file: &dyn millrace_disk::File,
+        segment: &Segment,
         at: PhysicalOffset,
-        local: u64,
         len: u64,
     ) -> Result<Bytes, ReadError> {
-        let mut bytes = vec![0; len as usize];
-        let mut filled = 0;
-        while filled < bytes.len() {
-            match file.read_at(&mut bytes[filled..], local + filled as u64) {
-                Ok(0) => {
-                    return Err(ReadError::Damaged {
-                        at,
-                        reason: "the file ends before it".into(),
-                    });
+        let local = at.since(segment.base);
+        self.buffers.filled(len as usize, |bytes| {
+            let mut filled = 0;
+            while filled < bytes.len() {
+                match segment.file.read_at(&mut bytes[filled..], local + filled as u64) {
+                    Ok(0) => {
+                        let reason = "the file ends before it".into();
+                        return Err(ReadError::Damaged { at, reason });
+                    }
+                    Ok(n) => filled += n,
+                    Err(source) => return Err(ReadError::Io { at, source }),
                 }
-                Ok(n) => filled += n,
-                Err(source) => return Err(ReadError::Io { at, source }),
             }
-        }
-        Ok(bytes.into())
+            Ok(())
+        })
     }
+}
+
+/// Cold records are read together as far as this, if one byte in four of it is wanted.
+const AHEAD_BYTES: u64 = 256 << 10;
+
+/// How far it pays to read from `start` on for the sake of the entries after `end`.
+fn reach<'a>(
+    start: PhysicalOffset,
+    end: PhysicalOffset,
+    rest: impl Iterator<Item = &'a Entry>,
+    limit: PhysicalOffset,
+) -> PhysicalOffset {
+    let (mut far, mut wanted) = (end, end.since(start));
+    for entry in rest {
+        let next = entry.physical_offset + u64::from(entry.size);
+        wanted += u64::from(entry.size);
+        let pays = entry.physical_offset >= far
+            && next <= limit
+            && next.since(start) <= AHEAD_BYTES.min(4 * wanted);
+        if !pays {
+            break;
+        }
+        far = next;
+    }
+    far
+}
+
+/// Part of what was read ahead.
+fn part((from, bytes): &(PhysicalOffset, Bytes), start: PhysicalOffset, len: u64) -> Option<Bytes> {
+    let at = start.0.checked_sub(from.0)?;
+    (at + len <= bytes.len() as u64).then(|| bytes.slice(at as usize..(at + len) as usize))
 }
 
 fn verify(mut bytes: &[u8], mut at: PhysicalOffset) -> Result<(), ReadError> {

@@ -122,7 +122,9 @@ impl<'s> Scanner<'s> {
         while local < self.segment.len {
             let want = BLOCK.min((self.segment.len - local) as usize);
             let bytes = self.bytes(local, want)?;
-            if let Some(first) = bytes.iter().position(|&b| b != 0) {
+            // Most blocks are nothing but zeros, and this much is quickly told.
+            let any = bytes.chunks(4096).any(|part| part.iter().fold(0, |all, b| all | b) != 0);
+            if let Some(first) = any.then(|| bytes.iter().position(|&b| b != 0)).flatten() {
                 let last = bytes.iter().rposition(|&b| b != 0).unwrap_or(first);
                 let start = found.map_or(local + first as u64, |(start, _)| start);
                 found = Some((start, local + last as u64 + 1));

@@ -1,6 +1,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use millrace_disk::{Access, Disk, File, Map};
@@ -12,7 +12,9 @@ pub(crate) struct Segment {
     pub(crate) base: PhysicalOffset,
     pub(crate) len: u64,
     pub(crate) file: Arc<dyn File>,
-    map: Arc<dyn Map>,
+    /// Made when bytes are first looked at through it, and given up when the segment is no longer
+    /// among the newest.
+    map: Arc<Mutex<Option<Arc<dyn Map>>>>,
 }
 
 impl Segment {
@@ -32,7 +34,7 @@ impl Segment {
             let _ = disk.remove(&path);
             return Err(error);
         }
-        Self::with_file(base, len, file)
+        Ok(Self::with_file(base, len, file))
     }
 
     /// Opens an existing segment at its present length.
@@ -44,12 +46,11 @@ impl Segment {
     ) -> io::Result<Self> {
         let file = disk.open(&path(dir, base), access)?;
         let len = file.size()?;
-        Self::with_file(base, len, file)
+        Ok(Self::with_file(base, len, file))
     }
 
-    fn with_file(base: PhysicalOffset, len: u64, file: Arc<dyn File>) -> io::Result<Self> {
-        let map = file.map(len)?;
-        Ok(Self { base, len, file, map })
+    fn with_file(base: PhysicalOffset, len: u64, file: Arc<dyn File>) -> Self {
+        Self { base, len, file, map: Arc::default() }
     }
 
     /// One past the last byte.
@@ -58,9 +59,19 @@ impl Segment {
     }
 
     /// Bytes below the appended watermark, without a copy.
-    pub(crate) fn slice(&self, at: PhysicalOffset, len: u64) -> Bytes {
+    pub(crate) fn slice(&self, at: PhysicalOffset, len: u64) -> io::Result<Bytes> {
         let start = at.since(self.base);
-        self.map.slice(start..start + len)
+        let mut map = self.map.lock().unwrap_or_else(PoisonError::into_inner);
+        let map = match &mut *map {
+            Some(map) => map,
+            none => none.insert(self.file.map(self.len)?),
+        };
+        Ok(map.slice(start..start + len))
+    }
+
+    /// Gives the map up; slices of it stay good.
+    pub(crate) fn unmap(&self) {
+        *self.map.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 

@@ -7,6 +7,7 @@ use millrace_types::record::{self, Draft, Stamp};
 use millrace_types::{PhysicalOffset, Properties, QueueId, QueueOffset, TopicName};
 use tracing::warn;
 
+use crate::buffers::Buffers;
 use crate::checkpoint::{Checkpoint, Mark};
 use crate::commit_log::{CommitLog, Segments};
 use crate::config::StoreConfig;
@@ -37,6 +38,7 @@ pub struct Store {
     log: CommitLog,
     index: QueueIndex,
     segments: Arc<Segments>,
+    buffers: Arc<Buffers>,
     marks: Watermarks,
     runs: Arc<RunExchange>,
     config: StoreConfig,
@@ -141,7 +143,9 @@ impl Store {
             },
         );
         found.end = scanned.end;
-        if !scanned.out_of_segments {
+        // Behind the end of a store that was closed properly nothing was ever written.
+        let tail_is_empty = mark.clean && mark.durable == scanned.end;
+        if !scanned.out_of_segments && !tail_is_empty {
             recovery::cut_tail(&*disk, dir, &list, scanned.end, &mut found)?;
         }
         // What a killed process wrote is still in the page cache only.
@@ -183,6 +187,7 @@ impl Store {
             log,
             index,
             segments,
+            buffers: Arc::default(),
             marks,
             runs,
             config,
@@ -206,7 +211,7 @@ impl Store {
 
     /// A reader of records, for any thread.
     pub fn reader(&self) -> LogReader {
-        LogReader { segments: Arc::clone(&self.segments) }
+        LogReader { segments: Arc::clone(&self.segments), buffers: Arc::clone(&self.buffers) }
     }
 
     /// The first byte of the log that is still there.

@@ -34,6 +34,10 @@ pub struct Entry {
 pub struct QueueNo(pub(crate) u32);
 
 const LOST: Entry = Entry { physical_offset: PhysicalOffset(0), size: 0, tags_code: TagsCode(0) };
+/// A stretch is frozen once it has so many entries per queue, or so many times the bytes that are
+/// usual.
+const ENTRIES_EACH: usize = 16;
+const PATIENCE: u64 = 8;
 /// A gap of more lost messages than this is taken for a damaged queue offset instead.
 const LOST_MAX: u64 = 1 << 24;
 
@@ -47,6 +51,9 @@ pub(crate) struct QueueIndex {
     first_run: u32,
     frozen: Option<Arc<Frozen>>,
     keys: KeyLog,
+    /// How many entries are live, and in how many queues.
+    live_entries: usize,
+    live_queues: usize,
     /// First and last store time of what is live.
     store_ms: Option<(i64, i64)>,
     /// First byte of the log that no run and nothing frozen covers.
@@ -148,7 +155,10 @@ impl QueueIndex {
 
     /// Adds the next message of a queue.
     pub(crate) fn push(&mut self, no: QueueNo, entry: Entry) {
-        self.queues[no.0 as usize].live.push(entry);
+        let live = &mut self.queues[no.0 as usize].live;
+        self.live_queues += usize::from(live.is_empty());
+        self.live_entries += 1;
+        live.push(entry);
     }
 
     /// Adds what a record can be found by besides its queue.
@@ -180,7 +190,7 @@ impl QueueIndex {
         } else {
             queue.live.extend((0..offset.since(end)).map(|_| LOST));
         }
-        queue.live.push(entry);
+        self.push(no, entry);
         true
     }
 
@@ -237,9 +247,17 @@ impl QueueIndex {
     /// Takes the live entries out for writing, if the stretch up to `to` is worth it and the last
     /// one has been written. `to` is a place where no group is open.
     pub(crate) fn freeze(&mut self, to: PhysicalOffset, bytes_min: u64) -> Option<Arc<Frozen>> {
-        if self.frozen.is_some() || to.since(self.live_from) < bytes_min.max(1) {
+        let bytes = to.since(self.live_from);
+        if self.frozen.is_some() || bytes < bytes_min.max(1) {
             return None;
         }
+        // A run costs something for each queue in it, so one with a handful of entries each has to
+        // wait, but not for ever.
+        let worth_it = self.live_entries >= ENTRIES_EACH * self.live_queues;
+        if !worth_it && bytes / PATIENCE < bytes_min {
+            return None;
+        }
+        (self.live_entries, self.live_queues) = (0, 0);
         let mut queues = Vec::new();
         for (no, queue) in self.queues.iter_mut().enumerate().filter(|(_, q)| !q.live.is_empty()) {
             let entries = std::mem::take(&mut queue.live);

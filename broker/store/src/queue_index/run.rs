@@ -135,6 +135,28 @@ impl Run {
         dir.join(format!("{:020}-{:020}.run", frozen.from.0, frozen.to.0))
     }
 
+    /// The run that was just written from a frozen stretch into `file`. Nothing is read again.
+    pub(crate) fn written(frozen: &Frozen, file: Arc<dyn File>) -> io::Result<OpenedRun> {
+        let len = file.size()?;
+        let mut header = [0; HEADER_BYTES];
+        fill(&*file, &mut header, 0)?;
+        let header = parse_header(&header).ok_or_else(damaged)?;
+        let mut entries = 0;
+        let mut queues = Vec::with_capacity(frozen.queues.len());
+        for queue in &frozen.queues {
+            let count = queue.entries.len() as u64;
+            let first = u32::try_from(entries).map_err(io::Error::other)?;
+            let (topic, id, from) = (queue.topic.clone(), queue.id, queue.from);
+            queues.push(RunQueue { topic, id, from, count, first });
+            entries += count;
+        }
+        let entries_at = HEADER_BYTES as u64 + u64::from(header.directory_bytes);
+        let keys_at = entries_at + entries * ENTRY_BYTES;
+        let keys = frozen.keys.len() as u64;
+        let run = Self { header, entries_at, keys_at, keys, map: file.map(len)?, file };
+        Ok(OpenedRun { run: Arc::new(run), queues })
+    }
+
     /// Opens a run, checking all of it block by block; `InvalidData` if it is not whole.
     pub(crate) fn open(disk: &dyn Disk, path: &Path) -> io::Result<OpenedRun> {
         let file = disk.open(path, Access::Read)?;

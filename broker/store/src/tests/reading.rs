@@ -1,4 +1,5 @@
 use super::*;
+use crate::{Entry, ReadError};
 
 fn filled(count: usize) -> Opened {
     let mut opened = open(&SimDisk::new(0), small()).unwrap();
@@ -62,4 +63,73 @@ fn an_index_of_many_runs_reads_like_one() {
             .enumerate()
             .all(|(n, (offset, body))| { *offset == n as u64 && *body == vec![n as u8; 100] })
     );
+}
+
+#[test]
+fn a_bad_sector_hides_the_records_in_it_and_no_others() {
+    let disk = SimDisk::new(0);
+    let mut opened = open(&disk, small()).unwrap();
+    for n in 0..100u8 {
+        opened.append(&[Kept { topic: "orders", queue: 0, body: vec![n; 100] }]).unwrap();
+    }
+    let no = opened.store.find_queue("orders", QueueId(0)).unwrap();
+    let end = PhysicalOffset(u64::MAX);
+    let plan = opened.store.plan(no, QueueOffset(0), 20, u64::MAX, end).entries;
+    let reader = opened.store.reader();
+    assert!(plan.iter().all(|entry| !reader.is_hot(entry.physical_offset)));
+    let (sector, bad) = (2, 1024..1536);
+    let path = std::path::PathBuf::from("/data/commitlog/00000000000000000000");
+    disk.inject(millrace_disk::Fault::BadSector { path, sector });
+    let mut hidden = 0;
+    for entry in plan.iter().filter(|entry| entry.physical_offset.0 < 4096) {
+        let start = entry.physical_offset.0;
+        let hit = start < bad.end && start + u64::from(entry.size) > bad.start;
+        let read = reader.read(std::slice::from_ref(entry));
+        assert_eq!(matches!(read, Err(ReadError::Io { .. })), hit, "at {start}");
+        assert_eq!(read.is_ok(), !hit);
+        hidden += usize::from(hit);
+    }
+    assert!(hidden > 1);
+    // Reading ahead meets the sector, and what comes before it is given all the same.
+    let apart: Vec<Entry> = plan.iter().step_by(2).copied().collect();
+    let before = apart.iter().take_while(|e| e.physical_offset.0 + u64::from(e.size) <= bad.start);
+    let before: Vec<Entry> = before.copied().collect();
+    assert!(before.len() > 1 && reader.read(&before).is_ok());
+    assert!(matches!(reader.read(&apart), Err(ReadError::Io { .. })));
+}
+
+#[test]
+fn a_file_that_ends_early_is_an_error_to_who_reads_behind_its_end() {
+    let disk = SimDisk::new(0);
+    let mut opened = open(&disk, small()).unwrap();
+    for n in 0..100u8 {
+        opened.append(&[Kept { topic: "orders", queue: 0, body: vec![n; 100] }]).unwrap();
+    }
+    let no = opened.store.find_queue("orders", QueueId(0)).unwrap();
+    let plan = opened.store.plan(no, QueueOffset(0), 100, u64::MAX, PhysicalOffset(u64::MAX));
+    let path = Path::new("/data/commitlog/00000000000000000000");
+    disk.open(path, millrace_disk::Access::ReadWrite).unwrap().truncate(1000).unwrap();
+    let reader = opened.store.reader();
+    for entry in &plan.entries {
+        let end = entry.physical_offset.0 + u64::from(entry.size);
+        let gone = end > 1000 && entry.physical_offset.0 < 4096;
+        let read = reader.read(std::slice::from_ref(entry));
+        assert_eq!(matches!(read, Err(ReadError::Damaged { .. })), gone);
+        assert_eq!(read.is_ok(), !gone);
+    }
+}
+
+#[test]
+fn cold_records_read_ahead_are_those_asked_for() {
+    let disk = SimDisk::new(0);
+    let mut opened = open(&disk, small()).unwrap();
+    for n in 0..120u8 {
+        let queue = u32::from(n % 3);
+        opened.append(&[Kept { topic: "orders", queue, body: vec![n; 50] }]).unwrap();
+    }
+    for queue in 0..3u8 {
+        let expected: Vec<(u64, Vec<u8>)> =
+            (0..40).map(|n| (u64::from(n), vec![n * 3 + queue; 50])).collect();
+        assert_eq!(opened.bodies("orders", queue.into()).unwrap(), expected);
+    }
 }
