@@ -14,6 +14,8 @@ pub struct ServerConfig {
     pub namesrv_listen: Option<SocketAddr>,
     /// Where clients send and pull. Port 0 takes any free one.
     pub broker_listen: SocketAddr,
+    /// Where Prometheus asks for figures over HTTP; `None` for nowhere. Port 0 takes any free one.
+    pub metrics_listen: Option<SocketAddr>,
     /// The address that routes give to clients, if it is not the one listened on: inside a
     /// container, or when listening on all addresses. (`brokerIP1`)
     pub advertised: Option<IpAddr>,
@@ -40,6 +42,7 @@ impl ServerConfig {
             dir: dir.into(),
             namesrv_listen: Some(at(9876)),
             broker_listen: at(10911),
+            metrics_listen: None,
             advertised: None,
             flush: FlushMode::Async { interval: Duration::from_millis(500) },
             segment_bytes: 1 << 30,

@@ -16,6 +16,7 @@ mod handlers;
 mod local; // the broker as seen from this process
 mod locks; // who consumes in order
 mod lookup; // messages by time and by physical offset
+mod metrics; // figures for Prometheus
 mod reactor; // one thread for all connections
 mod readers; // threads for what is not in memory
 mod refusal; // from refusals to codes

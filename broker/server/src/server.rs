@@ -1,6 +1,6 @@
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,6 +17,7 @@ use crate::core::{CloseError, Core, CoreConfig, OpenError};
 use crate::dispatch::Role;
 use crate::flushing::Flushing;
 use crate::local::LocalBroker;
+use crate::metrics::Metrics;
 use crate::reactor::{Control, Listener, Reactor};
 use crate::shell::{Names, Shell};
 
@@ -29,6 +30,7 @@ pub struct Server {
     recovered: Recovered,
     control: Arc<Control>,
     waker: Arc<mio::Waker>,
+    metrics: Option<Metrics>,
     reactor: Option<thread::JoinHandle<io::Result<()>>>,
 }
 
@@ -107,6 +109,7 @@ impl Server {
     pub fn start(disk: Arc<dyn Disk>, config: ServerConfig) -> Result<Self, StartError> {
         let broker = bind(config.broker_listen, Role::Broker)?;
         let namesrv = config.namesrv_listen.map(|at| bind(at, Role::NameServer)).transpose()?;
+        let metrics = config.metrics_listen.map(bind_metrics).transpose()?;
         let addresses = addresses(&config, &broker, namesrv.as_ref())?;
 
         let core_config = CoreConfig {
@@ -137,18 +140,29 @@ impl Server {
         let (reactor, waker) =
             Reactor::new(core.shared(), shell, config.limits, listeners, Arc::clone(&control))
                 .map_err(StartError::Resources)?;
+        let metrics = metrics
+            .map(|listener| {
+                Metrics::start(listener, Arc::clone(core.shared()), Arc::clone(&control))
+            })
+            .transpose()
+            .map_err(StartError::Resources)?;
         let reactor = thread::Builder::new()
             .name("millrace-reactor".into())
             .spawn(move || reactor.run())
             .map_err(StartError::Resources)?;
         info!(broker = %addresses.broker, "listening");
         let reactor = Some(reactor);
-        Ok(Self { core, addresses, recovered, control, waker, reactor })
+        Ok(Self { core, addresses, recovered, control, waker, metrics, reactor })
     }
 
     /// Where it listens.
     pub fn addresses(&self) -> Addresses {
         self.addresses
+    }
+
+    /// Where figures are given over HTTP, if anywhere.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().map(Metrics::address)
     }
 
     /// What was found in the data directory at the start.
@@ -174,6 +188,7 @@ impl Server {
     /// Takes no more connections, answers what is pending, closes the others, and closes the store
     /// so that the next start has nothing to do.
     pub fn stop(mut self) -> Result<(), StopError> {
+        drop(self.metrics.take());
         let served = self.stop_reactor();
         self.core.close()?;
         served
@@ -218,6 +233,16 @@ fn bind(address: SocketAddr, role: Role) -> Result<Listener, StartError> {
         warn!(%address, "open to everybody who can reach it: there is no access control");
     }
     Listener::bind(address, role).map_err(|source| match source.kind() {
+        ErrorKind::AddrInUse => StartError::PortTaken { address },
+        _ => StartError::Listen { address, source },
+    })
+}
+
+fn bind_metrics(address: SocketAddr) -> Result<TcpListener, StartError> {
+    if !address.ip().is_loopback() {
+        warn!(%address, "figures are open to everybody who can reach it");
+    }
+    Metrics::bind(address).map_err(|source| match source.kind() {
         ErrorKind::AddrInUse => StartError::PortTaken { address },
         _ => StartError::Listen { address, source },
     })

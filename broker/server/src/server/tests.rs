@@ -4,6 +4,7 @@ mod admin; // requests of tools
 mod broker; // what producers, consumers and tools ask for
 mod compat; // COMPAT.md against the code
 mod gate; // a disk whose syncs wait
+mod metrics; // figures over HTTP
 mod peer; // a client that writes and reads frames
 mod reactor; // connections that behave, and some that do not
 

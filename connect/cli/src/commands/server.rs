@@ -43,6 +43,10 @@ pub(crate) struct RunServer {
     /// answered to the disk every 500 ms, so a power cut may lose that much.
     #[arg(long, value_enum, default_value_t = Flush::Async)]
     flush: Flush,
+    /// Where Prometheus asks for figures (`GET /metrics`); nowhere unless given. Port 0 takes any
+    /// free one.
+    #[arg(long, value_name = "ADDR")]
+    metrics_listen: Option<SocketAddr>,
     /// Bytes of one file of the log; reserved whole.
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = parse_size)]
     segment_size: u64,
@@ -70,6 +74,8 @@ struct Listening<'a> {
     namesrv: Option<SocketAddr>,
     broker: SocketAddr,
     advertised: SocketAddr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metrics: Option<SocketAddr>,
     name: &'a str,
     flush: &'static str,
     /// How the directory was left: `clean` if the last server ended in order.
@@ -104,6 +110,7 @@ impl RunServer {
         ServerConfig {
             namesrv_listen: Some(self.namesrv_listen),
             broker_listen: self.listen,
+            metrics_listen: self.metrics_listen,
             advertised: self.advertise,
             flush: match self.flush {
                 Flush::Sync => FlushMode::Sync,
@@ -124,6 +131,7 @@ impl RunServer {
                 namesrv,
                 broker,
                 advertised,
+                metrics: server.metrics_address(),
                 name: &self.broker_name,
                 flush: match self.flush {
                     Flush::Sync => "sync",
@@ -149,6 +157,9 @@ impl RunServer {
                 told_of_start(recovered),
                 self.flush.promise(),
             ));
+        }
+        if let Some(at) = server.metrics_address().filter(|_| !self.json) {
+            print(&format!("metrics     http://{at}/metrics\n"));
         }
         for line in findings(recovered) {
             complain(&format!("{line}\n"));
