@@ -4,6 +4,7 @@
 //! a `Failure`; `output` prints either and tells the exit code. Nothing below this crate reads
 //! the environment. Start reading at `main`.
 
+mod broker_conf; // RocketMQ's configuration files
 mod causes; // errors of the libraries as failures
 mod commands; // what the program can do
 mod embedded; // the broker inside this process

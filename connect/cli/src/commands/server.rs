@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::run::one_thread;
+use crate::broker_conf;
 use crate::embedded::findings;
 use crate::exit::{Exit, Failure};
 use crate::figures::{bytes, parse_size};
@@ -26,6 +27,10 @@ use crate::signals::Signals;
 /// at once. After kill -9 or a power cut the next start recovers by itself.
 #[derive(Args, Debug)]
 pub(crate) struct RunServer {
+    /// A broker.conf of RocketMQ; what it says cannot be said by a flag, too.
+    #[arg(short = 'c', long, value_name = "FILE",
+        conflicts_with_all = ["data_dir", "listen", "advertise", "flush", "broker_name"])]
+    config: Option<PathBuf>,
     /// Where the broker keeps its files.
     #[arg(long, value_name = "DIR", default_value = "./millrace-data")]
     data_dir: PathBuf,
@@ -95,8 +100,19 @@ struct Found {
 impl RunServer {
     pub(crate) fn execute(&self) -> Result<Answer, Failure> {
         let signals = Signals::listen()?;
-        let server = Server::start(Arc::new(RealDisk::new()), self.config())?;
-        self.announce(&server);
+        let mut config = self.config();
+        if let Some(file) = &self.config {
+            let text = std::fs::read_to_string(file).map_err(|error| {
+                let message = format!("cannot read {}", file.display());
+                Failure::new(Exit::Input, "broker-conf", message).caused_by(&error)
+            })?;
+            for warning in broker_conf::apply(&text, &mut config)? {
+                complain(&format!("warning: {}: {warning}\n", file.display()));
+            }
+        }
+        let told = config.clone();
+        let server = Server::start(Arc::new(RealDisk::new()), config)?;
+        self.announce(&server, &told);
         let mut signals = signals;
         one_thread()?.block_on(signals.requested());
         complain("stopping: answering what is pending; a second signal stops at once\n");
@@ -122,9 +138,13 @@ impl RunServer {
         }
     }
 
-    fn announce(&self, server: &Server) {
+    fn announce(&self, server: &Server, config: &ServerConfig) {
         let Addresses { namesrv, broker, advertised } = server.addresses();
         let recovered = server.recovered();
+        let flush = match config.flush {
+            FlushMode::Sync => Flush::Sync,
+            FlushMode::Async { .. } => Flush::Async,
+        };
         if self.json {
             let line = Listening {
                 event: "listening",
@@ -132,8 +152,8 @@ impl RunServer {
                 broker,
                 advertised,
                 metrics: server.metrics_address(),
-                name: &self.broker_name,
-                flush: match self.flush {
+                name: &config.broker_name,
+                flush: match flush {
                     Flush::Sync => "sync",
                     Flush::Async => "async",
                 },
@@ -151,11 +171,11 @@ impl RunServer {
             print(&format!(
                 "{namesrv}broker      {broker}{told}, name {}\nlog         {} in {}; {}\n\
                  flush       {}\n",
-                self.broker_name,
+                config.broker_name,
                 bytes(recovered.end.0),
-                self.data_dir.display(),
+                config.dir.display(),
                 told_of_start(recovered),
-                self.flush.promise(),
+                flush.promise(),
             ));
         }
         if let Some(at) = server.metrics_address().filter(|_| !self.json) {
