@@ -186,7 +186,8 @@ fn many_messages(home: &Home, messages: u64) {
         running.append(&queues, SMALL, from, to);
         each.push(start.report(&format!("tenth {}", tenth + 1), to - from));
     }
-    println!("CPU per record, last tenth by first: {:.3}", each[9] / each[0]);
+    let (user, all) = (each[9].0 / each[0].0, each[9].1 / each[0].1);
+    println!("CPU per record, last tenth by first: {user:.3} user, {all:.3} with the kernel");
     let end = running.store.staged_end();
     println!("log {} bytes, {} each; {}", end.0, end.0 / messages, memory());
     // Dropped, not closed: as after `kill -9`, when the system has what was written.
@@ -283,27 +284,35 @@ impl Running {
         start: &Moment,
     ) -> f64 {
         self.append(queues, USUAL, from, from + count);
-        start.report(&format!("{} queues", queues.len()), count)
+        start.report(&format!("{} queues", queues.len()), count).1
     }
 }
 
 /// CPU and wall time at some moment.
 struct Moment {
     wall: Instant,
-    cpu_ms: u64,
+    user_ms: u64,
+    kernel_ms: u64,
 }
 
 impl Moment {
     fn now() -> Self {
-        Self { wall: Instant::now(), cpu_ms: cpu_ms() }
+        let (user_ms, kernel_ms) = cpu_ms();
+        Self { wall: Instant::now(), user_ms, kernel_ms }
     }
 
-    /// Prints what `count` records took since then; gives CPU nanoseconds per record.
-    fn report(&self, what: &str, count: u64) -> f64 {
-        let cpu = (cpu_ms() - self.cpu_ms) as f64 * 1e6 / count as f64;
+    /// Prints what `count` records took since then; gives user and all CPU nanoseconds per record.
+    fn report(&self, what: &str, count: u64) -> (f64, f64) {
+        let (user_ms, kernel_ms) = cpu_ms();
+        let each = |ms: u64| ms as f64 * 1e6 / count as f64;
+        let (user, kernel) = (each(user_ms - self.user_ms), each(kernel_ms - self.kernel_ms));
         let rate = count as f64 / self.wall.elapsed().as_secs_f64();
-        println!("{what}: {cpu:.0} ns CPU per record, {:.2} M/s, {}", rate / 1e6, memory());
-        cpu
+        println!(
+            "{what}: {user:.0} ns user and {kernel:.0} ns kernel CPU per record, {:.2} M/s, {}",
+            rate / 1e6,
+            memory()
+        );
+        (user, user + kernel)
     }
 }
 
@@ -321,11 +330,11 @@ fn mixed(n: u64) -> u64 {
 }
 
 /// User and system time of this process; the kernel counts in hundredths of a second.
-fn cpu_ms() -> u64 {
+fn cpu_ms() -> (u64, u64) {
     let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
     let ticks = |n: usize| fields[n].parse::<u64>().expect("a number");
-    (ticks(11) + ticks(12)) * 10
+    (ticks(11) * 10, ticks(12) * 10)
 }
 
 fn anonymous() -> u64 {
