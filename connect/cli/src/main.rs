@@ -32,6 +32,7 @@ use commands::inspect::Inspect;
 use commands::quickstart::Quickstart;
 use commands::run::RunPipeline;
 use commands::server::RunServer;
+use commands::top::Top;
 use commands::validate::Validate;
 use output::Style;
 
@@ -60,6 +61,7 @@ enum Command {
     Explain(Explain),
     Run(RunPipeline),
     Server(RunServer),
+    Top(Top),
     Inspect(Inspect),
 }
 
@@ -70,6 +72,7 @@ impl Command {
             Command::Quickstart(_) => true,
             Command::Run(command) => command.brings_its_broker(),
             Command::Server(_)
+            | Command::Top(_)
             | Command::Validate(_)
             | Command::Explain(_)
             | Command::Inspect(_) => false,
@@ -85,6 +88,7 @@ fn main() -> ExitCode {
         Command::Validate(command) => ("validate", command.json, command.execute()),
         Command::Explain(command) => ("explain", command.json, command.execute()),
         Command::Run(command) => ("run", command.json, command.execute()),
+        Command::Top(command) => ("top", command.json, command.execute()),
         Command::Server(command) => ("server", command.json, command.execute()),
         Command::Inspect(command) => ("inspect", command.json, command.execute()),
     };
