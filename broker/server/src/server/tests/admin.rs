@@ -104,3 +104,44 @@ fn topics_and_their_ends_are_shown() {
     let info = body(&peer.call(&Bare(RequestCode::GET_BROKER_RUNTIME_INFO.0)));
     assert!(info.contains(r#""msgPutTotalTodayNow":"1""#), "{info}");
 }
+
+#[test]
+fn a_group_that_is_online_is_shown_and_not_moved() {
+    let server = start_default();
+    let mut peer = server.connect(HeaderKind::Json);
+    peer.call(&message("orders", b"x"));
+    let connections = [("consumerGroup", "g")];
+    let connections = Tool(RequestCode::GET_CONSUMER_CONNECTION_LIST, &connections, "");
+    assert_eq!(peer.call(&connections).code(), ResponseCode::CONSUMER_NOT_ONLINE);
+    let heartbeat = r#"{"clientID":"c@1","consumerDataSet":[{"consumeFromWhere":
+        "CONSUME_FROM_LAST_OFFSET","consumeType":"CONSUME_PASSIVELY","groupName":"g",
+        "messageModel":"CLUSTERING","subscriptionDataSet":[{"subString":"a","subVersion":7,
+        "tagsSet":["a"],"topic":"orders"}]}]}"#;
+    let online = Tool(RequestCode::HEART_BEAT, &[], heartbeat);
+    // The group has changed, so its member may be told of that first.
+    let opaque = peer.ask(&online);
+    while peer.receive().header().opaque != opaque {}
+    let mut other = server.connect(HeaderKind::Json);
+    let shown = body(&other.call(&connections));
+    for part in [
+        r#""clientId":"c@1","language":"RUST""#,
+        r#""consumeType":"CONSUME_PASSIVELY","messageModel":"CLUSTERING""#,
+        r#""subscriptionTable":{"orders":{"#,
+        r#""subString":"a","subVersion":7"#,
+    ] {
+        assert!(shown.contains(part), "no {part} in {shown}");
+    }
+    let to_end = [("group", "g"), ("topic", "orders"), ("timestamp", "-1"), ("isForce", "true")];
+    let to_end = Tool(RequestCode::INVOKE_BROKER_TO_RESET_OFFSET, &to_end, "");
+    let refused = other.call(&to_end);
+    assert_eq!(refused.code(), ResponseCode::SYSTEM_ERROR);
+    assert!(refused.remark().contains("online"), "{}", refused.remark());
+    drop(peer);
+    // The broker has noticed that once it says so.
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while other.call(&connections).code() == ResponseCode::SUCCESS {
+        assert!(std::time::Instant::now() < until, "the group is still online");
+    }
+    let moved = body(&other.call(&to_end));
+    assert!(moved.contains(r#""queueId":0,"topic":"orders"}:1"#), "{moved}");
+}
