@@ -7,7 +7,8 @@
 //! each origin that is in the log. It is enough to know the last one: a source gives the records
 //! of an origin in order, and groups are appended whole and one after the other. The source goes
 //! on *at* that record, because the log does not say where the one after it begins, and the record
-//! itself is left out when it comes.
+//! itself is left out when it comes. If it has grown since, because it was the last line of a file
+//! and had no end yet, what came behind it is a record of its own, as without the restart.
 //!
 //! The same is done when an append was not answered, after it was made sure that the append cannot
 //! arrive any more (see [`Ledger`](crate::ledger)).
@@ -89,15 +90,44 @@ type Tails = BTreeMap<(TopicName, QueueId), QueueOffset>;
 struct At {
     path: String,
     next: Position,
-    /// Whether the record at `next` is in the log too.
-    inclusive: bool,
+    /// Bytes of the record at `next` that are in the log too.
+    taken: u64,
 }
 
 impl At {
     fn covers(&self, position: Position) -> bool {
         position.offset < self.next.offset
-            || (self.inclusive && position.offset == self.next.offset)
+            || (self.taken > 0 && position.offset == self.next.offset)
     }
+
+    /// What of a record is not in the log yet. Of one that could not be read only the beginning is
+    /// at hand, which says nothing about what came behind it.
+    fn rest_of(&self, span: &Span, is_readable: bool) -> Option<Span> {
+        if !self.covers(span.position) {
+            return Some(*span);
+        }
+        if span.position.offset != self.next.offset || self.taken == WHOLE {
+            return None;
+        }
+        let taken = match u32::try_from(self.taken) {
+            Ok(taken) if taken < span.len => taken,
+            _ if is_readable => return None,
+            _ => 0,
+        };
+        let position = Position { offset: span.position.offset + self.taken, ..span.position };
+        Some(Span { at: span.at + taken, len: span.len - taken, position, ..*span })
+    }
+}
+
+/// Stands for the bytes of a line of which the log has the beginning, and is to have no more.
+const WHOLE: u64 = u64::MAX;
+
+/// The last record of an origin that is in the log.
+#[derive(Clone, Copy)]
+struct Last {
+    position: Position,
+    /// Its bytes, or [`WHOLE`].
+    len: u64,
 }
 
 /// A message on its way, and what it was made from.
@@ -144,18 +174,18 @@ impl Ingest {
         let mut cursors = BTreeMap::new();
         for cursor in mark.cursors {
             let next = Position { offset: cursor.offset, line: cursor.line };
-            let at = At { path: cursor.path, next, inclusive: cursor.inclusive };
+            let at = At { path: cursor.path, next, taken: cursor.taken };
             cursors.insert(cursor.identity, at);
         }
         if is_known {
             let (last, ends) = read_back(&link, &tails).await?;
             info!(origins = last.len(), "read back what the source appended");
-            for (identity, next) in last {
+            for (identity, Last { position: next, len: taken }) in last {
                 match cursors.get_mut(&identity) {
                     Some(at) if at.covers(next) => {}
-                    Some(at) => (at.next, at.inclusive) = (next, true),
+                    Some(at) => (at.next, at.taken) = (next, taken),
                     None => {
-                        let at = At { path: String::new(), next, inclusive: true };
+                        let at = At { path: String::new(), next, taken };
                         cursors.insert(identity, at);
                     }
                 }
@@ -225,8 +255,9 @@ impl Ingest {
         let identity = &chunk.origin.identity;
         let spans = &chunk.records;
         let at = self.cursors.get(identity);
-        let is_new = |span: &&Span| at.is_none_or(|at| !at.covers(span.position));
-        let fresh: Vec<Span> = spans.iter().filter(is_new).copied().collect();
+        let is_readable = unreadable.is_none();
+        let rest_of = |span: &Span| at.map_or(Some(*span), |at| at.rest_of(span, is_readable));
+        let fresh: Vec<Span> = spans.iter().filter_map(rest_of).collect();
         let skipped = (spans.len() - fresh.len()) as u64;
         self.progress.source(|source| {
             source.read += spans.len() as u64;
@@ -270,14 +301,14 @@ impl Ingest {
         match self.cursors.get_mut(&origin.identity) {
             Some(at) => {
                 if !at.covers(span.next) {
-                    (at.next, at.inclusive) = (span.next, false);
+                    (at.next, at.taken) = (span.next, 0);
                 }
                 if at.path != origin.path {
                     at.path.clone_from(&origin.path);
                 }
             }
             None => {
-                let at = At { path: origin.path.clone(), next: span.next, inclusive: false };
+                let at = At { path: origin.path.clone(), next: span.next, taken: 0 };
                 self.cursors.insert(origin.identity.clone(), at);
             }
         }
@@ -353,7 +384,7 @@ impl Ingest {
                 Landed::Unknown => {
                     let (last, ends) = read_back(&self.link, &self.tails).await?;
                     self.tails = ends;
-                    if last.get(identity).is_some_and(|last| last.offset >= first) {
+                    if last.get(identity).is_some_and(|last| last.position.offset >= first) {
                         break;
                     }
                 }
@@ -417,7 +448,7 @@ impl Ingest {
             path: at.path.clone(),
             offset: at.next.offset,
             line: at.next.line,
-            inclusive: at.inclusive,
+            taken: at.taken,
         };
         let tail = |((topic, queue), offset): (&(TopicName, QueueId), &QueueOffset)| {
             QueueAt::new(&self.link.queue(topic, *queue), *offset)
@@ -433,16 +464,17 @@ impl Ingest {
 async fn read_back(
     link: &Link,
     tails: &Tails,
-) -> Result<(BTreeMap<String, Position>, Tails), RunError> {
-    let mut last: BTreeMap<String, Position> = BTreeMap::new();
+) -> Result<(BTreeMap<String, Last>, Tails), RunError> {
+    let mut last: BTreeMap<String, Last> = BTreeMap::new();
     let mut ends = BTreeMap::new();
     for ((topic, queue), from) in tails {
         let mut each = |message: Message<'_>| {
-            if let Some((identity, position)) = stamped(&message) {
+            if let Some((identity, found)) = stamped(&message) {
                 match last.get_mut(identity) {
-                    Some(last) => *last = position.max(*last),
+                    Some(last) if last.position >= found.position => {}
+                    Some(last) => *last = found,
                     None => {
-                        last.insert(identity.to_owned(), position);
+                        last.insert(identity.to_owned(), found);
                     }
                 }
             }
@@ -455,12 +487,14 @@ async fn read_back(
 }
 
 /// Where a message comes from, if a source appended it.
-fn stamped<'m>(message: &Message<'m>) -> Option<(&'m str, Position)> {
+fn stamped<'m>(message: &Message<'m>) -> Option<(&'m str, Last)> {
     let number = |name| message.properties.get(name)?.parse::<u64>().ok();
     let identity = message.properties.get(FILE_ID)?;
     let position =
         Position { offset: number(FILE_OFFSET)?, line: number(FILE_LINE).unwrap_or_default() };
-    Some((identity, position))
+    let is_whole = message.properties.get(letter::STEP) != Some(READ);
+    let len = if is_whole { message.body.len() as u64 } else { WHOLE };
+    Some((identity, Last { position, len }))
 }
 
 /// Names, separators and ten digits for each number.

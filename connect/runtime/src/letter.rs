@@ -15,6 +15,9 @@ pub(crate) const SOURCE: &str = "source";
 /// The longest `dlq_error`, bytes.
 const ERROR_BYTES_MAX: usize = 1024;
 
+/// Property with the step that a record failed at.
+pub(crate) const STEP: &str = "dlq_step";
+
 /// The queue of a letter topic that this runtime writes to.
 pub(crate) const QUEUE: QueueId = QueueId(0);
 
@@ -98,7 +101,7 @@ impl Envelope {
         for (name, value) in at {
             add(name, value);
         }
-        add("dlq_step", step);
+        add(STEP, step);
         add("dlq_attempts", "1");
         add("dlq_first_at", &format_timestamp(first_at_ms.saturating_mul(1000)));
         add("dlq_config", &format!("{:016x}", self.config));
@@ -245,7 +248,7 @@ mod tests {
             ("dlq_sink", "lake"),
             ("dlq_queue", "3"),
             ("dlq_offset", "7"),
-            ("dlq_step", "decode"),
+            (STEP, "decode"),
             ("dlq_attempts", "1"),
             ("dlq_first_at", "2026-01-01T00:00:00Z"),
             ("dlq_config", "0000000000000abc"),

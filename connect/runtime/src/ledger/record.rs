@@ -69,10 +69,10 @@ pub struct Cursor {
     pub offset: u64,
     /// Lines before the next record.
     pub line: u64,
-    /// Whether the record at this place is in the topic too. So it is after a crash: the log tells
-    /// where its last record begins and not where the one after it does.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub inclusive: bool,
+    /// Bytes of the record at this place that are in the topic too. So it is after a crash: the log
+    /// tells where its last record begins and not where the one after it does.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub taken: u64,
 }
 
 /// PLANNED.
@@ -313,8 +313,8 @@ impl CommittedPart {
 }
 
 /// For serde, which wants a reference.
-fn is_false(flag: &bool) -> bool {
-    !flag
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 fn queue_ref(broker: &str, topic: &str, queue: u32) -> Result<QueueRef, String> {

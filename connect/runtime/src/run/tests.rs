@@ -1,5 +1,7 @@
 //! Whole runs against a broker, a source and sinks in memory, crashed at any point.
 
+mod grown; // a line that goes on after a restart
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 
