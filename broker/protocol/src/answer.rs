@@ -11,9 +11,9 @@ mod pull;
 mod send;
 
 pub use admin::{
-    ConnectedClient, ConsumerConnections, GroupConfigs, GroupNames, GroupProgress, KvTable,
-    KvValue, MovedTo, QueueProgress, QueueStats, StoredGroupConfig, TopicConfig, TopicConfigs,
-    TopicNames, TopicStats,
+    ConnectedClient, ConsumerConnections, GroupConfigs, GroupNames, GroupProgress, GroupSettings,
+    KvTable, KvValue, MovedTo, QueueProgress, QueueStats, StoredGroupConfig, TopicConfig,
+    TopicConfigs, TopicNames, TopicStats,
 };
 pub use client::{ConsumerList, HeartbeatAnswer};
 pub use offset::{OffsetAnswer, QueryAnswer, TimestampAnswer};

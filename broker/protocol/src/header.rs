@@ -43,7 +43,12 @@ impl Language {
             Token::Text { raw, .. } | Token::Bare(raw) => raw,
             Token::Compound(_) => return Self::OTHER,
         };
-        let known = LANGUAGES.iter().position(|name| name.as_bytes() == text);
+        Self::named(text)
+    }
+
+    /// The language of that name.
+    pub(crate) fn named(name: &[u8]) -> Self {
+        let known = LANGUAGES.iter().position(|known| known.as_bytes() == name);
         known.and_then(|at| u8::try_from(at).ok()).map_or(Self::OTHER, Self)
     }
 }

@@ -74,7 +74,7 @@ macro_rules! wire_enum {
             }
 
             /// By name, or by ordinal as C++ sends it.
-            fn read(node: Option<Node<'_>>) -> Self {
+            pub(crate) fn read(node: Option<Node<'_>>) -> Self {
                 match node.and_then(Node::text) {
                     $(Some($wire | $ordinal) => Self::$variant,)*
                     _ => Self::$default,

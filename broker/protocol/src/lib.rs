@@ -22,11 +22,11 @@ mod write; // frames being built
 
 pub use answer::{
     Answer, AnswerError, Appended, ConnectedClient, ConsumerConnections, ConsumerList, Done,
-    Fenced, GroupConfigs, GroupNames, GroupProgress, HeartbeatAnswer, HelloAnswer, KvTable,
-    KvValue, MessageIds, MovedTo, OffsetAnswer, PullAnswer, PullStatus, QueryAnswer, QueueProgress,
-    QueueStats, Refused, SendAnswer, SendStatus, StoredAnswer, StoredGroupConfig, TimestampAnswer,
-    TopicAnswer, TopicConfig, TopicConfigs, TopicNames, TopicStats, write_pull_head,
-    write_stored_head,
+    Fenced, GroupConfigs, GroupNames, GroupProgress, GroupSettings, HeartbeatAnswer, HelloAnswer,
+    KvTable, KvValue, MessageIds, MovedTo, OffsetAnswer, PullAnswer, PullStatus, QueryAnswer,
+    QueueProgress, QueueStats, Refused, SendAnswer, SendStatus, StoredAnswer, StoredGroupConfig,
+    TimestampAnswer, TopicAnswer, TopicConfig, TopicConfigs, TopicNames, TopicStats,
+    write_pull_head, write_stored_head,
 };
 pub use batch::{BatchItem, batch_items, push_batch_item};
 pub use code::{RequestCode, ResponseCode};

@@ -16,7 +16,7 @@ pub struct MessageQueue {
 
 impl MessageQueue {
     /// `None` unless all three parts are there.
-    fn read(node: Node<'_>) -> Option<Self> {
+    pub(crate) fn read(node: Node<'_>) -> Option<Self> {
         Some(Self {
             topic: node.get("topic")?.text()?.to_owned(),
             broker_name: node.text_of("brokerName").to_owned(),
@@ -109,7 +109,7 @@ pub struct LockedQueues(pub Vec<MessageQueue>);
 impl LockedQueues {
     /// Reads the answer's body.
     pub fn decode(body: &[u8]) -> Result<Self, BodyError> {
-        let json = Json::parse(body)?;
+        let json = Json::parse_answer(body)?;
         Ok(Self(read_queues(json.root(), "lockOKMQSet")?))
     }
 }

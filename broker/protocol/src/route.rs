@@ -54,7 +54,7 @@ pub struct BrokerAddresses {
 impl TopicRoute {
     /// Reads the answer's body.
     pub fn decode(body: &[u8]) -> Result<Self, BodyError> {
-        let json = Json::parse(body)?;
+        let json = Json::parse_answer(body)?;
         let root = json.root();
         Ok(Self {
             queues: root.items_of("queueDatas").map(QueueRoute::read).collect::<Result<_, _>>()?,
@@ -142,7 +142,7 @@ pub struct ClusterInfo {
 impl ClusterInfo {
     /// Reads the answer's body.
     pub fn decode(body: &[u8]) -> Result<Self, BodyError> {
-        let json = Json::parse(body)?;
+        let json = Json::parse_answer(body)?;
         let root = json.root();
         let brokers = root.get("brokerAddrTable").into_iter().flat_map(Node::members);
         let clusters = root.get("clusterAddrTable").into_iter().flat_map(Node::members);

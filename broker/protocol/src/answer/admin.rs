@@ -9,6 +9,10 @@ use crate::json::{ObjectWriter, push_text};
 use crate::wire::push_decimal;
 use crate::{FieldWriter, Language, MessageQueue, Subscription};
 
+mod read; // the same from a body
+
+pub use read::GroupSettings;
+
 fields! {
     /// The value of a name server's key.
     pub struct KvValue<'a> {

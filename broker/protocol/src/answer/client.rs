@@ -23,7 +23,7 @@ pub struct ConsumerList(pub Vec<String>);
 impl ConsumerList {
     /// Reads the answer's body.
     pub fn decode(body: &[u8]) -> Result<Self, BodyError> {
-        let json = Json::parse(body)?;
+        let json = Json::parse_answer(body)?;
         let ids = json.root().items_of("consumerIdList").filter_map(Node::text);
         Ok(Self(ids.map(str::to_owned).collect()))
     }

@@ -7,6 +7,8 @@ const DEPTH_MAX: usize = 32;
 /// A heartbeat has a few dozen values per subscription; a body of small numbers must not take
 /// twenty times its size in memory.
 const VALUES_MAX: usize = 1 << 17;
+/// What a broker with 50,000 topics says about them has a million; a frame has at most 16 MiB.
+const ANSWER_VALUES_MAX: usize = 1 << 22;
 /// Java writes one where the same object stands twice; each costs a walk through the body.
 const REFERENCES_MAX: usize = 1024;
 
@@ -23,7 +25,17 @@ pub(crate) enum Json<'a> {
 
 impl<'a> Json<'a> {
     pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, BodyError> {
-        let mut parser = Parser { scanner: Scanner::new(bytes), values: 0, references: 0 };
+        Self::parse_within(bytes, VALUES_MAX)
+    }
+
+    /// The same for what somebody answers whom we asked: it may be long.
+    pub(crate) fn parse_answer(bytes: &'a [u8]) -> Result<Self, BodyError> {
+        Self::parse_within(bytes, ANSWER_VALUES_MAX)
+    }
+
+    fn parse_within(bytes: &'a [u8], values_max: usize) -> Result<Self, BodyError> {
+        let mut parser =
+            Parser { scanner: Scanner::new(bytes), values_left: values_max, references: 0 };
         let value = parser.value(0).map_err(|NotJson| BodyError::Json)?;
         if parser.scanner.at_end() { Ok(value) } else { Err(BodyError::Json) }
     }
@@ -46,14 +58,14 @@ impl<'a> Json<'a> {
 
 struct Parser<'a> {
     scanner: Scanner<'a>,
-    values: usize,
+    values_left: usize,
     references: usize,
 }
 
 impl<'a> Parser<'a> {
     fn value(&mut self, depth: usize) -> Result<Json<'a>, NotJson> {
-        self.values += 1;
-        if depth > DEPTH_MAX || self.values > VALUES_MAX {
+        self.values_left = self.values_left.checked_sub(1).ok_or(NotJson)?;
+        if depth > DEPTH_MAX {
             return Err(NotJson);
         }
         if self.scanner.enter(b'[') {
@@ -109,16 +121,18 @@ impl<'j> Node<'j> {
         items.iter().filter_map(move |item| self.at(item))
     }
 
-    /// The members of an object whose keys are texts.
-    pub(crate) fn members(self) -> impl Iterator<Item = (&'j str, Node<'j>)> {
+    /// All members of an object; keys may be objects.
+    pub(crate) fn entries(self) -> impl Iterator<Item = (Node<'j>, Node<'j>)> {
         let members: &[(Json<'j>, Json<'j>)] = match self.value {
             Json::Object(members) => members,
             _ => &[],
         };
-        members.iter().filter_map(move |(key, value)| match key {
-            Json::Scalar(key) => Some((&**key, self.at(value)?)),
-            _ => None,
-        })
+        members.iter().filter_map(move |(key, value)| Some((self.at(key)?, self.at(value)?)))
+    }
+
+    /// The members of an object whose keys are texts.
+    pub(crate) fn members(self) -> impl Iterator<Item = (&'j str, Node<'j>)> {
+        self.entries().filter_map(|(key, value)| Some((key.text()?, value)))
     }
 
     pub(crate) fn text(self) -> Option<&'j str> {
@@ -247,6 +261,7 @@ mod tests {
         assert_eq!(Json::parse(keys.as_bytes()), Err(BodyError::Json));
         let wide = format!("[{}]", "1,".repeat(VALUES_MAX));
         assert_eq!(Json::parse(wide.as_bytes()), Err(BodyError::Json));
+        assert!(Json::parse_answer(wide.as_bytes()).is_ok());
         let references = format!("[{}]", r#"{"$ref":"$"},"#.repeat(REFERENCES_MAX + 1));
         assert_eq!(Json::parse(references.as_bytes()), Err(BodyError::Json));
     }

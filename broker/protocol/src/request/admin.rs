@@ -6,6 +6,8 @@ use crate::fields::fields;
 use crate::json::{BodyError, Json};
 use crate::{Fields, RequestCode, RequestError};
 
+mod call; // the same, to be written
+
 fields! {
     /// Names a topic.
     pub struct OfTopic<'a> {
