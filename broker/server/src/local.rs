@@ -9,7 +9,7 @@ use millrace_engine::{
     Answer, Append, Caller, ConnectionId, Fence, Filter, Found, Message, Origin, Principal, Pull,
     Refusal, Request, Ticket, Wait, finish,
 };
-use millrace_store::{FlushMode, LogReader};
+use millrace_store::{FlushMode, LogReader, ReadError};
 use millrace_types::{GroupName, QueueId, QueueOffset, TopicName};
 
 use tokio::sync::oneshot;
@@ -121,6 +121,11 @@ impl LocalBroker {
 fn read(reader: &LogReader, found: &Found) -> Result<Vec<Bytes>, BrokerError> {
     match reader.read(&found.plan.entries) {
         Ok(runs) => Ok(finish(found, runs)),
+        // The next try is told where the queue starts now.
+        Err(error @ ReadError::Removed { .. }) => Err(BrokerError::Unreachable {
+            address: "this process".to_owned(),
+            reason: error.to_string(),
+        }),
         Err(error) => Err(BrokerError::Unreadable(with_cause(&error))),
     }
 }

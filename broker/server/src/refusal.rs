@@ -49,6 +49,8 @@ pub(crate) fn unreadable(error: &ReadError, dialect: Dialect) -> Refused {
         (ReadError::Damaged { .. } | ReadError::Io { .. }, Dialect::Own) => {
             ResponseCode::MR_UNREADABLE
         }
+        // The next try is told where the queue starts now.
+        (ReadError::Removed { .. }, _) => ResponseCode::SYSTEM_BUSY,
         (ReadError::Damaged { .. } | ReadError::Io { .. }, Dialect::RocketMq)
         | (ReadError::BeyondLimit { .. }, _) => ResponseCode::SYSTEM_ERROR,
     };

@@ -76,6 +76,25 @@ impl Segments {
         Ok(())
     }
 
+    /// Takes the segments that end at or before `to` out of the log, but never the newest one.
+    /// Whoever holds one goes on reading it; their files are the flusher's to remove.
+    pub(crate) fn forget_before(&self, to: PhysicalOffset) {
+        let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
+        let gone = list.partition_point(|segment| segment.end() <= to);
+        let gone = gone.min(list.len().saturating_sub(1));
+        list.drain(..gone);
+    }
+
+    /// Where each segment starts and ends, in order.
+    pub(crate) fn spans(&self) -> Vec<(PhysicalOffset, PhysicalOffset)> {
+        let list = self.list.read().unwrap_or_else(PoisonError::into_inner);
+        list.iter().map(|segment| (segment.base, segment.end())).collect()
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     pub(crate) fn segment_bytes(&self) -> u64 {
         self.segment_bytes
     }

@@ -1,5 +1,5 @@
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use millrace_types::PhysicalOffset;
 
@@ -23,13 +23,13 @@ pub enum OpenError {
     /// records would look torn to us.
     #[error("{0} has a CommitLog that Millrace did not write")]
     NotOurs(PathBuf),
-    /// A segment between two others is not there, so messages are missing.
-    #[error("the CommitLog segment {missing} is missing; the log goes on at {next}")]
+    /// A segment that was durable and not removed is not there, so messages are missing.
+    #[error("the CommitLog segment {missing} is missing{}", goes_on(.next.as_deref()))]
     MissingSegment {
         /// The file that should be there.
         missing: PathBuf,
-        /// The file that is.
-        next: PathBuf,
+        /// The first one after it, if there is one.
+        next: Option<PathBuf>,
     },
     /// The disk has no room even for an empty log.
     #[error("the disk is full: cannot reserve {path}")]
@@ -42,6 +42,10 @@ pub enum OpenError {
     /// Reading or writing failed.
     #[error("{0}")]
     Io(#[from] io::Error),
+}
+
+fn goes_on(next: Option<&Path>) -> String {
+    next.map_or_else(String::new, |next| format!("; the log goes on at {}", next.display()))
 }
 
 /// Why nothing was appended.
@@ -85,6 +89,12 @@ pub enum ReadError {
     /// The record ends behind what the reader may see.
     #[error("the record at physical offset {at} is not visible yet")]
     BeyondLimit {
+        /// Where.
+        at: PhysicalOffset,
+    },
+    /// Retention has removed it meanwhile.
+    #[error("the record at physical offset {at} has been removed")]
+    Removed {
         /// Where.
         at: PhysicalOffset,
     },

@@ -4,12 +4,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use millrace_disk::Disk;
 use millrace_types::PhysicalOffset;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use crate::checkpoint::{Checkpoint, Mark};
 use crate::commit_log::Segments;
 use crate::error::FlushError;
-use crate::queue_index::{Frozen, OpenedRun, Run, encode};
+use crate::queue_index::{self, Frozen, OpenedRun, Run, encode};
+use crate::segment;
 use crate::watermark::Watermarks;
 
 /// Makes the log durable, and does what else may block: making the next segment and writing out
@@ -23,6 +24,10 @@ pub struct Flusher {
     pub(crate) checkpoint: Checkpoint,
     pub(crate) checkpoint_synced: PhysicalOffset,
     pub(crate) runs: Arc<RunExchange>,
+    /// First byte of the log that the checkpoint says was not removed.
+    pub(crate) min: PhysicalOffset,
+    /// What lies before this has no file any more.
+    pub(crate) removed_to: PhysicalOffset,
     #[cfg(feature = "faults")]
     pub(crate) skip_fsync: bool,
 }
@@ -84,7 +89,7 @@ impl Flusher {
             }
         }
         self.marks.raise_durable(to);
-        self.mark(Mark { durable: to, clean: false });
+        self.mark(Mark { durable: to, clean: false, min: Some(self.min) });
         Ok(to)
     }
 
@@ -107,11 +112,42 @@ impl Flusher {
                 Err(error) => warn!(error = %error, "index run not written"),
             }
         }
+        if let Err(error) = self.remove_files() {
+            warn!(error = %error, "removed segments still have files; trying again");
+        }
+    }
+
+    /// Removes the files of what the log has forgotten. The checkpoint says so first, durably, and
+    /// then they go one by one from the oldest on: whatever a crash leaves is a log without gaps
+    /// that the next start goes on removing.
+    fn remove_files(&mut self) -> io::Result<()> {
+        let min = self.segments.min();
+        if min == self.removed_to {
+            return Ok(());
+        }
+        let durable = self.marks.durable();
+        self.checkpoint.write(Mark { durable, clean: false, min: Some(min) })?;
+        self.checkpoint.sync()?;
+        (self.min, self.checkpoint_synced) = (min, durable);
+        let dir = self.segments.dir();
+        for base in segment::list(&*self.disk, dir)?.into_iter().filter(|base| *base < min) {
+            segment::remove(&*self.disk, dir, base)?;
+            info!(physical_offset = %base, "segment removed");
+        }
+        for (_, to, path) in queue_index::list(&*self.disk, &self.index_dir)? {
+            if to <= min {
+                // A cache: if it comes back, the next start removes it.
+                self.disk.remove(&path)?;
+            }
+        }
+        self.removed_to = min;
+        Ok(())
     }
 
     /// Leaves a mark that the store was closed with everything durable.
     pub(crate) fn mark_clean(&mut self) -> io::Result<()> {
-        self.checkpoint.write(Mark { durable: self.marks.durable(), clean: true })?;
+        let durable = self.marks.durable();
+        self.checkpoint.write(Mark { durable, clean: true, min: Some(self.min) })?;
         self.checkpoint.sync()
     }
 

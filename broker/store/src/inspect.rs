@@ -114,7 +114,7 @@ pub fn inspect(
     let ours = disk.exists(&dir.join("format"))?;
     let (origin, mark) = match ours {
         true => (Origin::Ours, checkpoint::peek(disk, dir)?),
-        false => (Origin::Apache, Mark { durable: PhysicalOffset(u64::MAX), clean: false }),
+        false => (Origin::Apache, Mark { durable: PhysicalOffset(u64::MAX), ..Mark::default() }),
     };
     let segments = recovery::open_segments(disk, &dir.join("commitlog"), Access::Read)?;
     let mut out =

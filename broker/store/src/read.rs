@@ -36,10 +36,7 @@ impl LogReader {
         while let Some(first) = rest.next() {
             let start = first.physical_offset;
             let mut end = start + u64::from(first.size);
-            let segment = self
-                .segments
-                .holding(start)
-                .ok_or(ReadError::Damaged { at: start, reason: "no segment holds it".into() })?;
+            let segment = self.holding(start)?;
             while let Some(next) = rest
                 .next_if(|next| next.physical_offset == end && next.physical_offset < segment.end())
             {
@@ -77,8 +74,7 @@ impl LogReader {
     /// watermark.
     pub fn record_at(&self, at: PhysicalOffset, limit: PhysicalOffset) -> Result<Bytes, ReadError> {
         let damaged = |reason: &str| ReadError::Damaged { at, reason: reason.into() };
-        let segment = self.segments.holding(at);
-        let segment = segment.ok_or_else(|| damaged("no segment holds it"))?;
+        let segment = self.holding(at)?;
         let read = |len: u64| {
             if at + len > limit {
                 Err(ReadError::BeyondLimit { at })
@@ -98,6 +94,16 @@ impl LogReader {
         let bytes = read(u64::from(size))?;
         verify(&bytes, at)?;
         Ok(bytes)
+    }
+
+    fn holding(&self, at: PhysicalOffset) -> Result<Segment, ReadError> {
+        self.segments.holding(at).ok_or_else(|| {
+            if at < self.segments.min() {
+                ReadError::Removed { at }
+            } else {
+                ReadError::Damaged { at, reason: "no segment holds it".into() }
+            }
+        })
     }
 
     fn read_file(

@@ -14,6 +14,7 @@ use millrace_types::record::Record;
 use millrace_types::{PhysicalOffset, QueueId, TopicName};
 use tracing::warn;
 
+use crate::checkpoint::Mark;
 use crate::dispatch::Dispatch;
 use crate::error::OpenError;
 use crate::queue_index::{Entry, QueueIndex, Run, list};
@@ -73,7 +74,7 @@ pub(crate) fn open_segments(
         {
             return Err(OpenError::MissingSegment {
                 missing: segment::path(dir, before.end()),
-                next: segment::path(dir, base),
+                next: Some(segment::path(dir, base)),
             });
         }
         segments.push(opened);
@@ -81,8 +82,33 @@ pub(crate) fn open_segments(
     Ok(segments)
 }
 
+/// Compares the segments with the mark: removes what retention had begun to remove, and refuses a
+/// log that has lost its first or its last segments.
+pub(crate) fn settle_ends(
+    disk: &dyn Disk,
+    dir: &Path,
+    segments: &mut Vec<Segment>,
+    mark: Mark,
+) -> Result<(), OpenError> {
+    let Some(min) = mark.min else {
+        return Ok(());
+    };
+    while segments.len() > 1 && segments[0].end() <= min {
+        segment::remove(disk, dir, segments.remove(0).base)?;
+    }
+    let missing =
+        |at, next| Err(OpenError::MissingSegment { missing: segment::path(dir, at), next });
+    match (segments.first(), segments.last()) {
+        (Some(first), _) if first.base > min => missing(min, Some(segment::path(dir, first.base))),
+        (_, Some(last)) if last.end() < mark.durable => missing(last.end(), None),
+        (_, None) if mark.durable > PhysicalOffset(0) => missing(min, None),
+        _ => Ok(()),
+    }
+}
+
 /// Loads the index runs that follow one another from the start of the log. What comes after the
-/// first gap is removed, because it is going to be built again.
+/// first gap is removed, because it is going to be built again; and so is what lies before the
+/// log, because its messages are gone.
 pub(crate) fn load_runs(
     disk: &dyn Disk,
     dir: &Path,
@@ -92,7 +118,11 @@ pub(crate) fn load_runs(
     let mut index = QueueIndex::starting_at(log_min);
     let mut indexed_to = log_min;
     for (from, to, path) in list(disk, dir)? {
-        if from == indexed_to {
+        if to <= log_min && from < to {
+            disk.remove(&path)?;
+            continue;
+        }
+        if from == indexed_to || (indexed_to == log_min && from < log_min) {
             match Run::open(disk, &path) {
                 Ok(opened) if opened.run.to() == to => {
                     index.load(&opened);
@@ -108,6 +138,7 @@ pub(crate) fn load_runs(
         found.index_rebuilt.push(path.clone());
         disk.remove(&path)?;
     }
+    index.trim(log_min);
     Ok((index, indexed_to))
 }
 

@@ -75,6 +75,13 @@ impl Segment {
     }
 }
 
+/// Removes a segment so that no power cut brings it back: with the segments before it removed in
+/// the same way, the log never has a gap.
+pub(crate) fn remove(disk: &dyn Disk, dir: &Path, base: PhysicalOffset) -> io::Result<()> {
+    disk.remove(&path(dir, base))?;
+    disk.sync_dir(dir)
+}
+
 /// The file of the segment that starts at `base`.
 pub(crate) fn path(dir: &Path, base: PhysicalOffset) -> PathBuf {
     dir.join(format!("{:020}", base.0))

@@ -103,7 +103,8 @@ impl Store {
 
         let (mut checkpoint, mark) = Checkpoint::open(&*disk, dir)?;
         let mut found = Recovered { clean: mark.clean, ..Recovered::default() };
-        let list = recovery::open_segments(&*disk, &log_dir, Access::ReadWrite)?;
+        let mut list = recovery::open_segments(&*disk, &log_dir, Access::ReadWrite)?;
+        recovery::settle_ends(&*disk, &log_dir, &mut list, mark)?;
         let log_min = list.first().map_or(PhysicalOffset(0), |segment| segment.base);
         let (mut index, indexed_to) = recovery::load_runs(&*disk, &index_dir, log_min, &mut found)?;
         let durable = mark.durable.max(indexed_to);
@@ -152,7 +153,7 @@ impl Store {
         for segment in list.iter().filter(|s| s.base < found.end && durable < s.end()) {
             segment.file.sync()?;
         }
-        checkpoint.write(Mark { durable: found.end, clean: false })?;
+        checkpoint.write(Mark { durable: found.end, clean: false, min: Some(log_min) })?;
         checkpoint.sync()?;
 
         let marks = Watermarks::starting_at(found.end);
@@ -179,6 +180,8 @@ impl Store {
             checkpoint,
             checkpoint_synced: found.end,
             runs: Arc::clone(&runs),
+            min: log_min,
+            removed_to: log_min,
             #[cfg(feature = "faults")]
             skip_fsync: config.faults.skip_fsync,
         };
@@ -368,6 +371,51 @@ impl Store {
             }
         }
         plan
+    }
+
+    /// Where each segment of the log starts and ends, in order.
+    pub fn segments(&self) -> Vec<(PhysicalOffset, PhysicalOffset)> {
+        self.segments.spans()
+    }
+
+    /// Removes every segment that ends at or before `to`, but never the newest. Readers see at once
+    /// that its messages are gone; whoever is reading them already finishes. The flusher removes
+    /// the files.
+    ///
+    /// The caller has made durable whatever it still needs of them, and knows from there on which
+    /// offsets the queues go on with: see [`Store::raise_end`].
+    pub fn remove_before(&mut self, to: PhysicalOffset) {
+        self.segments.forget_before(to);
+        self.index.trim(self.segments.min());
+    }
+
+    /// Makes the messages of a queue that lie before `to` invisible, for as long as the store is
+    /// open. Its next offset stays.
+    pub fn hide_below(&mut self, queue: QueueNo, to: PhysicalOffset) {
+        self.index.hide_below(queue, to);
+    }
+
+    /// Lets a queue go on with at least this offset. After a start, the log cannot tell for a queue
+    /// whose messages have all been removed.
+    pub fn raise_end(&mut self, queue: QueueNo, next: QueueOffset) {
+        self.index.raise_end(queue, next);
+    }
+
+    /// Where the first message of a queue at or after `from` lies; `None` if there is none.
+    pub fn first_at(&self, queue: QueueNo, from: QueueOffset) -> Option<PhysicalOffset> {
+        let bounds = self.bounds(queue);
+        let found = self.index.next_kept(queue, from.max(bounds.min), bounds.end);
+        found.map(|(_, at)| at)
+    }
+
+    /// The first offset of a queue whose message lies at or after `to`; its end without one.
+    pub fn first_from(&self, queue: QueueNo, to: PhysicalOffset) -> QueueOffset {
+        self.index.first_from(queue, to)
+    }
+
+    /// Bytes of a queue's records from `from` on, counted no further than `enough`.
+    pub fn bytes_from(&self, queue: QueueNo, from: PhysicalOffset, enough: u64) -> u64 {
+        self.index.bytes_from(queue, from, enough)
     }
 
     /// Makes everything durable, writes out the whole index and leaves a mark, so that the next

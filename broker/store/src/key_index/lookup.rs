@@ -139,8 +139,8 @@ impl Search<'_> {
                         self.found.records.push(bytes);
                     }
                 }
-                // Not visible yet.
-                Err(ReadError::BeyondLimit { .. }) => {}
+                // Not visible yet, or no longer.
+                Err(ReadError::BeyondLimit { .. } | ReadError::Removed { .. }) => {}
                 Err(_) => self.found.unreadable.push(at),
             }
         }

@@ -6,6 +6,7 @@
 //! Runs are caches: what they say can be read from the log again.
 
 mod run;
+mod trim; // what is removed
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -64,6 +65,8 @@ pub(crate) struct QueueIndex {
 struct Queue {
     topic: TopicName,
     id: QueueId,
+    /// Everything before it was removed, even if an entry is left.
+    min: QueueOffset,
     runs: Vec<RunPart>,
     /// Number in `QueueIndex::frozen`.
     frozen: Option<usize>,
@@ -108,6 +111,13 @@ impl QueueNo {
     }
 }
 
+impl Queue {
+    /// Whether there is no entry, not even of a message that was removed.
+    fn is_empty(&self) -> bool {
+        self.runs.is_empty() && self.frozen.is_none() && self.live.is_empty()
+    }
+}
+
 impl QueueIndex {
     pub(crate) fn starting_at(live_from: PhysicalOffset) -> Self {
         Self { live_from, ..Self::default() }
@@ -126,6 +136,7 @@ impl QueueIndex {
         self.queues.push(Queue {
             topic: topic.clone(),
             id,
+            min: QueueOffset(0),
             runs: Vec::new(),
             frozen: None,
             live_from: QueueOffset(0),
@@ -150,7 +161,8 @@ impl QueueIndex {
     pub(crate) fn min(&self, no: QueueNo) -> QueueOffset {
         let queue = &self.queues[no.0 as usize];
         let frozen = || queue.frozen.and_then(|n| Some(self.frozen.as_ref()?.queues[n].from));
-        queue.runs.first().map(|part| part.from).or_else(frozen).unwrap_or(queue.live_from)
+        let first = queue.runs.first().map(|part| part.from).or_else(frozen);
+        first.unwrap_or(queue.live_from).max(queue.min)
     }
 
     /// Adds the next message of a queue.
@@ -182,8 +194,7 @@ impl QueueIndex {
     pub(crate) fn push_found(&mut self, no: QueueNo, offset: QueueOffset, entry: Entry) -> bool {
         let end = self.end(no);
         let queue = &mut self.queues[no.0 as usize];
-        let empty = queue.runs.is_empty() && queue.frozen.is_none() && queue.live.is_empty();
-        if empty {
+        if queue.is_empty() && queue.live_from == QueueOffset(0) {
             queue.live_from = offset;
         } else if offset < end || offset.since(end) > LOST_MAX {
             return false;

@@ -5,6 +5,7 @@ mod damage;
 mod finding;
 mod history;
 mod reading;
+mod removal;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,7 +14,9 @@ use millrace_disk::{Disk, SimDisk};
 use millrace_types::record::{self, Draft};
 use millrace_types::{PhysicalOffset, QueueId, QueueOffset, TopicName};
 
-use crate::{AppendError, Flusher, OpenError, Recovered, Store, StoreConfig};
+use crate::{
+    AppendError, Bounds, Flusher, OpenError, Placed, ReadError, Recovered, Store, StoreConfig,
+};
 
 /// A store with its flusher, on a simulated disk.
 struct Opened {
@@ -49,7 +52,7 @@ impl Opened {
         self.store.commit().map(drop)
     }
 
-    fn stage(&mut self, group: &[Kept]) -> Result<(), AppendError> {
+    fn stage(&mut self, group: &[Kept]) -> Result<Vec<Placed>, AppendError> {
         let mut numbered = Vec::new();
         for message in group {
             let topic = TopicName::parse(message.topic).unwrap();
@@ -68,7 +71,9 @@ impl Opened {
             };
             numbered.push((no, draft));
         }
-        self.store.stage(&numbered, 1_000, &mut Vec::new())
+        let mut placed = Vec::new();
+        self.store.stage(&numbered, 1_000, &mut placed)?;
+        Ok(placed)
     }
 
     /// The bodies of a queue by offset; `None` where the store says it has lost one.
