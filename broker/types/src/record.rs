@@ -122,7 +122,8 @@ pub fn encoded_len(draft: &Draft<'_>, store_host: SocketAddr, more: bool) -> usi
         + properties_len(draft.properties, more)
 }
 
-/// Appends one record to `out`.
+/// Appends one record to `out`. The mark of a group is ours alone: if the draft's properties end with
+/// one, it is left out, or a producer could leave a group open that never ends.
 pub fn encode(draft: &Draft<'_>, stamp: &Stamp, out: &mut Vec<u8>) {
     let start = out.len();
     let total = encoded_len(draft, stamp.store_host, stamp.more);
@@ -163,8 +164,9 @@ pub fn encode(draft: &Draft<'_>, stamp: &Stamp, out: &mut Vec<u8>) {
     out.extend_from_slice(draft.topic.as_bytes());
     let properties = properties_len(draft.properties, stamp.more);
     out.extend_from_slice(&(properties as u16).to_be_bytes());
-    out.extend_from_slice(draft.properties);
-    if needs_separator(draft.properties) {
+    let properties = without_marks(draft.properties);
+    out.extend_from_slice(properties);
+    if needs_separator(properties) {
         out.push(2);
     }
     if stamp.more {
@@ -273,7 +275,7 @@ impl<'a> Record<'a> {
 
     /// Whether the next record belongs to the same group.
     pub fn more(&self) -> bool {
-        self.whole_checksum().is_some() && self.without_trailer().ends_with(MORE_PROPERTY)
+        self.whole_checksum().is_some() && without_mark(self.without_trailer()).is_some()
     }
 
     /// Checks the whole-record checksum and insists that there is one. Whoever knows that every
@@ -440,7 +442,28 @@ fn trailer(mut crc: u32) -> [u8; TRAILER_BYTES] {
     out
 }
 
+/// The properties before the mark of a group, if they end with one.
+fn without_mark(properties: &[u8]) -> Option<&[u8]> {
+    let before = properties.strip_suffix(MORE_PROPERTY)?;
+    (before.is_empty() || before.ends_with(&[2])).then_some(before)
+}
+
+/// The properties without marks of a group at their end, separated or not.
+fn without_marks(mut properties: &[u8]) -> &[u8] {
+    let unseparated = &MORE_PROPERTY[..MORE_PROPERTY.len() - 1];
+    if let Some(before) = properties.strip_suffix(unseparated)
+        && (before.is_empty() || before.ends_with(&[2]))
+    {
+        properties = before;
+    }
+    while let Some(before) = without_mark(properties) {
+        properties = before;
+    }
+    properties
+}
+
 fn properties_len(properties: &[u8], more: bool) -> usize {
+    let properties = without_marks(properties);
     properties.len()
         + usize::from(needs_separator(properties))
         + if more { MORE_PROPERTY.len() } else { 0 }

@@ -111,3 +111,30 @@ fn records_that_follow_one_another_are_iterated() {
     bytes.extend(b"garbage");
     assert_eq!(iter(&bytes).filter(Result::is_err).count(), 1);
 }
+
+#[test]
+fn a_producer_cannot_mark_a_group() {
+    let ours: &[u8] = b"__MORE\x011\x02";
+    let forged: [&[u8]; 5] = [
+        ours,
+        b"__MORE\x011",
+        b"TAGS\x01t\x02__MORE\x011\x02",
+        b"__MORE\x011\x02__MORE\x011",
+        b"TAGS\x01t\x02__MORE\x011\x02__MORE\x011\x02",
+    ];
+    for properties in forged {
+        for more in [false, true] {
+            let bytes = encoded(&draft("orders", b"x", properties), "127.0.0.1:1", more);
+            let record = Record::parse(&bytes).unwrap();
+            assert_eq!(record.verify(), Ok(Verified::Whole));
+            assert_eq!(record.more(), more, "{properties:?}");
+            let kept: &[u8] = if properties.starts_with(b"TAGS") { b"TAGS\x01t\x02" } else { b"" };
+            assert_eq!(record.properties().as_bytes(), kept);
+        }
+    }
+    // Only the name counts, not how another one ends.
+    let bytes = encoded(&draft("orders", b"x", b"a__MORE\x011\x02"), "127.0.0.1:1", false);
+    let record = Record::parse(&bytes).unwrap();
+    assert!(!record.more());
+    assert_eq!(record.properties().get("a__MORE"), Some("1"));
+}
