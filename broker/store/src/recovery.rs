@@ -124,11 +124,15 @@ pub(crate) fn load_runs(
         }
         if from == indexed_to || (indexed_to == log_min && from < log_min) {
             match Run::open(disk, &path) {
-                Ok(opened) if opened.run.to() == to => {
-                    index.load(&opened);
+                Ok(opened) if opened.run.to() == to && index.load(&opened) => {
                     found.last_store_ms = found.last_store_ms.max(opened.run.last_store_ms());
                     indexed_to = to;
                     continue;
+                }
+                // It contradicts those before it, so none of them can be believed.
+                Ok(opened) if opened.run.to() == to => {
+                    index = QueueIndex::starting_at(log_min);
+                    indexed_to = log_min;
                 }
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -305,6 +309,22 @@ pub(crate) fn cut_tail(
     }
     if bytes > 0 {
         found.torn = Some((bytes, copy));
+    }
+    Ok(())
+}
+
+/// Removes segments that were made ahead of time, hold nothing, and have another length than new ones
+/// get: cut by somebody, or made under another configuration. The writer counts on the length.
+pub(crate) fn drop_unused(
+    disk: &dyn Disk,
+    dir: &Path,
+    segments: &mut Vec<Segment>,
+    end: PhysicalOffset,
+    len: u64,
+) -> io::Result<()> {
+    let odd = segments.iter().position(|segment| segment.base >= end && segment.len != len);
+    for unused in odd.map_or(Vec::new(), |first| segments.split_off(first)).iter().rev() {
+        segment::remove(disk, dir, unused.base)?;
     }
     Ok(())
 }

@@ -149,6 +149,7 @@ impl Store {
         if !scanned.out_of_segments && !tail_is_empty {
             recovery::cut_tail(&*disk, dir, &list, scanned.end, &mut found)?;
         }
+        recovery::drop_unused(&*disk, &log_dir, &mut list, scanned.end, config.segment_bytes)?;
         // What a killed process wrote is still in the page cache only.
         for segment in list.iter().filter(|s| s.base < found.end && durable < s.end()) {
             segment.file.sync()?;

@@ -38,17 +38,19 @@ impl PhysicalOffset {
     }
 }
 
+// Neither sum wraps: offsets of a real log stay far below the largest, and those that a damaged file
+// claims must not become small ones.
 impl Add<u64> for QueueOffset {
     type Output = Self;
     fn add(self, messages: u64) -> Self {
-        Self(self.0 + messages)
+        Self(self.0.saturating_add(messages))
     }
 }
 
 impl Add<u64> for PhysicalOffset {
     type Output = Self;
     fn add(self, bytes: u64) -> Self {
-        Self(self.0 + bytes)
+        Self(self.0.saturating_add(bytes))
     }
 }
 

@@ -299,16 +299,21 @@ impl QueueIndex {
         }
     }
 
-    /// Adds a run found on disk that starts where the index ends.
-    pub(crate) fn load(&mut self, opened: &OpenedRun) {
+    /// Adds a run found on disk that starts where the index ends. If one of its queues does not go
+    /// on where it ended, the answer is no, and the whole index is of no use any more.
+    pub(crate) fn load(&mut self, opened: &OpenedRun) -> bool {
         let run = self.add_run(&opened.run);
         for part in &opened.queues {
             let no = self.find_or_add(&part.topic, part.id);
             let queue = &mut self.queues[no.0 as usize];
+            if !queue.runs.is_empty() && queue.live_from != part.from {
+                return false;
+            }
             queue.live_from = part.from + part.count;
             queue.runs.push(RunPart { from: part.from, run, first: part.first });
         }
         self.live_from = opened.run.to();
+        true
     }
 
     fn add_run(&mut self, run: &Arc<Run>) -> u32 {

@@ -322,6 +322,7 @@ fn parse_directory(bytes: &[u8], count: u32) -> Option<(Vec<RunQueue>, u64)> {
         let topic = TopicName::parse(topic).ok()?;
         let (id, from, count) =
             (QueueId(fields.be32()?), QueueOffset(fields.be64()?), fields.be64()?);
+        from.0.checked_add(count)?;
         queues.push(RunQueue { topic, id, from, count, first: u32::try_from(first).ok()? });
         first = first.checked_add(count)?;
     }

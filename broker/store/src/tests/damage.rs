@@ -163,3 +163,104 @@ fn a_full_disk_refuses_the_next_segment_and_keeps_serving() {
     disk.inject(millrace_disk::Fault::Capacity { bytes: 1 << 20 });
     opened.append(&odds.group()).unwrap();
 }
+
+/// Overwrites the first queue offset of the first queue of a run, and mends the checksum.
+fn claim(disk: &SimDisk, run: &Path, offset: u64) {
+    let mut bytes = disk.file_bytes(run).unwrap();
+    let topic_len = usize::from(u16::from_be_bytes([bytes[48], bytes[49]]));
+    let at = 50 + topic_len + 4;
+    bytes[at..at + 8].copy_from_slice(&offset.to_be_bytes());
+    let content = bytes.len() - 4;
+    let crc = crc32fast::hash(&bytes[..content]);
+    bytes[content..].copy_from_slice(&crc.to_be_bytes());
+    let file = disk.open(run, Access::ReadWrite).unwrap();
+    file.write_at(&[std::io::IoSlice::new(&bytes)], 0).unwrap();
+}
+
+#[test]
+fn index_runs_that_contradict_each_other_are_built_again() {
+    let config = StoreConfig { index_run_bytes: 1 << 10, ..small() };
+    let disk = SimDisk::new(1);
+    let mut opened = open(&disk, config.clone()).unwrap();
+    let mut odds = Odds(2);
+    let groups: Vec<Vec<Kept>> = (0..120).map(|_| odds.group()).collect();
+    for group in &groups {
+        opened.append(group).unwrap();
+        opened.flusher.flush().unwrap();
+        opened.flusher.housekeep();
+    }
+    opened.store.close(opened.flusher).unwrap();
+    let mut runs = disk.paths();
+    runs.retain(|path| path.to_string_lossy().ends_with(".run"));
+    assert!(runs.len() > 1);
+    for (run, offset) in [(0, u64::MAX), (1, 0), (1, 1_000), (1, u64::MAX - 1)] {
+        let image = disk.image(0);
+        claim(&image, &runs[run], offset);
+        let opened = open(&image, config.clone()).unwrap();
+        assert!(opened.found.index_rebuilt.contains(&runs[run]), "run {run} at {offset}");
+        for topic in TOPICS {
+            for queue in 0..2 {
+                assert_eq!(opened.bodies(topic, queue).unwrap(), expected(&groups, topic, queue));
+            }
+        }
+    }
+}
+
+#[test]
+fn an_unused_segment_of_another_length_is_made_again() {
+    let disk = SimDisk::new(1);
+    let mut opened = open(&disk, small()).unwrap();
+    let (mut odds, mut groups) = (Odds(2), Vec::new());
+    while opened.store.segments().len() < 3
+        || opened.store.segments()[2].0 < opened.store.watermarks().appended()
+    {
+        groups.push(odds.group());
+        opened.append(groups.last().unwrap()).unwrap();
+        opened.flusher.flush().unwrap();
+        opened.flusher.housekeep();
+    }
+    opened.store.close(opened.flusher).unwrap();
+    let last = disk.paths().into_iter().rfind(|path| path.starts_with("/data/commitlog"));
+    let last = last.unwrap();
+    for len in [100, 4095, 9000] {
+        let image = disk.image(0);
+        image.open(&last, Access::ReadWrite).unwrap().truncate(len).unwrap();
+        let mut opened = open(&image, small()).unwrap();
+        let mut kept = groups.clone();
+        let mut odds = Odds(len);
+        for _ in 0..40 {
+            kept.push(odds.group());
+            opened.append(kept.last().unwrap()).unwrap();
+        }
+        opened.store.close(opened.flusher).unwrap();
+        let opened = open(&image, small()).unwrap();
+        assert_eq!(opened.bodies("orders", 0).unwrap(), expected(&kept, "orders", 0));
+    }
+}
+
+#[test]
+fn a_producer_cannot_leave_a_group_open() {
+    let disk = SimDisk::new(1);
+    let mut opened = open(&disk, small()).unwrap();
+    let topic = TopicName::parse("orders").unwrap();
+    let no = opened.store.queue(&topic, QueueId(0));
+    let draft = Draft {
+        topic: "orders",
+        queue_id: QueueId(0),
+        flag: 0,
+        sys_flag: 0,
+        born_at_ms: 1,
+        born_host: ([127, 0, 0, 1], 1).into(),
+        reconsume_times: 0,
+        prepared_offset: PhysicalOffset(0),
+        body: b"the only one",
+        properties: b"__MORE\x011",
+    };
+    opened.store.stage(&[(no, draft)], 1, &mut Vec::new()).unwrap();
+    opened.store.commit().unwrap();
+    opened.flusher.flush().unwrap();
+    drop((opened.store, opened.flusher));
+    let opened = open(&disk.power_cut(), small()).unwrap();
+    assert_eq!(opened.found.unfinished_records, 0);
+    assert_eq!(opened.bodies("orders", 0).unwrap(), [(0, b"the only one".to_vec())]);
+}
