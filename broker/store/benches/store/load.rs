@@ -1,0 +1,248 @@
+//! Messages like those that a RocketMQ client sends, and a store that takes them.
+
+use std::io::IoSlice;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use millrace_disk::{Disk, RealDisk};
+use millrace_store::{Flusher, Placed, QueueNo, Recovered, Store, StoreConfig};
+use millrace_types::record::{self, Draft, Stamp};
+use millrace_types::{PhysicalOffset, PropertiesBuf, QueueId, QueueOffset, TopicName, keys};
+
+/// As many different messages as the largest group has.
+pub(crate) const POOL: usize = 64;
+
+/// Messages of one size for one queue, again and again.
+pub(crate) struct Pool {
+    body: Vec<u8>,
+    properties: Vec<PropertiesBuf>,
+    /// The same as records, for whoever writes just the bytes.
+    records: Vec<Vec<u8>>,
+}
+
+const TOPIC: &str = "orders";
+
+impl Pool {
+    pub(crate) fn new(body_bytes: usize) -> Self {
+        let body = (0..body_bytes + POOL).map(|n| mixed(n as u64) as u8).collect();
+        let properties = (0..POOL as u64).map(client_properties).collect();
+        let mut pool = Self { body, properties, records: Vec::new() };
+        let stamp = Stamp {
+            queue_offset: QueueOffset(0),
+            physical_offset: PhysicalOffset(0),
+            store_at_ms: 0,
+            store_host: StoreConfig::default().store_host,
+            more: false,
+        };
+        for n in 0..POOL {
+            let mut bytes = Vec::new();
+            record::encode(&pool.draft(n), &stamp, &mut bytes);
+            pool.records.push(bytes);
+        }
+        pool
+    }
+
+    pub(crate) fn draft(&self, n: usize) -> Draft<'_> {
+        let body = &self.body[n..self.body.len() - POOL + n];
+        draft(TOPIC, QueueId(0), body, &self.properties[n])
+    }
+
+    pub(crate) fn record_bytes(&self) -> u64 {
+        self.records[0].len() as u64
+    }
+
+    /// The first messages as records.
+    pub(crate) fn slices(&self, count: usize) -> Vec<IoSlice<'_>> {
+        self.records[..count].iter().map(|bytes| IoSlice::new(bytes)).collect()
+    }
+}
+
+/// A message of a client at this machine.
+pub(crate) fn draft<'a>(
+    topic: &'a str,
+    queue_id: QueueId,
+    body: &'a [u8],
+    properties: &'a PropertiesBuf,
+) -> Draft<'a> {
+    Draft {
+        topic,
+        queue_id,
+        flag: 0,
+        sys_flag: 0,
+        born_at_ms: 1_700_000_000_000,
+        born_host: ([127, 0, 0, 1], 40_000).into(),
+        reconsume_times: 0,
+        prepared_offset: PhysicalOffset(0),
+        body,
+        properties: properties.as_bytes(),
+    }
+}
+
+/// What the stock Java client sends along: unique key of 32 digits, `WAIT` and a tag.
+pub(crate) fn client_properties(n: u64) -> PropertiesBuf {
+    let mut properties = PropertiesBuf::new();
+    properties.push(keys::UNIQ_KEY, &format!("7F000001{:024X}", mixed(n)));
+    properties.push(keys::WAIT, "true").push(keys::TAGS, "TagA");
+    properties
+}
+
+pub(crate) fn mixed(n: u64) -> u64 {
+    let z = (n ^ (n >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+/// A store whose flusher is called when the measurement says so.
+pub(crate) struct Quiet {
+    pub(crate) store: Store,
+    pub(crate) flusher: Flusher,
+    queue: QueueNo,
+    placed: Vec<Placed>,
+}
+
+impl Quiet {
+    pub(crate) fn open(dir: &Path, config: StoreConfig) -> Self {
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk::new());
+        let (mut store, flusher, _) = Store::open(disk, dir, config).expect("the store opens");
+        let topic = TopicName::parse(TOPIC).expect("a legal name");
+        let queue = store.queue(&topic, QueueId(0));
+        Self { store, flusher, queue, placed: Vec::new() }
+    }
+
+    /// Appends the first messages of the pool in one burst, as the reactor does with what it read.
+    pub(crate) fn append(&mut self, pool: &Pool, count: usize) {
+        self.placed.clear();
+        for n in 0..count {
+            let message = (self.queue, pool.draft(n));
+            self.store.stage(&[message], 1, &mut self.placed).expect("there is room");
+        }
+        self.store.commit().expect("it is written");
+    }
+
+    pub(crate) fn queue(&self) -> QueueNo {
+        self.queue
+    }
+
+    pub(crate) fn flush(&mut self) {
+        self.flusher.flush().expect("the log is durable");
+    }
+}
+
+/// A store and the thread that flushes it, as in a broker.
+pub(crate) struct Running {
+    pub(crate) store: Store,
+    stop: Arc<AtomicBool>,
+    flushing: JoinHandle<Flusher>,
+}
+
+const FLUSH_EVERY: Duration = Duration::from_millis(200);
+
+impl Running {
+    pub(crate) fn open(dir: &Path, config: StoreConfig) -> (Self, Recovered) {
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk::new());
+        let (store, mut flusher, found) = Store::open(disk, dir, config).expect("the store opens");
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let flushing = thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                flusher.flush().expect("the log is durable");
+                flusher.housekeep();
+                thread::park_timeout(FLUSH_EVERY);
+            }
+            flusher
+        });
+        (Self { store, stop, flushing }, found)
+    }
+
+    pub(crate) fn stop(self) -> (Store, Flusher) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.flushing.thread().unpark();
+        (self.store, self.flushing.join().expect("the flush thread ended well"))
+    }
+}
+
+/// Topics and queues by number, so that to name one costs the same however many there are.
+pub(crate) struct Spreading {
+    topics: u32,
+    queues_each: u32,
+    body: Vec<u8>,
+    topic: Vec<u8>,
+    properties: PropertiesBuf,
+    placed: Vec<Placed>,
+}
+
+/// Messages of one burst.
+pub(crate) const BURST: u64 = 64;
+/// The body starts with the number of the message, mixed.
+pub(crate) const BODY_MIN: usize = 8;
+
+impl Spreading {
+    pub(crate) fn new(topics: u32, queues_each: u32, body_bytes: usize) -> Self {
+        Self {
+            topics,
+            queues_each,
+            body: vec![7; body_bytes],
+            topic: Vec::new(),
+            properties: PropertiesBuf::new(),
+            placed: Vec::new(),
+        }
+    }
+
+    pub(crate) fn queues(&self) -> u32 {
+        self.topics * self.queues_each
+    }
+
+    pub(crate) fn register(&self, store: &mut Store) {
+        for n in 0..self.queues() {
+            let name = TopicName::parse(&topic(n / self.queues_each)).expect("a legal name");
+            let no = store.queue(&name, QueueId(n % self.queues_each));
+            assert_eq!(no, QueueNo::from_index(n));
+        }
+    }
+
+    /// The topic that message `n` goes to.
+    pub(crate) fn topic_of(&self, n: u64) -> String {
+        topic(self.queue_of(n) / self.queues_each)
+    }
+
+    fn queue_of(&self, n: u64) -> u32 {
+        (mixed(n) % u64::from(self.queues())) as u32
+    }
+
+    /// Appends messages `from..to`, dealt out to the queues.
+    pub(crate) fn append(&mut self, store: &mut Store, from: u64, to: u64) {
+        for n in from..to {
+            let queue = self.queue_of(n);
+            self.name(queue / self.queues_each);
+            self.body[..BODY_MIN].copy_from_slice(&mixed(n).to_be_bytes());
+            self.properties.clear();
+            self.properties.push_number(keys::UNIQ_KEY, n);
+            let topic = std::str::from_utf8(&self.topic).expect("digits");
+            let id = QueueId(queue % self.queues_each);
+            let message = draft(topic, id, &self.body, &self.properties);
+            let group = [(QueueNo::from_index(queue), message)];
+            store.stage(&group, n as i64, &mut self.placed).expect("there is room");
+            if n % BURST == BURST - 1 || n + 1 == to {
+                store.commit().expect("it is written");
+                self.placed.clear();
+            }
+        }
+    }
+
+    fn name(&mut self, topic: u32) {
+        self.topic.clear();
+        self.topic.extend_from_slice(b"many-000000");
+        let mut left = topic;
+        for digit in self.topic[5..].iter_mut().rev() {
+            *digit = b'0' + (left % 10) as u8;
+            left /= 10;
+        }
+    }
+}
+
+fn topic(n: u32) -> String {
+    format!("many-{n:06}")
+}
