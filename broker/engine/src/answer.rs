@@ -23,10 +23,10 @@ impl Out {
 /// What became of a request.
 #[derive(Debug)]
 pub enum Answer {
-    /// Stored, at these places, in the order of the request; the queue is that of each message.
-    Appended(Vec<(QueueId, Placed)>),
+    /// Stored, at these places.
+    Appended(Places),
     /// Stored, but not durable within the time that the flush mode allows.
-    NotYetDurable(Vec<(QueueId, Placed)>),
+    NotYetDurable(Places),
     /// Records to read and hand to [`crate::finish`].
     Found(Found),
     /// Nothing to read, and why.
@@ -50,6 +50,27 @@ pub enum Answer {
     GroupOffset(Option<QueueOffset>),
     /// Not done.
     Refused(Refusal),
+}
+
+/// Where the messages of one request lie; the queue is that of each message. Most requests have one
+/// message, and its place needs no memory of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Places {
+    /// Of one message.
+    One((QueueId, Placed)),
+    /// Of several, in the order of the request.
+    Many(Vec<(QueueId, Placed)>),
+}
+
+impl std::ops::Deref for Places {
+    type Target = [(QueueId, Placed)];
+
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Self::One(place) => std::slice::from_ref(place),
+            Self::Many(places) => places,
+        }
+    }
 }
 
 /// A pull that found messages.

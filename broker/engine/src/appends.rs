@@ -4,7 +4,7 @@ use millrace_types::{
     GroupName, Now, PhysicalOffset, Properties, QueueId, QueueOffset, TopicName, is_system_topic,
 };
 
-use crate::answer::{Answer, Refusal};
+use crate::answer::{Answer, Places, Refusal};
 use crate::engine::Engine;
 use crate::pending::Pending;
 use crate::request::{Append, Caller, Fence, Message, Origin, Ticket, Wait};
@@ -27,39 +27,61 @@ impl Engine {
         if let Some(fence) = &append.fence {
             self.check_fence(fence)?;
         }
-        if append.messages.is_empty() {
-            return Err(Refusal::IllegalMessage("there is none".into()));
-        }
+        let places = match append.messages {
+            [] => return Err(Refusal::IllegalMessage("there is none".into())),
+            [message] => Places::One(self.append_one(now, caller, message, append)?),
+            _ => Places::Many(self.append_group(now, caller, append)?),
+        };
+        self.answer_when_stored(now, ticket, append.wait, Answer::Appended(places));
+        Ok(None)
+    }
+
+    fn append_one(
+        &mut self,
+        now: Now,
+        caller: &Caller,
+        message: &Message<'_>,
+        append: &Append<'_>,
+    ) -> Result<(QueueId, Placed), Refusal> {
+        self.check(message)?;
+        let (no, queue) = self.target(now, message, append)?;
+        let mut placed = std::mem::take(&mut self.placed);
+        placed.clear();
+        let staged = self.stage(now, &[(no, draft(message, queue, caller))], &mut placed);
+        let place = placed.first().copied();
+        self.placed = placed;
+        staged?;
+        self.note_epoch(message, no);
+        Ok((queue, place.expect("one draft has one place")))
+    }
+
+    fn append_group(
+        &mut self,
+        now: Now,
+        caller: &Caller,
+        append: &Append<'_>,
+    ) -> Result<Vec<(QueueId, Placed)>, Refusal> {
         let mut targets = Vec::with_capacity(append.messages.len());
         for message in append.messages {
             self.check(message)?;
             targets.push(self.target(now, message, append)?);
         }
-        let drafts = append.messages.iter().zip(&targets).map(|(message, &(no, queue_id))| {
-            let draft = Draft {
-                topic: message.topic,
-                queue_id,
-                flag: message.flag,
-                sys_flag: message.sys_flag,
-                born_at_ms: message.born_at_ms,
-                born_host: caller.peer,
-                reconsume_times: message.reconsume_times,
-                prepared_offset: PhysicalOffset(0),
-                body: message.body,
-                properties: message.properties,
-            };
-            (no, draft)
-        });
+        let drafts = append.messages.iter().zip(&targets);
+        let drafts = drafts.map(|(message, &(no, queue))| (no, draft(message, queue, caller)));
         let drafts: Vec<_> = drafts.collect();
-        let placed = self.stage(now, &drafts)?;
+        let mut placed = Vec::with_capacity(drafts.len());
+        self.stage(now, &drafts, &mut placed)?;
         for (message, (no, _)) in append.messages.iter().zip(&targets) {
-            if message.topic == LEDGER_TOPIC {
-                self.epochs.observe(*no, Properties::new(message.properties));
-            }
+            self.note_epoch(message, *no);
         }
-        let places = targets.iter().map(|(_, queue)| *queue).zip(placed).collect();
-        self.answer_when_stored(now, ticket, append.wait, Answer::Appended(places));
-        Ok(None)
+        Ok(targets.iter().map(|(_, queue)| *queue).zip(placed).collect())
+    }
+
+    /// A record of a ledger was stored.
+    fn note_epoch(&mut self, message: &Message<'_>, no: QueueNo) {
+        if message.topic == LEDGER_TOPIC {
+            self.epochs.observe(no, Properties::new(message.properties));
+        }
     }
 
     pub(crate) fn ensure_topic(
@@ -137,15 +159,13 @@ impl Engine {
         message: &Message<'_>,
         append: &Append<'_>,
     ) -> Result<(QueueNo, QueueId), Refusal> {
-        if self.topics.get(message.topic).is_none() {
-            let name = TopicName::parse(message.topic)
-                .map_err(|error| Refusal::IllegalTopic(error.to_string()))?;
-            match append.create_queues.filter(|_| self.config.auto_create_topics) {
-                Some(queues) if !is_system_topic(&name) => self.create_topic(now, &name, queues)?,
-                _ => return Err(Refusal::UnknownTopic(message.topic.to_owned())),
-            };
-        }
-        let topic = self.topics.get(message.topic).expect("it was created above");
+        let (topic, numbers) = match self.topics.find(message.topic) {
+            Some(known) => known,
+            None => {
+                self.create_for(now, message.topic, append.create_queues)?;
+                self.topics.find(message.topic).expect("it was created just now")
+            }
+        };
         let closed = is_system_topic(&topic.name)
             && !(append.origin == Origin::Pipeline && message.topic == LEDGER_TOPIC);
         if closed || !topic.permission.write {
@@ -156,9 +176,23 @@ impl Engine {
             self.next_queue = self.next_queue.wrapping_add(1);
             QueueId(self.next_queue % queues.max(1))
         });
-        let no = (queue.0 < queues).then(|| self.topics.queue(message.topic, queue)).flatten();
-        let topic = message.topic.to_owned();
-        no.map(|no| (no, queue)).ok_or(Refusal::NoSuchQueue { topic, queue, queues })
+        let no = (queue.0 < queues).then(|| numbers.get(queue.0 as usize)).flatten();
+        no.map(|no| (*no, queue)).ok_or_else(|| {
+            let topic = message.topic.to_owned();
+            Refusal::NoSuchQueue { topic, queue, queues }
+        })
+    }
+
+    /// Creates an unknown topic that a message is for, if that is asked for and allowed.
+    fn create_for(&mut self, now: Now, topic: &str, queues: Option<u32>) -> Result<(), Refusal> {
+        let name =
+            TopicName::parse(topic).map_err(|error| Refusal::IllegalTopic(error.to_string()))?;
+        match queues.filter(|_| self.config.auto_create_topics) {
+            Some(queues) if !is_system_topic(&name) => {
+                self.create_topic(now, &name, queues).map(drop)
+            }
+            _ => Err(Refusal::UnknownTopic(topic.to_owned())),
+        }
     }
 
     /// Creates a topic, or gives it more queues.
@@ -194,12 +228,16 @@ impl Engine {
             body: &body,
             properties: &[],
         };
-        self.stage(now, &[(self.meta_queue(), draft)]).map(drop)
+        self.stage(now, &[(self.meta_queue(), draft)], &mut Vec::with_capacity(1))
     }
 
-    fn stage(&mut self, now: Now, drafts: &[(QueueNo, Draft<'_>)]) -> Result<Vec<Placed>, Refusal> {
-        let mut placed = Vec::with_capacity(drafts.len());
-        self.store.stage(drafts, now.wall_ms, &mut placed).map_err(|error| match error {
+    fn stage(
+        &mut self,
+        now: Now,
+        drafts: &[(QueueNo, Draft<'_>)],
+        placed: &mut Vec<Placed>,
+    ) -> Result<(), Refusal> {
+        self.store.stage(drafts, now.wall_ms, placed).map_err(|error| match error {
             AppendError::TooLarge { .. } => Refusal::IllegalMessage(error.to_string()),
             AppendError::DiskFull(full) => Refusal::DiskFull(full.to_string()),
             AppendError::Poisoned | AppendError::Io(_) => Refusal::Poisoned(error.to_string()),
@@ -212,7 +250,7 @@ impl Engine {
                 _ => self.unseen.push_back((end, no)),
             }
         }
-        Ok(placed)
+        Ok(())
     }
 
     pub(crate) fn answer_when_stored(
@@ -225,5 +263,20 @@ impl Engine {
         let end = self.store.staged_end();
         let until_ms = now.mono_ms + self.config.sync_flush_timeout_ms;
         self.pending.stage(Pending { ticket, answer, wait, end, until_ms });
+    }
+}
+
+fn draft<'a>(message: &Message<'a>, queue_id: QueueId, caller: &Caller) -> Draft<'a> {
+    Draft {
+        topic: message.topic,
+        queue_id,
+        flag: message.flag,
+        sys_flag: message.sys_flag,
+        born_at_ms: message.born_at_ms,
+        born_host: caller.peer,
+        reconsume_times: message.reconsume_times,
+        prepared_offset: PhysicalOffset(0),
+        body: message.body,
+        properties: message.properties,
     }
 }

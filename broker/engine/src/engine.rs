@@ -1,7 +1,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use millrace_store::{FlushMode, KeyLookup, LogReader, QueueNo, ReadError, Store, Watermarks};
+use millrace_store::{
+    FlushMode, KeyLookup, LogReader, Placed, QueueNo, ReadError, Store, Watermarks,
+};
 use millrace_types::{Now, PhysicalOffset, QueueId, TopicName, is_system_topic};
 use tracing::{error, warn};
 
@@ -70,6 +72,8 @@ pub struct Engine {
     pub(crate) unseen: VecDeque<(PhysicalOffset, QueueNo)>,
     /// Deals out queues to messages that name none.
     pub(crate) next_queue: u32,
+    /// Kept for its memory.
+    pub(crate) placed: Vec<Placed>,
     meta: QueueNo,
 }
 
@@ -94,6 +98,7 @@ impl Engine {
             conditions,
             unseen: VecDeque::new(),
             next_queue: 0,
+            placed: Vec::new(),
             meta,
         };
         engine.replay()?;

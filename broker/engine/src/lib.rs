@@ -21,7 +21,7 @@ mod topics; // which topics and queues there are
 #[cfg(test)]
 mod tests;
 
-pub use answer::{Answer, Found, Out, PullStatus, Refusal};
+pub use answer::{Answer, Found, Out, Places, PullStatus, Refusal};
 pub use engine::{Engine, EngineConfig, OpenEngineError};
 pub use filter::{Conditions, Filter, NoConditions, Verdicts, finish};
 pub use request::{

@@ -49,6 +49,11 @@ impl Topics {
         self.0.get(name).map(|(topic, _)| topic)
     }
 
+    /// A topic and the store's numbers for its queues.
+    pub(crate) fn find(&self, name: &str) -> Option<(&Topic, &[QueueNo])> {
+        self.0.get(name).map(|(topic, numbers)| (topic, &**numbers))
+    }
+
     /// The store's number for one of a topic's queues.
     pub(crate) fn queue(&self, name: &str, queue: QueueId) -> Option<QueueNo> {
         self.0.get(name)?.1.get(queue.0 as usize).copied()

@@ -41,11 +41,16 @@ pub trait Answer {
 
     /// Appends the whole frame. `kind` and `opaque` are those of the request.
     fn write(&self, kind: HeaderKind, opaque: i32, out: &mut Vec<u8>) {
-        let head = Head::answer(kind, self.code().0, opaque, self.remark());
-        let mut frame = FrameWriter::begin(out, &head, |to| self.fields(to));
-        self.body(frame.out());
-        frame.finish();
+        write_frame(self, kind, opaque, out);
     }
+}
+
+/// Writes any answer.
+fn write_frame(answer: &(impl Answer + ?Sized), kind: HeaderKind, opaque: i32, out: &mut Vec<u8>) {
+    let head = Head::answer(kind, answer.code().0, opaque, answer.remark());
+    let mut frame = FrameWriter::begin(out, &head, |to| answer.fields(to));
+    answer.body(frame.out());
+    frame.finish();
 }
 
 /// Why an answer is not what its request calls for.

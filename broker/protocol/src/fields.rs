@@ -78,19 +78,19 @@ impl<'a> Fields<'a> {
         let mut spans = [Span::default(); INDEXED_MAX];
         let mut len = 0;
         while let Some(name) = scanner.key()? {
-            let value = scanner.value()?;
-            if value.is_null() || value.raw().is_empty() {
+            let value = FieldText::of(scanner.value()?);
+            if value.is_absent() {
                 continue;
             }
             if let Some(span) = spans.get_mut(len) {
-                let (name, raw) = (name.raw(), value.raw());
+                let (name, raw) = (name.raw(), value.raw);
                 // A frame is below 4 GiB.
                 *span = Span {
                     name_at: at(name) as u32,
                     name_len: name.len() as u32,
                     value_at: at(raw) as u32,
                     value_len: raw.len() as u32,
-                    escaped: value.escaped(),
+                    escaped: value.escaped,
                 };
             }
             len += 1;
@@ -103,8 +103,7 @@ impl<'a> Fields<'a> {
         Ok(Self { pairs })
     }
 
-    /// The pairs in order. Values that are null or empty are left out: the binary form cannot
-    /// tell them from absent ones, and Java does not either.
+    /// The pairs in order, without those whose value is null or empty.
     pub fn iter(&self) -> impl Iterator<Item = Result<(&'a [u8], FieldText<'a>), FieldsError>> {
         let mut walk = Walk::new(self);
         std::iter::from_fn(move || walk.next().transpose())
@@ -169,8 +168,7 @@ impl<'f, 'a> Walk<'f, 'a> {
                         return Ok(None);
                     };
                     let value = scanner.value().map_err(|NotJson| FieldsError::Malformed)?;
-                    let raw = if value.is_null() { &[] } else { value.raw() };
-                    (name.raw(), FieldText { raw, escaped: value.escaped() })
+                    (name.raw(), FieldText::of(value))
                 }
                 Steps::Binary(reader) => {
                     if reader.is_empty() {
@@ -181,7 +179,7 @@ impl<'f, 'a> Walk<'f, 'a> {
                 }
             };
             self.left = self.left.checked_sub(1).ok_or(FieldsError::TooMany)?;
-            if !value.raw.is_empty() {
+            if !value.is_absent() {
                 return Ok(Some((name, value)));
             }
         }
@@ -201,6 +199,16 @@ pub struct FieldText<'a> {
 }
 
 impl<'a> FieldText<'a> {
+    pub(crate) fn of(token: Token<'a>) -> Self {
+        let raw = if token.is_null() { &[] } else { token.raw() };
+        Self { raw, escaped: token.escaped() }
+    }
+
+    /// Null and empty: the binary form cannot tell them from absent ones, and Java does not either.
+    pub(crate) fn is_absent(self) -> bool {
+        self.raw.is_empty()
+    }
+
     /// The text, borrowed unless it had escapes; `None` if an escape is malformed. What is not
     /// UTF-8 becomes U+FFFD, as in Java.
     pub fn text(self) -> Option<Cow<'a, str>> {

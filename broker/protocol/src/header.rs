@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 
 use crate::fields::Fields;
-use crate::json::{Scanner, Token, lossy};
+use crate::json::{NotJson, Scanner, Token, lossy};
 use crate::wire::Reader;
 use crate::{HeaderKind, RequestCode, ResponseCode};
 
@@ -9,8 +9,8 @@ use crate::{HeaderKind, RequestCode, ResponseCode};
 /// broker that answers a heartbeat with less than 232.
 pub const VERSION: i32 = 479;
 
-const RESPONSE: i32 = 1;
-const ONEWAY: i32 = 2;
+pub(crate) const RESPONSE: i32 = 1;
+pub(crate) const ONEWAY: i32 = 2;
 
 /// What a peer's client is written in. (In RocketMQ, `LanguageCode`.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -148,24 +148,53 @@ impl<'a> Header<'a> {
     }
 
     fn decode_json(bytes: &'a [u8]) -> Result<Self, HeaderError> {
-        let mut scanner = Scanner::new(bytes);
-        let mut header = Self {
+        let mut fields = Fields::none();
+        let head = JsonHead::scan(bytes, |scanner| {
+            fields = Fields::json(scanner)?;
+            Ok(())
+        })?;
+        Ok(Self {
             kind: HeaderKind::Json,
-            code: 0,
-            language: Language::OTHER,
-            version: 0,
-            opaque: 0,
-            flag: 0,
-            remark: Cow::Borrowed(""),
-            fields: Fields::none(),
-        };
+            code: head.code,
+            language: head.language,
+            version: head.version,
+            opaque: head.opaque,
+            flag: head.flag,
+            remark: head.remark,
+            fields,
+        })
+    }
+}
+
+/// A JSON header without its fields.
+pub(crate) struct JsonHead<'a> {
+    pub(crate) code: i32,
+    pub(crate) language: Language,
+    pub(crate) version: i32,
+    pub(crate) opaque: i32,
+    pub(crate) flag: i32,
+    pub(crate) remark: Cow<'a, str>,
+}
+
+impl<'a> JsonHead<'a> {
+    /// Walks over a header once. `fields` walks over those where it comes to them, from behind the
+    /// bracket that opens them to behind the one that closes them.
+    #[inline]
+    pub(crate) fn scan(
+        bytes: &'a [u8],
+        mut fields: impl FnMut(&mut Scanner<'a>) -> Result<(), NotJson>,
+    ) -> Result<Self, HeaderError> {
+        let mut scanner = Scanner::new(bytes);
         let (mut code, mut opaque) = (None, None);
+        let (mut flag, mut version) = (0, 0);
+        let mut language = Language::OTHER;
+        let mut remark = Cow::Borrowed("");
         if !scanner.enter(b'{') {
             return Err(HeaderError::Json);
         }
         while let Some(key) = scanner.key().map_err(|_| HeaderError::Json)? {
             if key.raw() == b"extFields" && scanner.enter(b'{') {
-                header.fields = Fields::json(&mut scanner).map_err(|_| HeaderError::Json)?;
+                fields(&mut scanner).map_err(|_| HeaderError::Json)?;
                 continue;
             }
             let value = scanner.value().map_err(|_| HeaderError::Json)?;
@@ -173,16 +202,19 @@ impl<'a> Header<'a> {
             match key.raw() {
                 b"code" => code = Some(number("code")?),
                 b"opaque" => opaque = Some(number("opaque")?),
-                b"flag" if !value.is_null() => header.flag = number("flag")?,
-                b"version" if !value.is_null() => header.version = number("version")?,
-                b"language" => header.language = Language::of_token(value),
-                b"remark" => header.remark = value.text().unwrap_or_default(),
+                b"flag" if !value.is_null() => flag = number("flag")?,
+                b"version" if !value.is_null() => version = number("version")?,
+                b"language" => language = Language::of_token(value),
+                b"remark" => remark = value.text().unwrap_or_default(),
                 _ => {}
             }
         }
-        header.code = code.ok_or(HeaderError::Number("code"))?;
-        header.opaque = opaque.ok_or(HeaderError::Number("opaque"))?;
-        if scanner.at_end() { Ok(header) } else { Err(HeaderError::Json) }
+        let code = code.ok_or(HeaderError::Number("code"))?;
+        let opaque = opaque.ok_or(HeaderError::Number("opaque"))?;
+        if !scanner.at_end() {
+            return Err(HeaderError::Json);
+        }
+        Ok(Self { code, language, version, opaque, flag, remark })
     }
 }
 

@@ -44,7 +44,7 @@ pub use request::{
     Admin, CheckClient, ConsumerListByGroup, CreateTopic, DeleteGroup, EarliestStoreTime,
     EndTransaction, EnsureTopic, GetClusterInfo, GetMaxOffset, GetMinOffset, GetRoute,
     GroupChanged, GroupConfig, Hello, KvEntry, OfCluster, OfConsumers, OfGroup, OfTopic,
-    PullMessage, QueryConsumerOffset, QueryMessage, Request, RequestError, ResetOffset,
+    PullMessage, QueryConsumerOffset, QueryMessage, QuickSend, Request, RequestError, ResetOffset,
     SearchOffset, SendBack, SendMessage, UnregisterClient, UpdateConsumerOffset, ViewMessage,
     pull_flag,
 };

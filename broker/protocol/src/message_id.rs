@@ -44,20 +44,20 @@ impl OffsetMessageId {
 
     /// Appends the text.
     pub fn push(&self, out: &mut Vec<u8>) {
+        let mut raw = [0; 12];
+        raw[..4].copy_from_slice(&u32::from(self.store_host.port()).to_be_bytes());
+        raw[4..].copy_from_slice(&self.physical_offset.0.to_be_bytes());
         match self.store_host.ip() {
-            IpAddr::V4(ip) => push_hex(out, &ip.octets()),
-            IpAddr::V6(ip) => push_hex(out, &ip.octets()),
+            IpAddr::V4(ip) => push_hex(out, ip.octets()),
+            IpAddr::V6(ip) => push_hex(out, ip.octets()),
         }
-        push_hex(out, &u32::from(self.store_host.port()).to_be_bytes());
-        push_hex(out, &self.physical_offset.0.to_be_bytes());
+        push_hex(out, raw);
     }
 }
 
-fn push_hex(out: &mut Vec<u8>, bytes: &[u8]) {
-    for byte in bytes {
-        out.push(HEX[usize::from(byte >> 4)]);
-        out.push(HEX[usize::from(byte & 15)]);
-    }
+fn push_hex<const N: usize>(out: &mut Vec<u8>, bytes: [u8; N]) {
+    let digits = bytes.map(|byte| [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+    out.extend_from_slice(digits.as_flattened());
 }
 
 impl fmt::Display for OffsetMessageId {

@@ -9,6 +9,7 @@ mod client;
 mod offset;
 mod pull;
 mod query;
+mod quick_send;
 mod send;
 mod topic;
 
@@ -22,6 +23,7 @@ pub use offset::{
 };
 pub use pull::{PullMessage, pull_flag};
 pub use query::{QueryMessage, ViewMessage};
+pub use quick_send::QuickSend;
 pub use send::{EndTransaction, SendBack, SendMessage};
 pub use topic::{CreateTopic, EnsureTopic, GetClusterInfo, GetRoute, Hello};
 

@@ -1,10 +1,8 @@
-use crate::header::VERSION;
+use crate::header::{ONEWAY, RESPONSE, VERSION};
 use crate::json::push_text;
 use crate::wire::push_decimal;
 use crate::{FieldWriter, HeaderKind, Language, RequestCode};
 
-const RESPONSE: i32 = 1;
-const ONEWAY: i32 = 2;
 /// Remarks are for people; one that quotes a peer's input must not fill a header.
 const REMARK_BYTES_MAX: usize = 4096;
 const HEADER_BYTES_MAX: usize = (1 << 24) - 1;

@@ -1,8 +1,8 @@
 use millrace_engine as engine;
 use millrace_engine::{Answer as Answered, Caller, Filter, Out, Pull, Refusal};
 use millrace_protocol::{
-    Admin, Answer, CallMode, Frame, HeaderError, Language, Refused, Request, RequestCode,
-    ResponseCode,
+    Admin, Answer, CallMode, Frame, HeaderError, Language, QuickSend, Refused, Request,
+    RequestCode, ResponseCode,
 };
 use millrace_types::{QueueId, QueueOffset};
 
@@ -62,13 +62,24 @@ pub(crate) fn dispatch(
     destination: Destination<'_>,
     frame: &Frame<'_>,
 ) -> Result<(), HeaderError> {
+    let Destination { role, caller, output, in_flight } = destination;
+    let connection = caller.connection;
+    if role == Role::Broker
+        && let Some(quick) = QuickSend::read(frame)
+    {
+        let QuickSend { opaque, mode, language, version, message } = quick;
+        let to = ReplyTo { connection, opaque, kind: frame.header_kind };
+        let mut exchange =
+            Exchange { step, shell, caller, to, mode, language, version, output, in_flight };
+        send::send(&mut exchange, &message);
+        return Ok(());
+    }
     let header = frame.header()?;
     if header.is_response() {
         // Nothing is asked of clients that they would have to answer.
         return Ok(());
     }
-    let Destination { role, caller, output, in_flight } = destination;
-    let to = ReplyTo { connection: caller.connection, opaque: header.opaque, kind: header.kind };
+    let to = ReplyTo { connection, opaque: header.opaque, kind: header.kind };
     let mode = if header.is_oneway() { CallMode::Oneway } else { CallMode::Answered };
     let (language, version) = (header.language, header.version);
     let mut exchange =

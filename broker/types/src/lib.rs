@@ -3,6 +3,7 @@
 //! Nothing here does I/O or knows a clock. [`record`] holds the one layout that the CommitLog, the
 //! wire and the clients share; start reading there.
 
+mod find; // where a byte is
 mod name; // topics and groups, checked once
 mod now; // a moment, as the shell tells it to the core
 mod offset; // the two offsets that must never be mixed
@@ -10,6 +11,7 @@ mod properties; // the `name 0x01 value 0x02` string of a message
 pub mod record; // one message as it lies in the CommitLog and on the wire
 mod tag; // the hash by which RocketMQ filters tags
 
+pub use find::find_either;
 pub use name::{GroupName, NameError, TopicName, is_system_topic};
 pub use now::Now;
 pub use offset::{PhysicalOffset, QueueId, QueueOffset};

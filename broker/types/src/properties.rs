@@ -1,5 +1,7 @@
 //! A message's properties: `name 0x01 value 0x02`, repeated, the last 0x02 optional.
 
+use crate::find_either;
+
 /// Names of properties that the broker, the clients or the pipelines give a meaning.
 pub mod keys {
     /// The tag, by which consumers filter.
@@ -72,10 +74,23 @@ impl<'a> Properties<'a> {
         })
     }
 
-    fn raw(self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
-        self.0.split(|&b| b == VALUE_END).filter_map(|pair| {
-            let at = pair.iter().position(|&b| b == NAME_END)?;
-            Some((&pair[..at], &pair[at + 1..]))
+    /// All properties in order, as bytes.
+    pub fn raw(self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        let mut rest = self.0;
+        std::iter::from_fn(move || {
+            loop {
+                let end = find_either::<NAME_END, VALUE_END>(rest)?;
+                let after = &rest[end + 1..];
+                if rest[end] == VALUE_END {
+                    // Without a name: passed over.
+                    rest = after;
+                    continue;
+                }
+                let name = &rest[..end];
+                let len = find_either::<VALUE_END, VALUE_END>(after).unwrap_or(after.len());
+                rest = after.get(len + 1..).unwrap_or_default();
+                return Some((name, &after[..len]));
+            }
         })
     }
 }
@@ -183,6 +198,20 @@ mod tests {
             let mut buf = PropertiesBuf::new();
             buf.push_number("n", number);
             assert_eq!(buf.view().get("n"), Some(number.to_string().as_str()));
+        }
+    }
+
+    #[test]
+    fn whatever_the_bytes_the_properties_are_what_stands_between_separators() {
+        for number in 0..3usize.pow(9) {
+            let digit = |place: u32| b"\x01\x02a"[number / 3usize.pow(place) % 3];
+            let bytes: Vec<u8> = (0..9).map(digit).collect();
+            let parts = bytes.split(|&byte| byte == VALUE_END);
+            let pairs = parts.filter_map(|part| {
+                let name_len = part.iter().position(|&byte| byte == NAME_END)?;
+                Some((&part[..name_len], &part[name_len + 1..]))
+            });
+            assert!(Properties::new(&bytes).raw().eq(pairs), "{bytes:?}");
         }
     }
 

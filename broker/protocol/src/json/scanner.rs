@@ -1,5 +1,7 @@
 use std::borrow::Cow;
 
+use millrace_types::find_either;
+
 use super::NotJson;
 
 /// One key or value, not looked into.
@@ -76,6 +78,19 @@ impl<'a> Scanner<'a> {
         let key = self.token()?;
         self.colon()?;
         Ok(Some(key))
+    }
+
+    /// The next key if it is one letter, written the way clients write it: quoted, and right
+    /// before its colon. Otherwise nothing is stepped over.
+    #[inline]
+    pub(crate) fn letter(&mut self) -> Option<u8> {
+        match self.rest {
+            [b'"', letter @ b'a'..=b'z', b'"', b':', rest @ ..] => {
+                self.rest = rest;
+                Some(*letter)
+            }
+            _ => None,
+        }
     }
 
     /// Steps over what stands between a key and its value.
@@ -223,29 +238,6 @@ fn unescape(raw: &[u8]) -> Option<String> {
     })
 }
 
-/// Where the first of two bytes is. Looks at eight bytes at a time without a call, because the
-/// texts of a header are short.
-#[inline]
-fn find_either<const ONE: u8, const OTHER: u8>(bytes: &[u8]) -> Option<usize> {
-    const LOW: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = LOW << 7;
-    // The lowest set bit marks the first zero byte; bits above it may be wrong.
-    let zeros = |word: u64| word.wrapping_sub(LOW) & !word & HIGH;
-    let mut rest = bytes;
-    while let Some((word, after)) = rest.split_first_chunk::<8>() {
-        let word = u64::from_le_bytes(*word);
-        let hits = zeros(word ^ (LOW * u64::from(ONE))) | zeros(word ^ (LOW * u64::from(OTHER)));
-        if hits != 0 {
-            let before = bytes.len() - rest.len();
-            return Some(before + (hits.trailing_zeros() / 8) as usize);
-        }
-        rest = after;
-    }
-    let before = bytes.len() - rest.len();
-    let found = rest.iter().position(|&byte| byte == ONE || byte == OTHER);
-    found.map(|at| before + at)
-}
-
 /// The text with U+FFFD for what is not UTF-8, as Java reads it.
 pub(crate) fn lossy(bytes: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(bytes) {
@@ -265,16 +257,26 @@ pub(crate) fn parse_int<N: TryFrom<i64>>(bytes: &[u8]) -> Option<N> {
         return None;
     }
     let mut number = 0i64;
-    for digit in digits {
-        let digit = digit.wrapping_sub(b'0');
-        if digit > 9 {
-            return None;
+    if digits.len() <= DIGITS_SAFE {
+        for digit in digits {
+            number = number * 10 - i64::from(decimal(*digit)?);
         }
-        // Downwards, because there is one more negative number than there are positive ones.
-        number = number.checked_mul(10)?.checked_sub(i64::from(digit))?;
+    } else {
+        for digit in digits {
+            // Downwards, because there is one more negative number than there are positive ones.
+            number = number.checked_mul(10)?.checked_sub(i64::from(decimal(*digit)?))?;
+        }
     }
     let number = if negative { number } else { number.checked_neg()? };
     N::try_from(number).ok()
+}
+
+/// So many digits never leave the range of `i64`.
+const DIGITS_SAFE: usize = 18;
+
+#[inline]
+fn decimal(digit: u8) -> Option<u8> {
+    Some(digit.wrapping_sub(b'0')).filter(|digit| *digit <= 9)
 }
 
 /// The character that `\u` introduces, and what follows it.
@@ -321,20 +323,6 @@ mod tests {
         check(r"\uD83D\u0041", Some("\u{FFFD}A"));
         check(r"\u00zz", None);
         check(r"\q", None);
-    }
-
-    #[test]
-    fn the_first_of_two_bytes_is_found() {
-        for len in 0..40 {
-            for at in 0..len {
-                let mut bytes = vec![b'x'; len];
-                bytes[at..].fill(b'\\' + 1);
-                bytes[at] = b'"';
-                assert_eq!(find_either::<b'"', b'\\'>(&bytes), Some(at), "{at} of {len}");
-                assert_eq!(find_either::<b'\\', b'"'>(&bytes), Some(at), "{at} of {len}");
-                assert_eq!(find_either::<b'"', b'\\'>(&bytes[..at]), None, "{at} of {len}");
-            }
-        }
     }
 
     #[test]

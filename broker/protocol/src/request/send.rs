@@ -63,38 +63,86 @@ impl<'a> SendMessage<'a> {
     }
 
     pub(super) fn decode(fields: &Fields<'a>, body: &'a [u8]) -> Result<Self, FieldsError> {
-        let mut sent = Self::new("", body);
-        let mut queue_id = None;
+        let mut sent = Self::unread(body);
         for pair in fields.iter() {
             let (name, value) = pair?;
-            match name {
-                b"a" | b"producerGroup" => sent.producer_group = text(value, "producerGroup")?,
-                b"b" | b"topic" => sent.topic = text(value, "topic")?,
-                b"c" | b"defaultTopic" => sent.default_topic = text(value, "defaultTopic")?,
-                b"d" | b"defaultTopicQueueNums" => {
-                    sent.default_topic_queues = int(value, "defaultTopicQueueNums")?;
-                }
-                b"e" | b"queueId" => queue_id = Some(int::<i32>(value, "queueId")?),
-                b"f" | b"sysFlag" => sent.sys_flag = int(value, "sysFlag")?,
-                b"g" | b"bornTimestamp" => sent.born_at_ms = int(value, "bornTimestamp")?,
-                b"h" | b"flag" => sent.flag = int(value, "flag")?,
-                b"i" | b"properties" => sent.properties = text(value, "properties")?,
-                b"j" | b"reconsumeTimes" => sent.reconsume_times = int(value, "reconsumeTimes")?,
-                b"k" | b"unitMode" => sent.unit_mode = value.flag(),
-                b"l" | b"maxReconsumeTimes" => {
-                    sent.max_reconsume_times = Some(int(value, "maxReconsumeTimes")?);
-                }
-                b"m" | b"batch" => sent.batch = value.flag(),
-                _ => {}
+            if let Some(letter) = letter(name) {
+                sent.read(letter, value)?;
             }
         }
-        if sent.topic.is_empty() {
-            return Err(FieldsError::Missing("topic"));
-        }
-        let queue_id = queue_id.ok_or(FieldsError::Missing("queueId"))?;
-        sent.queue_id = u32::try_from(queue_id).ok().map(QueueId);
+        sent.check()?;
         Ok(sent)
     }
+
+    /// A message that no field of the header was read of.
+    pub(super) fn unread(body: &'a [u8]) -> Self {
+        Self { queue_id: Some(QUEUE_MISSING), ..Self::new("", body) }
+    }
+
+    /// Reads the field with this short name.
+    #[inline]
+    pub(super) fn read(&mut self, name: u8, value: FieldText<'a>) -> Result<(), FieldsError> {
+        match name {
+            b'a' => self.producer_group = text(value, "producerGroup")?,
+            b'b' => self.topic = text(value, "topic")?,
+            b'c' => self.default_topic = text(value, "defaultTopic")?,
+            b'd' => self.default_topic_queues = int(value, "defaultTopicQueueNums")?,
+            b'e' => {
+                let id: i32 = int(value, "queueId")?;
+                self.queue_id = u32::try_from(id).ok().map(QueueId);
+            }
+            b'f' => self.sys_flag = int(value, "sysFlag")?,
+            b'g' => self.born_at_ms = int(value, "bornTimestamp")?,
+            b'h' => self.flag = int(value, "flag")?,
+            b'i' => self.properties = text(value, "properties")?,
+            b'j' => self.reconsume_times = int(value, "reconsumeTimes")?,
+            b'k' => self.unit_mode = value.flag(),
+            b'l' => self.max_reconsume_times = Some(int(value, "maxReconsumeTimes")?),
+            b'm' => self.batch = value.flag(),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Whether everything was there that must be.
+    pub(super) fn check(&self) -> Result<(), FieldsError> {
+        if self.topic.is_empty() {
+            return Err(FieldsError::Missing("topic"));
+        }
+        if self.queue_id == Some(QUEUE_MISSING) {
+            return Err(FieldsError::Missing("queueId"));
+        }
+        Ok(())
+    }
+}
+
+/// Stands for a field that was not there; no `queueId` on the wire is so large.
+const QUEUE_MISSING: QueueId = QueueId(u32::MAX);
+
+/// The long names, in the order of the short ones from `a` on.
+const LONG_NAMES: [&str; 13] = [
+    "producerGroup",
+    "topic",
+    "defaultTopic",
+    "defaultTopicQueueNums",
+    "queueId",
+    "sysFlag",
+    "bornTimestamp",
+    "flag",
+    "properties",
+    "reconsumeTimes",
+    "unitMode",
+    "maxReconsumeTimes",
+    "batch",
+];
+
+/// The short name of a field.
+fn letter(name: &[u8]) -> Option<u8> {
+    if let [letter] = name {
+        return Some(*letter);
+    }
+    let known = LONG_NAMES.iter().position(|long| long.as_bytes() == name)?;
+    Some(b'a' + u8::try_from(known).ok()?)
 }
 
 fn text<'a>(value: FieldText<'a>, name: &'static str) -> Result<Cow<'a, str>, FieldsError> {

@@ -2,7 +2,7 @@ use std::borrow::Cow;
 
 use millrace_engine::{Append, Message, Origin, Request, Wait};
 use millrace_protocol::{BatchItem, ResponseCode, SendMessage, batch_items};
-use millrace_types::{keys, record};
+use millrace_types::{Properties, keys, record};
 
 use crate::dispatch::Exchange;
 use crate::handlers::topics::{TEMPLATE_QUEUES, TEMPLATE_TOPIC, takes_no_sends};
@@ -144,10 +144,8 @@ struct Facts<'a> {
 impl<'a> Facts<'a> {
     fn read(properties: &'a [u8]) -> Self {
         let mut facts = Self { unique: None, wait: Wait::Policy, unsupported: None };
-        for pair in properties.split(|&byte| byte == 2) {
-            if let Some(name_end) = pair.iter().position(|&byte| byte == 1) {
-                facts.note(&pair[..name_end], &pair[name_end + 1..]);
-            }
+        for (name, value) in Properties::new(properties).raw() {
+            facts.note(name, value);
         }
         facts
     }
@@ -183,8 +181,6 @@ fn add_unique(made: &mut Vec<u8>, properties: &[u8], unique: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use millrace_types::Properties;
-
     use super::*;
 
     #[track_caller]
