@@ -24,8 +24,15 @@ pub enum OpenError {
     #[error("{0} has a CommitLog that Millrace did not write")]
     NotOurs(PathBuf),
     /// A segment that was durable and not removed is not there, so messages are missing.
-    #[error("the CommitLog segment {missing} is missing{}", goes_on(.next.as_deref()))]
+    #[error(
+        "the CommitLog segment {missing} is missing{}{}",
+        cut_short(.before.as_deref()),
+        goes_on(.next.as_deref())
+    )]
     MissingSegment {
+        /// The one before it, if there is one. If that was cut short, there is no file of the name
+        /// that `missing` has.
+        before: Option<PathBuf>,
         /// The file that should be there.
         missing: PathBuf,
         /// The first one after it, if there is one.
@@ -42,6 +49,10 @@ pub enum OpenError {
     /// Reading or writing failed.
     #[error("{0}")]
     Io(#[from] io::Error),
+}
+
+fn cut_short(before: Option<&Path>) -> String {
+    before.map_or_else(String::new, |before| format!(", or {} was cut short", before.display()))
 }
 
 fn goes_on(next: Option<&Path>) -> String {

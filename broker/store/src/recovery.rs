@@ -73,6 +73,7 @@ pub(crate) fn open_segments(
             && before.end() != base
         {
             return Err(OpenError::MissingSegment {
+                before: Some(segment::path(dir, before.base)),
                 missing: segment::path(dir, before.end()),
                 next: Some(segment::path(dir, base)),
             });
@@ -96,14 +97,30 @@ pub(crate) fn settle_ends(
     while segments.len() > 1 && segments[0].end() <= min {
         segment::remove(disk, dir, segments.remove(0).base)?;
     }
-    let missing =
-        |at, next| Err(OpenError::MissingSegment { missing: segment::path(dir, at), next });
-    match (segments.first(), segments.last()) {
-        (Some(first), _) if first.base > min => missing(min, Some(segment::path(dir, first.base))),
-        (_, Some(last)) if last.end() < mark.durable => missing(last.end(), None),
-        (_, None) if mark.durable > PhysicalOffset(0) => missing(min, None),
-        _ => Ok(()),
+    match segments.first() {
+        Some(first) if first.base > min => Err(OpenError::MissingSegment {
+            before: None,
+            missing: segment::path(dir, min),
+            next: Some(segment::path(dir, first.base)),
+        }),
+        _ => reaches(dir, segments, min, mark.durable),
     }
+}
+
+/// Refuses a log that ends before `durable`, up to where it was on disk once.
+pub(crate) fn reaches(
+    dir: &Path,
+    segments: &[Segment],
+    min: PhysicalOffset,
+    durable: PhysicalOffset,
+) -> Result<(), OpenError> {
+    let last = segments.last();
+    let end = last.map_or(min, Segment::end);
+    if durable <= end && (last.is_some() || durable == PhysicalOffset(0)) {
+        return Ok(());
+    }
+    let before = last.map(|last| segment::path(dir, last.base));
+    Err(OpenError::MissingSegment { before, missing: segment::path(dir, end), next: None })
 }
 
 /// Loads the index runs that follow one another from the start of the log. What comes after the
@@ -293,22 +310,48 @@ pub(crate) fn cut_tail(
     let mut copy = None;
     for segment in segments.iter().filter(|segment| segment.end() > end) {
         let from = end.max(segment.base);
-        let mut scanner = Scanner::new(segment);
-        let Some((start, stop)) = scanner.not_zero(from)? else {
-            continue;
-        };
-        bytes += stop - start;
-        let name = format!("{:020}", segment.base.0 + start);
-        match copy_aside(disk, dir, &name, segment, start..stop) {
-            Ok(path) => copy = copy.or(Some(path)),
-            // Nothing behind the end was promised to anybody, so the start goes on.
-            Err(error) => warn!(error = %error, "bytes behind the end not copied aside"),
+        if let Some((start, stop)) = Scanner::new(segment).not_zero(from)? {
+            bytes += stop - start;
+            let name = format!("{:020}", segment.base.0 + start);
+            match copy_aside(disk, dir, &name, segment, start..stop) {
+                Ok(path) => copy = copy.or(Some(path)),
+                // Nothing behind the end was promised to anybody, so the start goes on.
+                Err(error) => warn!(error = %error, "bytes behind the end not copied aside"),
+            }
         }
+        // Also where it reads as zero: a start before this one may have failed to sync that.
         segment.file.zero(from.since(segment.base)..segment.len)?;
         segment.file.sync()?;
     }
     if bytes > 0 {
         found.torn = Some((bytes, copy));
+    }
+    Ok(())
+}
+
+/// Makes everything between the mark and the end of the log durable, by writing it again.
+///
+/// A killed process leaves it in the page cache, which a sync would do for. But where an earlier
+/// sync has failed, the system takes pages for written that never were: they read well and a
+/// sync passes over them, until a power cut shows what the disk has.
+pub(crate) fn write_again(
+    segments: &[Segment],
+    from: PhysicalOffset,
+    end: PhysicalOffset,
+) -> io::Result<()> {
+    let mut block = Vec::new();
+    for segment in segments.iter().filter(|s| s.base < end && from < s.end()) {
+        let (mut at, end) = (from.since(segment.base), end.min(segment.end()).since(segment.base));
+        while at < end {
+            block.resize((end - at).min(1 << 20) as usize, 0);
+            let n = segment.file.read_at(&mut block, at)?;
+            if n == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            segment.file.write_at(&[IoSlice::new(&block[..n])], at)?;
+            at += n as u64;
+        }
+        segment.file.sync()?;
     }
     Ok(())
 }

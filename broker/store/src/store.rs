@@ -107,6 +107,7 @@ impl Store {
         recovery::settle_ends(&*disk, &log_dir, &mut list, mark)?;
         let log_min = list.first().map_or(PhysicalOffset(0), |segment| segment.base);
         let (mut index, indexed_to) = recovery::load_runs(&*disk, &index_dir, log_min, &mut found)?;
+        recovery::reaches(&log_dir, &list, log_min, indexed_to)?;
         let durable = mark.durable.max(indexed_to);
         #[cfg(feature = "faults")]
         let faults = ScanFaults {
@@ -150,10 +151,7 @@ impl Store {
             recovery::cut_tail(&*disk, dir, &list, scanned.end, &mut found)?;
         }
         recovery::drop_unused(&*disk, &log_dir, &mut list, scanned.end, config.segment_bytes)?;
-        // What a killed process wrote is still in the page cache only.
-        for segment in list.iter().filter(|s| s.base < found.end && durable < s.end()) {
-            segment.file.sync()?;
-        }
+        recovery::write_again(&list, durable, found.end)?;
         checkpoint.write(Mark { durable: found.end, clean: false, min: Some(log_min) })?;
         checkpoint.sync()?;
 

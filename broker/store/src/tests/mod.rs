@@ -3,7 +3,7 @@
 mod apache;
 mod damage;
 mod finding;
-mod history;
+mod model;
 mod reading;
 mod removal;
 
