@@ -1,12 +1,49 @@
-//! The [`Broker`] that everything outside of the broker talks to, and its implementation over the
-//! wire. (`millrace-server` implements it for a broker in the same process.)
+//! How everything outside of a broker talks to one.
 //!
-//! Start reading at [`Broker`], then [`RemoteBroker::connect`].
+//! [`Broker`] is what pipelines need, and [`RemoteBroker`] is one over the wire, a Millrace.
+//! (`millrace-server` implements it for a broker in the same process.) A [`Cluster`] is RocketMQ's
+//! protocol as applications speak it, to Millrace and Apache RocketMQ alike; a [`Producer`] and the
+//! consumers work on one.
+//!
+//! Start reading at [`Broker`], then [`RemoteBroker::connect`]; or at [`Producer`].
 
+mod admin; // looks at a cluster and changes it
 mod broker; // what a broker does for a pipeline
+mod cluster; // what a client knows of a cluster
+mod compression; // bodies that producers compressed
+mod error; // why a client did not get what it asked for
+#[cfg(test)]
+mod fake; // a name server and a broker that do as a test says
+mod message; // what is sent
+mod offsets; // where groups and queues are
+mod peers; // connections, and who knows where brokers are
+mod producer; // sends messages
+mod pull; // one pull from one queue
+mod pull_consumer; // reads queues that are chosen
+mod received; // what is consumed
 mod remote; // a broker in another process
+mod retry; // when a producer tries another broker
+mod routes; // which queues a route offers
+mod subscription; // which messages a consumer wants
+#[cfg(test)]
+mod tests;
+mod unique_ids; // ids of messages
 
+pub use admin::{Admin, Master, Place, Settings};
 pub use broker::{
     Append, Appended, Broker, BrokerError, Fence, Outgoing, PullRequest, Pulled, Wait,
 };
+pub use cluster::{Cluster, ClusterOptions};
+pub use error::ClientError;
+pub use message::Message;
+pub use millrace_protocol::{
+    ConsumerConnections, MessageQueue, OffsetMessageId, PullStatus, QueueProgress, QueueStats,
+    Refused, ResponseCode, SendStatus, Subscription, TopicConfig, TopicRoute, permission,
+};
+pub use millrace_types::{QueueId, QueueOffset};
+pub use producer::{Producer, ProducerOptions, Sent};
+pub use pull::PullOutcome;
+pub use pull_consumer::PullConsumer;
+pub use received::Received;
 pub use remote::{RemoteBroker, RemoteOptions};
+pub use subscription::Filter;

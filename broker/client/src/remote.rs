@@ -9,17 +9,15 @@ use millrace_protocol::{
 };
 use millrace_types::{GroupName, QueueId, QueueOffset, TopicName};
 
+use crate::peers::{Answered, Channel};
 use crate::{Append, Appended, Broker, BrokerError, PullRequest, Pulled};
 
-mod channel; // a connection that comes back
 mod failure; // what refusals and silences mean
 mod group; // an append as one frame
 mod home; // where the broker is
-mod name_servers; // who knows where it is
 
-use channel::{Answered, Channel};
 use failure::Asked;
-use home::Home;
+use home::{Found, Home, Named};
 
 /// How to find a broker and how long to wait for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +62,7 @@ impl Default for RemoteOptions {
 #[derive(Debug)]
 pub struct RemoteBroker {
     name: Arc<str>,
+    home: Arc<Home>,
     request_timeout: Duration,
     /// For everything that is answered at once.
     calls: Channel,
@@ -88,12 +87,15 @@ impl RemoteBroker {
         let RemoteOptions { broker, connect_timeout, request_timeout } = options;
         let home = Home::new(namesrv, connect_timeout.min(TIMEOUT_MAX))?;
         let found = home.reach(broker.as_deref()).await.map_err(BrokerError::from)?;
-        let (home, name) = (Arc::new(home), Arc::clone(&found.name));
+        let Found { name, address, connection, .. } = found;
+        let home = Arc::new(home);
+        let named = Arc::new(Named { home: Arc::clone(&home), broker: Arc::clone(&name) });
         Ok(Self {
-            calls: Channel::connected(Arc::clone(&home), found),
-            pulls: Channel::new(home, Arc::clone(&name)),
-            request_timeout: request_timeout.min(TIMEOUT_MAX),
             name,
+            home,
+            request_timeout: request_timeout.min(TIMEOUT_MAX),
+            calls: Channel::connected(Arc::<Named>::clone(&named), address, connection),
+            pulls: Channel::new(named, None),
         })
     }
 
@@ -102,6 +104,7 @@ impl RemoteBroker {
     pub async fn close(&self) {
         self.calls.close().await;
         self.pulls.close().await;
+        self.home.close().await;
     }
 
     async fn ask(

@@ -14,6 +14,10 @@ pub mod keys {
     pub const WAIT: &str = "WAIT";
     /// Delay level, 1 to 18.
     pub const DELAY: &str = "DELAY";
+    /// The topic in which a message was first consumed, on its copies for a retry topic.
+    pub const RETRY_TOPIC: &str = "RETRY_TOPIC";
+    /// The id under which it was stored there.
+    pub const ORIGIN_ID: &str = "ORIGIN_MESSAGE_ID";
     /// The whole-record checksum; see [`crate::record`].
     pub const CRC32: &str = "__CRC32#";
     /// Present on every record of a group but the last; see [`crate::record`].

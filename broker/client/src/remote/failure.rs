@@ -1,65 +1,14 @@
-use std::error::Error;
-
 use millrace_protocol::{AnswerError, Fenced, Header, Refused, ResponseCode};
 use millrace_types::{QueueId, TopicName};
 
-use super::channel::Answered;
+use crate::peers::{Answered, Lost, with_causes};
 use crate::{Append, BrokerError};
-
-/// Why there is no answer.
-#[derive(Clone, Debug)]
-pub(super) enum Lost {
-    /// Not a byte of the request has left this process.
-    NotSent {
-        /// Who was to get it.
-        address: String,
-        /// What was in the way.
-        reason: String,
-    },
-    /// The request may have arrived.
-    Unanswered {
-        /// Who may have got it.
-        address: String,
-        /// What happened to the answer.
-        reason: String,
-    },
-    /// Nothing was sent, and asking again would change nothing.
-    Refused(String),
-}
 
 /// How a broker's remarks begin where its code alone does not tell enough, or where our error says
 /// the same.
 const FULL: &str = "the broker's disk is full: ";
 const STOPPED: &str = "the broker stopped writing: ";
 const ILLEGAL_QUEUE: &str = "queueId[";
-
-/// For requests that only prepare others.
-impl From<Lost> for BrokerError {
-    fn from(lost: Lost) -> Self {
-        match lost {
-            Lost::NotSent { address, reason } | Lost::Unanswered { address, reason } => {
-                Self::Unreachable { address, reason }
-            }
-            Lost::Refused(reason) => Self::Refused(reason),
-        }
-    }
-}
-
-/// An error and what caused it.
-pub(super) fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        let next_text = next.to_string();
-        // Some errors tell their cause themselves.
-        if !text.ends_with(&next_text) {
-            text.push_str(": ");
-            text.push_str(&next_text);
-        }
-        cause = next.source();
-    }
-    text
-}
 
 /// What was asked, as far as it decides over what a failure means.
 #[derive(Clone, Copy, Debug)]

@@ -1,17 +1,16 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use millrace_protocol::{
-    Call, ClusterInfo, HeaderKind, Hello, HelloAnswer, Limits, Refused, ResponseCode,
+    ClusterInfo, HeaderKind, Hello, HelloAnswer, Limits, Refused, ResponseCode,
 };
-use millrace_transport::{CallError, Config, Connection, Response};
+use millrace_transport::{Callbacks, Config, Connection};
 use tokio::time::{Instant, timeout_at};
 use tracing::info;
 
-use super::failure::{Lost, with_causes};
-use super::name_servers::NameServers;
 use crate::BrokerError;
+use crate::peers::{Lost, NameServers, Reach, with_causes};
 
 const PRODUCT: &str = "Millrace";
 
@@ -23,39 +22,13 @@ pub(super) struct Home {
     config: Config,
 }
 
-/// A connection to the broker.
+/// A broker that was found.
 #[derive(Debug)]
-pub(super) struct Reached {
+pub(super) struct Found {
     pub(super) name: Arc<str>,
     pub(super) address: Arc<str>,
     pub(super) connection: Connection,
-    /// Set once an answer stayed out: the other end may be gone without a word, and TCP takes
-    /// minutes to notice. The calls that are on it go on waiting, others connect anew.
-    given_up: AtomicBool,
-}
-
-impl Reached {
-    pub(super) async fn call(
-        &self,
-        call: &(dyn Call + Sync),
-        timeout: Duration,
-    ) -> Result<Response, CallError> {
-        let answered = self.connection.call(call, timeout).await;
-        let gone = match &answered {
-            Ok(response) => response.header().response_code() == ResponseCode::GO_AWAY,
-            Err(CallError::NotSent(_) | CallError::Unanswered(_)) => true,
-            Err(CallError::TooLarge { .. }) => false,
-        };
-        if gone {
-            self.given_up.store(true, Ordering::Relaxed);
-        }
-        answered
-    }
-
-    /// Whether another call may be made on it.
-    pub(super) fn is_usable(&self) -> bool {
-        !self.given_up.load(Ordering::Relaxed) && self.connection.closed().is_none()
-    }
+    pub(super) callbacks: Callbacks,
 }
 
 /// The longest request and the longest answer.
@@ -67,23 +40,23 @@ impl Home {
     pub(super) fn new(namesrv: &str, connect_timeout: Duration) -> Result<Self, BrokerError> {
         let config =
             Config { header_kind: HeaderKind::Binary, connect_timeout, ..Config::default() };
-        Ok(Self { name_servers: NameServers::parse(namesrv)?, connect_timeout, config })
+        let name_servers = NameServers::parse(namesrv, config.clone())?;
+        Ok(Self { name_servers, connect_timeout, config })
     }
 
     /// Finds the broker of that name, or the only one, connects, and makes sure that it is
     /// Millrace. Nothing but that has been sent when this fails.
     ///
     /// There is no falling back on an address of before: another broker may be there by now.
-    pub(super) async fn reach(&self, name: Option<&str>) -> Result<Reached, Lost> {
+    pub(super) async fn reach(&self, name: Option<&str>) -> Result<Found, Lost> {
         let deadline = Instant::now() + self.connect_timeout;
-        let clusters = self.name_servers.clusters(&self.config, deadline).await?;
+        let clusters = self.name_servers.clusters(deadline).await?;
         let (name, address) = self.choose(&clusters, name)?;
         let connection = timeout_at(deadline, self.greet(name, address, deadline)).await;
         let timed_out = |_| Lost::NotSent { address: address.into(), reason: "timed out".into() };
-        let connection = connection.map_err(timed_out)??;
+        let (connection, callbacks) = connection.map_err(timed_out)??;
         info!(broker = name, peer = address, "connected to the broker");
-        let (name, address) = (name.into(), address.into());
-        Ok(Reached { name, address, connection, given_up: AtomicBool::new(false) })
+        Ok(Found { name: name.into(), address: address.into(), connection, callbacks })
     }
 
     /// The name and the address of the broker that takes writes.
@@ -121,10 +94,11 @@ impl Home {
         name: &str,
         address: &str,
         deadline: Instant,
-    ) -> Result<Connection, Lost> {
+    ) -> Result<(Connection, Callbacks), Lost> {
         let unreachable = |reason| Lost::NotSent { address: address.to_owned(), reason };
         let connecting = Connection::connect(address, &self.config).await;
-        let (connection, _) = connecting.map_err(|error| unreachable(with_causes(&error)))?;
+        let (connection, callbacks) =
+            connecting.map_err(|error| unreachable(with_causes(&error)))?;
         let hello = Hello { product: PRODUCT.into(), version: env!("CARGO_PKG_VERSION").into() };
         let left = deadline.saturating_duration_since(Instant::now());
         let greeting = connection.call(&hello, left).await;
@@ -153,6 +127,26 @@ impl Home {
             }
             _ => return Err(stranger(format!("answered {}", Refused::of(&header)))),
         }
-        Ok(connection)
+        Ok((connection, callbacks))
+    }
+
+    /// Ends the connections to the name servers.
+    pub(super) async fn close(&self) {
+        self.name_servers.close().await;
+    }
+}
+
+/// The broker of one name, wherever it is.
+#[derive(Debug)]
+pub(super) struct Named {
+    pub(super) home: Arc<Home>,
+    pub(super) broker: Arc<str>,
+}
+
+#[async_trait]
+impl Reach for Named {
+    async fn reach(&self) -> Result<(Arc<str>, Connection, Callbacks), Lost> {
+        let found = self.home.reach(Some(&self.broker)).await?;
+        Ok((found.address, found.connection, found.callbacks))
     }
 }

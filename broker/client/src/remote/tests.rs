@@ -8,10 +8,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::*;
+use crate::fake::{Fake, Reply, answer};
 use crate::{Fence, Outgoing, Wait};
-
-mod fake;
-use fake::{Fake, Reply, answer};
 
 fn topic(name: &str) -> TopicName {
     TopicName::parse(name).unwrap()
@@ -189,7 +187,7 @@ async fn refusals_come_through() {
     let missing = broker.bounds(&orders, queue).await;
     assert!(matches!(missing, Err(BrokerError::NoSuchQueue { topic, .. }) if topic == orders));
     // None of it cost the connection.
-    assert_eq!(fake.accepted(), 4, "two connections, each looked up before");
+    assert_eq!(fake.accepted(), 3, "two connections, and one to look them up");
 }
 
 #[tokio::test]
@@ -484,7 +482,7 @@ async fn a_broker_that_does_not_answer_in_time_is_left() {
     tokio::time::resume();
     silent.store(false, Ordering::Relaxed);
     broker.append(one_message()).await.unwrap();
-    assert_eq!(fake.accepted(), 4, "each connection was looked up");
+    assert_eq!(fake.accepted(), 3, "two connections, one after the other, and one to look them up");
 }
 
 #[tokio::test]
@@ -543,7 +541,8 @@ async fn one_attempt_to_connect_serves_all_who_wait_for_it() {
         matches!(broker.append(one_message()).await, Err(BrokerError::Unreachable { .. }))
     };
     assert_eq!(tokio::join!(one(), one(), one()), (true, true, true));
-    assert_eq!(asked.load(Ordering::Relaxed), 2, "once at first, and once for all three");
+    // Of these once over the connection of before, which may have been an idle one.
+    assert_eq!(asked.load(Ordering::Relaxed), 3, "once at first, and twice for all three");
     // Whoever comes later tries again.
     silent.store(false, Ordering::Relaxed);
     broker.append(one_message()).await.unwrap();

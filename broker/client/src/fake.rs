@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
 /// What a fake does with a request.
-pub(super) enum Reply {
+pub(crate) enum Reply {
     /// Answers it.
     Answer(Box<dyn Answer + Send>),
     /// Sends these bytes.
@@ -23,7 +23,7 @@ pub(super) enum Reply {
 }
 
 /// A reply with an answer.
-pub(super) fn answer(answer: impl Answer + Send + 'static) -> Option<Reply> {
+pub(crate) fn answer(answer: impl Answer + Send + 'static) -> Option<Reply> {
     Some(Reply::Answer(Box::new(answer)))
 }
 
@@ -31,8 +31,8 @@ type Script = dyn Fn(&Request<'_>) -> Option<Reply> + Send + Sync;
 
 /// A name server and the broker `b` behind one port, that do as a test says. Where the test says
 /// nothing, they introduce themselves, and a request of any other kind is a mistake of the test.
-pub(super) struct Fake {
-    pub(super) address: String,
+pub(crate) struct Fake {
+    pub(crate) address: String,
     told: Arc<Told>,
     task: JoinHandle<()>,
 }
@@ -46,7 +46,7 @@ struct Told {
 }
 
 impl Fake {
-    pub(super) async fn start(
+    pub(crate) async fn start(
         script: impl Fn(&Request<'_>) -> Option<Reply> + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -62,18 +62,18 @@ impl Fake {
     }
 
     /// Says which brokers there are, and where.
-    pub(super) fn put_brokers(&self, brokers: &[(&str, &str)]) {
+    pub(crate) fn put_brokers(&self, brokers: &[(&str, &str)]) {
         let brokers = brokers.iter().map(|(name, at)| ((*name).to_owned(), (*at).to_owned()));
         *self.told.brokers.lock().unwrap() = brokers.collect();
     }
 
     /// How many connections there were.
-    pub(super) fn accepted(&self) -> usize {
+    pub(crate) fn accepted(&self) -> usize {
         self.told.accepted.load(Ordering::Relaxed)
     }
 
     /// Closes everything. Nobody listens at the address afterwards.
-    pub(super) async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.task.abort();
         assert!(self.task.await.unwrap_err().is_cancelled());
     }

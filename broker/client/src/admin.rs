@@ -1,0 +1,411 @@
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use millrace_protocol::{
+    Admin as Ask, AnswerError, BodyError, Call, ConsumerConnections, CreateTopic, DeleteGroup,
+    Done, FieldWriter, GroupConfig, GroupNames, GroupProgress, GroupSettings, MessageQueue,
+    MovedTo, OfConsumers, OfGroup, OfTopic, OffsetMessageId, QueryAnswer, QueryMessage,
+    QueueProgress, QueueStats, RequestCode, ResetOffset, ResponseCode, TopicConfig, TopicNames,
+    TopicStats, ViewMessage,
+};
+use millrace_types::QueueOffset;
+use tokio::time::Instant;
+
+use crate::cluster::{garbled, refused};
+use crate::peers::Answered;
+use crate::{ClientError, Cluster, Received, routes};
+
+/// Looks at a cluster and changes it, as `mqadmin` does. (In RocketMQ, `DefaultMQAdminExt`.)
+#[derive(Debug)]
+pub struct Admin {
+    cluster: Arc<Cluster>,
+}
+
+/// A broker that takes writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Master {
+    /// Its name.
+    pub name: String,
+    /// The cluster it belongs to.
+    pub cluster: String,
+    /// Where it is.
+    pub address: String,
+}
+
+/// Where a group is to begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// At the first message of each queue.
+    Earliest,
+    /// Behind the last one.
+    Latest,
+    /// At the first message stored at this time or later, ms.
+    Time(i64),
+}
+
+/// A group by one word: how a tool shows it.
+pub type Settings = BTreeMap<String, String>;
+
+/// Messages that one look-up gives at most.
+const FOUND_MAX: i32 = 64;
+
+impl Admin {
+    /// For a cluster. Nothing is asked yet.
+    pub fn new(cluster: Arc<Cluster>) -> Self {
+        Self { cluster }
+    }
+
+    /// The cluster.
+    pub fn cluster(&self) -> &Arc<Cluster> {
+        &self.cluster
+    }
+
+    /// The brokers that take writes, by name.
+    pub async fn masters(&self) -> Result<Vec<Master>, ClientError> {
+        let known = self.cluster.brokers().await?;
+        let masters = known.brokers.into_iter().filter_map(|(name, broker)| {
+            let address = broker.addresses.get(&routes::MASTER)?.clone();
+            Some(Master { name, cluster: broker.cluster, address })
+        });
+        Ok(masters.collect())
+    }
+
+    /// The names of all topics.
+    pub async fn topics(&self) -> Result<Vec<String>, ClientError> {
+        let answered = self.ask_namesrv(&Ask::TopicNames).await?;
+        let mut names = body(&answered, TopicNames::decode)?.names;
+        names.sort();
+        Ok(names)
+    }
+
+    /// What a topic looks like on each broker that has it.
+    pub async fn topic_configs(
+        &self,
+        topic: &str,
+    ) -> Result<Vec<(Master, TopicConfig)>, ClientError> {
+        let ask = Ask::TopicConfig(OfTopic { topic: topic.into() });
+        let found = self.ask_masters_of(topic, &ask, TopicConfig::decode).await?;
+        Ok(found)
+    }
+
+    /// Where the queues of a topic begin and end, by broker name and number.
+    pub async fn topic_stats(&self, topic: &str) -> Result<Vec<QueueStats>, ClientError> {
+        let ask = Ask::TopicStats(OfTopic { topic: topic.into() });
+        let found = self.ask_masters_of(topic, &ask, TopicStats::decode).await?;
+        let mut stats: Vec<_> = found.into_iter().flat_map(|(_, stats)| stats.0).collect();
+        stats.sort_by(|a, b| a.queue.cmp(&b.queue));
+        Ok(stats)
+    }
+
+    /// The groups that consume a topic, or have offsets in it.
+    pub async fn groups_of(&self, topic: &str) -> Result<Vec<String>, ClientError> {
+        let ask = Ask::ConsumersOf(OfTopic { topic: topic.into() });
+        let found = self.ask_masters_of(topic, &ask, GroupNames::decode).await?;
+        let mut groups: Vec<_> = found.into_iter().flat_map(|(_, groups)| groups.0).collect();
+        groups.sort();
+        groups.dedup();
+        Ok(groups)
+    }
+
+    /// Makes a topic on brokers, or changes it.
+    pub async fn put_topic(
+        &self,
+        topic: &TopicConfig,
+        brokers: &[Master],
+    ) -> Result<(), ClientError> {
+        let number = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
+        let call = CreateTopic {
+            topic: topic.topic.as_str().into(),
+            default_topic: crate::cluster::TEMPLATE_TOPIC.into(),
+            read_queues: number(topic.read_queues),
+            write_queues: number(topic.write_queues),
+            permission: number(topic.permission),
+            filter_type: Some("SINGLE_TAG".into()),
+            topic_sys_flag: Some(0),
+            order: false,
+            attributes: None,
+        };
+        self.tell(&call, brokers).await
+    }
+
+    /// Removes a topic from brokers and then from all name servers.
+    pub async fn delete_topic(&self, topic: &str, brokers: &[Master]) -> Result<(), ClientError> {
+        let in_broker = DeleteTopic { topic, code: RequestCode::DELETE_TOPIC_IN_BROKER };
+        self.tell(&in_broker, brokers).await?;
+        let in_namesrv = DeleteTopic { topic, code: RequestCode::DELETE_TOPIC_IN_NAMESRV };
+        let name_servers = self.cluster.name_servers();
+        let timeout = self.cluster.options().request_timeout;
+        for address in name_servers.addresses() {
+            let answered =
+                name_servers.ask_one(address, &in_namesrv, Instant::now() + timeout).await?;
+            match answered.response.header().response_code() {
+                // One that lives inside of its broker has just forgotten it.
+                ResponseCode::SUCCESS | ResponseCode::REQUEST_CODE_NOT_SUPPORTED => {}
+                _ => return Err(refused(&answered)),
+            }
+        }
+        self.cluster.forget_route(topic);
+        Ok(())
+    }
+
+    /// What the groups are set to, on all brokers together: those that somebody set or that were
+    /// online.
+    pub async fn groups(&self) -> Result<BTreeMap<String, Settings>, ClientError> {
+        let mut groups = BTreeMap::new();
+        for master in self.masters().await? {
+            let answered = self.cluster.ask(&master.address, &Ask::AllGroups).await?;
+            groups.extend(body(&answered, GroupSettings::decode)?.0);
+        }
+        Ok(groups)
+    }
+
+    /// What a group is set to; `None` if no broker knows it.
+    pub async fn group(&self, group: &str) -> Result<Option<Settings>, ClientError> {
+        let ask = Ask::GetGroup(OfGroup { group: group.into() });
+        for master in self.masters().await? {
+            let answered = self.cluster.ask(&master.address, &ask).await?;
+            if answered.response.header().response_code()
+                != ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST
+            {
+                return body(&answered, GroupSettings::decode_one).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Makes a group on all brokers, or changes it. `json` is its settings as RocketMQ writes
+    /// them.
+    pub async fn put_group(&self, group: &str, json: &str) -> Result<(), ClientError> {
+        let call = Ask::PutGroup(GroupConfig { group: group.to_owned(), enabled: true, json });
+        let masters = self.masters().await?;
+        self.tell(&call, &masters).await
+    }
+
+    /// Removes a group from all brokers.
+    pub async fn delete_group(&self, group: &str) -> Result<(), ClientError> {
+        let masters = self.masters().await?;
+        self.tell(&Ask::DeleteGroup(DeleteGroup { group: group.into() }), &masters).await
+    }
+
+    /// The members of a group, broker by broker; `None` if nobody is online.
+    pub async fn members(&self, group: &str) -> Result<Option<ConsumerConnections>, ClientError> {
+        let ask = Ask::ConsumerConnections(OfConsumers { group: group.into(), topic: None });
+        let mut found: Option<ConsumerConnections> = None;
+        for master in self.masters().await? {
+            let answered = self.cluster.ask(&master.address, &ask).await?;
+            if answered.response.header().response_code() == ResponseCode::CONSUMER_NOT_ONLINE {
+                continue;
+            }
+            let here = body(&answered, ConsumerConnections::decode)?;
+            match &mut found {
+                None => found = Some(here),
+                Some(found) => {
+                    // A member is connected to every broker, each time from another port.
+                    for member in here.members {
+                        if found.members.iter().all(|known| known.client_id != member.client_id) {
+                            found.members.push(member);
+                        }
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// How far a group is in each queue, in one topic or in all of its topics.
+    pub async fn progress(
+        &self,
+        group: &str,
+        topic: Option<&str>,
+    ) -> Result<Vec<QueueProgress>, ClientError> {
+        let topic = topic.map(Into::into);
+        let ask = Ask::ConsumeStats(OfConsumers { group: group.into(), topic });
+        let mut progress = Vec::new();
+        for master in self.masters().await? {
+            let answered = self.cluster.ask(&master.address, &ask).await?;
+            progress.extend(body(&answered, GroupProgress::decode)?.0);
+        }
+        progress.sort_by(|a, b| a.queue.cmp(&b.queue));
+        Ok(progress)
+    }
+
+    /// Moves a group in a topic, and tells where each queue begins now.
+    pub async fn reset(
+        &self,
+        group: &str,
+        topic: &str,
+        to: Place,
+    ) -> Result<Vec<(MessageQueue, QueueOffset)>, ClientError> {
+        let timestamp_ms = match to {
+            Place::Earliest => 0,
+            Place::Latest => -1,
+            Place::Time(at) => at,
+        };
+        let ask = Ask::ResetOffset(ResetOffset {
+            group: group.into(),
+            topic: topic.into(),
+            queue_id: -1,
+            offset: None,
+            timestamp_ms,
+            force: true,
+        });
+        let moved = self.ask_masters_of(topic, &ask, MovedTo::decode).await?;
+        let mut moved: Vec<_> = moved.into_iter().flat_map(|(_, moved)| moved.0).collect();
+        moved.sort();
+        Ok(moved)
+    }
+
+    /// The message that is stored where an id says; `None` if there is none.
+    pub async fn message_at(&self, id: &OffsetMessageId) -> Result<Option<Received>, ClientError> {
+        let call = ViewMessage { topic: None, physical_offset: id.physical_offset };
+        let address = id.store_host.to_string();
+        let answered = self.cluster.ask(&address, &call).await?;
+        let header = answered.response.header();
+        match header.response_code() {
+            ResponseCode::SUCCESS => {
+                let name = self.name_at(id.store_host).await;
+                Ok(records(&answered, &name)?.pop())
+            }
+            ResponseCode::SYSTEM_ERROR => Ok(None),
+            _ => Err(refused(&answered)),
+        }
+    }
+
+    /// The message at an offset of a queue; `None` if there is none.
+    pub async fn message_in(
+        &self,
+        queue: &MessageQueue,
+        offset: QueueOffset,
+    ) -> Result<Option<Received>, ClientError> {
+        let pulled = self.cluster.read(queue, offset, 1).await?;
+        Ok(pulled.messages.into_iter().next().filter(|message| message.offset == offset))
+    }
+
+    /// The messages of a topic that have a key, or that have this id from their producer, oldest
+    /// first.
+    pub async fn messages_by_key(
+        &self,
+        topic: &str,
+        key: &str,
+        is_id: bool,
+    ) -> Result<Vec<Received>, ClientError> {
+        let call = QueryMessage {
+            topic: topic.into(),
+            key: key.into(),
+            messages_max: FOUND_MAX,
+            begin_ms: 0,
+            end_ms: i64::MAX,
+            by_unique_key: is_id,
+        };
+        let mut found = Vec::new();
+        for master in self.masters_of(topic).await? {
+            let answered = self.cluster.ask(&master.address, &call).await?;
+            let header = answered.response.header();
+            match QueryAnswer::decode(&header) {
+                Ok(_) => found.extend(records(&answered, &master.name)?),
+                Err(AnswerError::Refused(refused))
+                    if refused.code == ResponseCode::QUERY_NOT_FOUND => {}
+                Err(error) => return Err(ClientError::of_answer(error, &answered)),
+            }
+        }
+        // Brokers index hashes.
+        found.retain(|message| {
+            let has_key = || message.keys().is_some_and(|keys| keys.split(' ').any(|k| k == key));
+            if is_id { message.id() == key } else { has_key() }
+        });
+        found.sort_by_key(|message| (message.stored_at_ms, message.offset));
+        Ok(found)
+    }
+
+    async fn ask_namesrv(&self, call: &(dyn Call + Sync)) -> Result<Answered, ClientError> {
+        let deadline = Instant::now() + self.cluster.options().request_timeout;
+        Ok(self.cluster.name_servers().ask(call, deadline).await?)
+    }
+
+    /// The brokers that take writes and have a topic.
+    pub async fn masters_of(&self, topic: &str) -> Result<Vec<Master>, ClientError> {
+        let route = self.cluster.route(topic).await?;
+        let masters = route.queues.iter().filter_map(|queues| {
+            let broker = route.brokers.iter().find(|b| b.broker_name == queues.broker_name)?;
+            Some(Master {
+                name: broker.broker_name.clone(),
+                cluster: broker.cluster.clone(),
+                address: broker.addresses.get(&routes::MASTER)?.clone(),
+            })
+        });
+        let masters: Vec<_> = masters.collect();
+        if masters.is_empty() { Err(ClientError::NoRoute(topic.to_owned())) } else { Ok(masters) }
+    }
+
+    async fn ask_masters_of<T>(
+        &self,
+        topic: &str,
+        ask: &Ask<'_>,
+        decode: impl Fn(&[u8]) -> Result<T, BodyError>,
+    ) -> Result<Vec<(Master, T)>, ClientError> {
+        let mut answers = Vec::new();
+        for master in self.masters_of(topic).await? {
+            let answered = self.cluster.ask(&master.address, ask).await?;
+            answers.push((master, body(&answered, &decode)?));
+        }
+        Ok(answers)
+    }
+
+    /// Has each broker do the same thing, one after the other; the first that refuses ends it.
+    async fn tell(&self, call: &(dyn Call + Sync), brokers: &[Master]) -> Result<(), ClientError> {
+        for broker in brokers {
+            let answered = self.cluster.ask(&broker.address, call).await?;
+            let done = Done::decode(&answered.response.header());
+            done.map_err(|error| ClientError::of_answer(error, &answered))?;
+        }
+        Ok(())
+    }
+
+    /// The name of the broker at an address; the address if nobody knows it.
+    async fn name_at(&self, address: SocketAddr) -> String {
+        let address = address.to_string();
+        let masters = self.masters().await.unwrap_or_default();
+        let known = masters.into_iter().find(|master| master.address == address);
+        known.map_or(address, |master| master.name)
+    }
+}
+
+/// Removes a topic; which half of it, the code says.
+struct DeleteTopic<'a> {
+    topic: &'a str,
+    code: RequestCode,
+}
+
+impl Call for DeleteTopic<'_> {
+    fn code(&self) -> RequestCode {
+        self.code
+    }
+
+    fn fields(&self, to: &mut FieldWriter<'_>) {
+        to.text("topic", self.topic);
+    }
+}
+
+/// The body of a success.
+fn body<T>(
+    answered: &Answered,
+    decode: impl Fn(&[u8]) -> Result<T, BodyError>,
+) -> Result<T, ClientError> {
+    if answered.response.header().response_code() != ResponseCode::SUCCESS {
+        return Err(refused(answered));
+    }
+    decode(answered.response.body()).map_err(|error| garbled(answered, error))
+}
+
+fn records(answered: &Answered, broker_name: &str) -> Result<Vec<Received>, ClientError> {
+    let records: &Bytes = answered.response.body();
+    match Received::read_all(records, broker_name) {
+        (messages, None) => Ok(messages),
+        (_, Some(error)) => Err(ClientError::Garbled {
+            address: answered.address.to_string(),
+            reason: error.to_string(),
+        }),
+    }
+}

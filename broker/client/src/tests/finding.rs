@@ -1,0 +1,55 @@
+use std::time::Duration;
+
+use super::*;
+
+async fn brokers_of_orders(cluster: &Cluster) -> Vec<String> {
+    let route = cluster.route("orders").await.unwrap();
+    route.brokers.iter().map(|broker| broker.broker_name.clone()).collect()
+}
+
+#[tokio::test]
+async fn the_next_name_server_is_asked_and_then_stayed_with() {
+    let routes = Routes::default();
+    routes.put(&[("a", "127.0.0.1:1")]);
+    let silent = Fake::start(|_| Some(Reply::HangUp)).await;
+    let answering = name_server(&routes).await;
+    let options = ClusterOptions { route_age_max: Duration::ZERO, ..ClusterOptions::default() };
+    let both = format!("{};{}", silent.address, answering.address);
+    let cluster = Cluster::new(&both, options).await.unwrap();
+    assert_eq!(brokers_of_orders(&cluster).await, ["a"]);
+    routes.put(&[("a", "127.0.0.1:1"), ("b", "127.0.0.1:2")]);
+    assert_eq!(brokers_of_orders(&cluster).await, ["a", "b"]);
+    assert_eq!((silent.accepted(), answering.accepted()), (1, 1));
+}
+
+#[tokio::test]
+async fn what_was_known_holds_while_no_name_server_answers() {
+    let routes = Routes::default();
+    routes.put(&[("a", "127.0.0.1:1")]);
+    let name_server = name_server(&routes).await;
+    let options = ClusterOptions { route_age_max: Duration::ZERO, ..ClusterOptions::default() };
+    let cluster = Cluster::new(&name_server.address, options).await.unwrap();
+    assert_eq!(brokers_of_orders(&cluster).await, ["a"]);
+    name_server.stop().await;
+    assert_eq!(brokers_of_orders(&cluster).await, ["a"]);
+    // Nothing is known of this one.
+    let lost = cluster.route("letters").await;
+    assert!(matches!(lost, Err(ClientError::Unreachable { .. })), "{lost:?}");
+}
+
+#[tokio::test]
+async fn a_topic_that_nobody_knows_is_told_from_silence() {
+    let name_server = name_server(&Routes::default()).await;
+    let cluster = cluster(&name_server.address).await;
+    assert_eq!(cluster.find_route("letters").await.unwrap(), None);
+    let missing = cluster.route("letters").await;
+    assert!(matches!(missing, Err(ClientError::NoRoute(topic)) if topic == "letters"));
+}
+
+#[tokio::test]
+async fn a_name_server_is_an_address() {
+    for wrong in ["", "localhost", "a:b"] {
+        let refused = Cluster::new(wrong, ClusterOptions::default()).await;
+        assert!(matches!(refused, Err(ClientError::Invalid(_))), "{wrong}");
+    }
+}
