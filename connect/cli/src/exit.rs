@@ -168,8 +168,12 @@ pub(crate) mod codes {
         /// The address cannot be listened on: another program has it, or it is not an address of
         /// this machine, or only root may use it.
         LISTEN = "E-NET-02";
-        /// The broker answered, and will not do what the pipeline needs.
+        /// The broker answered, and will not do what it was asked for.
         BROKER_REFUSED = "E-NET-03";
+        /// The name servers know no broker that serves the topic.
+        TOPIC_MISSING = "E-TOPIC-01";
+        /// The topic is there already.
+        TOPIC_EXISTS = "E-TOPIC-02";
         /// Another process runs the same pipeline. One worker at a time may; the one that started
         /// last has it, and nothing is written twice.
         FENCED = "E-RUN-01";

@@ -6,6 +6,7 @@
 
 mod broker_conf; // RocketMQ's configuration files
 mod causes; // errors of the libraries as failures
+mod cluster; // a cluster elsewhere
 mod commands; // what the program can do
 mod embedded; // the broker inside this process
 mod exit; // exit codes, and why a command fails
@@ -13,6 +14,8 @@ mod figures; // numbers and sizes for people, and from them
 mod ledgers; // the ledgers in a log
 mod letters; // the dead letters in a log
 mod logging; // events on stderr
+mod messages; // messages on stdout
+mod moments; // times and offsets for people, and from them
 mod output; // answers on stdout
 mod pipeline_file; // pipeline files from the disk
 mod progress; // the line that shows how far a run is
@@ -21,18 +24,24 @@ mod salvage; // what verifies, for another life
 mod signals; // the wish to end
 mod sinks; // which sink a pipeline file means
 mod sources; // which source a pipeline file means
+mod table; // rows for a terminal
 mod wire; // a broker elsewhere
 
 use std::process::ExitCode;
 
 use clap::{ArgAction, Parser, Subcommand};
 
+use commands::consume::Consume;
 use commands::explain::Explain;
+use commands::group::Group;
 use commands::inspect::Inspect;
+use commands::message::Message;
+use commands::produce::Produce;
 use commands::quickstart::Quickstart;
 use commands::run::RunPipeline;
 use commands::server::RunServer;
 use commands::top::Top;
+use commands::topic::Topic;
 use commands::validate::Validate;
 use output::Style;
 
@@ -63,6 +72,11 @@ enum Command {
     Server(RunServer),
     Top(Top),
     Inspect(Inspect),
+    Topic(Topic),
+    Group(Group),
+    Message(Message),
+    Produce(Produce),
+    Consume(Consume),
 }
 
 impl Command {
@@ -75,7 +89,12 @@ impl Command {
             | Command::Top(_)
             | Command::Validate(_)
             | Command::Explain(_)
-            | Command::Inspect(_) => false,
+            | Command::Inspect(_)
+            | Command::Topic(_)
+            | Command::Group(_)
+            | Command::Message(_)
+            | Command::Produce(_)
+            | Command::Consume(_) => false,
         }
     }
 }
@@ -91,6 +110,11 @@ fn main() -> ExitCode {
         Command::Top(command) => ("top", command.json, command.execute()),
         Command::Server(command) => ("server", command.json, command.execute()),
         Command::Inspect(command) => ("inspect", command.json, command.execute()),
+        Command::Topic(command) => (command.name(), command.at.json, command.execute()),
+        Command::Group(command) => (command.name(), command.at.json, command.execute()),
+        Command::Message(command) => (command.name(), command.at.json, command.execute()),
+        Command::Produce(command) => ("produce", command.at.json, command.execute()),
+        Command::Consume(command) => ("consume", command.at.json, command.execute()),
     };
     let style = Style { json, verbose: verbose > 0 };
     ExitCode::from(output::finish(name, outcome, style) as u8)

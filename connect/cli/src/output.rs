@@ -110,8 +110,13 @@ pub(crate) fn print(text: &str) {
 
 /// Writes data that need not be text.
 pub(crate) fn print_bytes(bytes: &[u8]) {
+    let _ = try_print(bytes);
+}
+
+/// The same for who has more to say: an error means that nobody reads any more.
+pub(crate) fn try_print(bytes: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    let _ = out.write_all(bytes).and_then(|()| out.flush());
+    out.write_all(bytes).and_then(|()| out.flush())
 }
 
 /// Writes what is not data.

@@ -81,11 +81,16 @@ fn line(inspected: &InspectedRecord<'_>) -> Value {
             Verified::BodyOnly => "body",
         },
     });
-    match std::str::from_utf8(record.body()) {
-        Ok(text) => line["body"] = json!(text),
-        Err(_) => line["body_base64"] = json!(base64(record.body())),
-    }
+    put_body(&mut line, record.body());
     line
+}
+
+/// Adds a body to a line about its message: as text if it is UTF-8, else in base64.
+pub(crate) fn put_body(line: &mut Value, body: &[u8]) {
+    match std::str::from_utf8(body) {
+        Ok(text) => line["body"] = json!(text),
+        Err(_) => line["body_base64"] = json!(base64(body)),
+    }
 }
 
 /// Base64 with padding, RFC 4648.

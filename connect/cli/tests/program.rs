@@ -3,6 +3,8 @@
 #[path = "program/rig.rs"]
 mod rig; // a directory, processes in it, and what they came to
 
+#[path = "program/daily.rs"]
+mod daily; // topics, groups, messages
 #[path = "program/environment.rs"]
 mod environment; // disks that fill, ports that are taken, brokers that are not there
 #[path = "program/mistakes.rs"]

@@ -157,6 +157,16 @@ impl Ran {
     }
 }
 
+/// Starts a server on free ports, and tells what it says once it listens.
+pub(crate) fn serve(home: &Home, more: &[&str]) -> (Started, Value) {
+    let mut args = vec!["server", "--json", "--data-dir", "data"];
+    args.extend(["--listen", "127.0.0.1:0", "--namesrv-listen", "127.0.0.1:0"]);
+    args.extend(more);
+    let mut server = home.start(&args);
+    let listening = serde_json::from_str(&server.first_line()).unwrap();
+    (server, listening)
+}
+
 /// Waits for something to come true.
 #[track_caller]
 pub(crate) fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {

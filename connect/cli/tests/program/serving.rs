@@ -1,15 +1,4 @@
-use serde_json::Value;
-
-use crate::rig::{Home, Started, parquet_files, rows, wait_for};
-
-fn serve(home: &Home, more: &[&str]) -> (Started, Value) {
-    let mut args = vec!["server", "--json", "--data-dir", "data"];
-    args.extend(["--listen", "127.0.0.1:0", "--namesrv-listen", "127.0.0.1:0"]);
-    args.extend(more);
-    let mut server = home.start(&args);
-    let listening = serde_json::from_str(&server.first_line()).unwrap();
-    (server, listening)
-}
+use crate::rig::{Home, parquet_files, rows, serve, wait_for};
 
 #[test]
 fn a_pipeline_over_the_wire_does_what_it_does_inside() {

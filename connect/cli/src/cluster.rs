@@ -1,0 +1,76 @@
+//! A cluster elsewhere, Millrace or Apache RocketMQ, for the commands that look at one and use it.
+
+use std::sync::Arc;
+
+use clap::Args;
+use millrace_client::{Admin, ClientError, Cluster, ClusterOptions};
+use tokio::runtime;
+
+use crate::exit::{Exit, Failure, codes};
+use crate::wire::parse_namesrv;
+
+/// Where the cluster is, and how to answer.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct At {
+    /// The name servers: `host:port`, several with `;` in between.
+    #[arg(long, global = true, value_name = "HOST:PORT", value_parser = parse_namesrv)]
+    #[arg(env = "MILLRACE_NAMESRV", default_value = "127.0.0.1:9876")]
+    pub(crate) namesrv: String,
+    /// Answer in JSON: one line, or one line per message and a last one for the outcome.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+impl At {
+    /// The cluster; nothing is connected to yet.
+    pub(crate) async fn cluster(&self) -> Result<Arc<Cluster>, Failure> {
+        let cluster = Cluster::new(&self.namesrv, ClusterOptions::default()).await;
+        Ok(Arc::new(cluster.map_err(Failure::from)?))
+    }
+
+    /// What looks at it and changes it.
+    pub(crate) async fn admin(&self) -> Result<Admin, Failure> {
+        Ok(Admin::new(self.cluster().await?))
+    }
+}
+
+/// Runs a command's future to its end.
+pub(crate) fn run<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+        Failure::new(Exit::Environment, codes::SYSTEM, format!("cannot start: {error}"))
+    })?;
+    runtime.block_on(work)
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        let (exit, code, hint) = match &error {
+            ClientError::Unreachable { .. } => (
+                Exit::Environment,
+                codes::BROKER_AWAY,
+                Some("is it running, and is --namesrv the address of a name server?"),
+            ),
+            ClientError::Unanswered { .. } => (
+                Exit::Environment,
+                codes::BROKER_AWAY,
+                Some("it may have been carried out; look before doing it again"),
+            ),
+            ClientError::NoBroker(_) => (
+                Exit::Environment,
+                codes::BROKER_AWAY,
+                Some("`millrace topic route` shows what the name server knows"),
+            ),
+            ClientError::NoRoute(_) => (
+                Exit::Failed,
+                codes::TOPIC_MISSING,
+                Some("`millrace topic list` shows the topics, `millrace topic create` makes one"),
+            ),
+            ClientError::Refused { .. } | ClientError::Garbled { .. } => {
+                (Exit::Failed, codes::BROKER_REFUSED, None)
+            }
+            ClientError::Invalid(_) => (Exit::Input, codes::ARGUMENT, None),
+        };
+        let failure = Failure::new(exit, code, error.to_string()).caused_by(&error);
+        if let Some(hint) = hint { failure.hint(hint) } else { failure }
+    }
+}

@@ -1,0 +1,390 @@
+//! `millrace topic`: look at topics and change them.
+
+use clap::{Args, Subcommand};
+use millrace_client::{Admin, Master, QueueStats, TopicConfig, permission};
+use serde_json::{Value, json};
+
+use crate::cluster::{At, run};
+use crate::exit::{Exit, Failure, codes};
+use crate::figures::counted;
+use crate::moments::moment;
+use crate::output::Answer;
+use crate::table::table;
+
+/// Look at the topics of a cluster and change them.
+///
+/// Works with Millrace and with Apache RocketMQ. For instance:
+///   millrace topic create orders --queues 8
+///   millrace topic describe orders
+#[derive(Args, Debug)]
+pub(crate) struct Topic {
+    #[command(flatten)]
+    pub(crate) at: At,
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Name all topics.
+    List {
+        /// Those of the brokers themselves, retry topics and dead-letter topics too.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Tell what a topic looks like on each broker, and who consumes it.
+    Describe {
+        /// Its name.
+        topic: String,
+    },
+    /// Tell where each queue begins and ends, and when its last message was stored.
+    Status {
+        /// Its name.
+        topic: String,
+    },
+    /// Tell which brokers serve a topic, as the name server has it.
+    Route {
+        /// Its name.
+        topic: String,
+    },
+    /// Make a topic.
+    Create {
+        /// Its name.
+        topic: String,
+        /// Queues on each broker.
+        #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1024))]
+        queues: u32,
+        /// What may be done: read, write or both.
+        #[arg(long, value_name = "r|w|rw", default_value = "rw", value_parser = parse_permission)]
+        permission: u32,
+        #[command(flatten)]
+        on: On,
+    },
+    /// Change a topic on the brokers that have it.
+    Update {
+        /// Its name.
+        topic: String,
+        /// Queues on each broker.
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
+        queues: Option<u32>,
+        /// What may be done: read, write or both.
+        #[arg(long, value_name = "r|w|rw", value_parser = parse_permission)]
+        permission: Option<u32>,
+    },
+    /// Remove a topic, its messages and the offsets of its groups.
+    Delete {
+        /// Its name.
+        topic: String,
+        /// Yes, I mean it.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// On which brokers; all of them if nothing is said.
+#[derive(Args, Debug)]
+struct On {
+    /// On the brokers of this cluster only.
+    #[arg(long, value_name = "NAME")]
+    cluster: Option<String>,
+    /// On this broker only.
+    #[arg(long, value_name = "NAME", conflicts_with = "cluster")]
+    broker: Option<String>,
+}
+
+impl Topic {
+    /// The command with its action.
+    pub(crate) fn name(&self) -> &'static str {
+        match self.action {
+            Action::List { .. } => "topic list",
+            Action::Describe { .. } => "topic describe",
+            Action::Status { .. } => "topic status",
+            Action::Route { .. } => "topic route",
+            Action::Create { .. } => "topic create",
+            Action::Update { .. } => "topic update",
+            Action::Delete { .. } => "topic delete",
+        }
+    }
+
+    pub(crate) fn execute(&self) -> Result<Answer, Failure> {
+        run(async {
+            let admin = self.at.admin().await?;
+            match &self.action {
+                Action::List { all } => list(&admin, *all).await,
+                Action::Describe { topic } => describe(&admin, topic).await,
+                Action::Status { topic } => status(&admin, topic).await,
+                Action::Route { topic } => route(&admin, topic).await,
+                Action::Create { topic, queues, permission, on } => {
+                    create(&admin, topic, *queues, *permission, on).await
+                }
+                Action::Update { topic, queues, permission } => {
+                    update(&admin, topic, *queues, *permission).await
+                }
+                Action::Delete { topic, yes } => delete(&admin, topic, *yes).await,
+            }
+        })
+    }
+}
+
+async fn list(admin: &Admin, all: bool) -> Result<Answer, Failure> {
+    let mut topics = admin.topics().await?;
+    topics.retain(|topic| all || !is_inner(topic));
+    let text = topics.iter().map(|topic| format!("{topic}\n")).collect();
+    let summary = counted(topics.len() as u64, "topic");
+    Ok(Answer { exit: Exit::Done, summary, text, result: json!({ "topics": topics }) })
+}
+
+/// Whether a topic is one that brokers and clients made for themselves.
+fn is_inner(topic: &str) -> bool {
+    const PREFIXES: [&str; 7] =
+        ["%RETRY%", "%DLQ%", "%SYS%", "RMQ_SYS_", "rmq_sys_", "MILLRACE_", "%LMQ%"];
+    const NAMES: [&str; 7] = [
+        "TBW102",
+        "SCHEDULE_TOPIC_XXXX",
+        "BenchmarkTest",
+        "SELF_TEST_TOPIC",
+        "OFFSET_MOVED_EVENT",
+        "TRANS_CHECK_MAX_TIME_TOPIC",
+        "TRANS_CHECK_MAXTIME_TOPIC",
+    ];
+    PREFIXES.iter().any(|prefix| topic.starts_with(prefix)) || NAMES.contains(&topic)
+}
+
+async fn describe(admin: &Admin, topic: &str) -> Result<Answer, Failure> {
+    let configs = admin.topic_configs(topic).await?;
+    let stats = admin.topic_stats(topic).await?;
+    let groups = admin.groups_of(topic).await?;
+    let held = |name: &str| {
+        let of_broker = stats.iter().filter(|stats| stats.queue.broker_name == name);
+        of_broker.map(messages).sum::<u64>()
+    };
+    let rows: Vec<_> = configs
+        .iter()
+        .map(|(master, config)| {
+            [
+                master.name.clone(),
+                config.read_queues.to_string(),
+                config.write_queues.to_string(),
+                show_permission(config.permission).to_owned(),
+                held(&master.name).to_string(),
+            ]
+        })
+        .collect();
+    let mut text =
+        table(["broker", "read queues", "write queues", "permission", "messages"], &rows);
+    let consumers = if groups.is_empty() { "none".to_owned() } else { groups.join(", ") };
+    text.push_str(&format!("groups: {consumers}\n"));
+    let brokers: Vec<Value> = configs
+        .iter()
+        .map(|(master, config)| {
+            json!({
+                "broker": master.name,
+                "address": master.address,
+                "cluster": master.cluster,
+                "read_queues": config.read_queues,
+                "write_queues": config.write_queues,
+                "permission": show_permission(config.permission),
+                "messages": held(&master.name),
+            })
+        })
+        .collect();
+    let total: u64 = stats.iter().map(messages).sum();
+    let summary = format!("{topic}: {}", counted(total, "message"));
+    let result = json!({ "topic": topic, "messages": total, "brokers": brokers, "groups": groups });
+    Ok(Answer { exit: Exit::Done, summary, text, result })
+}
+
+fn messages(stats: &QueueStats) -> u64 {
+    stats.max.since(stats.min)
+}
+
+async fn status(admin: &Admin, topic: &str) -> Result<Answer, Failure> {
+    let stats = admin.topic_stats(topic).await?;
+    let rows: Vec<_> = stats
+        .iter()
+        .map(|stats| {
+            [
+                stats.queue.broker_name.clone(),
+                stats.queue.queue_id.to_string(),
+                stats.min.to_string(),
+                stats.max.to_string(),
+                moment(stats.updated_at_ms),
+            ]
+        })
+        .collect();
+    let text = table(["broker", "queue", "begins", "ends", "last stored"], &rows);
+    let queues: Vec<Value> = stats
+        .iter()
+        .map(|stats| {
+            json!({
+                "broker": stats.queue.broker_name,
+                "queue": stats.queue.queue_id.0,
+                "min": stats.min.0,
+                "max": stats.max.0,
+                "updated_at_ms": stats.updated_at_ms,
+            })
+        })
+        .collect();
+    let total: u64 = stats.iter().map(messages).sum();
+    let summary = format!("{topic}: {}", counted(total, "message"));
+    let result = json!({ "topic": topic, "messages": total, "queues": queues });
+    Ok(Answer { exit: Exit::Done, summary, text, result })
+}
+
+async fn route(admin: &Admin, topic: &str) -> Result<Answer, Failure> {
+    let route = admin.cluster().route(topic).await?;
+    let mut rows = Vec::new();
+    let mut brokers = Vec::new();
+    for queues in &route.queues {
+        let known = route.brokers.iter().find(|broker| broker.broker_name == queues.broker_name);
+        let addresses = known.map(|broker| broker.addresses.clone()).unwrap_or_default();
+        let shown: Vec<_> = addresses.iter().map(|(id, at)| format!("{id}={at}")).collect();
+        let permission = show_permission(u32::try_from(queues.permission).unwrap_or(0));
+        rows.push([
+            queues.broker_name.clone(),
+            queues.read_queues.to_string(),
+            queues.write_queues.to_string(),
+            permission.to_owned(),
+            shown.join(" "),
+        ]);
+        brokers.push(json!({
+            "broker": queues.broker_name,
+            "cluster": known.map(|broker| broker.cluster.as_str()),
+            "read_queues": queues.read_queues,
+            "write_queues": queues.write_queues,
+            "permission": permission,
+            "addresses": addresses,
+        }));
+    }
+    let text = table(["broker", "read queues", "write queues", "permission", "addresses"], &rows);
+    let summary = format!("{topic}: {}", counted(brokers.len() as u64, "broker"));
+    let result = json!({ "topic": topic, "brokers": brokers });
+    Ok(Answer { exit: Exit::Done, summary, text, result })
+}
+
+async fn create(
+    admin: &Admin,
+    topic: &str,
+    queues: u32,
+    permission: u32,
+    on: &On,
+) -> Result<Answer, Failure> {
+    if admin.cluster().find_route(topic).await?.is_some() {
+        let message = format!("the topic `{topic}` is there already");
+        return Err(Failure::new(Exit::Failed, codes::TOPIC_EXISTS, message)
+            .hint("`millrace topic update` changes it"));
+    }
+    let masters = on.choose(admin.masters().await?)?;
+    let config = TopicConfig {
+        topic: topic.to_owned(),
+        read_queues: queues,
+        write_queues: queues,
+        permission,
+    };
+    admin.put_topic(&config, &masters).await?;
+    Ok(done(topic, "made", &masters))
+}
+
+impl On {
+    fn choose(&self, mut masters: Vec<Master>) -> Result<Vec<Master>, Failure> {
+        let known: Vec<_> = masters.iter().map(|master| master.name.clone()).collect();
+        if let Some(cluster) = &self.cluster {
+            masters.retain(|master| master.cluster == *cluster);
+        }
+        if let Some(broker) = &self.broker {
+            masters.retain(|master| master.name == *broker);
+        }
+        if masters.is_empty() {
+            let message = "no broker that takes writes is among those asked for";
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            return Err(Failure::new(Exit::Input, codes::ARGUMENT, message)
+                .hint(format!("the name server knows these brokers: {known}")));
+        }
+        Ok(masters)
+    }
+}
+
+async fn update(
+    admin: &Admin,
+    topic: &str,
+    queues: Option<u32>,
+    permission: Option<u32>,
+) -> Result<Answer, Failure> {
+    if queues.is_none() && permission.is_none() {
+        return Err(Failure::new(Exit::Input, codes::ARGUMENT, "there is nothing to change")
+            .hint("say --queues or --permission"));
+    }
+    let mut changed = Vec::new();
+    for (master, config) in admin.topic_configs(topic).await? {
+        let config = TopicConfig {
+            topic: topic.to_owned(),
+            read_queues: queues.unwrap_or(config.read_queues),
+            write_queues: queues.unwrap_or(config.write_queues),
+            permission: permission.unwrap_or(config.permission),
+        };
+        admin.put_topic(&config, std::slice::from_ref(&master)).await?;
+        changed.push(master);
+    }
+    Ok(done(topic, "changed", &changed))
+}
+
+async fn delete(admin: &Admin, topic: &str, yes: bool) -> Result<Answer, Failure> {
+    let masters = admin.masters_of(topic).await?;
+    if !yes {
+        let message = format!("`{topic}` would be gone with its messages");
+        return Err(Failure::new(Exit::Input, codes::ARGUMENT, message)
+            .hint("say --yes if that is what you want"));
+    }
+    admin.delete_topic(topic, &masters).await?;
+    Ok(done(topic, "removed", &masters))
+}
+
+fn done(topic: &str, what: &str, on: &[Master]) -> Answer {
+    let names: Vec<_> = on.iter().map(|master| master.name.as_str()).collect();
+    let summary = format!("{what} {topic} on {}", names.join(", "));
+    let result = json!({ "topic": topic, "brokers": names });
+    Answer { exit: Exit::Done, text: format!("{summary}\n"), summary, result }
+}
+
+fn parse_permission(text: &str) -> Result<u32, String> {
+    let bits = match text {
+        "r" => permission::READ,
+        "w" => permission::WRITE,
+        "rw" => permission::READ | permission::WRITE,
+        _ => return Err("say `r`, `w` or `rw`".to_owned()),
+    };
+    Ok(bits.unsigned_abs())
+}
+
+fn show_permission(bits: u32) -> &'static str {
+    let has = |bit: i32| bits & bit.unsigned_abs() != 0;
+    match (has(permission::READ), has(permission::WRITE)) {
+        (true, true) => "rw",
+        (true, false) => "r",
+        (false, true) => "w",
+        (false, false) => "none",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn permissions_are_letters() {
+        for text in ["r", "w", "rw"] {
+            assert_eq!(show_permission(parse_permission(text).unwrap()), text);
+        }
+        assert_eq!(parse_permission("rw"), Ok(6));
+        assert!(parse_permission("x").is_err());
+        assert_eq!(show_permission(1), "none");
+    }
+
+    #[test]
+    fn inner_topics_are_known_by_name() {
+        for inner in ["%RETRY%g", "%DLQ%g", "RMQ_SYS_TRACE_TOPIC", "MILLRACE_META", "TBW102"] {
+            assert!(is_inner(inner), "{inner}");
+        }
+        assert!(!is_inner("orders"));
+    }
+}

@@ -1,0 +1,152 @@
+use serde_json::Value;
+
+use crate::rig::{Home, Ran, Started, serve};
+
+/// A server, and commands that are told where it is.
+struct Rig {
+    home: Home,
+    _server: Started,
+    namesrv: String,
+}
+
+impl Rig {
+    fn start() -> Self {
+        let home = Home::new();
+        let (server, listening) = serve(&home, &[]);
+        let namesrv = listening["namesrv"].as_str().unwrap().to_owned();
+        Self { home, _server: server, namesrv }
+    }
+
+    fn run(&self, args: &[&str]) -> Ran {
+        self.home.run(&[args, &["--namesrv", &self.namesrv]].concat())
+    }
+
+    /// The result of a command that does its work.
+    #[track_caller]
+    fn result(&self, args: &[&str]) -> Value {
+        let json = self.run(&[args, &["--json"]].concat()).expect(0).json();
+        assert_eq!(json["ok"], true, "{json}");
+        json["result"].clone()
+    }
+}
+
+#[test]
+fn a_topic_is_made_used_and_looked_at() {
+    let rig = Rig::start();
+    assert_eq!(rig.result(&["topic", "create", "orders", "--queues", "2"])["topic"], "orders");
+    let again = rig.run(&["topic", "create", "orders"]).expect(1);
+    again.one_error("E-TOPIC-02", "orders");
+    assert_eq!(rig.result(&["topic", "list"])["topics"], serde_json::json!(["orders"]));
+
+    rig.home.write("lines", "one\ntwo\r\nthree");
+    let produce = ["produce", "orders", "--file", "lines", "--key", "k1", "--tag", "new"];
+    let ran = rig.run(&[&produce[..], &["--property", "region=eu", "--json"]].concat()).expect(0);
+    let lines: Vec<Value> =
+        ran.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [first, _, _, outcome] = &*lines else { panic!("{}", ran.out) };
+    assert_eq!(outcome["result"]["sent"], 3);
+    assert_eq!((&first["topic"], &first["status"]), (&"orders".into(), &"ok".into()));
+
+    let status = rig.result(&["topic", "status", "orders"]);
+    assert_eq!((&status["messages"], status["queues"].as_array().unwrap().len()), (&3.into(), 2));
+    let described = rig.result(&["topic", "describe", "orders"]);
+    assert_eq!(described["brokers"][0]["write_queues"], 2);
+    assert_eq!(described["brokers"][0]["permission"], "rw");
+    let routed = rig.result(&["topic", "route", "orders"]);
+    assert_eq!(routed["brokers"][0]["read_queues"], 2);
+    rig.result(&["topic", "update", "orders", "--queues", "4"]);
+    let described = rig.result(&["topic", "describe", "orders"]);
+    assert_eq!(described["brokers"][0]["write_queues"], 4);
+
+    let id = first["id"].as_str().unwrap();
+    let by_id = rig.result(&["message", "get", "--topic", "orders", "--id", id]);
+    assert_eq!(by_id["messages"][0]["id"], first["id"]);
+    let stored = first["offset_id"].as_str().unwrap();
+    let by_place = rig.result(&["message", "get", "--id", stored]);
+    assert_eq!(by_place["messages"][0]["id"], first["id"]);
+    let by_key = rig.result(&["message", "get", "--topic", "orders", "--key", "k1"]);
+    assert_eq!(by_key["messages"].as_array().unwrap().len(), 3);
+    assert_eq!(by_key["messages"][0]["properties"]["region"], "eu");
+    let (queue, offset) = (first["queue"].to_string(), first["queue_offset"].to_string());
+    let place = ["message", "get", "--topic", "orders", "--queue", &queue, "--offset", &offset];
+    assert_eq!(rig.result(&place)["messages"][0]["id"], first["id"]);
+    rig.run(&["message", "get", "--topic", "orders", "--key", "k2"]).expect(4);
+    let page = rig.run(&["message", "get", "--topic", "orders", "--id", id]).expect(0).out;
+    assert!(page.contains("property    region = eu\n"), "{page}");
+}
+
+#[test]
+fn messages_are_printed_as_lines() {
+    let rig = Rig::start();
+    rig.home.write("lines", "a\nb\nc\n");
+    rig.run(&["produce", "t", "--file", "lines", "--tag", "x", "--property", "n=1"]).expect(0);
+    rig.run(&["produce", "t", "--file", "lines", "--tag", "y", "--batch", "10"]).expect(0);
+    let sorted = |args: &[&str]| {
+        let out = rig.run(&[&["consume", "t"], args].concat()).expect(0).out;
+        let mut lines: Vec<_> = out.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines.join("")
+    };
+    assert_eq!(sorted(&[]), "aabbcc");
+    assert_eq!(sorted(&["--tag", "y"]), "abc");
+    assert_eq!(sorted(&["--sql", "n = 1"]), "abc");
+    assert_eq!(sorted(&["--from", "latest"]), "");
+    assert_eq!(sorted(&["--from", "2020-01-01T00:00:00Z", "-n", "2"]).len(), 2);
+    let ran = rig.run(&["consume", "t", "--json", "--tag", "x"]).expect(0);
+    assert_eq!(ran.json()["result"]["messages"], 3);
+    let first: Value = serde_json::from_str(ran.out.lines().next().unwrap()).unwrap();
+    assert_eq!((&first["topic"], &first["properties"]["TAGS"]), (&"t".into(), &"x".into()));
+}
+
+#[test]
+fn a_consumer_follows_until_it_has_enough() {
+    let rig = Rig::start();
+    rig.run(&["topic", "create", "t"]).expect(0);
+    let consumer =
+        rig.home.start(&["consume", "t", "--follow", "-n", "2", "--namesrv", &rig.namesrv]);
+    rig.home.write("lines", "a\nb\n");
+    rig.run(&["produce", "t", "--file", "lines"]).expect(0);
+    let ran = consumer.ended().expect(0);
+    assert_eq!(ran.out.lines().count(), 2);
+}
+
+#[test]
+fn a_group_is_set_moved_and_looked_at() {
+    let rig = Rig::start();
+    rig.home.write("lines", "a\nb\nc\n");
+    rig.run(&["topic", "create", "t", "--queues", "1"]).expect(0);
+    rig.run(&["produce", "t", "--file", "lines"]).expect(0);
+    rig.run(&["group", "describe", "billing"]).expect(4);
+    rig.result(&["group", "create", "billing", "--retries", "3"]);
+    let described = rig.result(&["group", "describe", "billing"]);
+    assert_eq!(described["settings"]["retryMaxTimes"], "3");
+    rig.result(&["group", "update", "billing", "--retries", "5"]);
+    let described = rig.result(&["group", "describe", "billing"]);
+    assert_eq!(described["settings"]["retryMaxTimes"], "5");
+    assert_eq!(rig.result(&["group", "list"])["groups"], serde_json::json!(["billing"]));
+    let moved = rig.result(&["group", "reset", "billing", "--topic", "t", "--to", "latest"]);
+    assert_eq!(moved["queues"][0]["offset"], 3);
+    assert_eq!(rig.result(&["group", "lag", "billing"])["lag"], 0);
+    rig.result(&["group", "reset", "billing", "--topic", "t", "--to", "earliest"]);
+    let lag = rig.result(&["group", "lag", "billing"]);
+    assert_eq!((&lag["lag"], &lag["queues"][0]["end"]), (&3.into(), &3.into()));
+    rig.run(&["group", "members", "billing"]).expect(4);
+    rig.result(&["group", "delete", "billing"]);
+}
+
+#[test]
+fn what_cannot_be_done_is_one_line() {
+    let rig = Rig::start();
+    rig.run(&["topic", "describe", "nowhere"]).expect(1).one_error("E-TOPIC-01", "`nowhere`");
+    rig.run(&["consume", "nowhere"]).expect(1).one_error("E-TOPIC-01", "`nowhere`");
+    rig.run(&["topic", "create", "a b"]).expect(1).one_error("E-NET-03", "29");
+    rig.run(&["topic", "create", "t"]).expect(0);
+    rig.run(&["topic", "delete", "t"]).expect(2).one_error("E-ARG-01", "messages");
+    rig.run(&["topic", "update", "t"]).expect(2).one_error("E-ARG-01", "nothing to change");
+    rig.run(&["message", "get"]).expect(2).one_error("E-ARG-01", "which message");
+    rig.run(&["produce", "t", "--file", "nowhere"]).expect(2).one_error("E-FILE-01", "nowhere");
+    let reserved = ["produce", "t", "--file", "nowhere", "--property", "UNIQ_KEY=1"];
+    rig.run(&reserved).expect(2).one_error("E-ARG-01", "UNIQ_KEY");
+    let away = rig.home.run(&["topic", "list", "--namesrv", "127.0.0.1:1"]).expect(3);
+    away.one_error("E-NET-01", "127.0.0.1:1");
+}
