@@ -40,6 +40,18 @@ pub enum FlushMode {
 pub struct Faults {
     /// Raise the durable watermark without `fdatasync`.
     pub skip_fsync: bool,
+    /// Raise the durable watermark just before `fdatasync`.
+    pub answer_early: bool,
+    /// Leave what lies behind the end of the log as it is.
+    pub keep_torn_tail: bool,
+    /// Leave the last byte before the checksum out of it.
+    pub shorten_checksum: bool,
+    /// Create and rename files without making their names durable.
+    pub skip_dir_sync: bool,
+    /// Take the mark in the checkpoint for the end of the log.
+    pub trust_stale_mark: bool,
+    /// Take an index run for whole without comparing its checksum.
+    pub trust_runs: bool,
     /// Keep the first records of a group whose last ones are missing.
     pub keep_half_groups: bool,
     /// Step over damage to the end of its segment, and say nothing.

@@ -29,7 +29,7 @@ pub struct Flusher {
     /// What lies before this has no file any more.
     pub(crate) removed_to: PhysicalOffset,
     #[cfg(feature = "faults")]
-    pub(crate) skip_fsync: bool,
+    pub(crate) faults: crate::config::Faults,
 }
 
 /// Frozen stretches on their way to the flusher, written runs on their way back.
@@ -78,9 +78,13 @@ impl Flusher {
         if from == to {
             return Ok(to);
         }
+        #[cfg(feature = "faults")]
+        if self.faults.answer_early {
+            self.marks.raise_durable(to);
+        }
         for segment in self.segments.overlapping(from, to) {
             #[cfg(feature = "faults")]
-            if self.skip_fsync {
+            if self.faults.skip_fsync {
                 continue;
             }
             if let Err(error) = segment.file.sync() {

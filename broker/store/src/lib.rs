@@ -14,6 +14,8 @@ mod error; // what can go wrong, by operation
 mod flush; // what makes the log durable
 mod inspect; // reading a store that nobody serves
 mod key_index; // key -> records
+#[cfg(feature = "faults")]
+mod planted; // mistakes made on purpose
 mod queue_index; // queue offset -> record
 mod read; // records by physical offset, verified
 mod recovery; // what to trust after a crash

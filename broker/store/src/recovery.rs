@@ -130,6 +130,7 @@ pub(crate) fn load_runs(
     disk: &dyn Disk,
     dir: &Path,
     log_min: PhysicalOffset,
+    faults: ScanFaults,
     found: &mut Recovered,
 ) -> Result<(QueueIndex, PhysicalOffset), OpenError> {
     let mut index = QueueIndex::starting_at(log_min);
@@ -140,7 +141,7 @@ pub(crate) fn load_runs(
             continue;
         }
         if from == indexed_to || (indexed_to == log_min && from < log_min) {
-            match Run::open(disk, &path) {
+            match Run::open(disk, &path, !faults.trust_runs) {
                 Ok(opened) if opened.run.to() == to && index.load(&opened) => {
                     found.last_store_ms = found.last_store_ms.max(opened.run.last_store_ms());
                     indexed_to = to;
@@ -170,11 +171,13 @@ pub(crate) struct ScanEnd {
     pub(crate) out_of_segments: bool,
 }
 
-/// Mistakes planted in a scan; none in earnest.
+/// Mistakes planted in what a start does; none in earnest.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ScanFaults {
     pub(crate) keep_half_groups: bool,
     pub(crate) dispatch_past_damage: bool,
+    pub(crate) trust_stale_mark: bool,
+    pub(crate) trust_runs: bool,
 }
 
 /// Reads the log from `from` on, hands every record to `record`, and finds the end.
@@ -193,6 +196,9 @@ pub(crate) fn scan(
         let mut scanner = Scanner::of(segment, origin);
         at = at.max(segment.base);
         while at < segment.end() {
+            if faults.trust_stale_mark && at >= durable {
+                break 'segments;
+            }
             let reason = match scanner.at(at) {
                 Scanned::Record(scanned) => {
                     let next = Found { record: scanned };

@@ -15,6 +15,8 @@ use crate::dispatch::Dispatch;
 use crate::error::{AppendError, FlushError, OpenError};
 use crate::flush::{Flusher, RunExchange, write_run};
 use crate::key_index::KeyLookup;
+#[cfg(feature = "faults")]
+use crate::planted;
 use crate::queue_index::{Entry, QueueIndex, QueueNo};
 use crate::read::LogReader;
 use crate::recovery::{self, Recovered, ScanFaults};
@@ -92,6 +94,17 @@ impl Store {
         config: StoreConfig,
     ) -> Result<(Self, Flusher, Recovered), OpenError> {
         let (log_dir, index_dir) = (dir.join("commitlog"), dir.join("index"));
+        #[cfg(feature = "faults")]
+        let disk = planted::prepare(disk, &config.faults);
+        #[cfg(feature = "faults")]
+        let faults = ScanFaults {
+            keep_half_groups: config.faults.keep_half_groups,
+            dispatch_past_damage: config.faults.dispatch_past_damage,
+            trust_stale_mark: config.faults.trust_stale_mark,
+            trust_runs: config.faults.trust_runs,
+        };
+        #[cfg(not(feature = "faults"))]
+        let faults = ScanFaults::default();
         disk.create_dir_durably(dir)?;
         let lock = disk.lock(&dir.join("lock")).map_err(|error| match error.kind() {
             std::io::ErrorKind::WouldBlock => OpenError::InUse(dir.into()),
@@ -106,16 +119,10 @@ impl Store {
         let mut list = recovery::open_segments(&*disk, &log_dir, Access::ReadWrite)?;
         recovery::settle_ends(&*disk, &log_dir, &mut list, mark)?;
         let log_min = list.first().map_or(PhysicalOffset(0), |segment| segment.base);
-        let (mut index, indexed_to) = recovery::load_runs(&*disk, &index_dir, log_min, &mut found)?;
+        let (mut index, indexed_to) =
+            recovery::load_runs(&*disk, &index_dir, log_min, faults, &mut found)?;
         recovery::reaches(&log_dir, &list, log_min, indexed_to)?;
         let durable = mark.durable.max(indexed_to);
-        #[cfg(feature = "faults")]
-        let faults = ScanFaults {
-            keep_half_groups: config.faults.keep_half_groups,
-            dispatch_past_damage: config.faults.dispatch_past_damage,
-        };
-        #[cfg(not(feature = "faults"))]
-        let faults = ScanFaults::default();
         let run_bytes = config.index_run_bytes;
         let mut unwritten = None;
         let scanned = recovery::scan(
@@ -147,6 +154,8 @@ impl Store {
         found.end = scanned.end;
         // Behind the end of a store that was closed properly nothing was ever written.
         let tail_is_empty = mark.clean && mark.durable == scanned.end;
+        #[cfg(feature = "faults")]
+        let tail_is_empty = tail_is_empty || config.faults.keep_torn_tail;
         if !scanned.out_of_segments && !tail_is_empty {
             recovery::cut_tail(&*disk, dir, &list, scanned.end, &mut found)?;
         }
@@ -182,7 +191,7 @@ impl Store {
             min: log_min,
             removed_to: log_min,
             #[cfg(feature = "faults")]
-            skip_fsync: config.faults.skip_fsync,
+            faults: config.faults,
         };
         let last_store_ms = found.last_store_ms;
         let store = Self {

@@ -172,7 +172,7 @@ pub fn encode(draft: &Draft<'_>, stamp: &Stamp, out: &mut Vec<u8>) {
     if stamp.more {
         out.extend_from_slice(MORE_PROPERTY);
     }
-    let crc = crc32fast::hash(&out[start..]) & CRC_MASK;
+    let crc = crc32fast::hash(covered(&out[start..])) & CRC_MASK;
     out.extend_from_slice(&trailer(crc));
     debug_assert_eq!(out.len() - start, total);
 }
@@ -259,8 +259,8 @@ impl<'a> Record<'a> {
     /// Checks the whole-record checksum if the record has one, else that of the body.
     pub fn verify(&self) -> Result<Verified, Malformed> {
         if let Some(expected) = self.whole_checksum() {
-            let covered = &self.bytes[..self.bytes.len() - TRAILER_BYTES];
-            return if crc32fast::hash(covered) & CRC_MASK == expected {
+            let before = &self.bytes[..self.bytes.len() - TRAILER_BYTES];
+            return if crc32fast::hash(covered(before)) & CRC_MASK == expected {
                 Ok(Verified::Whole)
             } else {
                 Err(Malformed::Checksum("record"))
@@ -431,6 +431,34 @@ pub fn iter(mut bytes: &[u8]) -> impl Iterator<Item = Result<Record<'_>, Malform
         bytes = record.map_or(&[], |r| &bytes[r.as_bytes().len()..]);
         Some(record)
     })
+}
+
+/// What the whole-record checksum covers: everything before it.
+#[cfg(not(feature = "faults"))]
+fn covered(before: &[u8]) -> &[u8] {
+    before
+}
+
+#[cfg(feature = "faults")]
+use planted::covered;
+#[cfg(feature = "faults")]
+pub use planted::shorten_checksum;
+
+/// A checksum over one byte less, for the tests that must find out.
+#[cfg(feature = "faults")]
+mod planted {
+    use std::cell::Cell;
+
+    thread_local!(static SHORTENED: Cell<bool> = const { Cell::new(false) });
+
+    /// Leaves the last byte out of all checksums that this thread makes and compares.
+    pub fn shorten_checksum(yes: bool) {
+        SHORTENED.set(yes);
+    }
+
+    pub(super) fn covered(before: &[u8]) -> &[u8] {
+        &before[..before.len() - usize::from(SHORTENED.get())]
+    }
 }
 
 fn trailer(mut crc: u32) -> [u8; TRAILER_BYTES] {

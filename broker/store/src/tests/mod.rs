@@ -4,6 +4,8 @@ mod apache;
 mod damage;
 mod finding;
 mod model;
+#[cfg(feature = "faults")]
+mod plants;
 mod reading;
 mod removal;
 
