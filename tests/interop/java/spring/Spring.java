@@ -1,0 +1,111 @@
+package millrace;
+
+import java.util.List;
+import java.util.Map;
+import java.util.function.Predicate;
+import org.apache.rocketmq.client.producer.SendCallback;
+import org.apache.rocketmq.client.producer.SendResult;
+import org.apache.rocketmq.common.message.MessageExt;
+import org.apache.rocketmq.spring.autoconfigure.RocketMQAutoConfiguration;
+import org.apache.rocketmq.spring.core.RocketMQTemplate;
+import org.springframework.boot.WebApplicationType;
+import org.springframework.boot.autoconfigure.ImportAutoConfiguration;
+import org.springframework.boot.builder.SpringApplicationBuilder;
+import org.springframework.context.ConfigurableApplicationContext;
+import org.springframework.messaging.Message;
+import org.springframework.messaging.support.MessageBuilder;
+
+/**
+ * Apache's rocketmq-spring-boot-starter: a template for sending, and annotated listeners. Each
+ * consumer is an application of its own, as it would be in a service.
+ */
+public final class Spring implements Library {
+    private static final int TIMEOUT_MS = 3000;
+
+    private final String namesrv;
+
+    private Spring(String namesrv) {
+        this.namesrv = namesrv;
+    }
+
+    public static void main(String[] args) throws Exception {
+        Driver.run(new Spring(args[0]));
+    }
+
+    @ImportAutoConfiguration(RocketMQAutoConfiguration.class)
+    static class Application {}
+
+    private ConfigurableApplicationContext start(Map<String, Object> properties, Class<?> listener,
+        Predicate<MessageExt> each) {
+        SpringApplicationBuilder builder = new SpringApplicationBuilder(Application.class)
+            .web(WebApplicationType.NONE)
+            .properties(Map.of("rocketmq.name-server", namesrv, "spring.main.banner-mode", "off",
+                "spring.main.register-shutdown-hook", "false"))
+            .properties(properties);
+        if (listener != null) {
+            builder.sources(listener);
+            builder.initializers(context -> context.getBeanFactory().registerSingleton("each", new Each(each)));
+        }
+        return builder.run();
+    }
+
+    /** The driver's own handler, as a bean that listeners can be given. */
+    record Each(Predicate<MessageExt> handler) {}
+
+    @Override
+    public Sender sender(String group) {
+        ConfigurableApplicationContext context = start(Map.of("rocketmq.producer.group", group,
+            "rocketmq.producer.instance-name", group, "rocketmq.producer.retry-times-when-send-failed", "0",
+            "rocketmq.producer.retry-times-when-send-async-failed", "0"), null, null);
+        return new SpringSender(context.getBean(RocketMQTemplate.class));
+    }
+
+    @Override
+    public AutoCloseable consumer(Subscription wanted, Predicate<MessageExt> each) {
+        boolean sql = !wanted.sql().isEmpty();
+        Class<?> listener = wanted.broadcasting() ? Listeners.Broadcasting.class
+            : wanted.orderly() ? Listeners.Orderly.class
+            : sql ? Listeners.Filtering.class : Listeners.Concurrent.class;
+        String selector = sql ? wanted.sql() : wanted.tags().isEmpty() ? "*" : wanted.tags();
+        return start(Map.of("name", wanted.name(), "group", wanted.group(), "topic", wanted.topic(),
+            "selector", selector), listener, each)::close;
+    }
+
+    private record SpringSender(RocketMQTemplate template) implements Sender {
+        @Override
+        public SendResult sync(Outgoing message) {
+            return template.syncSend(destination(message), encoded(message), TIMEOUT_MS, message.level());
+        }
+
+        @Override
+        public void async(Outgoing message, SendCallback then) {
+            template.asyncSend(destination(message), encoded(message), then);
+        }
+
+        @Override
+        public void oneway(Outgoing message) {
+            template.sendOneWay(destination(message), encoded(message));
+        }
+
+        /** The template gives all messages of a batch one tag. */
+        @Override
+        public SendResult batch(List<Outgoing> messages) {
+            return template.syncSend(destination(messages.get(0)),
+                messages.stream().map(SpringSender::encoded).toList());
+        }
+
+        @Override
+        public SendResult ordered(Outgoing message) {
+            return template.syncSendOrderly(destination(message), encoded(message), message.shard());
+        }
+
+        private static String destination(Outgoing message) {
+            return message.topic() + ":" + message.tag();
+        }
+
+        private static Message<String> encoded(Outgoing message) {
+            return MessageBuilder.withPayload(message.body()).setHeader("KEYS", message.keys())
+                .setHeader("n", Integer.toString(message.number())).setHeader("attempt", message.attempt()).build();
+        }
+    }
+}
