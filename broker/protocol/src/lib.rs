@@ -13,7 +13,6 @@ mod group; // bodies of our own append and pull
 mod header; // code, correlation, flags
 mod heartbeat; // what a client says about itself
 mod json; // the dialect RocketMQ's clients speak
-mod message_id; // address and offset as one text
 mod queues; // lists of queues: locks
 mod request; // what peers ask for
 mod route; // which broker serves a topic
@@ -38,7 +37,7 @@ pub use heartbeat::{
     ConsumeFrom, ConsumeType, ConsumerData, Heartbeat, MessageModel, Subscription,
 };
 pub use json::BodyError;
-pub use message_id::OffsetMessageId;
+pub use millrace_types::OffsetMessageId;
 pub use queues::{LockQueues, LockedQueues, MessageQueue};
 pub use request::{
     Admin, CheckClient, ConsumerListByGroup, CreateTopic, DeleteGroup, EarliestStoreTime,

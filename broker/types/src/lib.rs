@@ -4,6 +4,7 @@
 //! wire and the clients share; start reading there.
 
 mod find; // where a byte is
+mod message_id; // address and offset as one text
 mod name; // topics and groups, checked once
 mod now; // a moment, as the shell tells it to the core
 mod offset; // the two offsets that must never be mixed
@@ -12,6 +13,7 @@ pub mod record; // one message as it lies in the CommitLog and on the wire
 mod tag; // the hash by which RocketMQ filters tags
 
 pub use find::find_either;
+pub use message_id::OffsetMessageId;
 pub use name::{GroupName, NameError, TopicName, is_system_topic};
 pub use now::Now;
 pub use offset::{PhysicalOffset, QueueId, QueueOffset};

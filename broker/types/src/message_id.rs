@@ -1,7 +1,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use millrace_types::PhysicalOffset;
+use crate::PhysicalOffset;
 
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
