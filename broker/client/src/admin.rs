@@ -5,10 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use millrace_protocol::{
     Admin as Ask, AnswerError, BodyError, Call, ConsumerConnections, CreateTopic, DeleteGroup,
-    Done, FieldWriter, GroupConfig, GroupNames, GroupProgress, GroupSettings, MessageQueue,
-    MovedTo, OfConsumers, OfGroup, OfTopic, OffsetMessageId, QueryAnswer, QueryMessage,
-    QueueProgress, QueueStats, RequestCode, ResetOffset, ResponseCode, TopicConfig, TopicNames,
-    TopicStats, ViewMessage,
+    Done, FieldWriter, GroupConfig, GroupNames, GroupProgress, GroupRules, GroupSettings,
+    MessageQueue, MovedTo, OfConsumers, OfGroup, OfTopic, OffsetMessageId, QueryAnswer,
+    QueryMessage, QueueProgress, QueueStats, RequestCode, ResetOffset, ResponseCode, TopicConfig,
+    TopicNames, TopicStats, ViewMessage,
 };
 use millrace_types::QueueOffset;
 use tokio::time::Instant;
@@ -178,7 +178,11 @@ impl Admin {
     /// Makes a group on all brokers, or changes it. `json` is its settings as RocketMQ writes
     /// them.
     pub async fn put_group(&self, group: &str, json: &str) -> Result<(), ClientError> {
-        let call = Ask::PutGroup(GroupConfig { group: group.to_owned(), enabled: true, json });
+        let call = Ask::PutGroup(GroupConfig {
+            group: group.to_owned(),
+            rules: GroupRules::default(),
+            json,
+        });
         let masters = self.masters().await?;
         self.tell(&call, &masters).await
     }

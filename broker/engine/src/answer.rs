@@ -1,9 +1,10 @@
 use std::sync::Arc;
 
 use millrace_store::{Bounds, Placed, Plan};
-use millrace_types::{QueueId, QueueOffset};
+use millrace_types::{PhysicalOffset, QueueId, QueueOffset};
 
 use crate::filter::Verdicts;
+use crate::reads::Read;
 use crate::request::Ticket;
 use crate::topics::Topic;
 
@@ -12,6 +13,8 @@ use crate::topics::Topic;
 pub struct Out {
     /// Answers that may be sent now, in the order in which they became ready.
     pub answers: Vec<(Ticket, Answer)>,
+    /// Records that the engine needs; see [`crate::Engine::on_read`].
+    pub reads: Vec<Read>,
 }
 
 impl Out {
@@ -128,6 +131,9 @@ pub enum Refusal {
     /// The topic may not be read.
     #[error("the topic[{0}] pulling message is forbidden")]
     NotReadable(String),
+    /// No message starts there that whoever asks could have been given.
+    #[error("look message by offset failed, {0}")]
+    NoMessage(PhysicalOffset),
     /// Too large, too long, or empty.
     #[error("the message is illegal: {0}")]
     IllegalMessage(String),

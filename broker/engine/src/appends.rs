@@ -5,6 +5,7 @@ use millrace_types::{
 };
 
 use crate::answer::{Answer, Places, Refusal};
+use crate::deliveries::SCHEDULE_TOPIC;
 use crate::engine::Engine;
 use crate::pending::Pending;
 use crate::request::{Append, Caller, Fence, Message, Origin, Ticket, Wait};
@@ -26,6 +27,9 @@ impl Engine {
     ) -> Handled {
         if let Some(fence) = &append.fence {
             self.check_fence(fence)?;
+        }
+        if append.messages.iter().any(|message| message.delay_level > 0) {
+            return self.append_delayed(now, caller, ticket, append);
         }
         let places = match append.messages {
             [] => return Err(Refusal::IllegalMessage("there is none".into())),
@@ -110,6 +114,10 @@ impl Engine {
         queue: QueueId,
         offset: QueueOffset,
     ) -> Handled {
+        if topic == SCHEDULE_TOPIC {
+            // These say which messages are delivered.
+            return Err(Refusal::NotWritable(topic.to_owned()));
+        }
         // An offset of a queue that does not exist is a mistake.
         self.queue_to_read(topic, queue)?;
         let known = self.topics.get(topic);
@@ -136,7 +144,7 @@ impl Engine {
         if current == fence.epoch { Ok(()) } else { Err(Refusal::Fenced { current }) }
     }
 
-    fn check(&self, message: &Message<'_>) -> Result<(), Refusal> {
+    pub(crate) fn check(&self, message: &Message<'_>) -> Result<(), Refusal> {
         let (body, properties) = (message.body.len(), message.properties.len());
         if body > self.config.message_bytes_max {
             let max = self.config.message_bytes_max;
@@ -153,7 +161,7 @@ impl Engine {
     }
 
     /// The queue that a message goes to, creating its topic if that is asked for and allowed.
-    fn target(
+    pub(crate) fn target(
         &mut self,
         now: Now,
         message: &Message<'_>,
@@ -166,7 +174,7 @@ impl Engine {
                 self.topics.find(message.topic).expect("it was created just now")
             }
         };
-        let closed = is_system_topic(&topic.name)
+        let closed = (is_system_topic(&topic.name) || message.topic == SCHEDULE_TOPIC)
             && !(append.origin == Origin::Pipeline && message.topic == LEDGER_TOPIC);
         if closed || !topic.permission.write {
             return Err(Refusal::NotWritable(message.topic.to_owned()));
@@ -188,7 +196,7 @@ impl Engine {
         let name =
             TopicName::parse(topic).map_err(|error| Refusal::IllegalTopic(error.to_string()))?;
         match queues.filter(|_| self.config.auto_create_topics) {
-            Some(queues) if !is_system_topic(&name) => {
+            Some(queues) if !is_system_topic(&name) && topic != SCHEDULE_TOPIC => {
                 self.create_topic(now, &name, queues).map(drop)
             }
             _ => Err(Refusal::UnknownTopic(topic.to_owned())),
@@ -196,7 +204,12 @@ impl Engine {
     }
 
     /// Creates a topic, or gives it more queues.
-    fn create_topic(&mut self, now: Now, name: &TopicName, queues: u32) -> Result<Topic, Refusal> {
+    pub(crate) fn create_topic(
+        &mut self,
+        now: Now,
+        name: &TopicName,
+        queues: u32,
+    ) -> Result<Topic, Refusal> {
         let queues = queues.clamp(1, QUEUES_MAX);
         let known = self.topics.get(name.as_str());
         let permission = known.map_or(Permission::ALL, |topic| topic.permission);
@@ -215,7 +228,12 @@ impl Engine {
     }
 
     pub(crate) fn stage_state(&mut self, now: Now, record: &StateRecord) -> Result<(), Refusal> {
-        let body = serde_json::to_vec(record).expect("a record of texts and numbers");
+        let body = record.encode();
+        self.stage(now, &[self.state_draft(now, &body)], &mut Vec::with_capacity(1))
+    }
+
+    /// A state record as it is stored.
+    pub(crate) fn state_draft<'a>(&self, now: Now, body: &'a [u8]) -> (QueueNo, Draft<'a>) {
         let draft = Draft {
             topic: META_TOPIC,
             queue_id: QueueId(0),
@@ -225,13 +243,13 @@ impl Engine {
             born_host: self.store.config().store_host,
             reconsume_times: 0,
             prepared_offset: PhysicalOffset(0),
-            body: &body,
+            body,
             properties: &[],
         };
-        self.stage(now, &[(self.meta_queue(), draft)], &mut Vec::with_capacity(1))
+        (self.meta_queue(), draft)
     }
 
-    fn stage(
+    pub(crate) fn stage(
         &mut self,
         now: Now,
         drafts: &[(QueueNo, Draft<'_>)],
@@ -266,7 +284,8 @@ impl Engine {
     }
 }
 
-fn draft<'a>(message: &Message<'a>, queue_id: QueueId, caller: &Caller) -> Draft<'a> {
+/// A message as it is stored in a queue.
+pub(crate) fn draft<'a>(message: &Message<'a>, queue_id: QueueId, caller: &Caller) -> Draft<'a> {
     Draft {
         topic: message.topic,
         queue_id,

@@ -8,9 +8,13 @@ use millrace_types::{Now, PhysicalOffset, QueueId, TopicName, is_system_topic};
 use tracing::{error, warn};
 
 use crate::answer::{Answer, Out, Refusal};
+use crate::delay_levels::DelayLevels;
+use crate::delays::Delays;
+use crate::deliveries::SCHEDULE_TOPIC;
 use crate::filter::Conditions;
 use crate::held::HeldPulls;
 use crate::pending::PendingAnswers;
+use crate::reads::Reads;
 use crate::request::{Caller, ConnectionId, Request, Ticket};
 use crate::settings::Settings;
 use crate::state::{self, Epochs, GroupOffsets, LEDGER_TOPIC, META_TOPIC, StateRecord};
@@ -29,6 +33,8 @@ pub struct EngineConfig {
     pub sync_flush_timeout_ms: u64,
     /// Most index entries that one filtered pull looks at.
     pub examined_max: usize,
+    /// How long the messages of each delay level wait. (`messageDelayLevel`)
+    pub delay_levels: DelayLevels,
 }
 
 impl Default for EngineConfig {
@@ -39,6 +45,7 @@ impl Default for EngineConfig {
             message_bytes_max: 4 << 20,
             sync_flush_timeout_ms: 5_000,
             examined_max: 4_000,
+            delay_levels: DelayLevels::default(),
         }
     }
 }
@@ -67,6 +74,8 @@ pub struct Engine {
     pub(crate) epochs: Epochs,
     pub(crate) held: HeldPulls,
     pub(crate) pending: PendingAnswers,
+    pub(crate) delays: Delays,
+    pub(crate) reads: Reads,
     pub(crate) conditions: Arc<dyn Conditions>,
     /// Queues with messages that readers have not been told of, and where these end.
     pub(crate) unseen: VecDeque<(PhysicalOffset, QueueNo)>,
@@ -87,6 +96,8 @@ impl Engine {
         let meta_topic = TopicName::parse(META_TOPIC).expect("a legal name");
         let meta = store.queue(&meta_topic, QueueId(0));
         let mut engine = Self {
+            delays: Delays::new(config.delay_levels.clone()),
+            reads: Reads::default(),
             config,
             store,
             topics: Topics::default(),
@@ -102,6 +113,7 @@ impl Engine {
             meta,
         };
         engine.replay()?;
+        engine.resume_deliveries();
         Ok(engine)
     }
 
@@ -174,7 +186,10 @@ impl Engine {
         permission: Permission,
     ) {
         let queues = read_queues.max(write_queues);
-        let numbers = (0..queues).map(|id| self.store.queue(&name, QueueId(id))).collect();
+        let numbers: Vec<_> = (0..queues).map(|id| self.store.queue(&name, QueueId(id))).collect();
+        if name.as_str() == SCHEDULE_TOPIC {
+            self.delays.set_queues(&numbers);
+        }
         self.topics.put(Topic { name, read_queues, write_queues, permission }, numbers);
     }
 
@@ -192,6 +207,7 @@ impl Engine {
         let answered = match request {
             Request::Append(append) => self.append(now, caller, ticket, &append),
             Request::Pull(pull) => self.pull(now, caller, ticket, pull),
+            Request::SendBack(request) => self.send_back(ticket, &request, out),
             Request::Bounds { topic, queue } => self
                 .queue_to_read(topic, queue)
                 .map(|no| Some(Answer::Bounds(self.store.bounds(no)))),
@@ -222,7 +238,8 @@ impl Engine {
     /// Ends a burst: writes what its requests stored, and gives out their answers as far as they
     /// need not wait for the disk.
     pub fn commit(&mut self, now: Now, out: &mut Out) {
-        if self.pending.nothing_staged() {
+        let appended = self.store.watermarks().appended();
+        if self.pending.nothing_staged() && self.store.staged_end() == appended {
             return;
         }
         match self.store.commit() {
@@ -252,6 +269,19 @@ impl Engine {
     pub fn on_tick(&mut self, now: Now, out: &mut Out) {
         self.pending.on_tick(now.mono_ms, out);
         self.expire_held(now, out);
+        self.begin_deliveries(now, out);
+    }
+
+    /// When [`Engine::on_tick`] has something to deliver, if nothing happens before.
+    pub fn due_ms(&self) -> Option<u64> {
+        Some(self.delays.earliest_ms()).filter(|due_ms| *due_ms < u64::MAX)
+    }
+
+    /// Answers everybody who waits for time to pass, because there will be none.
+    pub fn on_stopping(&mut self, now: Now, out: &mut Out) {
+        let end_of_time = Now { mono_ms: u64::MAX, ..now };
+        self.pending.on_tick(end_of_time.mono_ms, out);
+        self.expire_held(end_of_time, out);
     }
 
     /// A connection is gone; nothing of it is answered any more.

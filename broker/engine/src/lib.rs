@@ -4,28 +4,40 @@
 //! [`Engine::handle`], ends a burst with [`Engine::commit`], tells it what became durable with
 //! [`Engine::on_durable`] and that time passes with [`Engine::on_tick`]; answers come out of [`Out`]
 //! under the ticket of their request. A pull's answer names records; the shell makes them resident
-//! and calls [`finish`]. Start reading at [`Engine::handle`].
+//! and calls [`finish`]. Records that the engine needs itself are asked for by [`Out::reads`] and
+//! handed back to [`Engine::on_read`]. Start reading at [`Engine::handle`].
 
 mod answer; // what the shell gets back
 mod appends; // from a request to the log
+mod delay_levels; // how long delayed messages wait
+mod delays; // which delayed messages are next
+mod deliveries; // delayed messages, into the log and on to their queues
 mod engine;
 mod filter; // which messages a pull is given
 mod held; // pulls that wait for a message
+mod letters; // messages whose consumption failed
 mod pending; // answers that wait for the log
 mod pulls; // from a request to the records it touches
+mod reads; // records the engine needs itself
 mod request; // what the shell asks
 mod settings; // what administrators set
 mod state; // topics, groups and epochs, as records of the log
+mod store_clock; // when records were stored, by the monotonic clock
 mod topics; // which topics and queues there are
 
 #[cfg(test)]
 mod tests;
 
 pub use answer::{Answer, Found, Out, Places, PullStatus, Refusal};
+pub use delay_levels::{DelayLevels, DelayLevelsError};
+pub use deliveries::SCHEDULE_TOPIC;
 pub use engine::{Engine, EngineConfig, OpenEngineError};
 pub use filter::{Conditions, Filter, NoConditions, Verdicts, finish};
+pub use letters::{DEAD_PREFIX, RETRY_PREFIX};
+pub use reads::{Read, ReadId};
 pub use request::{
-    Append, Caller, ConnectionId, Fence, Message, Origin, Principal, Pull, Request, Ticket, Wait,
+    Append, Caller, ConnectionId, Fence, Message, Origin, Principal, Pull, Request, SendBack,
+    Ticket, Wait,
 };
 pub use settings::Space;
 pub use topics::{Permission, Topic};

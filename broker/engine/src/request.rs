@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 
 use crate::settings::Space;
-use millrace_types::{GroupName, QueueId, QueueOffset, TopicName};
+use millrace_types::{GroupName, PhysicalOffset, QueueId, QueueOffset, TopicName};
 
 /// Names a request until it is answered. The shell chooses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,6 +38,8 @@ pub enum Request<'a> {
     Append(Append<'a>),
     /// Read messages.
     Pull(Pull<'a>),
+    /// Take back a message whose consumption failed.
+    SendBack(SendBack<'a>),
     /// The first offset of a queue and the next one it will give.
     Bounds {
         /// Topic.
@@ -131,6 +133,26 @@ pub struct Message<'a> {
     pub body: &'a [u8],
     /// Encoded properties.
     pub properties: &'a [u8],
+    /// Which delay level it waits in, 1 or more, before it goes to its queue; 0 for none.
+    pub delay_level: u32,
+}
+
+/// A message whose consumption failed, to be delivered to its group again, or to become one of
+/// its dead letters.
+#[derive(Clone, Debug)]
+pub struct SendBack<'a> {
+    /// Whose consumption failed.
+    pub group: &'a GroupName,
+    /// Where the message starts.
+    pub at: PhysicalOffset,
+    /// The topic that the consumer knows it by.
+    pub origin_topic: Option<&'a str>,
+    /// The level to wait in; 0 goes by the number of failures, below 0 gives up.
+    pub delay_level: i32,
+    /// After so many failures the message is a dead letter.
+    pub reconsume_max: i32,
+    /// Queues of the group's retry topic, at least 1.
+    pub retry_queues: u32,
 }
 
 /// The epoch that a ledger queue must have for an append to go through: the highest `MR_EPOCH` of

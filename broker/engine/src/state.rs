@@ -50,6 +50,13 @@ pub(crate) enum StateRecord {
     },
 }
 
+impl StateRecord {
+    /// The body of the message that keeps it.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a record of texts and numbers")
+    }
+}
+
 /// How far each group has got. (In RocketMQ, `ConsumerOffsetManager`.)
 #[derive(Debug, Default)]
 pub(crate) struct GroupOffsets(BTreeMap<(GroupName, TopicName, QueueId), QueueOffset>);

@@ -42,10 +42,10 @@ pub use queues::{LockQueues, LockedQueues, MessageQueue};
 pub use request::{
     Admin, CheckClient, ConsumerListByGroup, CreateTopic, DeleteGroup, EarliestStoreTime,
     EndTransaction, EnsureTopic, GetClusterInfo, GetMaxOffset, GetMinOffset, GetRoute,
-    GroupChanged, GroupConfig, Hello, KvEntry, OfCluster, OfConsumers, OfGroup, OfTopic,
-    PullMessage, QueryConsumerOffset, QueryMessage, QuickSend, Request, RequestError, ResetOffset,
-    SearchOffset, SendBack, SendMessage, UnregisterClient, UpdateConsumerOffset, ViewMessage,
-    pull_flag,
+    GroupChanged, GroupConfig, GroupRules, Hello, KvEntry, OfCluster, OfConsumers, OfGroup,
+    OfTopic, PullMessage, QueryConsumerOffset, QueryMessage, QuickSend, Request, RequestError,
+    ResetOffset, SearchOffset, SendBack, SendMessage, UnregisterClient, UpdateConsumerOffset,
+    ViewMessage, pull_flag,
 };
 pub use route::{BrokerAddresses, ClusterInfo, QueueRoute, TopicRoute, permission};
 pub use write::{Call, CallMode, FrameWriter, Head};

@@ -14,7 +14,8 @@ mod send;
 mod topic;
 
 pub use admin::{
-    Admin, DeleteGroup, GroupConfig, KvEntry, OfCluster, OfConsumers, OfGroup, OfTopic, ResetOffset,
+    Admin, DeleteGroup, GroupConfig, GroupRules, KvEntry, OfCluster, OfConsumers, OfGroup, OfTopic,
+    ResetOffset,
 };
 pub use client::{CheckClient, ConsumerListByGroup, GroupChanged, UnregisterClient};
 pub use offset::{

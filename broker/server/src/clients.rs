@@ -159,6 +159,11 @@ impl Clients {
         self.groups.contains_key(group)
     }
 
+    /// How a group's members share messages.
+    pub(crate) fn model(&self, group: &str) -> Option<MessageModel> {
+        self.groups.get(group).map(|group| group.model)
+    }
+
     /// What a group wants of a topic, as its last heartbeat said.
     pub(crate) fn subscription(&self, group: &str, topic: &str) -> Option<&KnownSubscription> {
         self.groups.get(group)?.subscriptions.get(topic)

@@ -2,6 +2,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use millrace_engine::DelayLevels;
 use millrace_protocol as protocol;
 use millrace_store::FlushMode;
 
@@ -30,6 +31,8 @@ pub struct ServerConfig {
     pub cluster_name: String,
     /// Whether a send to an unknown topic creates it. (`autoCreateTopicEnable`)
     pub auto_create_topics: bool,
+    /// How long the messages of each delay level wait. (`messageDelayLevel`)
+    pub delay_levels: DelayLevels,
     /// What peers may take of this machine.
     pub limits: Limits,
 }
@@ -49,6 +52,7 @@ impl ServerConfig {
             broker_name: "millrace".into(),
             cluster_name: "DefaultCluster".into(),
             auto_create_topics: true,
+            delay_levels: DelayLevels::default(),
             limits: Limits::default(),
         }
     }

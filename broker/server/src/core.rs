@@ -10,7 +10,9 @@ use std::thread;
 use std::time::Duration;
 
 use millrace_disk::Disk;
-use millrace_engine::{Answer, ConnectionId, Engine, EngineConfig, OpenEngineError, Out, Ticket};
+use millrace_engine::{
+    Answer, ConnectionId, Engine, EngineConfig, OpenEngineError, Out, Read, Ticket,
+};
 use millrace_store::{
     FlushError, FlushMode, Flusher, LogReader, Recovered, Store, StoreConfig, Watermarks,
 };
@@ -122,6 +124,8 @@ pub(crate) struct Shared {
     pub(crate) stopping: AtomicBool,
     /// When the log was last flushed without a thread, by the core's clock.
     flushed_at_ms: AtomicU64,
+    /// When the engine has to be told that time has passed; `u64::MAX` if never.
+    due_ms: AtomicU64,
     /// Wakes the reactor when there are answers for it.
     wire_waker: OnceLock<Arc<mio::Waker>>,
 }
@@ -135,6 +139,8 @@ struct State {
     local: BTreeMap<Ticket, oneshot::Sender<Answer>>,
     /// Answers for the reactor.
     wire: Vec<(Ticket, Answer)>,
+    /// What the engine needs from the disk, for the reactor to have it read.
+    cold_reads: Vec<Read>,
 }
 
 /// Tickets and connections with this bit belong to callers in this process, all others to the
@@ -183,12 +189,14 @@ impl Core {
                 next_local: 0,
                 local: BTreeMap::new(),
                 wire: Vec::new(),
+                cold_reads: Vec::new(),
             }),
             flush_thread: OnceLock::new(),
             flush_wanted: AtomicBool::new(false),
             flush_idle: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             flushed_at_ms: AtomicU64::new(0),
+            due_ms: AtomicU64::new(0),
             wire_waker: OnceLock::new(),
         });
         let place = match config.flushing {
@@ -312,7 +320,7 @@ impl Shared {
     /// broker is closed.
     pub(crate) fn step<R>(&self, needs: Needs, act: impl FnOnce(&mut Step<'_>) -> R) -> Option<R> {
         let mut state = self.lock();
-        let result = state.step(self.now(), act);
+        let result = self.run(&mut state, self.now(), act);
         let wake = state.hand_out();
         drop(state);
         if wake {
@@ -322,23 +330,57 @@ impl Shared {
         result
     }
 
-    /// The same for the reactor, which takes its answers with it.
+    /// The same for the reactor, which takes its answers with it, and what is to be read.
     pub(crate) fn burst<R>(
         &self,
         needs: impl FnOnce(&R) -> Needs,
         answers: &mut Vec<(Ticket, Answer)>,
+        reads: &mut Vec<Read>,
         act: impl FnOnce(&mut Step<'_>) -> R,
     ) -> Option<R> {
         let mut state = self.lock();
-        let result = state.step(self.now(), act);
+        let result = self.run(&mut state, self.now(), act);
         state.hand_out();
         debug_assert!(answers.is_empty(), "the last burst's answers are handled");
         mem::swap(answers, &mut state.wire);
+        reads.append(&mut state.cold_reads);
         drop(state);
         if let Some(result) = &result {
             self.nudge_flush(needs(result));
         }
         result
+    }
+
+    /// One burst: what is done, the reads that need not wait for a disk, and the write.
+    fn run<R>(
+        &self,
+        state: &mut State,
+        now: Now,
+        act: impl FnOnce(&mut Step<'_>) -> R,
+    ) -> Option<R> {
+        let State { engine: Some(engine), out, host, .. } = state else {
+            return None;
+        };
+        let result = act(&mut Step { engine, now, out, host: *host });
+        if !out.reads.is_empty() {
+            // Without a reactor there is nobody else who could wait.
+            let alone = self.wire_waker.get().is_none();
+            for read in mem::take(&mut out.reads) {
+                if alone || read.is_hot(&self.reader) {
+                    engine.on_read(now, read.id, read.run(&self.reader), out);
+                } else {
+                    out.reads.push(read);
+                }
+            }
+        }
+        engine.commit(now, out);
+        self.due_ms.store(engine.due_ms().unwrap_or(u64::MAX), Ordering::Relaxed);
+        Some(result)
+    }
+
+    /// When the engine has to be told that time has passed, if ever.
+    pub(crate) fn due_ms(&self) -> u64 {
+        self.due_ms.load(Ordering::Relaxed)
     }
 
     /// Like [`Shared::step`], for one request of a caller in this process.
@@ -354,7 +396,7 @@ impl Shared {
         let connection = ConnectionId(id);
         state.local.insert(Ticket(id), sender);
         let now = self.now();
-        let acted = state.step(now, |step| act(step, Ticket(id), connection));
+        let acted = self.run(&mut state, now, |step| act(step, Ticket(id), connection));
         if acted.is_none() {
             state.local.remove(&Ticket(id));
             return None;
@@ -450,19 +492,10 @@ impl Shared {
 }
 
 impl State {
-    fn step<R>(&mut self, now: Now, act: impl FnOnce(&mut Step<'_>) -> R) -> Option<R> {
-        let Self { engine: Some(engine), out, .. } = self else {
-            return None;
-        };
-        let host = self.host;
-        let result = act(&mut Step { engine, now, out, host });
-        engine.commit(now, out);
-        Some(result)
-    }
-
     /// Gives each answer to who waits for it; tells whether the reactor has to be woken.
     fn hand_out(&mut self) -> bool {
-        let had_some = !self.wire.is_empty();
+        let had_some = !self.wire.is_empty() || !self.cold_reads.is_empty();
+        self.cold_reads.append(&mut self.out.reads);
         for (ticket, answer) in self.out.answers.drain(..) {
             if ticket.0 & LOCAL == 0 {
                 self.wire.push((ticket, answer));
@@ -471,7 +504,7 @@ impl State {
                 let _ = sender.send(answer);
             }
         }
-        !had_some && !self.wire.is_empty()
+        !had_some && (!self.wire.is_empty() || !self.cold_reads.is_empty())
     }
 }
 

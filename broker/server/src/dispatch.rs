@@ -8,7 +8,7 @@ use millrace_types::{QueueId, QueueOffset};
 
 use crate::core::Step;
 use crate::handlers::{
-    admin, clients, locks, messages, names, offsets, private, pull, routes, send, topics,
+    admin, clients, letters, locks, messages, names, offsets, private, pull, routes, send, topics,
 };
 use crate::reactor::Output;
 use crate::readers::Job;
@@ -49,11 +49,8 @@ pub(crate) struct Destination<'a> {
 }
 
 /// Requests that could be read and that nobody here handles.
-const REFUSED: [RequestCode; 3] = [
-    RequestCode::CONSUMER_SEND_MSG_BACK,
-    RequestCode::END_TRANSACTION,
-    RequestCode::NOTIFY_CONSUMER_IDS_CHANGED,
-];
+const REFUSED: [RequestCode; 2] =
+    [RequestCode::END_TRANSACTION, RequestCode::NOTIFY_CONSUMER_IDS_CHANGED];
 
 /// Handles one frame. After an error the connection has lost its place.
 pub(crate) fn dispatch(
@@ -132,10 +129,10 @@ impl Exchange<'_, '_> {
             Request::EnsureTopic(request) => private::ensure_topic(self, &request),
             Request::AppendGroup(request) => private::append_group(self, &request),
             Request::PullStored(request) => private::pull_stored(self, &request),
-            Request::SendBack(_)
-            | Request::EndTransaction(_)
-            | Request::GroupChanged(_)
-            | Request::Unknown(_) => self.not_supported(code),
+            Request::SendBack(request) => letters::send_back(self, &request),
+            Request::EndTransaction(_) | Request::GroupChanged(_) | Request::Unknown(_) => {
+                self.not_supported(code)
+            }
         }
     }
 

@@ -20,6 +20,7 @@ mod metrics; // figures for Prometheus
 mod reactor; // one thread for all connections
 mod readers; // threads for what is not in memory
 mod refusal; // from refusals to codes
+mod rules; // what groups are set to
 mod server; // a broker with its threads and ports
 mod shell; // what the reactor knows beside the engine
 mod unique_ids; // ids for messages without one
@@ -31,4 +32,5 @@ pub use config::{Limits, ServerConfig};
 pub use core::{CloseError, Core, CoreConfig, OpenError};
 pub use flushing::Flushing;
 pub use local::LocalBroker;
+pub use millrace_engine::{DelayLevels, DelayLevelsError};
 pub use server::{Addresses, Load, Server, StartError, StopError};

@@ -341,6 +341,7 @@ fn message(outgoing: &client::Outgoing) -> Message<'_> {
         reconsume_times: 0,
         body: &outgoing.body,
         properties: &outgoing.properties,
+        delay_level: 0,
     }
 }
 
@@ -369,6 +370,7 @@ fn failure(answer: Answer, topic: &TopicName, queue: QueueId) -> BrokerError {
         Refusal::IllegalTopic(_)
         | Refusal::NotWritable(_)
         | Refusal::NotReadable(_)
+        | Refusal::NoMessage(_)
         | Refusal::IllegalMessage(_)
         | Refusal::IllegalFilter(_) => BrokerError::Refused(refusal.to_string()),
     }

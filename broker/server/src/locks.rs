@@ -22,6 +22,12 @@ const LIFETIME_MS: u64 = 60_000;
 const LOCKS_MAX: usize = 200_000;
 
 impl QueueLocks {
+    /// Whether a group consumes in order: somebody holds a lock that has not expired.
+    pub(crate) fn is_ordered(&self, now_ms: u64, group: &str) -> bool {
+        let locks = self.groups.get(group);
+        locks.is_some_and(|locks| locks.values().any(|lock| now_ms < lock.until_ms))
+    }
+
     /// Takes or refreshes locks, and tells which of them the client has now.
     pub(crate) fn lock(
         &mut self,

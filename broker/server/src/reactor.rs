@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use millrace_engine::{Answer as Answered, Ticket};
+use millrace_engine::{Answer as Answered, ConnectionId, Read, Ticket};
 use millrace_protocol::{Call, CallMode, GroupChanged, HeaderKind};
 use millrace_types::Now;
 use mio::{Events, Poll, Token, Waker};
@@ -52,6 +52,8 @@ pub(crate) struct Reactor {
     /// Bytes held for all peers.
     held: usize,
     swept_ms: u64,
+    /// What the engine needs from the disk and no reader had time for yet.
+    engine_reads: Vec<Read>,
     /// What handlers left to the readers and these have no time for yet.
     waiting_jobs: Vec<Job>,
     /// Some connections have pulls that no reader had time for.
@@ -72,6 +74,8 @@ const WAKER: Token = Token(0);
 const SWEEP_MS: u64 = 10_000;
 /// Answers that readers make for one connection at a time; each may hold several MiB.
 const AT_READERS_MAX: usize = 2;
+/// No connection has this id: what is read for the engine answers nobody.
+const NOBODY: ConnectionId = ConnectionId(0);
 /// A stopping reactor waits so long for the disk and for slow peers.
 const STOP: Duration = Duration::from_secs(5);
 
@@ -110,6 +114,7 @@ impl Reactor {
             answers: Vec::new(),
             held: 0,
             swept_ms: 0,
+            engine_reads: Vec::new(),
             waiting_jobs: Vec::new(),
             short_of_readers: false,
         };
@@ -158,6 +163,7 @@ impl Reactor {
         self.tell_changed();
         self.take_done();
         self.hand_out_jobs();
+        self.hand_out_reads();
         for &slot in &ready {
             self.settle(slot);
         }
@@ -178,12 +184,14 @@ impl Reactor {
 
     /// Hands everything that was read to the engine, in one step.
     fn serve(&mut self, now: Now, ready: &[usize]) {
-        let Self { shared, shell, connections, limits, answers, buffers, .. } = self;
-        let ticks = shell.waiting.earliest_ms().is_some_and(|at| at <= now.mono_ms);
+        let Self { shared, shell, connections, limits, answers, buffers, engine_reads, .. } = self;
+        let ticks = shell.waiting.earliest_ms().is_some_and(|at| at <= now.mono_ms)
+            || shared.due_ms() <= now.mono_ms;
         let mut lost: Vec<(usize, Closing)> = Vec::new();
         let served = shared.burst(
             |needs| *needs,
             answers,
+            engine_reads,
             |step| {
                 shell.needs = Needs::Policy;
                 if ticks {
@@ -311,9 +319,30 @@ impl Reactor {
         self.waiting_jobs.extend(jobs);
     }
 
+    /// Gives the readers what the engine needs. Their threads tell the engine themselves.
+    fn hand_out_reads(&mut self) {
+        while let Some(read) = self.engine_reads.pop() {
+            let again = read.clone();
+            let shared = Arc::clone(&self.shared);
+            let work = move || {
+                let found = read.run(&shared.reader);
+                shared.step(Needs::Durable, |step| {
+                    step.engine.on_read(step.now, read.id, found, step.out);
+                });
+                Output::default()
+            };
+            if self.readers.submit(Job { connection: NOBODY, work: Box::new(work) }).is_err() {
+                return self.engine_reads.push(again);
+            }
+        }
+    }
+
     /// Tells the members of changed groups to look at them again.
     fn tell_changed(&mut self) {
         for Changed { group, members } in std::mem::take(&mut self.shell.changed) {
+            if !self.shell.rules.get(&group).notifies {
+                continue;
+            }
             for member in members {
                 if let Some((slot, connection)) = self.connections.find(member) {
                     let call = GroupChanged { group: (&*group).into() };
@@ -479,8 +508,7 @@ impl Reactor {
     }
 
     fn release_held_pulls(&mut self) {
-        let end_of_time = Now { mono_ms: u64::MAX, ..self.shared.now() };
-        self.shared.step(Needs::Policy, |step| step.engine.on_tick(end_of_time, step.out));
+        self.shared.step(Needs::Policy, |step| step.engine.on_stopping(step.now, step.out));
         self.turn();
     }
 
@@ -490,6 +518,7 @@ impl Reactor {
         let timeout = if self.ready.is_empty() && self.dirty.is_empty() {
             let sweep = self.swept_ms + SWEEP_MS;
             let next = self.shell.waiting.earliest_ms().map_or(sweep, |at| at.min(sweep));
+            let next = next.min(self.shared.due_ms());
             Duration::from_millis(next.saturating_sub(now_ms))
         } else {
             Duration::ZERO

@@ -39,7 +39,9 @@ fn code(refusal: &Refusal, dialect: Dialect) -> ResponseCode {
         (Refusal::Poisoned(_), Dialect::Own) => ResponseCode::MR_POISONED,
         // Producers try another broker on both.
         (Refusal::DiskFull(_), Dialect::RocketMq) => ResponseCode::SERVICE_NOT_AVAILABLE,
-        (Refusal::Poisoned(_), Dialect::RocketMq) => ResponseCode::SYSTEM_ERROR,
+        (Refusal::Poisoned(_), Dialect::RocketMq) | (Refusal::NoMessage(_), _) => {
+            ResponseCode::SYSTEM_ERROR
+        }
     }
 }
 

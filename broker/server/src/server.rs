@@ -122,6 +122,7 @@ impl Server {
             engine: EngineConfig {
                 broker_name: config.broker_name.as_str().into(),
                 auto_create_topics: config.auto_create_topics,
+                delay_levels: config.delay_levels,
                 ..EngineConfig::default()
             },
             flushing: Flushing::Thread,

@@ -7,6 +7,7 @@ use crate::clients::{Changed, Clients};
 use crate::core::{Needs, Shared};
 use crate::locks::QueueLocks;
 use crate::readers::Job;
+use crate::rules::Rules;
 use crate::unique_ids::UniqueIds;
 use crate::waiting::WaitingList;
 
@@ -17,6 +18,7 @@ pub(crate) struct Shell {
     pub(crate) shared: Arc<Shared>,
     pub(crate) clients: Clients,
     pub(crate) locks: QueueLocks,
+    pub(crate) rules: Rules,
     pub(crate) routes: RouteTable,
     pub(crate) unique_ids: UniqueIds,
     pub(crate) waiting: WaitingList,
@@ -56,9 +58,10 @@ impl Shell {
         Self {
             unique_ids: UniqueIds::new(names.host, now),
             names,
-            shared,
             clients: Clients::default(),
             locks: QueueLocks::default(),
+            rules: Rules::of(&shared),
+            shared,
             routes,
             waiting: WaitingList::default(),
             changed: Vec::new(),

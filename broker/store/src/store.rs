@@ -230,6 +230,11 @@ impl Store {
         self.segments.min()
     }
 
+    /// The store time of the newest record, ms; no later record has an earlier one.
+    pub fn last_store_ms(&self) -> i64 {
+        self.last_store_ms
+    }
+
     /// The queue of this name, registered if it is new.
     pub fn queue(&mut self, topic: &TopicName, id: QueueId) -> QueueNo {
         self.index.find_or_add(topic, id)

@@ -14,6 +14,10 @@ pub mod keys {
     pub const WAIT: &str = "WAIT";
     /// Delay level, 1 to 18.
     pub const DELAY: &str = "DELAY";
+    /// The topic that a delayed or half message is for.
+    pub const REAL_TOPIC: &str = "REAL_TOPIC";
+    /// The queue that it is for.
+    pub const REAL_QUEUE: &str = "REAL_QID";
     /// The topic in which a message was first consumed, on its copies for a retry topic.
     pub const RETRY_TOPIC: &str = "RETRY_TOPIC";
     /// The id under which it was stored there.
@@ -76,6 +80,25 @@ impl<'a> Properties<'a> {
         self.raw().filter_map(|(key, value)| {
             Some((std::str::from_utf8(key).ok()?, std::str::from_utf8(value).ok()?))
         })
+    }
+
+    /// A copy in which some properties have new values. The others stay as they are, in order, and
+    /// precede the new ones.
+    pub fn with(self, changes: &[(&str, &str)]) -> PropertiesBuf {
+        let mut copy = PropertiesBuf::new();
+        copy.reserve(self.0.len() + 64);
+        for (key, value) in self.raw() {
+            if changes.iter().all(|(name, _)| name.as_bytes() != key) {
+                copy.0.extend_from_slice(key);
+                copy.0.push(NAME_END);
+                copy.0.extend_from_slice(value);
+                copy.0.push(VALUE_END);
+            }
+        }
+        for (name, value) in changes {
+            copy.push(name, value);
+        }
+        copy
     }
 
     /// All properties in order, as bytes.
@@ -186,6 +209,13 @@ mod tests {
         assert_eq!(read.get("TAG"), None);
         assert_eq!(read.pick(["KEYS", "TAG", "empty"]), [Some("k1 k2"), None, Some("")]);
         assert_eq!(read.iter().count(), 3);
+    }
+
+    #[test]
+    fn a_copy_has_each_changed_property_once() {
+        let before = Properties::new(b"a\x011\x02b\x01\xff\x02a\x012\x02c\x013");
+        let after = before.with(&[("a", "4"), ("d", "")]);
+        assert_eq!(after.as_bytes(), b"b\x01\xff\x02c\x013\x02a\x014\x02d\x01\x02");
     }
 
     #[test]

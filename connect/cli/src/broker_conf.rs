@@ -3,13 +3,13 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use millrace_server::ServerConfig;
+use millrace_server::{DelayLevelsError, ServerConfig};
 use millrace_store::FlushMode;
 
 use crate::exit::{Exit, Failure};
 
 /// Keys that mean something here.
-const KNOWN: [&str; 11] = [
+const KNOWN: [&str; 12] = [
     "autoCreateTopicEnable",
     "brokerClusterName",
     "brokerId",
@@ -19,18 +19,18 @@ const KNOWN: [&str; 11] = [
     "enablePropertyFilter",
     "flushDiskType",
     "listenPort",
+    "messageDelayLevel",
     "namesrvAddr",
     "storePathRootDir",
 ];
 /// Keys of tutorials that we read and do not obey; the broker works without them.
-const WITHOUT_EFFECT: [&str; 8] = [
+const WITHOUT_EFFECT: [&str; 7] = [
     "defaultTopicQueueNums",
     "deleteWhen",
     "diskMaxUsedSpaceRatio",
     "fileReservedTime",
     "mapedFileSizeCommitLog",
     "maxMessageSize",
-    "messageDelayLevel",
     "storePathCommitLog",
 ];
 
@@ -55,6 +55,11 @@ pub(crate) fn apply(text: &str, config: &mut ServerConfig) -> Result<Vec<String>
             "brokerIP1" => listen_ip = Some(parsed::<IpAddr>(at, key, value)?),
             "listenPort" => config.broker_listen.set_port(parsed(at, key, value)?),
             "autoCreateTopicEnable" => config.auto_create_topics = parsed(at, key, value)?,
+            "messageDelayLevel" => {
+                let levels = value.parse();
+                let wrong_level = |error: DelayLevelsError| wrong(at, format!("`{key}`: {error}"));
+                config.delay_levels = levels.map_err(wrong_level)?;
+            }
             "enablePropertyFilter" if value == "true" => {}
             "brokerId" if value == "0" => {}
             "brokerRole" if value == "ASYNC_MASTER" => {}

@@ -1,5 +1,8 @@
 //! The engine on a simulated disk, driven call by call.
 
+mod deliveries; // delayed messages
+mod letters; // messages whose consumption failed
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,10 +27,14 @@ impl Rig {
     }
 
     fn open(disk: SimDisk, flush: FlushMode) -> Self {
-        let config = StoreConfig { segment_bytes: 64 << 10, flush, ..StoreConfig::default() };
+        Self::open_with(disk, flush, EngineConfig::default())
+    }
+
+    fn open_with(disk: SimDisk, flush: FlushMode, config: EngineConfig) -> Self {
+        let store = StoreConfig { segment_bytes: 64 << 10, flush, ..StoreConfig::default() };
         let shared: Arc<dyn Disk> = Arc::new(disk.clone());
-        let (store, flusher, _) = Store::open(shared, Path::new("/data"), config).unwrap();
-        let engine = Engine::open(store, EngineConfig::default(), Arc::new(NoConditions)).unwrap();
+        let (store, flusher, _) = Store::open(shared, Path::new("/data"), store).unwrap();
+        let engine = Engine::open(store, config, Arc::new(NoConditions)).unwrap();
         let now = Now { mono_ms: 1_000, wall_ms: 1_700_000_000_000 };
         Self { disk, engine, flusher, now, tickets: 0 }
     }
@@ -54,9 +61,34 @@ impl Rig {
 
     /// One request in a burst of its own.
     fn call(&mut self, request: Request<'_>) -> Option<Answer> {
-        let (ticket, mut out) = self.ask(request);
+        let (ticket, out) = self.ask(request);
+        self.finish_burst(out)
+            .into_iter()
+            .find(|(known, _)| *known == ticket)
+            .map(|(_, answer)| answer)
+    }
+
+    /// Reads what the engine asked for, ends the burst, and gives the answers.
+    fn finish_burst(&mut self, mut out: Out) -> Vec<(Ticket, Answer)> {
+        for read in std::mem::take(&mut out.reads) {
+            let found = read.run(&self.engine.reader());
+            self.engine.on_read(self.now, read.id, found, &mut out);
+        }
         self.engine.commit(self.now, &mut out);
-        out.answers.into_iter().find(|(known, _)| *known == ticket).map(|(_, answer)| answer)
+        out.answers
+    }
+
+    /// Lets the engine see that it is now.
+    fn tick(&mut self) -> Vec<(Ticket, Answer)> {
+        let mut out = Out::default();
+        self.engine.on_tick(self.now, &mut out);
+        self.finish_burst(out)
+    }
+
+    /// Lets time pass on both clocks.
+    fn pass(&mut self, ms: u64) {
+        self.now.mono_ms += ms;
+        self.now.wall_ms += ms as i64;
     }
 
     fn flush(&mut self) -> Vec<(Ticket, Answer)> {
@@ -98,6 +130,7 @@ fn message<'a>(topic: &'a str, queue: u32, body: &'a [u8], properties: &'a [u8])
         reconsume_times: 0,
         body,
         properties,
+        delay_level: 0,
     }
 }
 

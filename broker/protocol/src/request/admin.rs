@@ -3,7 +3,7 @@ use std::borrow::Cow;
 use millrace_types::QueueOffset;
 
 use crate::fields::fields;
-use crate::json::{BodyError, Json};
+use crate::json::{BodyError, Json, Node};
 use crate::{Fields, RequestCode, RequestError};
 
 mod call; // the same, to be written
@@ -85,8 +85,8 @@ fields! {
 pub struct GroupConfig<'a> {
     /// Which one.
     pub group: String,
-    /// Whether it may consume at all.
-    pub enabled: bool,
+    /// What of it a broker obeys.
+    pub rules: GroupRules,
     /// All of it, as the tool wrote it.
     pub json: &'a str,
 }
@@ -99,9 +99,51 @@ impl<'a> GroupConfig<'a> {
         if group.is_empty() {
             return Err(BodyError::Missing("groupName"));
         }
-        let enabled = root.get("consumeEnable").is_none_or(crate::json::Node::flag);
+        let rules = GroupRules::read(root);
         let json = std::str::from_utf8(body).map_err(|_| BodyError::Json)?.trim();
-        Ok(Self { group, enabled, json })
+        Ok(Self { group, rules, json })
+    }
+}
+
+/// What a broker obeys of a group's settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupRules {
+    /// `consumeEnable`: whether it may consume at all.
+    pub consumes: bool,
+    /// `consumeBroadcastEnable`: whether each member may consume everything.
+    pub broadcasts: bool,
+    /// `notifyConsumerIdsChangedEnable`: whether members are told of changes.
+    pub notifies: bool,
+    /// `retryQueueNums`: queues of its retry topic; with 0 and below failed messages are dropped.
+    pub retry_queues: i32,
+    /// `retryMaxTimes`: after so many failures a message is a dead letter.
+    pub retry_max: i32,
+}
+
+impl Default for GroupRules {
+    fn default() -> Self {
+        Self { consumes: true, broadcasts: true, notifies: true, retry_queues: 1, retry_max: 16 }
+    }
+}
+
+impl GroupRules {
+    /// Reads them from a group's settings as a tool wrote them; what is not there has its default.
+    pub fn parse(json: &str) -> Option<Self> {
+        Json::parse(json.as_bytes()).ok().map(|parsed| Self::read(parsed.root()))
+    }
+
+    fn read(root: Node<'_>) -> Self {
+        let default = Self::default();
+        let flag = |name: &str, default: bool| root.get(name).map_or(default, Node::flag);
+        let number =
+            |name: &str, default: i32| root.get(name).and_then(Node::int).unwrap_or(default);
+        Self {
+            consumes: flag("consumeEnable", default.consumes),
+            broadcasts: flag("consumeBroadcastEnable", default.broadcasts),
+            notifies: flag("notifyConsumerIdsChangedEnable", default.notifies),
+            retry_queues: number("retryQueueNums", default.retry_queues),
+            retry_max: number("retryMaxTimes", default.retry_max),
+        }
     }
 }
 

@@ -21,6 +21,7 @@ pub(crate) fn answer(exchange: &mut Exchange<'_, '_>, request: &Admin<'_>) {
     match request {
         Admin::PutGroup(config) => put_group(exchange, config),
         Admin::DeleteGroup(request) => {
+            exchange.shell.rules.remove(&request.group);
             let (space, key) = (Space::Group, &*request.group);
             exchange.later(Awaited::Done, None, Request::PutSetting { space, key, value: None });
         }
@@ -83,17 +84,14 @@ fn config(topic: &Topic) -> TopicConfig {
     }
 }
 
-/// Code 200. What is not obeyed is kept and shown, but a group that shall not consume would go on.
+/// Code 200. What is not obeyed is kept and shown.
 fn put_group(exchange: &mut Exchange<'_, '_>, config: &GroupConfig<'_>) {
     let invalid = ResponseCode::INVALID_PARAMETER;
     if let Err(error) = GroupName::parse(&config.group) {
         return exchange.refuse(invalid, format!("the group is illegal: {error}"));
     }
-    if !config.enabled {
-        let remark = "a group cannot be kept from consuming: consumeEnable=false is not supported";
-        return exchange.refuse(invalid, remark);
-    }
     // Tools find a group by the route of its retry topic.
+    exchange.shell.rules.put(&config.group, config.rules);
     make_retry_topic(exchange, &config.group);
     let (space, key, value) = (Space::Group, &*config.group, Some(config.json));
     exchange.later(Awaited::Done, None, Request::PutSetting { space, key, value });

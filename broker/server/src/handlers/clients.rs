@@ -53,7 +53,9 @@ pub(crate) fn make_retry_topic(exchange: &mut Exchange<'_, '_>, group: &str) {
     };
     let known = exchange.ask(Request::DescribeTopic { topic: topic.as_str() });
     if !matches!(known, Ok(Answered::Topic(_))) {
-        exchange.tell(Request::EnsureTopic { topic: &topic, queues: 1 });
+        let queues = exchange.shell.rules.get(group).retry_queues;
+        let queues = u32::try_from(queues).unwrap_or(1).max(1);
+        exchange.tell(Request::EnsureTopic { topic: &topic, queues });
     }
 }
 

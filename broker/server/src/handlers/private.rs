@@ -46,6 +46,7 @@ pub(crate) fn append_group(exchange: &mut Exchange<'_, '_>, request: &AppendGrou
         reconsume_times: 0,
         body: message.body,
         properties: message.properties,
+        delay_level: 0,
     });
     let messages: Vec<Message<'_>> = messages.collect();
     let (wait, needs) = match request.wait {

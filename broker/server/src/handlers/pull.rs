@@ -1,5 +1,7 @@
 use millrace_engine::{Filter, Pull, Request};
-use millrace_protocol::{PullMessage, ResponseCode, Subscription, pull_flag};
+use millrace_protocol::{
+    GroupRules, MessageModel, PullMessage, ResponseCode, Subscription, pull_flag,
+};
 use millrace_types::{GroupName, QueueOffset};
 
 use crate::clients::filter;
@@ -21,7 +23,12 @@ pub(crate) fn pull(exchange: &mut Exchange<'_, '_>, request: &PullMessage<'_>) {
         let remark = format!("the group[{}] is illegal", request.group);
         return exchange.refuse(ResponseCode::INVALID_PARAMETER, remark);
     };
-    let filter = match wanted(exchange, request) {
+    let rules = exchange.shell.rules.get(group.as_str());
+    if !rules.consumes {
+        let remark = format!("subscription group no permission, {group}");
+        return exchange.refuse(ResponseCode::NO_PERMISSION, remark);
+    }
+    let filter = match wanted(exchange, request, rules) {
         Ok(filter) => filter,
         Err((code, remark)) => return exchange.refuse(code, remark),
     };
@@ -56,6 +63,7 @@ pub(crate) fn pull(exchange: &mut Exchange<'_, '_>, request: &PullMessage<'_>) {
 fn wanted(
     exchange: &Exchange<'_, '_>,
     request: &PullMessage<'_>,
+    rules: GroupRules,
 ) -> Result<Filter, (ResponseCode, String)> {
     let PullMessage { group, topic, .. } = request;
     if request.has(pull_flag::SUBSCRIPTION) {
@@ -73,6 +81,10 @@ fn wanted(
     if !clients.is_online(group) {
         let remark = format!("the consumer's group info not exist, group: {group}");
         return Err((ResponseCode::SUBSCRIPTION_NOT_EXIST, remark));
+    }
+    if !rules.broadcasts && clients.model(group) == Some(MessageModel::Broadcasting) {
+        let remark = format!("the consumer group[{group}] can not consume by broadcast way");
+        return Err((ResponseCode::NO_PERMISSION, remark));
     }
     let Some(known) = clients.subscription(group, topic) else {
         let remark =

@@ -1,10 +1,11 @@
 use std::borrow::Cow;
 
-use millrace_engine::{Append, Message, Origin, Request, Wait};
+use millrace_engine::{Append, Message, Origin, RETRY_PREFIX, Request, Wait};
 use millrace_protocol::{BatchItem, ResponseCode, SendMessage, batch_items};
 use millrace_types::{Properties, keys, record};
 
 use crate::dispatch::Exchange;
+use crate::handlers::letters;
 use crate::handlers::topics::{TEMPLATE_QUEUES, TEMPLATE_TOPIC, takes_no_sends};
 use crate::waiting::{Awaited, UniqueKey};
 
@@ -16,6 +17,14 @@ pub(crate) fn send(exchange: &mut Exchange<'_, '_>, sent: &SendMessage<'_>) {
     if sent.batch {
         return send_batch(exchange, sent);
     }
+    if sent.topic.starts_with(RETRY_PREFIX) {
+        return letters::send_to_group(exchange, sent);
+    }
+    store(exchange, sent);
+}
+
+/// Stores one message.
+pub(crate) fn store(exchange: &mut Exchange<'_, '_>, sent: &SendMessage<'_>) {
     let facts = Facts::read(sent.properties.as_bytes());
     if let Some(feature) = facts.unsupported {
         return exchange.refuse(ResponseCode::MESSAGE_ILLEGAL, not_supported(feature));
@@ -31,6 +40,7 @@ pub(crate) fn send(exchange: &mut Exchange<'_, '_>, sent: &SendMessage<'_>) {
         }
     };
     let message = message(sent, sent.flag, sent.body, properties);
+    let message = Message { delay_level: facts.delay_level, ..message };
     append(exchange, sent, &[message], facts.wait, Awaited::Send(unique));
     exchange.shell.properties = made;
 }
@@ -40,7 +50,7 @@ const BATCH_MAX: usize = 32_768;
 
 fn send_batch(exchange: &mut Exchange<'_, '_>, sent: &SendMessage<'_>) {
     if sent.topic.starts_with("%RETRY%") {
-        let remark = "a batch cannot be sent to a retry topic";
+        let remark = format!("batch request does not support retry group {}", sent.topic);
         return exchange.refuse(ResponseCode::MESSAGE_ILLEGAL, remark);
     }
     let items: Result<Vec<BatchItem<'_>>, _> = batch_items(sent.body).collect();
@@ -57,7 +67,8 @@ fn send_batch(exchange: &mut Exchange<'_, '_>, sent: &SendMessage<'_>) {
     let mut properties = Vec::with_capacity(items.len());
     for item in &items {
         let facts = Facts::read(item.properties);
-        if let Some(feature) = facts.unsupported {
+        let delayed = (facts.delay_level > 0).then_some("a delayed message in a batch");
+        if let Some(feature) = facts.unsupported.or(delayed) {
             return exchange.refuse(ResponseCode::MESSAGE_ILLEGAL, not_supported(feature));
         }
         if facts.wait == Wait::Policy {
@@ -113,6 +124,7 @@ fn message<'a>(
         reconsume_times: sent.reconsume_times,
         body,
         properties,
+        delay_level: 0,
     }
 }
 
@@ -136,6 +148,8 @@ fn append(
 struct Facts<'a> {
     unique: Option<&'a str>,
     wait: Wait,
+    /// Which delay level it asks for, 0 for none.
+    delay_level: u32,
     /// What the message asks for and this broker cannot do; without it the message would be
     /// delivered at the wrong time.
     unsupported: Option<&'static str>,
@@ -143,7 +157,8 @@ struct Facts<'a> {
 
 impl<'a> Facts<'a> {
     fn read(properties: &'a [u8]) -> Self {
-        let mut facts = Self { unique: None, wait: Wait::Policy, unsupported: None };
+        let mut facts =
+            Self { unique: None, wait: Wait::Policy, delay_level: 0, unsupported: None };
         for (name, value) in Properties::new(properties).raw() {
             facts.note(name, value);
         }
@@ -154,9 +169,10 @@ impl<'a> Facts<'a> {
         match name {
             b"UNIQ_KEY" if !value.is_empty() => self.unique = std::str::from_utf8(value).ok(),
             b"WAIT" if value.eq_ignore_ascii_case(b"false") => self.wait = Wait::Written,
-            b"DELAY" if value != b"0" && !value.is_empty() => {
-                self.unsupported = Some("a delayed message");
-            }
+            b"DELAY" => match std::str::from_utf8(value).unwrap_or("").parse::<i32>() {
+                Ok(level) => self.delay_level = u32::try_from(level).unwrap_or(0),
+                Err(_) => self.unsupported = Some("a delay level that is no number"),
+            },
             b"TIMER_DELAY_SEC" | b"TIMER_DELAY_MS" | b"TIMER_DELIVER_MS" => {
                 self.unsupported = Some("a timed message");
             }
@@ -198,12 +214,19 @@ mod tests {
         check("a=b;UNIQ_KEY=7F;WAIT=true;", Some("7F"), Wait::Policy, false);
         check("UNIQ_KEY=7F;WAIT=false", Some("7F"), Wait::Written, false);
         check("UNIQ_KEY=;", None, Wait::Policy, false);
-        check("DELAY=3;", None, Wait::Policy, true);
-        check("DELAY=0;", None, Wait::Policy, false);
+        check("DELAY=3;", None, Wait::Policy, false);
+        check("DELAY=soon;", None, Wait::Policy, true);
         check("TIMER_DELAY_SEC=1;", None, Wait::Policy, true);
         check("TRAN_MSG=true;", None, Wait::Policy, true);
         check("TRAN_MSG=false;", None, Wait::Policy, false);
         check("no separator", None, Wait::Policy, false);
+    }
+
+    #[test]
+    fn a_delay_level_is_a_number_above_zero() {
+        for (value, level) in [("3", 3), ("0", 0), ("-1", 0), ("19", 19)] {
+            assert_eq!(Facts::read(format!("DELAY\u{1}{value}").as_bytes()).delay_level, level);
+        }
     }
 
     #[test]

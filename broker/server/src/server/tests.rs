@@ -3,6 +3,7 @@
 mod admin; // requests of tools
 mod broker; // what producers, consumers and tools ask for
 mod compat; // COMPAT.md against the code
+mod delivery; // delayed messages, and those whose consumption fails
 mod gate; // a disk whose syncs wait
 mod metrics; // figures over HTTP
 mod peer; // a client that writes and reads frames

@@ -90,7 +90,8 @@ mod tests {
             force: true,
         }));
         let json = r#"{"groupName":"G","consumeEnable":false}"#;
-        let group = crate::GroupConfig { group: "G".into(), enabled: false, json };
+        let rules = crate::GroupRules { consumes: false, ..Default::default() };
+        let group = crate::GroupConfig { group: "G".into(), rules, json };
         comes_back(&Admin::PutGroup(group));
     }
 }

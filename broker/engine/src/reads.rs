@@ -1,0 +1,91 @@
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use millrace_store::{Entry, LogReader, ReadError};
+use millrace_types::PhysicalOffset;
+
+use crate::letters::Letter;
+
+/// Names a read until its result is handed back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ReadId(u64);
+
+/// Records that the engine needs and does not read itself, because they may have to come from a
+/// disk. The shell carries it out wherever it may wait, and hands the result to
+/// [`crate::Engine::on_read`].
+#[derive(Clone, Debug)]
+pub struct Read {
+    /// Under which the result is handed back.
+    pub id: ReadId,
+    wanted: Wanted,
+}
+
+#[derive(Clone, Debug)]
+enum Wanted {
+    Entries(Vec<Entry>),
+    /// The record that starts here, if it ends before the other.
+    Record(PhysicalOffset, PhysicalOffset),
+}
+
+impl Read {
+    /// Whether the records are expected to be in memory.
+    pub fn is_hot(&self, reader: &LogReader) -> bool {
+        match &self.wanted {
+            Wanted::Entries(entries) => {
+                let oldest = entries.iter().find(|entry| entry.size > 0);
+                oldest.is_none_or(|entry| reader.is_hot(entry.physical_offset))
+            }
+            Wanted::Record(at, _) => reader.is_hot(*at),
+        }
+    }
+
+    /// Reads; may wait for the disk.
+    pub fn run(&self, reader: &LogReader) -> Result<Vec<Bytes>, ReadError> {
+        match &self.wanted {
+            Wanted::Entries(entries) => reader.read(entries),
+            Wanted::Record(at, limit) => reader.record_at(*at, *limit).map(|bytes| vec![bytes]),
+        }
+    }
+}
+
+/// What the engine does once a read is done.
+#[derive(Debug)]
+pub(crate) enum Reader {
+    /// Delivers messages of a delay level, counted from 0.
+    Level(usize),
+    /// Stores a copy of a message whose consumption failed.
+    Letter(Letter),
+}
+
+/// The reads that are under way.
+#[derive(Debug, Default)]
+pub(crate) struct Reads {
+    last: u64,
+    under_way: BTreeMap<ReadId, Reader>,
+}
+
+impl Reads {
+    pub(crate) fn entries(&mut self, reader: Reader, entries: Vec<Entry>) -> Read {
+        self.begin(reader, Wanted::Entries(entries))
+    }
+
+    pub(crate) fn record(
+        &mut self,
+        reader: Reader,
+        at: PhysicalOffset,
+        limit: PhysicalOffset,
+    ) -> Read {
+        self.begin(reader, Wanted::Record(at, limit))
+    }
+
+    fn begin(&mut self, reader: Reader, wanted: Wanted) -> Read {
+        self.last += 1;
+        let id = ReadId(self.last);
+        self.under_way.insert(id, reader);
+        Read { id, wanted }
+    }
+
+    pub(crate) fn end(&mut self, id: ReadId) -> Option<Reader> {
+        self.under_way.remove(&id)
+    }
+}
