@@ -146,6 +146,9 @@ pub enum Refusal {
         /// The queue's epoch.
         current: u64,
     },
+    /// More waits to become durable than is allowed.
+    #[error("[REJECTREQUEST]system busy, start flow control for a while")]
+    Busy,
     /// No room on the disk.
     #[error("the broker's disk is full: {0}")]
     DiskFull(String),

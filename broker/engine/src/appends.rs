@@ -28,6 +28,9 @@ impl Engine {
         if let Some(fence) = &append.fence {
             self.check_fence(fence)?;
         }
+        if append.origin == Origin::Producer {
+            self.check_disk_keeps_up()?;
+        }
         if append.messages.iter().any(|message| message.delay_level > 0) {
             return self.append_delayed(now, caller, ticket, append);
         }
@@ -86,6 +89,42 @@ impl Engine {
         if message.topic == LEDGER_TOPIC {
             self.epochs.observe(no, Properties::new(message.properties));
         }
+    }
+
+    fn check_disk_keeps_up(&self) -> Result<(), Refusal> {
+        let unflushed = self.store.staged_end().since(self.store.watermarks().durable());
+        let keeps_up = unflushed <= self.config.unflushed_bytes_max;
+        if keeps_up { Ok(()) } else { Err(Refusal::Busy) }
+    }
+
+    /// Makes a topic exactly this.
+    pub(crate) fn set_topic(&mut self, now: Now, ticket: Ticket, topic: Topic) -> Handled {
+        let topic = Topic {
+            read_queues: topic.read_queues.clamp(1, QUEUES_MAX),
+            write_queues: topic.write_queues.clamp(1, QUEUES_MAX),
+            ..topic
+        };
+        if self.topics.get(topic.name.as_str()) == Some(&topic) {
+            return Ok(Some(Answer::Topic(topic)));
+        }
+        self.store_topic(now, &topic)?;
+        self.answer_when_stored(now, ticket, Wait::Policy, Answer::Topic(topic));
+        Ok(None)
+    }
+
+    fn store_topic(&mut self, now: Now, topic: &Topic) -> Result<(), Refusal> {
+        let Topic { name, read_queues, write_queues, permission } = topic;
+        self.stage_state(
+            now,
+            &StateRecord::Topic {
+                name: name.to_string(),
+                read_queues: *read_queues,
+                write_queues: *write_queues,
+                perm: permission.to_bits(),
+            },
+        )?;
+        self.put_topic(name.clone(), *read_queues, *write_queues, *permission);
+        Ok(())
     }
 
     pub(crate) fn ensure_topic(
@@ -184,9 +223,11 @@ impl Engine {
             self.next_queue = self.next_queue.wrapping_add(1);
             QueueId(self.next_queue % queues.max(1))
         });
-        let no = (queue.0 < queues).then(|| numbers.get(queue.0 as usize)).flatten();
-        no.map(|no| (*no, queue)).ok_or_else(|| {
+        // Where there are fewer queues to write than to read, producers that do not know yet may
+        // write the others for a while, as in RocketMQ.
+        numbers.get(queue.0 as usize).map(|no| (*no, queue)).ok_or_else(|| {
             let topic = message.topic.to_owned();
+            let queues = numbers.len() as u32;
             Refusal::NoSuchQueue { topic, queue, queues }
         })
     }
@@ -214,17 +255,9 @@ impl Engine {
         let known = self.topics.get(name.as_str());
         let permission = known.map_or(Permission::ALL, |topic| topic.permission);
         let read_queues = known.map_or(queues, |topic| topic.read_queues.max(queues));
-        self.stage_state(
-            now,
-            &StateRecord::Topic {
-                name: name.to_string(),
-                read_queues,
-                write_queues: queues,
-                perm: permission.to_bits(),
-            },
-        )?;
-        self.put_topic(name.clone(), read_queues, queues, permission);
-        Ok(Topic { name: name.clone(), read_queues, write_queues: queues, permission })
+        let topic = Topic { name: name.clone(), read_queues, write_queues: queues, permission };
+        self.store_topic(now, &topic)?;
+        Ok(topic)
     }
 
     pub(crate) fn stage_state(&mut self, now: Now, record: &StateRecord) -> Result<(), Refusal> {

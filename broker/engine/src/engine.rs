@@ -31,6 +31,9 @@ pub struct EngineConfig {
     pub message_bytes_max: usize,
     /// How long a producer waits for the disk in sync-flush mode. (`syncFlushTimeout`)
     pub sync_flush_timeout_ms: u64,
+    /// Bytes that are not durable yet, above which producers are turned away: the disk does not
+    /// keep up, and the system's write-back would stop everybody.
+    pub unflushed_bytes_max: u64,
     /// Most index entries that one filtered pull looks at.
     pub examined_max: usize,
     /// How long the messages of each delay level wait. (`messageDelayLevel`)
@@ -44,6 +47,7 @@ impl Default for EngineConfig {
             auto_create_topics: true,
             message_bytes_max: 4 << 20,
             sync_flush_timeout_ms: 5_000,
+            unflushed_bytes_max: 1 << 30,
             examined_max: 4_000,
             delay_levels: DelayLevels::default(),
         }
@@ -212,6 +216,10 @@ impl Engine {
                 .queue_to_read(topic, queue)
                 .map(|no| Some(Answer::Bounds(self.store.bounds(no)))),
             Request::EnsureTopic { topic, queues } => self.ensure_topic(now, ticket, topic, queues),
+            Request::SetTopic { topic, read_queues, write_queues, permission } => {
+                let name = topic.clone();
+                self.set_topic(now, ticket, Topic { name, read_queues, write_queues, permission })
+            }
             Request::DescribeTopic { topic } => match self.topics.get(topic) {
                 Some(topic) => Ok(Some(Answer::Topic(topic.clone()))),
                 None => Err(Refusal::UnknownTopic(topic.to_owned())),

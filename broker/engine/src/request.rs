@@ -1,6 +1,7 @@
 use std::net::SocketAddr;
 
 use crate::settings::Space;
+use crate::topics::Permission;
 use millrace_types::{GroupName, PhysicalOffset, QueueId, QueueOffset, TopicName};
 
 /// Names a request until it is answered. The shell chooses it.
@@ -53,6 +54,18 @@ pub enum Request<'a> {
         topic: &'a TopicName,
         /// Queues for reading and writing.
         queues: u32,
+    },
+    /// Make a topic exactly this, creating it if need be. Messages in queues beyond those that are
+    /// read stay where they are, and are read again once there are as many.
+    SetTopic {
+        /// Topic.
+        topic: &'a TopicName,
+        /// Queues that consumers read, at least 1.
+        read_queues: u32,
+        /// Queues that producers write, at least 1.
+        write_queues: u32,
+        /// What is allowed.
+        permission: Permission,
     },
     /// What a topic looks like, for a route.
     DescribeTopic {

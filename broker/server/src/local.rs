@@ -371,6 +371,7 @@ fn failure(answer: Answer, topic: &TopicName, queue: QueueId) -> BrokerError {
         | Refusal::NotWritable(_)
         | Refusal::NotReadable(_)
         | Refusal::NoMessage(_)
+        | Refusal::Busy
         | Refusal::IllegalMessage(_)
         | Refusal::IllegalFilter(_) => BrokerError::Refused(refusal.to_string()),
     }

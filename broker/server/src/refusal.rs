@@ -34,6 +34,7 @@ fn code(refusal: &Refusal, dialect: Dialect) -> ResponseCode {
         (Refusal::NotWritable(_) | Refusal::NotReadable(_), _) => ResponseCode::NO_PERMISSION,
         (Refusal::IllegalMessage(_), _) => ResponseCode::MESSAGE_ILLEGAL,
         (Refusal::IllegalFilter(_), _) => ResponseCode::SUBSCRIPTION_PARSE_FAILED,
+        (Refusal::Busy, _) => ResponseCode::SYSTEM_BUSY,
         (Refusal::Fenced { .. }, _) => ResponseCode::MR_FENCED,
         (Refusal::DiskFull(_), Dialect::Own) => ResponseCode::MR_DISK_FULL,
         (Refusal::Poisoned(_), Dialect::Own) => ResponseCode::MR_POISONED,

@@ -236,6 +236,22 @@ fn a_failed_flush_answers_everybody_who_waits() {
 }
 
 #[test]
+fn producers_are_turned_away_while_the_disk_does_not_keep_up() {
+    let config = EngineConfig { unflushed_bytes_max: 1_000, ..EngineConfig::default() };
+    let mut rig = Rig::open_with(SimDisk::new(1), ASYNC, config);
+    let body = [0; 500];
+    assert_eq!(offset_of(rig.send("orders", 0, &body, "x")), 0);
+    assert_eq!(offset_of(rig.send("orders", 0, &body, "x")), 1);
+    let refusal = refusal(rig.send("orders", 0, &body, "x"));
+    assert_eq!(refusal.to_string(), "[REJECTREQUEST]system busy, start flow control for a while");
+    let messages = [message("orders", 0, b"from a pipeline", b"")];
+    let request = Append { origin: Origin::Pipeline, ..append(&messages) };
+    assert!(matches!(rig.call(Request::Append(request)), Some(Answer::Appended(_))));
+    rig.flush();
+    assert_eq!(offset_of(rig.send("orders", 0, &body, "x")), 3);
+}
+
+#[test]
 fn a_held_pull_is_answered_by_the_message_it_waits_for() {
     let mut rig = Rig::new(ASYNC);
     rig.send("orders", 0, b"a", "x");

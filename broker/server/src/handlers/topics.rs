@@ -1,4 +1,4 @@
-use millrace_engine::{Answer as Answered, Request};
+use millrace_engine::{Permission, Request};
 use millrace_protocol::{CreateTopic, ResponseCode};
 use millrace_types::{TopicName, is_system_topic};
 
@@ -34,8 +34,7 @@ fn is_reserved(topic: &TopicName) -> bool {
         || name.starts_with("rmq_sys_")
 }
 
-/// Code 17. A topic has as many queues to read as to write, both are allowed, and it never gets
-/// fewer; everything else is refused rather than half done.
+/// Code 17.
 pub(crate) fn create(exchange: &mut Exchange<'_, '_>, request: &CreateTopic<'_>) {
     let invalid = ResponseCode::INVALID_PARAMETER;
     let topic = match TopicName::parse(&request.topic) {
@@ -49,23 +48,16 @@ pub(crate) fn create(exchange: &mut Exchange<'_, '_>, request: &CreateTopic<'_>)
             return exchange.refuse(invalid, remark);
         }
     };
-    let queues = u32::try_from(request.write_queues).unwrap_or(0);
-    if queues == 0 || request.read_queues != request.write_queues {
-        let remark = "read and write queues must be the same number, at least 1";
+    let numbers = [request.read_queues, request.write_queues].map(u32::try_from);
+    let [Ok(read_queues @ 1..), Ok(write_queues @ 1..)] = numbers else {
+        let remark = "a topic has at least 1 queue to read and 1 to write";
         return exchange.refuse(invalid, remark);
-    }
-    if request.permission != 6 {
-        return exchange.refuse(invalid, "only permission 6, read and write, is supported");
-    }
-    let known = exchange.ask(Request::DescribeTopic { topic: topic.as_str() });
-    if let Ok(Answered::Topic(known)) = known
-        && queues < known.write_queues
-    {
-        let remark = format!(
-            "the topic[{topic}] has {} queues, and a topic cannot get fewer",
-            known.write_queues
-        );
+    };
+    let Ok(bits @ 0..8) = u32::try_from(request.permission) else {
+        let remark = format!("permission {} is none: 4 reads, 2 writes", request.permission);
         return exchange.refuse(invalid, remark);
-    }
-    exchange.later(Awaited::Done, None, Request::EnsureTopic { topic: &topic, queues });
+    };
+    let permission = Permission::from_bits(bits);
+    let set = Request::SetTopic { topic: &topic, read_queues, write_queues, permission };
+    exchange.later(Awaited::Done, None, set);
 }

@@ -541,9 +541,8 @@ fn a_topic_is_created_and_routed() {
     assert_eq!((template.queues[0].write_queues, template.queues[0].permission), (8, 7));
 
     let invalid = ResponseCode::INVALID_PARAMETER;
-    check_refused(&peer.call(&create("t", 2, 6)), invalid, "fewer");
-    check_refused(&peer.call(&create("u", 2, 4)), invalid, "permission");
-    check_refused(&peer.call(&create("u", 0, 6)), invalid, "queues");
+    check_refused(&peer.call(&create("u", 2, 8)), invalid, "permission");
+    check_refused(&peer.call(&create("u", 0, 6)), invalid, "at least 1 queue");
     check_refused(&peer.call(&create("u.v", 1, 6)), invalid, "invalid");
     check_refused(&peer.call(&create(LEDGER, 1, 6)), invalid, "system topic");
 
@@ -551,6 +550,58 @@ fn a_topic_is_created_and_routed() {
     let info = ClusterInfo::decode(answer.body()).unwrap();
     assert_eq!(info.clusters["DefaultCluster"], ["millrace"]);
     assert_eq!(info.brokers["millrace"].addresses[&0], server.addresses().broker.to_string());
+}
+
+#[test]
+fn a_topic_is_drained_queue_by_queue_and_then_closed() {
+    let server = start_default();
+    let (mut peer, mut namesrv) = (server.connect(HeaderKind::Json), server.connect_namesrv());
+    let mut set = |read_queues: i32, write_queues: i32, permission: i32| {
+        let set = CreateTopic {
+            topic: "t".into(),
+            default_topic: "TBW102".into(),
+            read_queues,
+            write_queues,
+            permission,
+            filter_type: None,
+            topic_sys_flag: None,
+            order: false,
+            attributes: None,
+        };
+        assert_eq!(peer.call(&set).code(), ResponseCode::SUCCESS);
+        let route = GetRoute { topic: "t".into(), standard_json_only: None };
+        let found = TopicRoute::decode(namesrv.call(&route).body()).unwrap();
+        let queues = &found.queues[0];
+        let shown = (queues.read_queues, queues.write_queues, queues.permission);
+        assert_eq!(shown, (read_queues, write_queues, permission));
+    };
+    set(4, 4, 6);
+    set(4, 2, 6);
+    let mut producer = server.connect(HeaderKind::Binary);
+    let mut send = |queue: u32| {
+        let sent = SendMessage { queue_id: Some(QueueId(queue)), ..message("t", b"x") };
+        producer.call(&sent)
+    };
+    // A producer with an older route may still write the other queues.
+    for queue in 0..4 {
+        assert_eq!(send(queue).code(), ResponseCode::SUCCESS);
+    }
+    check_refused(&send(4), ResponseCode::INVALID_PARAMETER, "queueId[4] is illegal");
+    set(4, 2, 4);
+    check_refused(
+        &send(0),
+        ResponseCode::NO_PERMISSION,
+        "the topic[t] sending message is forbidden",
+    );
+    let pulled = PullMessage { queue_id: QueueId(3), ..pull("t", QueueOffset(0)) };
+    assert_eq!(producer.call(&pulled).bodies(), ["x"]);
+    set(2, 2, 2);
+    let refused = producer.call(&pull("t", QueueOffset(0)));
+    check_refused(
+        &refused,
+        ResponseCode::NO_PERMISSION,
+        "the topic[t] pulling message is forbidden",
+    );
 }
 
 #[test]
