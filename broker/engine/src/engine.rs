@@ -302,6 +302,11 @@ impl Engine {
         self.topics.iter()
     }
 
+    /// Counts the changes of topics; another number means that name servers are to be told.
+    pub fn topics_version(&self) -> u64 {
+        self.topics.version()
+    }
+
     /// The settings it was opened with.
     pub fn config(&self) -> &EngineConfig {
         &self.config

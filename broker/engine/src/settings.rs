@@ -16,6 +16,8 @@ pub enum Space {
     NameServer,
     /// What consumer groups are set to.
     Group,
+    /// Brokers whose topics take no writes, as far as the name server tells.
+    Wiped,
 }
 
 /// What administrators set, by name. The engine keeps it and does not read it.

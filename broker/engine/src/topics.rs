@@ -42,29 +42,39 @@ impl Permission {
 
 /// Which topics there are. (In RocketMQ, `TopicConfigManager`.)
 #[derive(Debug, Default)]
-pub(crate) struct Topics(BTreeMap<TopicName, (Topic, Vec<QueueNo>)>);
+pub(crate) struct Topics {
+    known: BTreeMap<TopicName, (Topic, Vec<QueueNo>)>,
+    /// Counts changes.
+    version: u64,
+}
 
 impl Topics {
     pub(crate) fn get(&self, name: &str) -> Option<&Topic> {
-        self.0.get(name).map(|(topic, _)| topic)
+        self.known.get(name).map(|(topic, _)| topic)
     }
 
     /// A topic and the store's numbers for its queues.
     pub(crate) fn find(&self, name: &str) -> Option<(&Topic, &[QueueNo])> {
-        self.0.get(name).map(|(topic, numbers)| (topic, &**numbers))
+        self.known.get(name).map(|(topic, numbers)| (topic, &**numbers))
     }
 
     /// The store's number for one of a topic's queues.
     pub(crate) fn queue(&self, name: &str, queue: QueueId) -> Option<QueueNo> {
-        self.0.get(name)?.1.get(queue.0 as usize).copied()
+        self.known.get(name)?.1.get(queue.0 as usize).copied()
     }
 
     /// Adds or replaces a topic; `queues` has one number per queue.
     pub(crate) fn put(&mut self, topic: Topic, queues: Vec<QueueNo>) {
-        self.0.insert(topic.name.clone(), (topic, queues));
+        self.version += 1;
+        self.known.insert(topic.name.clone(), (topic, queues));
+    }
+
+    /// Counts changes, so that name servers can be told of them.
+    pub(crate) fn version(&self) -> u64 {
+        self.version
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Topic> {
-        self.0.values().map(|(topic, _)| topic)
+        self.known.values().map(|(topic, _)| topic)
     }
 }

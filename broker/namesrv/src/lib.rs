@@ -6,5 +6,6 @@
 mod route_table;
 
 pub use route_table::{
-    BrokerAddresses, Clusters, QueueRoute, Registration, Route, RouteTable, TopicQueues,
+    BrokerAddresses, Clusters, Departure, Gone, Link, NotRegistered, QueueRoute, Registered,
+    Registration, Route, RouteTable, Stay, TopicQueues, TopicsVersion,
 };

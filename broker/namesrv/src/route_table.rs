@@ -1,43 +1,30 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use millrace_types::{Now, TopicName};
+use millrace_types::TopicName;
+
+mod registration; // brokers come, stay and go
+
+use registration::Replica;
+pub use registration::{
+    Departure, Gone, Link, NotRegistered, Registered, Registration, Stay, TopicsVersion,
+};
 
 /// Which brokers there are and which topics they serve. (In RocketMQ, `RouteInfoManager`.)
 #[derive(Debug, Default)]
 pub struct RouteTable {
     brokers: BTreeMap<Arc<str>, Broker>,
     topics: BTreeMap<TopicName, BTreeMap<Arc<str>, TopicQueues>>,
+    /// How many pairs of a topic and a broker there are.
+    entries: usize,
+    /// Brokers whose topics take no writes, as far as routes tell.
+    wiped: BTreeSet<Arc<str>>,
 }
 
 #[derive(Debug)]
 struct Broker {
     cluster: Arc<str>,
     replicas: BTreeMap<u64, Replica>,
-}
-
-#[derive(Debug)]
-struct Replica {
-    address: String,
-    /// `None`: until it is unregistered.
-    expires_at_ms: Option<u64>,
-}
-
-/// A broker's announcement of itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Registration {
-    /// The name that all replicas of a broker share.
-    pub broker_name: Arc<str>,
-    /// The cluster it belongs to.
-    pub cluster: Arc<str>,
-    /// Which replica it is; 0 is the one that takes writes.
-    pub broker_id: u64,
-    /// `host:port`, as clients reach it.
-    pub address: String,
-    /// How long this holds without another one; `None` for a broker of this very process.
-    pub lifetime_ms: Option<u64>,
-    /// What it serves. Topics that were registered before and are not named stay.
-    pub topics: Vec<(TopicName, TopicQueues)>,
 }
 
 /// What one broker has of a topic.
@@ -50,6 +37,9 @@ pub struct TopicQueues {
     /// The wire's bits: 4 reads, 2 writes, 1 is a template for other topics.
     pub permission: u32,
 }
+
+/// The bit that lets producers write.
+const WRITE: u32 = 2;
 
 /// What a client has to know about a topic. (In RocketMQ, `TopicRouteData`.)
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -90,69 +80,119 @@ pub struct Clusters {
 }
 
 impl RouteTable {
-    /// Takes note of a broker, or that it is still there. Only the replica that takes writes says
-    /// what the topics look like.
-    pub fn register(&mut self, now: Now, registration: Registration) {
-        let Registration { broker_name, cluster, broker_id, address, lifetime_ms, topics } =
-            registration;
-        let broker = self
-            .brokers
-            .entry(Arc::clone(&broker_name))
-            .or_insert_with(|| Broker { cluster: Arc::clone(&cluster), replicas: BTreeMap::new() });
-        broker.cluster = cluster;
-        // An address that comes back under another id has changed its role.
-        broker.replicas.retain(|_, replica| replica.address != address);
-        let expires_at_ms = lifetime_ms.map(|lifetime| now.mono_ms.saturating_add(lifetime));
-        broker.replicas.insert(broker_id, Replica { address, expires_at_ms });
-        if broker_id == 0 {
-            for (topic, queues) in topics {
-                self.put_topic(&broker_name, &topic, queues);
-            }
-        }
-    }
+    /// Far above what one cluster has; a name server believes whoever reaches it.
+    pub const ENTRIES_MAX: usize = 500_000;
 
-    /// Sets what a registered broker has of a topic; an unknown broker is passed over.
-    pub fn put_topic(&mut self, broker: &str, topic: &TopicName, queues: TopicQueues) {
+    /// Sets what a registered broker has of a topic; tells whether the broker is known and there
+    /// is room.
+    pub fn put_topic(&mut self, broker: &str, topic: &TopicName, queues: TopicQueues) -> bool {
         let Some((name, _)) = self.brokers.get_key_value(broker) else {
-            return;
+            return false;
         };
         let name = Arc::clone(name);
+        let is_new = !self.topics.get(topic).is_some_and(|known| known.contains_key(broker));
+        if is_new && self.entries >= Self::ENTRIES_MAX {
+            return false;
+        }
+        self.entries += usize::from(is_new);
         match self.topics.get_mut(topic) {
-            Some(brokers) => {
-                brokers.insert(name, queues);
-            }
-            None => {
-                self.topics.insert(topic.clone(), BTreeMap::from([(name, queues)]));
+            Some(brokers) => drop(brokers.insert(name, queues)),
+            None => drop(self.topics.insert(topic.clone(), BTreeMap::from([(name, queues)]))),
+        }
+        true
+    }
+
+    /// Forgets a topic: that of all brokers, or of those of one cluster.
+    pub fn drop_topic(&mut self, topic: &str, cluster: Option<&str>) {
+        let Self { brokers, topics, entries, .. } = self;
+        let Some(by_broker) = topics.get_mut(topic) else {
+            return;
+        };
+        let goes = |name: &str| {
+            let known = brokers.get(name);
+            cluster.is_none_or(|cluster| known.is_some_and(|known| *known.cluster == *cluster))
+        };
+        let before = by_broker.len();
+        by_broker.retain(|name, _| !goes(name));
+        *entries -= before - by_broker.len();
+        if by_broker.is_empty() {
+            topics.remove(topic);
+        }
+    }
+
+    /// Forgets what one broker has of a topic.
+    pub fn drop_topic_of(&mut self, broker: &str, topic: &str) {
+        if let Some(by_broker) = self.topics.get_mut(topic) {
+            self.entries -= usize::from(by_broker.remove(broker).is_some());
+            if by_broker.is_empty() {
+                self.topics.remove(topic);
             }
         }
     }
 
-    /// A replica leaves; with the last one go the broker's topics.
-    pub fn unregister(&mut self, broker: &str, broker_id: u64) {
-        if let Some(known) = self.brokers.get_mut(broker) {
-            known.replicas.remove(&broker_id);
-        }
-        self.drop_empty();
+    /// Takes the write permission of a broker's topics in routes, until it is given back or the
+    /// broker leaves in order: neither a new registration nor a lost connection undoes it.
+    /// RocketMQ forgets it with the next change of any topic. Tells how many topics could be
+    /// written; `None` if the broker is not known.
+    pub fn wipe_write(&mut self, broker: &str) -> Option<usize> {
+        let (name, _) = self.brokers.get_key_value(broker)?;
+        let was_wiped = !self.wiped.insert(Arc::clone(name));
+        Some(if was_wiped { 0 } else { self.writable(broker) })
     }
 
-    /// Time passes: who has not registered again is gone.
-    pub fn on_tick(&mut self, now: Now) {
-        for broker in self.brokers.values_mut() {
-            broker
-                .replicas
-                .retain(|_, replica| replica.expires_at_ms.is_none_or(|at| now.mono_ms < at));
-        }
-        self.drop_empty();
+    /// Gives the write permission back; tells how many topics can be written again.
+    pub fn add_write(&mut self, broker: &str) -> Option<usize> {
+        self.brokers.get(broker)?;
+        Some(if self.wiped.remove(broker) { self.writable(broker) } else { 0 })
+    }
+
+    /// Whether a broker's topics take no writes.
+    pub fn is_wiped(&self, broker: &str) -> bool {
+        self.wiped.contains(broker)
+    }
+
+    /// The brokers whose topics take no writes, so that somebody can keep that over a restart.
+    pub fn wiped(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.wiped.iter()
+    }
+
+    /// Takes note of what was kept over a restart.
+    pub fn restore_wiped(&mut self, broker: &str) {
+        self.wiped.insert(broker.into());
+    }
+
+    fn writable(&self, broker: &str) -> usize {
+        let of_broker = self.topics.values().filter_map(|by_broker| by_broker.get(broker));
+        of_broker.filter(|queues| queues.permission & WRITE != 0).count()
     }
 
     /// What clients are told of a topic; `None` if no broker serves it.
     pub fn route(&self, topic: &str) -> Option<Route> {
         let mut route = Route::default();
         for (name, queues) in self.topics.get(topic)? {
-            route.queues.push(QueueRoute { broker_name: Arc::clone(name), queues: *queues });
             route.brokers.push(self.addresses(name)?);
+            let broker_name = Arc::clone(name);
+            route.queues.push(QueueRoute { queues: self.allowed(name, *queues), broker_name });
         }
-        (!route.queues.is_empty()).then_some(route)
+        Some(route)
+    }
+
+    /// What the queues of a broker allow as long as it is wiped, or not.
+    fn allowed(&self, broker: &str, queues: TopicQueues) -> TopicQueues {
+        match self.wiped.contains(broker) {
+            true => TopicQueues { permission: queues.permission & !WRITE, ..queues },
+            false => queues,
+        }
+    }
+
+    /// All topics, or those of one cluster.
+    pub fn topics<'a>(&'a self, cluster: Option<&'a str>) -> impl Iterator<Item = &'a TopicName> {
+        let in_cluster = move |name: &Arc<str>| {
+            let known = self.brokers.get(name);
+            cluster.is_none_or(|cluster| known.is_some_and(|known| *known.cluster == *cluster))
+        };
+        let served = self.topics.iter().filter(move |(_, brokers)| brokers.keys().any(in_cluster));
+        served.map(|(topic, _)| topic)
     }
 
     /// All brokers and clusters.
@@ -166,8 +206,9 @@ impl RouteTable {
         all
     }
 
-    fn addresses(&self, name: &Arc<str>) -> Option<BrokerAddresses> {
-        let broker = self.brokers.get(name)?;
+    /// Where one broker is.
+    pub fn addresses(&self, name: &str) -> Option<BrokerAddresses> {
+        let (name, broker) = self.brokers.get_key_value(name)?;
         let addresses = broker.replicas.iter().map(|(id, replica)| (*id, replica.address.clone()));
         Some(BrokerAddresses {
             broker_name: Arc::clone(name),
@@ -177,103 +218,20 @@ impl RouteTable {
     }
 
     fn drop_empty(&mut self) {
+        let before = self.brokers.len();
         self.brokers.retain(|_, broker| !broker.replicas.is_empty());
-        let brokers = &self.brokers;
-        self.topics.retain(|_, by_broker| {
+        if self.brokers.len() == before {
+            return;
+        }
+        let Self { brokers, topics, entries, .. } = self;
+        topics.retain(|_, by_broker| {
+            let before = by_broker.len();
             by_broker.retain(|name, _| brokers.contains_key(name));
+            *entries -= before - by_broker.len();
             !by_broker.is_empty()
         });
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const FOUR: TopicQueues = TopicQueues { read_queues: 4, write_queues: 4, permission: 6 };
-
-    fn topic(name: &str) -> TopicName {
-        TopicName::parse(name).unwrap()
-    }
-
-    fn at(mono_ms: u64) -> Now {
-        Now { mono_ms, wall_ms: 0 }
-    }
-
-    fn broker(name: &str, id: u64, address: &str, topics: &[&str]) -> Registration {
-        Registration {
-            broker_name: name.into(),
-            cluster: "c".into(),
-            broker_id: id,
-            address: address.to_owned(),
-            lifetime_ms: Some(120),
-            topics: topics.iter().map(|name| (topic(name), FOUR)).collect(),
-        }
-    }
-
-    /// Broker names and addresses of a topic's route.
-    #[track_caller]
-    fn check(table: &RouteTable, name: &str, expected: &[(&str, &[(u64, &str)])]) {
-        let route = table.route(name).unwrap_or_default();
-        let found: Vec<_> = route
-            .brokers
-            .iter()
-            .map(|broker| {
-                let addresses = broker.addresses.iter().map(|(id, at)| (*id, at.as_str()));
-                (&*broker.broker_name, addresses.collect::<Vec<_>>())
-            })
-            .collect();
-        let expected: Vec<_> = expected.iter().map(|(name, at)| (*name, at.to_vec())).collect();
-        assert_eq!(found, expected, "{name}");
-        assert_eq!(route.queues.len(), route.brokers.len());
-    }
-
-    #[test]
-    fn a_topic_is_served_by_all_that_have_it() {
-        let mut table = RouteTable::default();
-        table.register(at(0), broker("a", 0, "h:1", &["t", "u"]));
-        table.register(at(0), broker("b", 0, "h:2", &["t"]));
-        check(&table, "t", &[("a", &[(0, "h:1")]), ("b", &[(0, "h:2")])]);
-        check(&table, "u", &[("a", &[(0, "h:1")])]);
-        check(&table, "v", &[]);
-        let clusters = table.clusters();
-        assert_eq!(clusters.brokers.len(), 2);
-        assert_eq!(clusters.clusters["c"], ["a".into(), "b".into()]);
-    }
-
-    #[test]
-    fn who_is_silent_too_long_is_gone_with_its_topics() {
-        let mut table = RouteTable::default();
-        table.register(at(0), broker("a", 0, "h:1", &["t"]));
-        table.register(at(100), broker("b", 0, "h:2", &["t"]));
-        table.on_tick(at(119));
-        check(&table, "t", &[("a", &[(0, "h:1")]), ("b", &[(0, "h:2")])]);
-        table.on_tick(at(120));
-        check(&table, "t", &[("b", &[(0, "h:2")])]);
-        table.unregister("b", 0);
-        check(&table, "t", &[]);
-        assert_eq!(table.clusters(), Clusters::default());
-    }
-
-    #[test]
-    fn a_replica_says_where_it_is_and_not_what_topics_look_like() {
-        let mut table = RouteTable::default();
-        table.register(at(0), broker("a", 0, "h:1", &["t"]));
-        table.register(at(0), broker("a", 1, "h:2", &["u"]));
-        check(&table, "t", &[("a", &[(0, "h:1"), (1, "h:2")])]);
-        check(&table, "u", &[]);
-        table.register(at(0), broker("a", 0, "h:2", &[]));
-        check(&table, "t", &[("a", &[(0, "h:2")])]);
-    }
-
-    #[test]
-    fn a_broker_of_this_process_never_expires() {
-        let mut table = RouteTable::default();
-        table.register(at(0), Registration { lifetime_ms: None, ..broker("a", 0, "h:1", &[]) });
-        table.put_topic("a", &topic("t"), FOUR);
-        table.put_topic("nobody", &topic("u"), FOUR);
-        table.on_tick(at(u64::MAX));
-        check(&table, "t", &[("a", &[(0, "h:1")])]);
-        check(&table, "u", &[]);
-    }
-}
+mod tests;

@@ -10,8 +10,8 @@ use crate::{
     Answer, AppendGroup, AppendGroupWriter, AppendWait, Appended, BatchItem, Call, CallMode,
     ClusterInfo, ConsumerList, Done, Fence, Fenced, Frame, GroupMessage, Header, HeaderKind,
     Heartbeat, HelloAnswer, Limits, LockedQueues, OffsetAnswer, OffsetMessageId, PullAnswer,
-    PullMessage, Refused, Request, RequestCode, ResponseCode, SendAnswer, SendMessage, Split,
-    StoredAnswer, TopicRoute, batch_items, push_batch_item,
+    PullMessage, Refused, Registry, Request, RequestCode, ResponseCode, SendAnswer, SendMessage,
+    Split, StoredAnswer, TopicRoute, batch_items, push_batch_item,
 };
 
 /// Does with a peer's bytes everything that anyone may do with them.
@@ -32,6 +32,9 @@ fn read_everything(mut bytes: &[u8]) {
 fn read_frame(header: &Header<'_>, body: &[u8]) {
     if let Ok(Request::AppendGroup(group)) = Request::decode(header, body) {
         assert_eq!(group.messages().count(), group.len());
+    }
+    if let Ok(Request::Registry(Registry::Register(register))) = Request::decode(header, body) {
+        let _ = std::hint::black_box(register.topics());
     }
     let success = &Header { code: ResponseCode::SUCCESS.0, ..header.clone() };
     let fenced = &Header { code: ResponseCode::MR_FENCED.0, ..header.clone() };

@@ -14,6 +14,7 @@ mod header; // code, correlation, flags
 mod heartbeat; // what a client says about itself
 mod json; // the dialect RocketMQ's clients speak
 mod queues; // lists of queues: locks
+mod registration; // brokers towards name servers
 mod request; // what peers ask for
 mod route; // which broker serves a topic
 mod wire; // big-endian integers
@@ -39,6 +40,11 @@ pub use heartbeat::{
 pub use json::BodyError;
 pub use millrace_types::OffsetMessageId;
 pub use queues::{LockQueues, LockedQueues, MessageQueue};
+pub use registration::{
+    AddTopic, BrokerGroup, BrokerIdentity, Compression, DataVersion, DropTopic, OfBroker,
+    RegisterBroker, Registered, RegisteredTopics, RegistrationAnswer, RegistrationError,
+    RegistrationTerms, Registry, SettingsText, TouchedTopics, UnregisterBroker, VersionAnswer,
+};
 pub use request::{
     Admin, CheckClient, ConsumerListByGroup, CreateTopic, DeleteGroup, EarliestStoreTime,
     EndTransaction, EnsureTopic, GetClusterInfo, GetMaxOffset, GetMinOffset, GetRoute,

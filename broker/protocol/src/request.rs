@@ -1,7 +1,7 @@
 use crate::json::BodyError;
 use crate::{
-    AppendGroup, FieldsError, Header, Heartbeat, LockQueues, PullStored, Refused, RequestCode,
-    ResponseCode,
+    AppendGroup, FieldsError, Header, Heartbeat, LockQueues, PullStored, Refused, Registry,
+    RequestCode, ResponseCode,
 };
 
 mod admin;
@@ -87,6 +87,8 @@ pub enum Request<'a> {
     PullStored(PullStored<'a>),
     /// What tools ask.
     Admin(Admin<'a>),
+    /// What brokers, and tools about brokers, ask of a name server.
+    Registry(Registry<'a>),
     /// A code without a variant; Apache answers such a request with 3.
     Unknown(RequestCode),
 }
@@ -148,7 +150,10 @@ impl<'a> Request<'a> {
             RequestCode::MR_PULL => Self::PullStored(PullStored::decode(body)?),
             other => match Admin::decode(other, fields, body) {
                 Some(admin) => Self::Admin(admin?),
-                None => Self::Unknown(other),
+                None => match Registry::decode(header, body) {
+                    Some(registry) => Self::Registry(registry?),
+                    None => Self::Unknown(other),
+                },
             },
         })
     }
@@ -167,7 +172,7 @@ macro_rules! calls {
         })*
     };
 }
-use calls;
+pub(crate) use calls;
 
 #[cfg(test)]
 mod tests;

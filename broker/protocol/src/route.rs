@@ -119,7 +119,7 @@ impl BrokerAddresses {
         }
     }
 
-    fn write(&self, object: &mut ObjectWriter<'_>) {
+    pub(crate) fn write(&self, object: &mut ObjectWriter<'_>) {
         object.object("brokerAddrs", |inner| {
             for (id, address) in &self.addresses {
                 inner.text(&id.to_string(), address);

@@ -85,12 +85,12 @@ fn run(shape: &Shape, each: Duration, dir: &Path) {
     let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
     let config = ServerConfig {
         namesrv_listen: None,
-        broker_listen: anywhere,
+        broker_listen: Some(anywhere),
         flush: shape.flush,
         ..ServerConfig::new(&dir)
     };
     let server = Server::start(Arc::new(RealDisk::new()), config).expect("a server");
-    let address = server.addresses().broker;
+    let address = server.addresses().broker.unwrap();
     if let What::Pull = shape.what {
         // Something to pull, written as fast as it goes.
         load(address, &Shape { what: What::Batch(64), connections: 1, ..*shape }, 40_000);

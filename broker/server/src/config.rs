@@ -13,8 +13,10 @@ pub struct ServerConfig {
     pub dir: PathBuf,
     /// Where clients ask for routes; `None` for nowhere. Port 0 takes any free one.
     pub namesrv_listen: Option<SocketAddr>,
-    /// Where clients send and pull. Port 0 takes any free one.
-    pub broker_listen: SocketAddr,
+    /// Where clients send and pull; `None` for a name server alone. Port 0 takes any free one.
+    pub broker_listen: Option<SocketAddr>,
+    /// Name servers of other processes with which the broker registers, as `host:port`.
+    pub name_servers: Vec<String>,
     /// Where Prometheus asks for figures over HTTP; `None` for nowhere. Port 0 takes any free one.
     pub metrics_listen: Option<SocketAddr>,
     /// The address that routes give to clients, if it is not the one listened on: inside a
@@ -44,7 +46,8 @@ impl ServerConfig {
         Self {
             dir: dir.into(),
             namesrv_listen: Some(at(9876)),
-            broker_listen: at(10911),
+            broker_listen: Some(at(10911)),
+            name_servers: Vec::new(),
             metrics_listen: None,
             advertised: None,
             flush: FlushMode::Async { interval: Duration::from_millis(500) },

@@ -17,7 +17,7 @@ use millrace_store::{
     FlushError, FlushMode, Flusher, LogReader, Recovered, Store, StoreConfig, Watermarks,
 };
 use millrace_types::Now;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::clock::{Clock, system_clock};
 use crate::conditions::SqlConditions;
@@ -128,6 +128,8 @@ pub(crate) struct Shared {
     due_ms: AtomicU64,
     /// Wakes the reactor when there are answers for it.
     wire_waker: OnceLock<Arc<mio::Waker>>,
+    /// Counts the changes of topics.
+    pub(crate) topics: watch::Receiver<u64>,
 }
 
 struct State {
@@ -141,6 +143,9 @@ struct State {
     wire: Vec<(Ticket, Answer)>,
     /// What the engine needs from the disk, for the reactor to have it read.
     cold_reads: Vec<Read>,
+    /// Tells of changes of topics, and of which the last was told.
+    topics: watch::Sender<u64>,
+    told_topics: u64,
 }
 
 /// Tickets and connections with this bit belong to callers in this process, all others to the
@@ -175,6 +180,8 @@ impl Core {
         let (mode, host) = (config.store.flush, config.store.store_host);
         let (store, flusher, recovered) = Store::open(disk, dir, config.store)?;
         let engine = Engine::open(store, config.engine, Arc::new(SqlConditions))?;
+        let told_topics = engine.topics_version();
+        let (sender, topics) = watch::channel(told_topics);
         let shared = Arc::new(Shared {
             marks: engine.watermarks().clone(),
             reader: engine.reader(),
@@ -190,6 +197,8 @@ impl Core {
                 local: BTreeMap::new(),
                 wire: Vec::new(),
                 cold_reads: Vec::new(),
+                topics: sender,
+                told_topics,
             }),
             flush_thread: OnceLock::new(),
             flush_wanted: AtomicBool::new(false),
@@ -198,6 +207,7 @@ impl Core {
             flushed_at_ms: AtomicU64::new(0),
             due_ms: AtomicU64::new(0),
             wire_waker: OnceLock::new(),
+            topics,
         });
         let place = match config.flushing {
             Flushing::Manual => FlusherPlace::Here(Box::new(flusher)),
@@ -358,7 +368,7 @@ impl Shared {
         now: Now,
         act: impl FnOnce(&mut Step<'_>) -> R,
     ) -> Option<R> {
-        let State { engine: Some(engine), out, host, .. } = state else {
+        let State { engine: Some(engine), out, host, topics, told_topics, .. } = state else {
             return None;
         };
         let result = act(&mut Step { engine, now, out, host: *host });
@@ -375,6 +385,11 @@ impl Shared {
         }
         engine.commit(now, out);
         self.due_ms.store(engine.due_ms().unwrap_or(u64::MAX), Ordering::Relaxed);
+        let version = engine.topics_version();
+        if version != *told_topics {
+            *told_topics = version;
+            topics.send_replace(version);
+        }
         Some(result)
     }
 

@@ -8,7 +8,8 @@ use millrace_types::{QueueId, QueueOffset};
 
 use crate::core::Step;
 use crate::handlers::{
-    admin, clients, letters, locks, messages, names, offsets, private, pull, routes, send, topics,
+    admin, clients, letters, locks, messages, names, offsets, private, pull, registry, routes,
+    send, topics,
 };
 use crate::reactor::Output;
 use crate::readers::Job;
@@ -106,6 +107,9 @@ impl Exchange<'_, '_> {
                 | Admin::ClusterTopics(_)
                 | Admin::ReservedNames),
             ) => names::answer(self, &request),
+            Request::Registry(request) if role == Role::NameServer => {
+                registry::answer(self, &request);
+            }
             _ if role == Role::NameServer => self.not_supported(code),
             Request::Admin(request) => admin::answer(self, &request),
             Request::Send(request) => send::send(self, &request),
@@ -130,9 +134,10 @@ impl Exchange<'_, '_> {
             Request::AppendGroup(request) => private::append_group(self, &request),
             Request::PullStored(request) => private::pull_stored(self, &request),
             Request::SendBack(request) => letters::send_back(self, &request),
-            Request::EndTransaction(_) | Request::GroupChanged(_) | Request::Unknown(_) => {
-                self.not_supported(code)
-            }
+            Request::EndTransaction(_)
+            | Request::GroupChanged(_)
+            | Request::Registry(_)
+            | Request::Unknown(_) => self.not_supported(code),
         }
     }
 

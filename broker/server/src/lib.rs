@@ -20,6 +20,7 @@ mod metrics; // figures for Prometheus
 mod reactor; // one thread for all connections
 mod readers; // threads for what is not in memory
 mod refusal; // from refusals to codes
+mod registrar; // the broker at the name servers of other processes
 mod rules; // what groups are set to
 mod server; // a broker with its threads and ports
 mod shell; // what the reactor knows beside the engine

@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use millrace_engine::{Answer as Answered, ConnectionId, Read, Ticket};
+use millrace_namesrv::{Departure, Link};
 use millrace_protocol::{Call, CallMode, GroupChanged, HeaderKind};
 use millrace_types::Now;
 use mio::{Events, Poll, Token, Waker};
@@ -26,6 +27,7 @@ use crate::answers::{takes_long, write_answer, write_records};
 use crate::clients::Changed;
 use crate::config::Limits;
 use crate::core::{Needs, Shared};
+use crate::handlers::registry::log_gone;
 use crate::readers::{Done, Job, Readers};
 use crate::shell::Shell;
 use connection::Closing;
@@ -456,7 +458,7 @@ impl Reactor {
         let changed = self.shell.clients.on_tick(now.mono_ms);
         self.shell.changed.extend(changed);
         self.shell.locks.on_tick(now.mono_ms);
-        self.shell.routes.on_tick(now);
+        log_gone(&self.shell.routes.on_tick(now), "it was silent for too long");
         let idle_ms = self.limits.idle.as_millis() as u64;
         for slot in self.connections.slots() {
             let Some(connection) = self.connections.get_mut(slot) else {
@@ -503,6 +505,8 @@ impl Reactor {
             self.shell.waiting.forget(id);
             self.shared.step(Needs::Policy, |step| step.engine.on_closed(id));
         }
+        let gone = self.shell.routes.unregister(Departure::Lost(Link(id.0)));
+        log_gone(&gone, "its connection was lost");
         let changed = self.shell.clients.on_closed(id);
         self.shell.changed.extend(changed);
     }

@@ -19,7 +19,8 @@ use crate::flushing::Flushing;
 use crate::local::LocalBroker;
 use crate::metrics::Metrics;
 use crate::reactor::{Control, Listener, Reactor};
-use crate::shell::{Names, Shell};
+use crate::registrar::Registrar;
+use crate::shell::{Names, Serves, Shell};
 
 /// A broker and a name server that clients reach over sockets.
 ///
@@ -31,6 +32,7 @@ pub struct Server {
     control: Arc<Control>,
     waker: Arc<mio::Waker>,
     metrics: Option<Metrics>,
+    registrar: Option<Registrar>,
     reactor: Option<thread::JoinHandle<io::Result<()>>>,
 }
 
@@ -39,9 +41,9 @@ pub struct Server {
 pub struct Addresses {
     /// For routes, if it gives any.
     pub namesrv: Option<SocketAddr>,
-    /// For everything else.
-    pub broker: SocketAddr,
-    /// What routes tell clients to connect to.
+    /// For everything else, if there is a broker.
+    pub broker: Option<SocketAddr>,
+    /// What routes tell clients to connect to, or where the name server alone is.
     pub advertised: SocketAddr,
 }
 
@@ -76,6 +78,9 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// Neither a name server nor a broker was asked for.
+    #[error("a server needs a place to listen: that of a name server, of a broker, or both")]
+    Nowhere,
     /// Listening everywhere, so nobody knows which address clients can reach.
     #[error("listening on {0} needs an advertised address, which routes can give to clients")]
     NotAdvertised(SocketAddr),
@@ -107,10 +112,10 @@ pub enum StopError {
 impl Server {
     /// Takes up the data directory, listens, and starts to serve.
     pub fn start(disk: Arc<dyn Disk>, config: ServerConfig) -> Result<Self, StartError> {
-        let broker = bind(config.broker_listen, Role::Broker)?;
+        let broker = config.broker_listen.map(|at| bind(at, Role::Broker)).transpose()?;
         let namesrv = config.namesrv_listen.map(|at| bind(at, Role::NameServer)).transpose()?;
         let metrics = config.metrics_listen.map(bind_metrics).transpose()?;
-        let addresses = addresses(&config, &broker, namesrv.as_ref())?;
+        let addresses = addresses(&config, broker.as_ref(), namesrv.as_ref())?;
 
         let core_config = CoreConfig {
             store: StoreConfig {
@@ -134,10 +139,19 @@ impl Server {
             broker: Arc::clone(core.name()),
             cluster: config.cluster_name.as_str().into(),
             auto_create_topics: config.auto_create_topics,
+            serves: if broker.is_some() { Serves::Messages } else { Serves::RoutesOnly },
         };
+        let registrar = match broker {
+            Some(_) if !config.name_servers.is_empty() => {
+                let to = config.name_servers;
+                Some(Registrar::start(to, names.clone(), Arc::clone(core.shared())))
+            }
+            _ => None,
+        };
+        let registrar = registrar.transpose().map_err(StartError::Resources)?;
         let shell = Shell::new(names, Arc::clone(core.shared()));
         let control = Arc::new(Control::default());
-        let listeners = namesrv.into_iter().chain([broker]).collect();
+        let listeners = namesrv.into_iter().chain(broker).collect();
         let (reactor, waker) =
             Reactor::new(core.shared(), shell, config.limits, listeners, Arc::clone(&control))
                 .map_err(StartError::Resources)?;
@@ -151,9 +165,9 @@ impl Server {
             .name("millrace-reactor".into())
             .spawn(move || reactor.run())
             .map_err(StartError::Resources)?;
-        info!(broker = %addresses.broker, "listening");
+        info!(broker = ?addresses.broker, namesrv = ?addresses.namesrv, "listening");
         let reactor = Some(reactor);
-        Ok(Self { core, addresses, recovered, control, waker, metrics, reactor })
+        Ok(Self { core, addresses, recovered, control, waker, metrics, registrar, reactor })
     }
 
     /// Where it listens.
@@ -186,7 +200,7 @@ impl Server {
         self.core.local()
     }
 
-    /// Takes no more connections, answers what is pending, closes the others, and closes the store
+    /// Leaves the name servers, takes no more connections, answers what is pending, closes the others, and closes the store
     /// so that the next start has nothing to do.
     pub fn stop(mut self) -> Result<(), StopError> {
         drop(self.metrics.take());
@@ -196,6 +210,8 @@ impl Server {
     }
 
     fn stop_reactor(&mut self) -> Result<(), StopError> {
+        // First, so that clients look elsewhere while what is pending is answered.
+        drop(self.registrar.take());
         let Some(reactor) = self.reactor.take() else {
             return Ok(());
         };
@@ -251,17 +267,21 @@ fn bind_metrics(address: SocketAddr) -> Result<TcpListener, StartError> {
 
 fn addresses(
     config: &ServerConfig,
-    broker: &Listener,
+    broker: Option<&Listener>,
     namesrv: Option<&Listener>,
 ) -> Result<Addresses, StartError> {
-    let broker = broker.address().map_err(StartError::Resources)?;
+    let broker = broker.map(Listener::address).transpose().map_err(StartError::Resources)?;
     let namesrv = namesrv.map(Listener::address).transpose().map_err(StartError::Resources)?;
+    let told = broker.or(namesrv).ok_or(StartError::Nowhere)?;
     let reachable: IpAddr = match config.advertised {
         Some(ip) => ip,
-        None if broker.ip().is_unspecified() => return Err(StartError::NotAdvertised(broker)),
-        None => broker.ip(),
+        // Nobody is told where a name server is; who comes to it knows.
+        None if told.ip().is_unspecified() && broker.is_some() => {
+            return Err(StartError::NotAdvertised(told));
+        }
+        None => told.ip(),
     };
-    let advertised = SocketAddr::new(reachable, broker.port());
+    let advertised = SocketAddr::new(reachable, told.port());
     Ok(Addresses { namesrv, broker, advertised })
 }
 

@@ -1,10 +1,14 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use millrace_namesrv::{Registration, RouteTable};
+use millrace_engine::Space;
+use millrace_namesrv::{Registration, RouteTable, Stay, TopicQueues, TopicsVersion};
+use millrace_protocol::permission;
+use millrace_types::{Now, TopicName};
 
 use crate::clients::{Changed, Clients};
 use crate::core::{Needs, Shared};
+use crate::handlers::topics::{TEMPLATE_QUEUES, TEMPLATE_TOPIC};
 use crate::locks::QueueLocks;
 use crate::readers::Job;
 use crate::rules::Rules;
@@ -40,21 +44,38 @@ pub(crate) struct Names {
     pub(crate) broker: Arc<str>,
     pub(crate) cluster: Arc<str>,
     pub(crate) auto_create_topics: bool,
+    pub(crate) serves: Serves,
+}
+
+/// Whether there is a broker in this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Serves {
+    /// Yes.
+    Messages,
+    /// No, a name server alone.
+    RoutesOnly,
+}
+
+impl Names {
+    /// The broker's template for topics that are created on the way, if there is one.
+    pub(crate) fn template(&self) -> Option<TopicQueues> {
+        let bits = permission::INHERIT | permission::WRITE | permission::READ;
+        self.auto_create_topics.then_some(TopicQueues {
+            read_queues: TEMPLATE_QUEUES,
+            write_queues: TEMPLATE_QUEUES,
+            permission: bits as u32,
+        })
+    }
 }
 
 impl Shell {
     pub(crate) fn new(names: Names, shared: Arc<Shared>) -> Self {
         let now = shared.now();
         let mut routes = RouteTable::default();
-        let registration = Registration {
-            broker_name: Arc::clone(&names.broker),
-            cluster: Arc::clone(&names.cluster),
-            broker_id: 0,
-            address: names.host.to_string(),
-            lifetime_ms: None,
-            topics: Vec::new(),
-        };
-        routes.register(now, registration);
+        if names.serves == Serves::Messages {
+            register_own(&mut routes, now, &names);
+        }
+        restore_wiped(&mut routes, &shared, &names);
         Self {
             unique_ids: UniqueIds::new(names.host, now),
             names,
@@ -70,4 +91,36 @@ impl Shell {
             properties: Vec::new(),
         }
     }
+}
+
+/// The broker of this process is always there, and every topic that can be created on the way has
+/// its template.
+fn register_own(routes: &mut RouteTable, now: Now, names: &Names) {
+    let registration = Registration {
+        broker_name: Arc::clone(&names.broker),
+        cluster: Arc::clone(&names.cluster),
+        broker_id: 0,
+        address: names.host.to_string(),
+        ha_address: String::new(),
+        stay: Stay::Always,
+        version: TopicsVersion::default(),
+        topics: Vec::new(),
+    };
+    let taken_in = routes.register(now, registration);
+    debug_assert!(taken_in.is_ok(), "an empty table takes its first broker");
+    let topic = TopicName::parse(TEMPLATE_TOPIC).expect("a legal name");
+    if let Some(template) = names.template() {
+        routes.put_topic(&names.broker, &topic, template);
+    }
+}
+
+/// Wipes are kept over a restart of the name server; that of its own broker has restarted, too,
+/// which ends its wipe.
+fn restore_wiped(routes: &mut RouteTable, shared: &Shared, names: &Names) {
+    shared.step(Needs::Policy, |step| {
+        let wiped = step.engine.settings(Space::Wiped).map(|(broker, _)| broker);
+        wiped.filter(|broker| *broker != &*names.broker).for_each(|broker| {
+            routes.restore_wiped(broker);
+        });
+    });
 }

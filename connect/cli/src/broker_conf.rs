@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use millrace_server::{DelayLevelsError, ServerConfig};
 use millrace_store::FlushMode;
@@ -12,27 +13,89 @@ use crate::exit::{Exit, Failure};
 const KNOWN: [&str; 12] = [
     "autoCreateTopicEnable",
     "brokerClusterName",
-    "brokerId",
     "brokerIP1",
     "brokerName",
-    "brokerRole",
     "enablePropertyFilter",
     "flushDiskType",
+    "flushIntervalCommitLog",
     "listenPort",
+    "mappedFileSizeCommitLog",
     "messageDelayLevel",
     "namesrvAddr",
     "storePathRootDir",
 ];
-/// Keys of tutorials that we read and do not obey; the broker works without them.
-const WITHOUT_EFFECT: [&str; 7] = [
+/// Keys of tutorials and of RocketMQ's own manual that we read and do not obey; the broker works
+/// without them.
+const WITHOUT_EFFECT: [&str; 48] = [
+    "abortFile",
+    "accessMessageInMemoryMaxRatio",
+    "autoCreateSubscriptionGroup",
+    "brokerIP2",
+    "brokerTopicEnable",
+    "checkCRCOnRecover",
+    "checkTransactionMessageEnable",
+    "cleanFileForciblyEnable",
+    "clusterTopicEnable",
     "defaultTopicQueueNums",
     "deleteWhen",
+    "destroyMapedFileIntervalForcibly",
     "diskMaxUsedSpaceRatio",
     "fileReservedTime",
+    "filterServerNums",
+    "filterSupportRetry",
+    "flushCommitLogLeastPages",
+    "flushCommitLogThoroughInterval",
+    "flushCommitLogTimed",
+    "flushConsumeQueueLeastPages",
+    "flushConsumeQueueThoroughInterval",
+    "flushConsumerOffsetInterval",
+    "flushIntervalConsumeQueue",
+    "haListenPort",
+    "longPollingEnable",
     "mapedFileSizeCommitLog",
+    "mapedFileSizeConsumeQueue",
+    "mappedFileSizeConsumeQueue",
     "maxMessageSize",
+    "maxTransferCountOnMessageInDisk",
+    "maxTransferCountOnMessageInMemory",
+    "messageIndexEnable",
+    "notifyConsumerIdsChangedEnable",
+    "pullMessageThreadPoolNums",
+    "redeleteHangedFileInterval",
+    "registerNameServerPeriod",
+    "rejectTransactionMessage",
+    "sendMessageThreadPoolNums",
+    "sendThreadPoolQueueCapacity",
+    "storeCheckpoint",
     "storePathCommitLog",
+    "storePathConsumeQueue",
+    "storePathIndex",
+    "traceTopicEnable",
+    "transientStorePoolEnable",
+    "useReentrantLockWhenPutMessage",
+    "waitTimeMillsInSendQueue",
+    "warmMapedFileEnable",
 ];
+/// Keys that promise something to an operator, and what it takes to keep it. They may be set to
+/// the value that promises nothing.
+const PROMISES: [(&str, &str, &str); 14] = [
+    ("aclEnable", "false", ACCESS),
+    ("allAckInSyncStateSet", "false", REPLICATION),
+    ("authenticationEnabled", "false", ACCESS),
+    ("authorizationEnabled", "false", ACCESS),
+    ("brokerId", "0", REPLICATION),
+    ("brokerRole", "ASYNC_MASTER", REPLICATION),
+    ("enableControllerMode", "false", REPLICATION),
+    ("enableDLegerCommitLog", "false", REPLICATION),
+    ("enableSlaveActingMaster", "false", REPLICATION),
+    ("inSyncReplicas", "1", REPLICATION),
+    ("minInSyncReplicas", "1", REPLICATION),
+    ("slaveReadEnable", "false", REPLICATION),
+    ("storeType", "default", "a store of another kind"),
+    ("totalReplicas", "1", REPLICATION),
+];
+const ACCESS: &str = "access control";
+const REPLICATION: &str = "replication";
 
 /// Sets what a file says; gives back what a person should know about the rest of it.
 pub(crate) fn apply(text: &str, config: &mut ServerConfig) -> Result<Vec<String>, Failure> {
@@ -48,30 +111,31 @@ pub(crate) fn apply(text: &str, config: &mut ServerConfig) -> Result<Vec<String>
             return Err(wrong(at, format!("`{line}` is not key=value")));
         };
         let (key, value) = (key.trim(), value.trim());
+        if let Some((_, harmless, needs)) = PROMISES.iter().find(|(known, ..)| *known == key) {
+            if value != *harmless {
+                let message = format!("`{key}={value}` needs {needs}, which there is none of");
+                return Err(wrong(at, message));
+            }
+            continue;
+        }
         match key {
             "brokerClusterName" => config.cluster_name = value.to_owned(),
             "brokerName" => config.broker_name = value.to_owned(),
             "storePathRootDir" => config.dir = PathBuf::from(value),
             "brokerIP1" => listen_ip = Some(parsed::<IpAddr>(at, key, value)?),
-            "listenPort" => config.broker_listen.set_port(parsed(at, key, value)?),
+            "listenPort" => set_port(config, parsed(at, key, value)?),
             "autoCreateTopicEnable" => config.auto_create_topics = parsed(at, key, value)?,
             "messageDelayLevel" => {
                 let levels = value.parse();
                 let wrong_level = |error: DelayLevelsError| wrong(at, format!("`{key}`: {error}"));
                 config.delay_levels = levels.map_err(wrong_level)?;
             }
+            "mappedFileSizeCommitLog" => config.segment_bytes = parsed(at, key, value)?,
             "enablePropertyFilter" if value == "true" => {}
-            "brokerId" if value == "0" => {}
-            "brokerRole" if value == "ASYNC_MASTER" => {}
             "flushDiskType" if value == "SYNC_FLUSH" => config.flush = FlushMode::Sync,
             "flushDiskType" if value == "ASYNC_FLUSH" => {}
-            "namesrvAddr" => check_name_servers(at, value, config.namesrv_listen)?,
-            "brokerId" | "brokerRole" => {
-                return Err(wrong(
-                    at,
-                    format!("`{key}={value}` needs replication, which there is none of"),
-                ));
-            }
+            "flushIntervalCommitLog" => set_interval(config, parsed(at, key, value)?),
+            "namesrvAddr" => name_servers(at, value, config, &mut warnings)?,
             "enablePropertyFilter" | "flushDiskType" => {
                 return Err(wrong(at, format!("`{key}` cannot be `{value}`")));
             }
@@ -81,30 +145,67 @@ pub(crate) fn apply(text: &str, config: &mut ServerConfig) -> Result<Vec<String>
             key => warnings.push(unknown(at, key)),
         }
     }
-    if let Some(ip) = listen_ip {
-        config.broker_listen.set_ip(ip);
+    if let (Some(ip), Some(listen)) = (listen_ip, &mut config.broker_listen) {
+        listen.set_ip(ip);
     }
     Ok(warnings)
 }
 
-/// A broker serves routes itself and registers nowhere else, so another address would leave its
-/// clients without a route.
-fn check_name_servers(at: usize, value: &str, own: Option<SocketAddr>) -> Result<(), Failure> {
-    let Some(own) = own else {
-        return Ok(());
-    };
-    for address in value.split(';').map(str::trim).filter(|address| !address.is_empty()) {
-        let local = address.replace("localhost", "127.0.0.1");
-        if local.parse() != Ok(own) {
-            let message = format!(
-                "namesrvAddr names {address}, and this broker registers with its own name server \
-                 at {own} only"
-            );
-            let hint = "let clients use that one, or choose where it listens: --namesrv-listen";
-            return Err(wrong(at, message).hint(hint));
-        }
+fn set_port(config: &mut ServerConfig, port: u16) {
+    if let Some(listen) = &mut config.broker_listen {
+        listen.set_port(port);
+    }
+}
+
+fn set_interval(config: &mut ServerConfig, ms: u64) {
+    if let FlushMode::Async { interval } = &mut config.flush {
+        *interval = Duration::from_millis(ms.max(1));
+    }
+}
+
+/// Takes the name servers to register with; that of this process needs no registration.
+fn name_servers(
+    at: usize,
+    value: &str,
+    config: &mut ServerConfig,
+    warnings: &mut Vec<String>,
+) -> Result<(), Failure> {
+    let all = parse_name_servers(value).map_err(|message| wrong(at, message))?;
+    config.name_servers = others(&all, config.namesrv_listen);
+    if let Some(own) = config.namesrv_listen
+        && config.name_servers.len() == all.len()
+    {
+        warnings.push(format!(
+            "line {at}: the name server of this process, {own}, is not among those of \
+             namesrvAddr; without it: --role broker"
+        ));
     }
     Ok(())
+}
+
+/// Reads `host:port[;host:port...]`.
+pub(crate) fn parse_name_servers(text: &str) -> Result<Vec<String>, String> {
+    let parts = text.split(';').map(str::trim).filter(|part| !part.is_empty());
+    let addresses: Vec<String> = parts.map(str::to_owned).collect();
+    for address in &addresses {
+        let parts = address.rsplit_once(':');
+        if parts.is_none_or(|(host, port)| host.is_empty() || port.parse::<u16>().is_err()) {
+            return Err(format!("the name server `{address}` is no host:port"));
+        }
+    }
+    match addresses.is_empty() {
+        true => Err("no name server is given".to_owned()),
+        false => Ok(addresses),
+    }
+}
+
+/// The name servers that are not the one of this process.
+pub(crate) fn others(all: &[String], own: Option<SocketAddr>) -> Vec<String> {
+    let is_own = |address: &String| {
+        let local = address.replace("localhost", "127.0.0.1");
+        own.is_some_and(|own| local.parse() == Ok(own))
+    };
+    all.iter().filter(|address| !is_own(address)).cloned().collect()
 }
 
 fn parsed<T: std::str::FromStr>(at: usize, key: &str, value: &str) -> Result<T, Failure> {
@@ -116,7 +217,8 @@ fn wrong(at: usize, message: String) -> Failure {
 }
 
 fn unknown(at: usize, key: &str) -> String {
-    let all = KNOWN.iter().chain(&WITHOUT_EFFECT);
+    let promises = PROMISES.iter().map(|(key, ..)| key);
+    let all = KNOWN.iter().chain(&WITHOUT_EFFECT).chain(promises);
     let nearest = all.map(|known| (distance(key, known), known)).min();
     match nearest {
         Some((distance, known)) if distance <= 3 => {
@@ -156,7 +258,9 @@ mod tests {
         let warnings = apply(text, &mut config).unwrap();
         assert_eq!(config.broker_name, "broker-a");
         assert_eq!(config.flush, FlushMode::Sync);
-        assert_eq!(config.broker_listen, "127.0.0.2:10921".parse().unwrap());
+        assert_eq!(config.broker_listen, Some("127.0.0.2:10921".parse().unwrap()));
+        // The name server of this process needs no registration.
+        assert_eq!(config.name_servers, [""; 0]);
         assert!(config.auto_create_topics);
         assert_eq!(
             warnings,
@@ -175,12 +279,43 @@ mod tests {
             "brokerRole=SYNC_MASTER",
             "brokerRole=SLAVE",
             "brokerId=1",
-            "namesrvAddr=10.0.0.1:9876;10.0.0.2:9876",
+            "aclEnable=true",
+            "minInSyncReplicas=2",
+            "enableDLegerCommitLog=true",
+            "namesrvAddr=10.0.0.1",
+            "namesrvAddr=;",
             "flushDiskType=SOON",
             "listenPort=seven",
             "no pair",
         ] {
             assert!(apply(text, &mut ServerConfig::new("d")).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_promises_nothing_is_taken() {
+        let text = "aclEnable=false\nbrokerRole = ASYNC_MASTER\ninSyncReplicas=1\n";
+        assert_eq!(apply(text, &mut ServerConfig::new("d")).unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn other_name_servers_are_registered_with() {
+        let text = "namesrvAddr = 10.0.0.1:9876; localhost:9876\n";
+        let mut config = ServerConfig::new("d");
+        assert_eq!(apply(text, &mut config).unwrap(), [""; 0]);
+        assert_eq!(config.name_servers, ["10.0.0.1:9876"]);
+        // Alone, a broker registers with whatever is there.
+        let mut alone = ServerConfig { namesrv_listen: None, ..ServerConfig::new("d") };
+        assert_eq!(apply(text, &mut alone).unwrap(), [""; 0]);
+        assert_eq!(alone.name_servers, ["10.0.0.1:9876", "localhost:9876"]);
+        let elsewhere = apply("namesrvAddr=10.0.0.1:9876", &mut config).unwrap();
+        assert!(elsewhere[0].ends_with("without it: --role broker"), "{elsewhere:?}");
+    }
+
+    #[test]
+    fn every_key_is_in_one_list_and_in_order() {
+        assert!(KNOWN.is_sorted_by_key(|key| key.to_lowercase()));
+        assert!(WITHOUT_EFFECT.is_sorted() && PROMISES.is_sorted());
+        assert!(!WITHOUT_EFFECT.iter().any(|key| KNOWN.contains(key)));
     }
 }

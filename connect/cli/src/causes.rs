@@ -64,6 +64,7 @@ impl From<StartError> for Failure {
             StartError::Listen { .. } => {
                 Failure::new(Exit::Environment, codes::LISTEN, error.to_string())
             }
+            StartError::Nowhere => Failure::new(Exit::Input, codes::ARGUMENT, error.to_string()),
             StartError::NotAdvertised(_) => {
                 Failure::new(Exit::Input, codes::ARGUMENT, error.to_string())
                     .hint("say with --advertise which address clients can reach")

@@ -247,7 +247,7 @@ pub struct TopicConfig {
 }
 
 impl TopicConfig {
-    fn members(&self, object: &mut ObjectWriter<'_>) {
+    pub(crate) fn members(&self, object: &mut ObjectWriter<'_>) {
         object.object("attributes", |_| {}).flag("order", false);
         object.int("perm", i64::from(self.permission));
         object.int("readQueueNums", i64::from(self.read_queues));

@@ -33,7 +33,8 @@ impl<'a> Json<'a> {
         Self::parse_within(bytes, ANSWER_VALUES_MAX)
     }
 
-    fn parse_within(bytes: &'a [u8], values_max: usize) -> Result<Self, BodyError> {
+    /// The same with a limit of the caller's.
+    pub(crate) fn parse_within(bytes: &'a [u8], values_max: usize) -> Result<Self, BodyError> {
         let mut parser =
             Parser { scanner: Scanner::new(bytes), values_left: values_max, references: 0 };
         let value = parser.value(0).map_err(|NotJson| BodyError::Json)?;

@@ -75,7 +75,8 @@ fn no_topic(exchange: &mut Exchange<'_, '_>, topic: &str) {
     exchange.refuse(ResponseCode::TOPIC_NOT_EXIST, remark);
 }
 
-fn config(topic: &Topic) -> TopicConfig {
+/// A topic as tools and name servers see it.
+pub(crate) fn config(topic: &Topic) -> TopicConfig {
     TopicConfig {
         topic: topic.name.to_string(),
         read_queues: topic.read_queues,

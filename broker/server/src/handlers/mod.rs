@@ -9,6 +9,7 @@ pub(crate) mod names; // what tools ask of a name server
 pub(crate) mod offsets; // 14, 15, 29 to 32: where groups are and queues go
 pub(crate) mod private; // 9001 to 9004: our own requests
 pub(crate) mod pull; // 11, 361: reading
+pub(crate) mod registry; // brokers that come, stay and go
 pub(crate) mod routes; // 105, 106: which broker
 pub(crate) mod send; // 10, 310, 320: writing
 pub(crate) mod topics; // 17: creating topics

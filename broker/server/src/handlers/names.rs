@@ -1,11 +1,11 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use millrace_engine::{Request, Space};
 use millrace_protocol::{Admin, KvEntry, KvTable, KvValue, ResponseCode, TopicNames};
 use millrace_types::is_system_topic;
 
 use crate::dispatch::Exchange;
-use crate::handlers::topics::TEMPLATE_TOPIC;
+use crate::shell::Serves;
 use crate::waiting::Awaited;
 
 /// Requests of tools to a name server; others are not for it.
@@ -15,20 +15,15 @@ pub(crate) fn answer(exchange: &mut Exchange<'_, '_>, request: &Admin<'_>) {
         Admin::DeleteKv(entry) => put(exchange, entry, None),
         Admin::GetKv(entry) => get(exchange, entry),
         Admin::ListKv(entry) => list(exchange, entry),
-        Admin::ClusterTopics(request) if *request.cluster != *exchange.shell.names.cluster => {
-            exchange.answer(&TopicNames::default());
-        }
-        Admin::TopicNames | Admin::ClusterTopics(_) => {
-            let names = topics(exchange);
+        Admin::TopicNames => {
+            let names = topics(exchange, None);
             exchange.answer(&TopicNames { broker: None, names });
         }
-        Admin::ReservedNames => {
-            let names = &exchange.shell.names;
-            let reserved = [&names.cluster, &names.broker].map(|name| name.to_string());
-            let answer =
-                TopicNames { broker: Some(names.host.to_string()), names: reserved.to_vec() };
-            exchange.answer(&answer);
+        Admin::ClusterTopics(request) => {
+            let names = topics(exchange, Some(&request.cluster));
+            exchange.answer(&TopicNames { broker: None, names });
         }
+        Admin::ReservedNames => reserved(exchange),
         other => {
             let remark = format!("{other:?} is not for a name server");
             exchange.refuse(ResponseCode::REQUEST_CODE_NOT_SUPPORTED, remark);
@@ -36,21 +31,38 @@ pub(crate) fn answer(exchange: &mut Exchange<'_, '_>, request: &Admin<'_>) {
     }
 }
 
-/// The topics that clients may see.
-fn topics(exchange: &Exchange<'_, '_>) -> Vec<String> {
-    let known = exchange.step.engine.topics().filter(|topic| !is_system_topic(&topic.name));
-    let mut names: Vec<String> = known.map(|topic| topic.name.to_string()).collect();
-    if exchange.shell.names.auto_create_topics {
-        names.push(TEMPLATE_TOPIC.to_owned());
+/// The topics that clients may see, of all brokers or of those of one cluster.
+fn topics(exchange: &Exchange<'_, '_>, cluster: Option<&str>) -> Vec<String> {
+    let (names, routes) = (&exchange.shell.names, &exchange.shell.routes);
+    let mut found: BTreeSet<String> = routes.topics(cluster).map(ToString::to_string).collect();
+    // The table has only those of this process's topics that somebody has asked for.
+    if names.serves == Serves::Messages && cluster.is_none_or(|wanted| *wanted == *names.cluster) {
+        let own = exchange.step.engine.topics().filter(|topic| !is_system_topic(&topic.name));
+        found.extend(own.map(|topic| topic.name.to_string()));
     }
-    names
+    found.into_iter().collect()
+}
+
+/// Code 304: the names that topics must not have, and a broker that knows more of them.
+fn reserved(exchange: &mut Exchange<'_, '_>) {
+    let all = exchange.shell.routes.clusters();
+    let clusters = all.clusters.keys();
+    let brokers = all.brokers.iter().map(|broker| &broker.broker_name);
+    let names = clusters.chain(brokers).map(ToString::to_string).collect();
+    let broker = all.brokers.iter().find_map(|broker| broker.addresses.get(&0).cloned());
+    exchange.answer(&TopicNames { broker, names });
 }
 
 /// Stands between a namespace and a key; no header has it in either.
 const SEPARATOR: char = '\u{1}';
 
+/// What a key of a namespace is called among the settings.
+pub(super) fn setting_name(namespace: &str, key: &str) -> String {
+    format!("{namespace}{SEPARATOR}{key}")
+}
+
 fn name(entry: &KvEntry<'_>) -> String {
-    format!("{}{SEPARATOR}{}", entry.namespace, entry.key)
+    setting_name(&entry.namespace, &entry.key)
 }
 
 fn put(exchange: &mut Exchange<'_, '_>, entry: &KvEntry<'_>, value: Option<&str>) {
@@ -74,12 +86,19 @@ fn get(exchange: &mut Exchange<'_, '_>, entry: &KvEntry<'_>) {
     }
 }
 
-fn list(exchange: &mut Exchange<'_, '_>, entry: &KvEntry<'_>) {
-    let prefix = format!("{}{SEPARATOR}", entry.namespace);
+/// All keys of a namespace.
+pub(super) fn settings_of(
+    exchange: &Exchange<'_, '_>,
+    namespace: &str,
+) -> BTreeMap<String, String> {
+    let prefix = setting_name(namespace, "");
     let all = exchange.step.engine.settings(Space::NameServer);
     let found = all.filter_map(|(key, value)| Some((key.strip_prefix(&prefix)?, value)));
-    let table: BTreeMap<String, String> =
-        found.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    found.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+}
+
+fn list(exchange: &mut Exchange<'_, '_>, entry: &KvEntry<'_>) {
+    let table = settings_of(exchange, &entry.namespace);
     if table.is_empty() {
         let remark = format!("No config item, Namespace: {}", entry.namespace);
         return exchange.refuse(ResponseCode::QUERY_NOT_FOUND, remark);

@@ -1,50 +1,44 @@
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use millrace_engine::{Answer as Answered, Request, Topic};
 use millrace_namesrv::{BrokerAddresses as Addresses, QueueRoute as Queues, Route, TopicQueues};
 use millrace_protocol::{
-    BrokerAddresses, ClusterInfo, GetRoute, QueueRoute, ResponseCode, TopicRoute, permission,
+    BrokerAddresses, ClusterInfo, GetRoute, QueueRoute, ResponseCode, TopicRoute,
 };
 
 use crate::dispatch::Exchange;
-use crate::handlers::topics::{TEMPLATE_QUEUES, TEMPLATE_TOPIC};
+use crate::handlers::registry::order_of;
+use crate::handlers::topics::TEMPLATE_TOPIC;
+use crate::shell::Serves;
 
 /// Code 105.
 pub(crate) fn route(exchange: &mut Exchange<'_, '_>, request: &GetRoute<'_>) {
     let topic = &*request.topic;
-    if topic == TEMPLATE_TOPIC {
-        return template(exchange);
-    }
-    // The engine knows its own topics best; what it says is registered on the way.
-    if let Ok(Answered::Topic(known)) = exchange.ask(Request::DescribeTopic { topic }) {
-        let shell = &mut *exchange.shell;
-        shell.routes.put_topic(&shell.names.broker, &known.name, queues(&known));
+    if topic != TEMPLATE_TOPIC {
+        look_up_own(exchange, topic);
     }
     match exchange.shell.routes.route(topic) {
-        Some(route) => exchange.answer(&to_wire(route)),
+        Some(route) => {
+            let order_conf = order_of(exchange, topic);
+            exchange.answer(&TopicRoute { order_conf, ..to_wire(route) });
+        }
         None => no_route(exchange, topic),
     }
 }
 
-/// Producers ask for the template's route when they want to send to a topic that has none.
-fn template(exchange: &mut Exchange<'_, '_>) {
-    if !exchange.shell.names.auto_create_topics {
-        return no_route(exchange, TEMPLATE_TOPIC);
+/// The engine knows its own topics best; what it says is registered on the way.
+fn look_up_own(exchange: &mut Exchange<'_, '_>, topic: &str) {
+    if exchange.shell.names.serves == Serves::RoutesOnly {
+        return;
     }
-    let bits = permission::INHERIT | permission::WRITE | permission::READ;
-    let queues = TopicQueues {
-        read_queues: TEMPLATE_QUEUES,
-        write_queues: TEMPLATE_QUEUES,
-        permission: bits as u32,
-    };
-    let clusters = exchange.shell.routes.clusters();
-    let queues = clusters
-        .brokers
-        .iter()
-        .map(|broker| Queues { broker_name: Arc::clone(&broker.broker_name), queues })
-        .collect();
-    exchange.answer(&to_wire(Route { queues, brokers: clusters.brokers }));
+    let known = exchange.ask(Request::DescribeTopic { topic });
+    let shell = &mut *exchange.shell;
+    match known {
+        Ok(Answered::Topic(known)) => {
+            shell.routes.put_topic(&shell.names.broker, &known.name, queues(&known));
+        }
+        _ => shell.routes.drop_topic_of(&shell.names.broker, topic),
+    }
 }
 
 fn no_route(exchange: &mut Exchange<'_, '_>, topic: &str) {
@@ -91,7 +85,7 @@ fn to_wire(route: Route) -> TopicRoute {
     }
 }
 
-fn addresses(broker: Addresses) -> BrokerAddresses {
+pub(super) fn addresses(broker: Addresses) -> BrokerAddresses {
     BrokerAddresses {
         cluster: broker.cluster.to_string(),
         broker_name: broker.broker_name.to_string(),

@@ -6,6 +6,7 @@ mod compat; // COMPAT.md against the code
 mod delivery; // delayed messages, and those whose consumption fails
 mod gate; // a disk whose syncs wait
 mod metrics; // figures over HTTP
+mod names; // brokers and name servers of several processes
 mod peer; // a client that writes and reads frames
 mod reactor; // connections that behave, and some that do not
 
@@ -24,7 +25,7 @@ fn config() -> ServerConfig {
     let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
     ServerConfig {
         namesrv_listen: Some(anywhere),
-        broker_listen: anywhere,
+        broker_listen: Some(anywhere),
         segment_bytes: 1 << 20,
         ..ServerConfig::new("/data")
     }
@@ -40,7 +41,7 @@ fn start_default() -> Server {
 
 impl Server {
     fn connect(&self, kind: HeaderKind) -> Peer {
-        Peer::connect(self.addresses().broker, kind)
+        Peer::connect(self.addresses().broker.unwrap(), kind)
     }
 
     fn connect_namesrv(&self) -> Peer {
@@ -61,9 +62,11 @@ fn a_directory_is_served_once() {
 #[test]
 fn a_port_is_listened_on_once() {
     let first = start_default();
-    let taken = first.addresses().broker;
-    let second =
-        Server::start(Arc::new(SimDisk::new(1)), ServerConfig { broker_listen: taken, ..config() });
+    let taken = first.addresses().broker.unwrap();
+    let second = Server::start(
+        Arc::new(SimDisk::new(1)),
+        ServerConfig { broker_listen: Some(taken), ..config() },
+    );
     assert!(matches!(second, Err(StartError::PortTaken { address }) if address == taken));
 }
 
@@ -86,13 +89,13 @@ fn a_store_of_another_program_is_refused() {
 
 #[test]
 fn who_listens_everywhere_has_to_say_where() {
-    let everywhere = ServerConfig { broker_listen: ([0, 0, 0, 0], 0).into(), ..config() };
+    let everywhere = ServerConfig { broker_listen: Some(([0, 0, 0, 0], 0).into()), ..config() };
     let nowhere = Server::start(Arc::new(SimDisk::new(1)), everywhere.clone());
     assert!(matches!(nowhere, Err(StartError::NotAdvertised(_))), "{nowhere:?}");
     let advertised = Some([10, 0, 0, 7].into());
     let server = start(ServerConfig { advertised, ..everywhere });
     let Addresses { broker, advertised, .. } = server.addresses();
-    assert_eq!(advertised, SocketAddr::from(([10, 0, 0, 7], broker.port())));
+    assert_eq!(advertised, SocketAddr::from(([10, 0, 0, 7], broker.unwrap().port())));
 }
 
 #[test]

@@ -111,7 +111,7 @@ impl Quickstart {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         ServerConfig {
             namesrv_listen: Some(any),
-            broker_listen: any,
+            broker_listen: Some(any),
             segment_bytes: SEGMENT_BYTES,
             ..ServerConfig::new(&self.data_dir)
         }
@@ -146,7 +146,7 @@ impl Shown<'_> {
             })
         });
         let result = json!({
-            "broker": self.addresses.broker,
+            "broker": self.addresses.advertised,
             "namesrv": self.addresses.namesrv,
             "data_dir": self.quickstart.data_dir,
             "lake": self.quickstart.out,
@@ -163,7 +163,7 @@ impl Shown<'_> {
         let mut text = format!(
             "broker      {} for as long as this ran, log in {}\npipeline    {} ({PIPELINE_NAME})\n\
              summary     {summary}\n",
-            self.addresses.broker,
+            self.addresses.advertised,
             data_dir.display(),
             self.pipeline.name,
         );

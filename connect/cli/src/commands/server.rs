@@ -15,25 +15,36 @@ use serde_json::json;
 use super::run::one_thread;
 use crate::broker_conf;
 use crate::embedded::findings;
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, codes};
 use crate::figures::{bytes, parse_size};
 use crate::output::{Answer, complain, print};
 use crate::signals::Signals;
 
-/// Serve RocketMQ clients: a name server and a broker in one process.
+/// Serve RocketMQ clients: a name server, a broker, or both in one process.
+///
+/// A broker registers with the name servers that --namesrv or its file names, each on its own; the
+/// name server of the same process needs no registration.
 ///
 /// It listens on loopback unless told otherwise; there is no access control. The first SIGINT or
 /// SIGTERM answers what is pending, brings everything to the disk and ends it, the second ends it
 /// at once. After kill -9 or a power cut the next start recovers by itself.
 #[derive(Args, Debug)]
 pub(crate) struct RunServer {
+    /// What to be: a name server, a broker, or both.
+    #[arg(long, value_enum, default_value_t = Role::All)]
+    role: Role,
+    /// Name servers of other processes with which the broker registers: HOST:PORT, several with
+    /// `;` between them.
+    #[arg(short = 'n', long, value_name = "ADDRS")]
+    namesrv: Option<String>,
     /// A broker.conf of RocketMQ; what it says cannot be said by a flag, too.
     #[arg(short = 'c', long, value_name = "FILE",
         conflicts_with_all = ["data_dir", "listen", "advertise", "flush", "broker_name"])]
     config: Option<PathBuf>,
-    /// Where the broker keeps its files.
-    #[arg(long, value_name = "DIR", default_value = "./millrace-data")]
-    data_dir: PathBuf,
+    /// Where the files are kept [default: ./millrace-data, ./millrace-names for a name server
+    /// alone]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
     /// Where clients send and pull; port 0 takes any free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:10911")]
     listen: SocketAddr,
@@ -52,15 +63,25 @@ pub(crate) struct RunServer {
     /// free one.
     #[arg(long, value_name = "ADDR")]
     metrics_listen: Option<SocketAddr>,
-    /// Bytes of one file of the log; reserved whole.
-    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = parse_size)]
-    segment_size: u64,
+    /// Bytes of one file of the log; reserved whole [default: 1GiB, 16MiB for a name server alone]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    segment_size: Option<u64>,
     /// The broker's name, part of every queue's identity. Change it when there are several.
     #[arg(long, value_name = "NAME", default_value = "millrace")]
     broker_name: String,
     /// Tell where it listens in one line of JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Role {
+    /// A name server alone.
+    Namesrv,
+    /// A broker alone; it needs --namesrv, or `namesrvAddr` in its file.
+    Broker,
+    /// Both.
+    All,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -77,8 +98,10 @@ const FLUSH_INTERVAL: Duration = Duration::from_millis(500);
 struct Listening<'a> {
     event: &'static str,
     namesrv: Option<SocketAddr>,
-    broker: SocketAddr,
+    broker: Option<SocketAddr>,
     advertised: SocketAddr,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    registers_with: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     metrics: Option<SocketAddr>,
     name: &'a str,
@@ -100,7 +123,7 @@ struct Found {
 impl RunServer {
     pub(crate) fn execute(&self) -> Result<Answer, Failure> {
         let signals = Signals::listen()?;
-        let mut config = self.config();
+        let mut config = self.config()?;
         if let Some(file) = &self.config {
             let text = std::fs::read_to_string(file).map_err(|error| {
                 let message = format!("cannot read {}", file.display());
@@ -109,6 +132,15 @@ impl RunServer {
             for warning in broker_conf::apply(&text, &mut config)? {
                 complain(&format!("warning: {}: {warning}\n", file.display()));
             }
+        }
+        if let Some(addresses) = &self.namesrv {
+            let all = broker_conf::parse_name_servers(addresses).map_err(argument)?;
+            config.name_servers = broker_conf::others(&all, config.namesrv_listen);
+        }
+        if self.role == Role::Broker && config.name_servers.is_empty() {
+            let message = "a broker alone needs a name server, or no client finds it";
+            let hint = "name it with --namesrv HOST:PORT, or be one as well: --role all";
+            return Err(argument(message).hint(hint));
         }
         let told = config.clone();
         let server = Server::start(Arc::new(RealDisk::new()), config)?;
@@ -122,20 +154,30 @@ impl RunServer {
         Ok(Answer { exit: Exit::Done, summary, text, result: json!(null) })
     }
 
-    fn config(&self) -> ServerConfig {
-        ServerConfig {
-            namesrv_listen: Some(self.namesrv_listen),
-            broker_listen: self.listen,
+    fn config(&self) -> Result<ServerConfig, Failure> {
+        let (dir, segment_bytes) = match self.role {
+            Role::Namesrv => ("./millrace-names", 16 << 20),
+            Role::Broker | Role::All => ("./millrace-data", 1 << 30),
+        };
+        let is_alone = self.role == Role::Namesrv;
+        if is_alone && (self.namesrv.is_some() || self.config.is_some()) {
+            let message = "a name server alone registers nowhere and reads no broker's file";
+            return Err(argument(message));
+        }
+        let dir = self.data_dir.clone().unwrap_or_else(|| dir.into());
+        Ok(ServerConfig {
+            namesrv_listen: (self.role != Role::Broker).then_some(self.namesrv_listen),
+            broker_listen: (!is_alone).then_some(self.listen),
             metrics_listen: self.metrics_listen,
             advertised: self.advertise,
             flush: match self.flush {
                 Flush::Sync => FlushMode::Sync,
                 Flush::Async => FlushMode::Async { interval: FLUSH_INTERVAL },
             },
-            segment_bytes: self.segment_size,
+            segment_bytes: self.segment_size.unwrap_or(segment_bytes),
             broker_name: self.broker_name.clone(),
-            ..ServerConfig::new(&self.data_dir)
-        }
+            ..ServerConfig::new(dir)
+        })
     }
 
     fn announce(&self, server: &Server, config: &ServerConfig) {
@@ -151,6 +193,7 @@ impl RunServer {
                 namesrv,
                 broker,
                 advertised,
+                registers_with: &config.name_servers,
                 metrics: server.metrics_address(),
                 name: &config.broker_name,
                 flush: match flush {
@@ -162,21 +205,17 @@ impl RunServer {
             let line = serde_json::to_string(&line).expect("plain data becomes JSON");
             print(&format!("{line}\n"));
         } else {
-            let namesrv = namesrv.map(|at| format!("name server {at}\n")).unwrap_or_default();
-            let told = if advertised == broker {
-                String::new()
-            } else {
-                format!(", clients are told {advertised}")
-            };
+            print(&told(config, server.addresses()));
+            let what = if broker.is_some() { "log         " } else { "keys        " };
             print(&format!(
-                "{namesrv}broker      {broker}{told}, name {}\nlog         {} in {}; {}\n\
-                 flush       {}\n",
-                config.broker_name,
+                "{what}{} in {}; {}\n",
                 bytes(recovered.end.0),
                 config.dir.display(),
                 told_of_start(recovered),
-                flush.promise(),
             ));
+            if broker.is_some() {
+                print(&format!("flush       {}\n", flush.promise()));
+            }
         }
         if let Some(at) = server.metrics_address().filter(|_| !self.json) {
             print(&format!("metrics     http://{at}/metrics\n"));
@@ -185,6 +224,30 @@ impl RunServer {
             complain(&format!("{line}\n"));
         }
     }
+}
+
+/// Where it listens, and whom it tells so.
+fn told(config: &ServerConfig, addresses: Addresses) -> String {
+    let Addresses { namesrv, broker, advertised } = addresses;
+    let mut lines = String::new();
+    if let Some(at) = namesrv {
+        lines += &format!("name server {at}\n");
+    }
+    if let Some(at) = broker {
+        let told = match advertised == at {
+            true => String::new(),
+            false => format!(", clients are told {advertised}"),
+        };
+        lines += &format!("broker      {at}{told}, name {}\n", config.broker_name);
+    }
+    if !config.name_servers.is_empty() {
+        lines += &format!("registers   with {}\n", config.name_servers.join(", "));
+    }
+    lines
+}
+
+fn argument(message: impl Into<String>) -> Failure {
+    Failure::new(Exit::Input, codes::ARGUMENT, message)
 }
 
 impl Flush {

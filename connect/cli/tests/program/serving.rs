@@ -1,3 +1,5 @@
+use serde_json::Value;
+
 use crate::rig::{Home, parquet_files, rows, serve, wait_for};
 
 #[test]
@@ -75,5 +77,49 @@ fn a_second_signal_ends_it_at_once() {
         wait_for("the answer to the signal", || run.said().contains("a second signal"));
         run.signal(signal);
         assert_eq!(run.ended().code, Some(code));
+    }
+}
+
+#[test]
+fn a_name_server_and_a_broker_may_be_two_processes() {
+    let home = Home::new();
+    home.write("access.log", include_str!("../data/access.log"));
+    home.write("access-log.yaml", include_str!("../../../../pipelines/access-log.yaml"));
+    let listen = ["--role", "namesrv", "--json", "--namesrv-listen", "127.0.0.1:0"];
+    let mut names = home.start(&[&["server"], &listen[..]].concat());
+    let listening: Value = serde_json::from_str(&names.first_line()).unwrap();
+    assert_eq!(listening["broker"], Value::Null);
+    let namesrv = listening["namesrv"].as_str().unwrap();
+    // The port of tutorials may be somebody else's on this machine.
+    let conf = "brokerName=broker-a\nlistenPort=0\nstorePathRootDir=data\n";
+    home.write("broker.conf", &format!("{conf}mappedFileSizeCommitLog=1048576\n"));
+    let args = ["--role", "broker", "--json", "-c", "broker.conf", "-n", namesrv];
+    let mut broker = home.start(&[&["server"], &args[..]].concat());
+    let listening: Value = serde_json::from_str(&broker.first_line()).unwrap();
+    assert_eq!(listening["namesrv"], Value::Null);
+    assert_eq!(listening["registers_with"][0], namesrv);
+    let over = ["run", "access-log.yaml", "--namesrv", namesrv, "--json"];
+    wait_for("the registration", || home.run(&over).code == Some(0));
+    let again = home.run(&over).expect(0).json();
+    assert_eq!(again["result"]["source"]["appended"], 0);
+    broker.signal("TERM");
+    broker.ended().expect(0);
+    home.run(&over).expect(3).one_error("E-NET-01", "broker");
+    names.signal("TERM");
+    names.ended().expect(0);
+}
+
+#[test]
+fn a_server_that_would_serve_nobody_is_refused() {
+    let home = Home::new();
+    let alone = home.run(&["server", "--role", "broker"]).expect(2);
+    assert!(alone.err.contains("a broker alone needs a name server"), "{}", alone.err);
+    home.write("broker.conf", "namesrvAddr=10.0.0.1\n");
+    for args in [
+        &["server", "--role", "namesrv", "-n", "127.0.0.1:9876"][..],
+        &["server", "--role", "broker", "-c", "broker.conf"],
+        &["server", "--role", "broker", "-n", "nowhere"],
+    ] {
+        home.run(args).expect(2);
     }
 }

@@ -116,7 +116,7 @@ impl TopicConfig {
         Self::read(Json::parse_answer(body)?.root())
     }
 
-    fn read(node: Node<'_>) -> Result<Self, BodyError> {
+    pub(crate) fn read(node: Node<'_>) -> Result<Self, BodyError> {
         let number = |name| node.int_of(name).ok_or(BodyError::Missing(name));
         Ok(Self {
             topic: node.text_of("topicName").to_owned(),

@@ -24,7 +24,7 @@ impl Call for Tool<'_> {
     }
 }
 
-fn body(answer: &Received) -> String {
+pub(super) fn body(answer: &Received) -> String {
     assert_eq!(answer.code(), ResponseCode::SUCCESS, "{}", answer.remark());
     String::from_utf8(answer.body().to_vec()).unwrap()
 }
@@ -100,7 +100,7 @@ fn topics_and_their_ends_are_shown() {
     peer.call(&message("orders", b"x"));
     let names = Bare(RequestCode::GET_ALL_TOPIC_LIST_FROM_NAMESERVER.0);
     let names = body(&server.connect_namesrv().call(&names));
-    assert_eq!(names, r#"{"topicList":["orders","TBW102"]}"#);
+    assert_eq!(names, r#"{"topicList":["TBW102","orders"]}"#);
     let stats = Tool(RequestCode::GET_TOPIC_STATS_INFO, &[("topic", "orders")], "");
     let stats = body(&peer.call(&stats));
     assert!(stats.contains(r#""maxOffset":1,"minOffset":0"#), "{stats}");

@@ -39,7 +39,7 @@ fn a_message_is_sent_and_pulled() {
             assert_eq!((sent.queue_id, sent.queue_offset), (QUEUE, QueueOffset(n)));
             assert_eq!(sent.transaction_id.as_deref(), Some("7F000001"));
             let ids: Vec<OffsetMessageId> = sent.message_ids.iter().collect();
-            assert_eq!(ids[0].store_host, server.addresses().broker);
+            assert_eq!(ids[0].store_host, server.addresses().broker.unwrap());
             assert_eq!(answer.header().fields.get("MSG_REGION").as_deref(), Some("DefaultRegion"));
             assert!(answer.header().fields.get("TRACE_ON").is_some());
 
@@ -60,7 +60,7 @@ fn a_message_is_sent_and_pulled() {
         assert_eq!((record.topic(), record.body()), ("orders", &b"hello"[..]));
         assert_eq!(record.queue_offset(), QueueOffset(1));
         assert_eq!(record.born_at_ms(), 1_700_000_000_000);
-        assert_eq!(record.store_host(), server.addresses().broker);
+        assert_eq!(record.store_host(), server.addresses().broker.unwrap());
         assert_eq!(record.properties().get("TAGS"), Some("a"));
         // The log's own checksum is not for clients.
         assert!(!record.as_bytes().windows(8).any(|bytes| bytes == b"__CRC32#"));
@@ -535,7 +535,7 @@ fn a_topic_is_created_and_routed() {
     let queues = &found.queues[0];
     assert_eq!((queues.read_queues, queues.write_queues, queues.permission), (5, 5, 6));
     assert_eq!(queues.broker_name, "millrace");
-    assert_eq!(found.brokers[0].addresses[&0], server.addresses().broker.to_string());
+    assert_eq!(found.brokers[0].addresses[&0], server.addresses().advertised.to_string());
 
     let template = TopicRoute::decode(namesrv.call(&route("TBW102")).body()).unwrap();
     assert_eq!((template.queues[0].write_queues, template.queues[0].permission), (8, 7));
@@ -549,7 +549,7 @@ fn a_topic_is_created_and_routed() {
     let answer = namesrv.call(&GetClusterInfo);
     let info = ClusterInfo::decode(answer.body()).unwrap();
     assert_eq!(info.clusters["DefaultCluster"], ["millrace"]);
-    assert_eq!(info.brokers["millrace"].addresses[&0], server.addresses().broker.to_string());
+    assert_eq!(info.brokers["millrace"].addresses[&0], server.addresses().advertised.to_string());
 }
 
 #[test]

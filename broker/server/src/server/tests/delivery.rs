@@ -90,7 +90,7 @@ fn a_failed_message_comes_again_until_it_is_a_dead_letter() {
     peer.send("orders", b"fails");
     let pulled = peer.wait_for("orders", 0);
     let first = pulled.records()[0].physical_offset();
-    let store_host = server.addresses().broker;
+    let store_host = server.addresses().advertised;
     let origin = OffsetMessageId { store_host, physical_offset: first }.to_string();
     let mut at = first;
     for times in 0..3 {
