@@ -6,8 +6,13 @@
 use millrace_types::record::sys_flag;
 use millrace_types::{Properties, QueueOffset, TagsCode, keys};
 
-use crate::key_index::KeyHash;
+use crate::key_index::{KeyHash, TopicHash};
 
+const TAGS: &[u8] = keys::TAGS.as_bytes();
+const KEYS: &[u8] = keys::KEYS.as_bytes();
+const UNIQ_KEY: &[u8] = keys::UNIQ_KEY.as_bytes();
+const MULTI_DISPATCH: &[u8] = keys::MULTI_DISPATCH.as_bytes();
+const MULTI_QUEUE_OFFSET: &[u8] = keys::MULTI_QUEUE_OFFSET.as_bytes();
 const TRANSACTION_ROLLBACK: u32 = 0xC;
 /// Only these may be given further entries, so that no producer can reach into another topic.
 const LITE_PREFIX: &str = "%LMQ%";
@@ -17,25 +22,37 @@ const LITE_PREFIX: &str = "%LMQ%";
 pub(crate) struct Dispatch<'a> {
     topic: &'a str,
     transaction: u32,
-    tag: Option<&'a str>,
-    keys: Option<&'a str>,
-    unique_key: Option<&'a str>,
-    multi_queues: Option<&'a str>,
-    multi_offsets: Option<&'a str>,
+    tag: Option<&'a [u8]>,
+    keys: &'a [u8],
+    unique_key: &'a [u8],
+    multi_queues: &'a [u8],
+    multi_offsets: &'a [u8],
 }
 
 impl<'a> Dispatch<'a> {
+    #[inline]
     pub(crate) fn of(topic: &'a str, flags: u32, properties: Properties<'a>) -> Self {
-        let names = [
-            keys::TAGS,
-            keys::KEYS,
-            keys::UNIQ_KEY,
-            keys::MULTI_DISPATCH,
-            keys::MULTI_QUEUE_OFFSET,
-        ];
-        let [tag, keys, unique_key, multi_queues, multi_offsets] = properties.pick(names);
-        let transaction = flags & sys_flag::TRANSACTION_MASK;
-        Self { topic, transaction, tag, keys, unique_key, multi_queues, multi_offsets }
+        let mut found = Self {
+            topic,
+            transaction: flags & sys_flag::TRANSACTION_MASK,
+            tag: None,
+            keys: b"",
+            unique_key: b"",
+            multi_queues: b"",
+            multi_offsets: b"",
+        };
+        // The last of equal names wins, as in the map that clients decode into.
+        for (name, value) in properties.raw() {
+            match name {
+                TAGS => found.tag = Some(value),
+                KEYS => found.keys = value,
+                UNIQ_KEY => found.unique_key = value,
+                MULTI_DISPATCH => found.multi_queues = value,
+                MULTI_QUEUE_OFFSET => found.multi_offsets = value,
+                _ => {}
+            }
+        }
+        found
     }
 
     /// Whether the record is a message of its queue. A half message and a rollback are not: they
@@ -46,22 +63,30 @@ impl<'a> Dispatch<'a> {
     }
 
     pub(crate) fn tags_code(&self) -> TagsCode {
-        self.tag.map_or(TagsCode(0), TagsCode::of)
+        let text = self.tag.and_then(|tag| str::from_utf8(tag).ok());
+        text.map_or(TagsCode(0), TagsCode::of)
     }
 
     /// The keys it is found by: the client-made id and each word of `KEYS`. As in RocketMQ, a
     /// half message can be found and a rollback cannot.
-    pub(crate) fn key_hashes(&self) -> impl Iterator<Item = KeyHash> + use<'a> {
-        let words = self.keys.into_iter().flat_map(words).chain(self.unique_key);
-        let (topic, found) = (self.topic, self.transaction != TRANSACTION_ROLLBACK);
-        words.filter(move |word| found && !word.is_empty()).map(move |key| KeyHash::of(topic, key))
+    #[inline]
+    pub(crate) fn each_key(&self, mut found: impl FnMut(KeyHash)) {
+        if self.transaction == TRANSACTION_ROLLBACK {
+            return;
+        }
+        let topic = TopicHash::of(self.topic);
+        let words = self.keys.split(|&byte| byte == b' ').filter(|word| !word.is_empty());
+        words.for_each(|word| found(topic.with(word)));
+        if !self.unique_key.is_empty() {
+            found(topic.with(self.unique_key));
+        }
     }
 
     /// The lite queues that share the record, each with the offset it has there. (RocketMQ's
     /// multi-dispatch, `INNER_MULTI_DISPATCH`.) Queue 0 of a topic whose name starts with `%LMQ%`.
     pub(crate) fn further_queues(&self) -> impl Iterator<Item = (&'a str, QueueOffset)> + use<'a> {
-        let names = self.multi_queues.unwrap_or_default().split(',');
-        let offsets = self.multi_offsets.unwrap_or_default().split(',');
+        let parts = |value| str::from_utf8(value).unwrap_or_default().split(',');
+        let (names, offsets) = (parts(self.multi_queues), parts(self.multi_offsets));
         let queued = self.is_queued();
         names
             .zip(offsets)

@@ -9,7 +9,7 @@ use tracing::{debug, info, warn};
 use crate::checkpoint::{Checkpoint, Mark};
 use crate::commit_log::Segments;
 use crate::error::FlushError;
-use crate::queue_index::{self, Frozen, OpenedRun, Run, encode};
+use crate::queue_index::{self, Frozen, Run, encode};
 use crate::segment;
 use crate::watermark::Watermarks;
 
@@ -39,7 +39,7 @@ pub(crate) struct RunExchange(Mutex<Exchanged>);
 #[derive(Debug, Default)]
 struct Exchanged {
     frozen: Option<Arc<Frozen>>,
-    written: Option<OpenedRun>,
+    written: Option<Arc<Run>>,
 }
 
 impl RunExchange {
@@ -47,7 +47,7 @@ impl RunExchange {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).frozen = Some(frozen);
     }
 
-    pub(crate) fn take_written(&self) -> Option<OpenedRun> {
+    pub(crate) fn take_written(&self) -> Option<Arc<Run>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).written.take()
     }
 
@@ -55,7 +55,7 @@ impl RunExchange {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).frozen.clone()
     }
 
-    fn put_written(&self, run: OpenedRun) {
+    fn put_written(&self, run: Arc<Run>) {
         let mut exchanged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         exchanged.frozen = None;
         exchanged.written = Some(run);
@@ -171,7 +171,7 @@ impl Flusher {
 }
 
 /// Writes a run under its final name, durably.
-pub(crate) fn write_run(disk: &dyn Disk, dir: &Path, frozen: &Frozen) -> io::Result<OpenedRun> {
+pub(crate) fn write_run(disk: &dyn Disk, dir: &Path, frozen: &Frozen) -> io::Result<Arc<Run>> {
     let path = Run::path(dir, frozen);
     let draft = path.with_extension("tmp");
     if disk.exists(&draft)? {

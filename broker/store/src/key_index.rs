@@ -18,22 +18,36 @@ pub use lookup::{KeyLookup, KeyQuery, KeysFound};
 pub(crate) struct KeyHash(pub(crate) u64);
 
 impl KeyHash {
-    pub(crate) fn of(topic: &str, key: &str) -> Self {
-        // The lengths go in, so that no topic and key run into another pair.
-        let topic_hash = mix(fold(0, topic.as_bytes()) ^ topic.len() as u64);
-        let hash = fold(topic_hash, key.as_bytes());
-        Self(mix(hash ^ key.len() as u64))
+    pub(crate) fn of(topic: &str, key: &[u8]) -> Self {
+        TopicHash::of(topic).with(key)
     }
 }
 
-/// Eight bytes at a time: a key costs less than the checksum over it.
-fn fold(mut hash: u64, bytes: &[u8]) -> u64 {
-    for chunk in bytes.chunks(8) {
-        let mut word = [0; 8];
-        word[..chunk.len()].copy_from_slice(chunk);
-        hash = mix(hash ^ u64::from_le_bytes(word));
+/// The part of a [`KeyHash`] that all keys of a topic share.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TopicHash(u64);
+
+impl TopicHash {
+    pub(crate) fn of(topic: &str) -> Self {
+        // The lengths go in, so that no topic and key run into another pair.
+        Self(mix(fold(0, topic.as_bytes()) ^ topic.len() as u64))
     }
-    hash
+
+    pub(crate) fn with(self, key: &[u8]) -> KeyHash {
+        KeyHash(mix(fold(self.0, key) ^ key.len() as u64))
+    }
+}
+
+/// Eight bytes at a time, little-endian: a key costs less than the checksum over it.
+fn fold(mut hash: u64, bytes: &[u8]) -> u64 {
+    let (words, rest) = bytes.as_chunks::<8>();
+    for word in words {
+        hash = mix(hash ^ u64::from_le_bytes(*word));
+    }
+    if rest.is_empty() {
+        return hash;
+    }
+    mix(hash ^ rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)))
 }
 
 fn mix(word: u64) -> u64 {
@@ -86,14 +100,14 @@ mod tests {
 
     #[test]
     fn topic_and_key_do_not_run_together() {
-        assert_ne!(KeyHash::of("ab", "c"), KeyHash::of("a", "bc"));
-        assert_ne!(KeyHash::of("a", "b\0"), KeyHash::of("a", "b"));
-        assert_ne!(KeyHash::of("a", ""), KeyHash::of("", "a"));
+        assert_ne!(KeyHash::of("ab", b"c"), KeyHash::of("a", b"bc"));
+        assert_ne!(KeyHash::of("a", b"b\0"), KeyHash::of("a", b"b"));
+        assert_ne!(KeyHash::of("a", b""), KeyHash::of("", b"a"));
     }
 
     #[test]
     fn the_hash_is_part_of_a_file_format_and_stays() {
-        assert_eq!(KeyHash::of("orders", "order-4711"), KeyHash(0x2F02_66EF_F8FA_1517));
+        assert_eq!(KeyHash::of("orders", b"order-4711"), KeyHash(0x2F02_66EF_F8FA_1517));
     }
 
     #[test]

@@ -142,13 +142,14 @@ pub(crate) fn load_runs(
         }
         if from == indexed_to || (indexed_to == log_min && from < log_min) {
             match Run::open(disk, &path, !faults.trust_runs) {
-                Ok(opened) if opened.run.to() == to && index.load(&opened) => {
-                    found.last_store_ms = found.last_store_ms.max(opened.run.last_store_ms());
-                    indexed_to = to;
-                    continue;
-                }
-                // It contradicts those before it, so none of them can be believed.
                 Ok(opened) if opened.run.to() == to => {
+                    let last_store_ms = opened.run.last_store_ms();
+                    if index.load(opened) {
+                        found.last_store_ms = found.last_store_ms.max(last_store_ms);
+                        indexed_to = to;
+                        continue;
+                    }
+                    // It contradicts those before it, so none of them can be believed.
                     index = QueueIndex::starting_at(log_min);
                     indexed_to = log_min;
                 }
@@ -282,7 +283,8 @@ pub(crate) fn index_found(index: &mut QueueIndex, multi_dispatch: bool, found: &
         return;
     };
     let dispatch = Dispatch::of(record.topic(), record.sys_flag(), record.properties());
-    index.push_keys(at, record.store_at_ms(), dispatch.key_hashes());
+    index.note_time(record.store_at_ms());
+    dispatch.each_key(|hash| index.push_key(hash, at));
     let mut add = |topic: &TopicName, queue, offset| {
         let no = index.find_or_add(topic, queue);
         if !index.push_found(no, offset, entry) {

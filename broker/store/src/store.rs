@@ -141,7 +141,7 @@ impl Store {
                     && let Some(frozen) = index.freeze(at, run_bytes)
                 {
                     match write_run(&*disk, &index_dir, &frozen) {
-                        Ok(run) => index.install(&run),
+                        Ok(run) => index.install(run),
                         Err(error) => {
                             warn!(error = %error, "index run not written");
                             unwritten = Some(frozen);
@@ -151,6 +151,7 @@ impl Store {
                 recovery::index_found(&mut index, config.multi_dispatch, &record);
             },
         );
+        index.settle();
         found.end = scanned.end;
         // Behind the end of a store that was closed properly nothing was ever written.
         let tail_is_empty = mark.clean && mark.durable == scanned.end;
@@ -275,17 +276,25 @@ impl Store {
     ) -> Result<(), AppendError> {
         let host = self.config.store_host;
         let last = group.len().saturating_sub(1);
+        // With many queues nothing of a queue is in the processor's caches. These loads do not
+        // depend on each other, so many are on their way at once.
+        if group.len() > 1 {
+            let ends = group.iter().map(|(queue, _)| self.index.end(*queue).0);
+            std::hint::black_box(ends.fold(0, |all, end| all ^ end));
+        }
         let lens = group.iter().enumerate();
         let total = lens.map(|(n, (_, draft))| record::encoded_len(draft, host, n < last) as u64);
         self.log.reserve(total.sum())?;
         // RocketMQ's look-up by time searches a queue for it, so it must not go back.
         self.last_store_ms = self.last_store_ms.max(now_ms);
+        self.index.note_time(self.last_store_ms);
         for (n, (queue, draft)) in group.iter().enumerate() {
             let more = n < last;
             let len = record::encoded_len(draft, host, more);
             let (at, buffer) = self.log.place(len);
             let properties = Properties::new(draft.properties);
             let dispatch = Dispatch::of(draft.topic, draft.sys_flag, properties);
+            dispatch.each_key(|hash| self.index.push_key(hash, at));
             let queued = dispatch.is_queued();
             let queue_offset = if queued { self.index.end(*queue) } else { QueueOffset(0) };
             #[cfg(feature = "faults")]
@@ -303,7 +312,6 @@ impl Store {
             record::encode(draft, &stamp, buffer);
             let tags_code = dispatch.tags_code();
             let entry = Entry { physical_offset: at, size: len as u32, tags_code };
-            self.index.push_keys(at, self.last_store_ms, dispatch.key_hashes());
             if queued {
                 self.index.push(*queue, entry);
             }
@@ -345,9 +353,12 @@ impl Store {
     /// Writes everything staged since the last commit and raises the appended watermark. After an
     /// error the store is poisoned and takes nothing more.
     pub fn commit(&mut self) -> Result<PhysicalOffset, AppendError> {
+        self.index.settle();
         let appended = self.log.commit()?;
-        if let Some(run) = self.runs.take_written() {
-            self.index.install(&run);
+        if self.index.is_frozen()
+            && let Some(run) = self.runs.take_written()
+        {
+            self.index.install(run);
         }
         if let Some(frozen) = self.index.freeze(appended, self.config.index_run_bytes) {
             self.runs.hand_over(frozen);
@@ -438,7 +449,7 @@ impl Store {
         flusher.flush()?;
         flusher.housekeep();
         if let Some(run) = self.runs.take_written() {
-            self.index.install(&run);
+            self.index.install(run);
         }
         if let Some(frozen) = self.index.freeze(self.marks.durable(), 1) {
             write_run(&*self.disk, &self.index_dir, &frozen).map_err(FlushError)?;

@@ -138,7 +138,10 @@ pub fn encode(draft: &Draft<'_>, stamp: &Stamp, out: &mut Vec<u8>) {
         sys_flag |= sys_flag::STORE_HOST_V6;
     }
 
-    let mut head = [0u8; BORN_HOST_AT];
+    let store_at = BORN_HOST_AT + host_len(draft.born_host);
+    let rest_at = store_at + 8 + host_len(stamp.store_host);
+    out.resize(start + rest_at + 16, 0);
+    let head = &mut out[start..];
     head[0..4].copy_from_slice(&size_field(total));
     head[4..8].copy_from_slice(&(if v1 { MAGIC_V1 } else { MAGIC_V2 }).to_be_bytes());
     head[8..12].copy_from_slice(&(crc32fast::hash(draft.body) & CRC_MASK).to_be_bytes());
@@ -148,13 +151,13 @@ pub fn encode(draft: &Draft<'_>, stamp: &Stamp, out: &mut Vec<u8>) {
     head[28..36].copy_from_slice(&stamp.physical_offset.0.to_be_bytes());
     head[36..40].copy_from_slice(&sys_flag.to_be_bytes());
     head[40..48].copy_from_slice(&draft.born_at_ms.to_be_bytes());
-    out.extend_from_slice(&head);
-    put_host(out, draft.born_host);
-    out.extend_from_slice(&stamp.store_at_ms.to_be_bytes());
-    put_host(out, stamp.store_host);
-    out.extend_from_slice(&draft.reconsume_times.to_be_bytes());
-    out.extend_from_slice(&draft.prepared_offset.0.to_be_bytes());
-    out.extend_from_slice(&size_field(draft.body.len()));
+    put_host(&mut head[BORN_HOST_AT..store_at], draft.born_host);
+    head[store_at..store_at + 8].copy_from_slice(&stamp.store_at_ms.to_be_bytes());
+    put_host(&mut head[store_at + 8..rest_at], stamp.store_host);
+    let rest = &mut head[rest_at..];
+    rest[0..4].copy_from_slice(&draft.reconsume_times.to_be_bytes());
+    rest[4..12].copy_from_slice(&draft.prepared_offset.0.to_be_bytes());
+    rest[12..16].copy_from_slice(&size_field(draft.body.len()));
     out.extend_from_slice(draft.body);
     if v1 {
         out.push(draft.topic.len() as u8);
@@ -510,12 +513,14 @@ fn host_len(host: SocketAddr) -> usize {
     if host.is_ipv6() { 20 } else { 8 }
 }
 
-fn put_host(out: &mut Vec<u8>, host: SocketAddr) {
+/// Writes a host into exactly its bytes.
+fn put_host(out: &mut [u8], host: SocketAddr) {
+    let (ip, port) = out.split_at_mut(out.len() - 4);
     match host.ip() {
-        IpAddr::V4(ip) => out.extend_from_slice(&ip.octets()),
-        IpAddr::V6(ip) => out.extend_from_slice(&ip.octets()),
+        IpAddr::V4(v4) => ip.copy_from_slice(&v4.octets()),
+        IpAddr::V6(v6) => ip.copy_from_slice(&v6.octets()),
     }
-    out.extend_from_slice(&u32::from(host.port()).to_be_bytes());
+    port.copy_from_slice(&u32::from(host.port()).to_be_bytes());
 }
 
 fn get_host(bytes: &[u8]) -> SocketAddr {

@@ -168,10 +168,26 @@ impl Running {
 pub(crate) struct Spreading {
     topics: u32,
     queues_each: u32,
-    body: Vec<u8>,
-    topic: Vec<u8>,
-    properties: PropertiesBuf,
+    grouping: Grouping,
+    /// The messages of a burst.
+    slots: Vec<Slot>,
     placed: Vec<Placed>,
+}
+
+/// How the messages of a burst reach the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Grouping {
+    /// One by one, as producers send them.
+    Single,
+    /// As one group, as a pipeline appends them.
+    Group,
+}
+
+struct Slot {
+    queue: u32,
+    topic: String,
+    body: Vec<u8>,
+    properties: PropertiesBuf,
 }
 
 /// Messages of one burst.
@@ -180,15 +196,20 @@ pub(crate) const BURST: u64 = 64;
 pub(crate) const BODY_MIN: usize = 8;
 
 impl Spreading {
-    pub(crate) fn new(topics: u32, queues_each: u32, body_bytes: usize) -> Self {
-        Self {
-            topics,
-            queues_each,
+    pub(crate) fn new(
+        topics: u32,
+        queues_each: u32,
+        body_bytes: usize,
+        grouping: Grouping,
+    ) -> Self {
+        let slot = |_| Slot {
+            queue: 0,
+            topic: topic(0),
             body: vec![7; body_bytes],
-            topic: Vec::new(),
             properties: PropertiesBuf::new(),
-            placed: Vec::new(),
-        }
+        };
+        let slots = (0..BURST).map(slot).collect();
+        Self { topics, queues_each, grouping, slots, placed: Vec::new() }
     }
 
     pub(crate) fn queues(&self) -> u32 {
@@ -214,32 +235,50 @@ impl Spreading {
 
     /// Appends messages `from..to`, dealt out to the queues.
     pub(crate) fn append(&mut self, store: &mut Store, from: u64, to: u64) {
-        for n in from..to {
-            let queue = self.queue_of(n);
-            self.name(queue / self.queues_each);
-            self.body[..BODY_MIN].copy_from_slice(&mixed(n).to_be_bytes());
-            self.properties.clear();
-            self.properties.push_number(keys::UNIQ_KEY, n);
-            let topic = std::str::from_utf8(&self.topic).expect("digits");
-            let id = QueueId(queue % self.queues_each);
-            let message = draft(topic, id, &self.body, &self.properties);
-            let group = [(QueueNo::from_index(queue), message)];
-            store.stage(&group, n as i64, &mut self.placed).expect("there is room");
-            if n % BURST == BURST - 1 || n + 1 == to {
-                store.commit().expect("it is written");
-                self.placed.clear();
+        let mut next = from;
+        while next < to {
+            let burst = next..to.min(next + BURST);
+            for n in burst.clone() {
+                let queue = self.queue_of(n);
+                self.slots[(n - next) as usize].fill(n, queue, queue / self.queues_each);
             }
+            let slots = &self.slots[..(burst.end - burst.start) as usize];
+            let messages = slots.iter().map(|slot| {
+                let id = QueueId(slot.queue % self.queues_each);
+                let draft = draft(&slot.topic, id, &slot.body, &slot.properties);
+                (QueueNo::from_index(slot.queue), draft)
+            });
+            self.placed.clear();
+            match self.grouping {
+                Grouping::Group => {
+                    let group: Vec<_> = messages.collect();
+                    store.stage(&group, next as i64, &mut self.placed).expect("there is room");
+                }
+                Grouping::Single => messages.for_each(|message| {
+                    let staged = store.stage(&[message], next as i64, &mut self.placed);
+                    staged.expect("there is room");
+                }),
+            }
+            store.commit().expect("it is written");
+            next = burst.end;
         }
     }
+}
 
-    fn name(&mut self, topic: u32) {
-        self.topic.clear();
-        self.topic.extend_from_slice(b"many-000000");
+impl Slot {
+    fn fill(&mut self, n: u64, queue: u32, topic: u32) {
+        self.queue = queue;
+        self.body[..BODY_MIN].copy_from_slice(&mixed(n).to_be_bytes());
+        self.properties.clear();
+        self.properties.push_number(keys::UNIQ_KEY, n);
+        let mut digits = *b"000000";
         let mut left = topic;
-        for digit in self.topic[5..].iter_mut().rev() {
+        for digit in digits.iter_mut().rev() {
             *digit = b'0' + (left % 10) as u8;
             left /= 10;
         }
+        self.topic.truncate(self.topic.len() - digits.len());
+        self.topic.push_str(std::str::from_utf8(&digits).expect("digits"));
     }
 }
 

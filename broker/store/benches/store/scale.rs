@@ -7,7 +7,7 @@ use millrace_types::{PhysicalOffset, QueueOffset, record};
 
 use crate::gate::Gates;
 use crate::home::Home;
-use crate::load::{BODY_MIN, BURST, Running, Spreading, mixed};
+use crate::load::{BODY_MIN, BURST, Grouping, Running, Spreading, mixed};
 use crate::meter::{Moment, Spent, anonymous, touch_memory, user_and_kernel};
 use crate::raw::RawLog;
 
@@ -22,7 +22,7 @@ pub(crate) fn measure(home: &Home, gates: &mut Gates, wanted: u64, topics: u32, 
     if messages < wanted {
         println!("the free disk bounds {wanted} messages to {messages}");
     }
-    let mut spreading = Spreading::new(topics, queues_each, BODY_MIN);
+    let mut spreading = Spreading::new(topics, queues_each, BODY_MIN, Grouping::Single);
     println!("{messages} messages of {BODY_MIN} B in {} queues", spreading.queues());
     let dir = home.path("scale");
     let (mut running, _) = Running::open(&dir, StoreConfig::default());

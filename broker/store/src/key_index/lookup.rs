@@ -72,7 +72,7 @@ impl KeyLookup {
     /// Finds the newest messages that have a key. A record that cannot be read is left out and
     /// named; an error means that the index itself cannot be read.
     pub fn find(&self, query: &KeyQuery<'_>) -> io::Result<KeysFound> {
-        let hash = KeyHash::of(query.topic, query.key);
+        let hash = KeyHash::of(query.topic, query.key.as_bytes());
         let mut search =
             Search { lookup: self, query, reads: 0, bytes: 0, found: KeysFound::default() };
         let in_log = |log: &KeyLog| -> Vec<PhysicalOffset> {

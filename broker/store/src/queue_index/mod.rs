@@ -6,6 +6,7 @@
 //! Runs are caches: what they say can be read from the log again.
 
 mod run;
+mod stretch;
 mod trim; // what is removed
 
 use std::collections::{BTreeMap, VecDeque};
@@ -15,6 +16,7 @@ use millrace_types::{PhysicalOffset, QueueId, QueueOffset, TagsCode, TopicName};
 
 use crate::key_index::{KeyEntry, KeyHash, KeyLog};
 pub(crate) use run::{OpenedRun, Run, encode, list};
+use stretch::Stretch;
 
 /// Where one message lies.
 ///
@@ -30,14 +32,14 @@ pub struct Entry {
     pub tags_code: TagsCode,
 }
 
-/// A queue's number within an open store. Only for quick access; it changes between starts.
+/// A queue's number within an open store. Only for quick access; it may change between starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QueueNo(pub(crate) u32);
 
 const LOST: Entry = Entry { physical_offset: PhysicalOffset(0), size: 0, tags_code: TagsCode(0) };
 /// A stretch is frozen once it has so many entries per queue, or so many times the bytes that are
 /// usual.
-const ENTRIES_EACH: usize = 16;
+const ENTRIES_EACH: u64 = 16;
 const PATIENCE: u64 = 8;
 /// A gap of more lost messages than this is taken for a damaged queue offset instead.
 const LOST_MAX: u64 = 1 << 24;
@@ -45,43 +47,35 @@ const LOST_MAX: u64 = 1 << 24;
 /// The index of all queues.
 #[derive(Debug, Default)]
 pub(crate) struct QueueIndex {
-    queues: Vec<Queue>,
+    names: Arc<Vec<QueueName>>,
     by_name: BTreeMap<TopicName, Vec<(QueueId, QueueNo)>>,
-    /// Oldest first; the first one has the number `first_run`.
-    runs: VecDeque<Arc<Run>>,
-    first_run: u32,
+    kept: Vec<Kept>,
+    live: Stretch,
     frozen: Option<Arc<Frozen>>,
+    /// Oldest first. Each holds the queues that were known when it was written, so a newer one
+    /// holds at least those of an older one.
+    runs: VecDeque<Arc<Run>>,
     keys: KeyLog,
-    /// How many entries are live, and in how many queues.
-    live_entries: usize,
-    live_queues: usize,
     /// First and last store time of what is live.
     store_ms: Option<(i64, i64)>,
     /// First byte of the log that no run and nothing frozen covers.
     live_from: PhysicalOffset,
 }
 
-#[derive(Debug)]
-struct Queue {
-    topic: TopicName,
-    id: QueueId,
-    /// Everything before it was removed, even if an entry is left.
-    min: QueueOffset,
-    runs: Vec<RunPart>,
-    /// Number in `QueueIndex::frozen`.
-    frozen: Option<usize>,
-    live_from: QueueOffset,
-    live: Vec<Entry>,
+/// What a queue is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct QueueName {
+    pub(crate) topic: TopicName,
+    pub(crate) id: QueueId,
 }
 
-/// The part of a run that belongs to one queue, up to where the next part starts. Many queues
-/// times many runs of these are in memory, so it is small.
-#[derive(Clone, Copy, Debug)]
-struct RunPart {
-    from: QueueOffset,
-    run: u32,
-    /// Number of its first entry in the run.
-    first: u32,
+/// What a queue still has.
+#[derive(Clone, Copy, Debug, Default)]
+struct Kept {
+    /// Everything before it was removed, even if an entry is left.
+    min: QueueOffset,
+    /// Whether there is or was an entry, if only of a message that was removed.
+    filled: bool,
 }
 
 /// A stretch of the log whose index is about to be written out.
@@ -89,32 +83,18 @@ struct RunPart {
 pub(crate) struct Frozen {
     pub(crate) from: PhysicalOffset,
     pub(crate) to: PhysicalOffset,
-    pub(crate) queues: Vec<FrozenQueue>,
+    /// Of every queue in `entries`.
+    pub(crate) names: Arc<Vec<QueueName>>,
+    pub(crate) entries: Stretch,
     pub(crate) keys: KeyLog,
     /// First and last store time, ms; equal and meaningless without a record.
     pub(crate) store_ms: (i64, i64),
-}
-
-#[derive(Debug)]
-pub(crate) struct FrozenQueue {
-    pub(crate) no: QueueNo,
-    pub(crate) topic: TopicName,
-    pub(crate) id: QueueId,
-    pub(crate) from: QueueOffset,
-    pub(crate) entries: Vec<Entry>,
 }
 
 impl QueueNo {
     /// The number of a queue by its place among all queues; for tests and tools.
     pub fn from_index(index: u32) -> Self {
         Self(index)
-    }
-}
-
-impl Queue {
-    /// Whether there is no entry, not even of a message that was removed.
-    fn is_empty(&self) -> bool {
-        self.runs.is_empty() && self.frozen.is_none() && self.live.is_empty()
     }
 }
 
@@ -132,56 +112,59 @@ impl QueueIndex {
         if let Some(no) = self.find(topic.as_str(), id) {
             return no;
         }
-        let no = QueueNo(u32::try_from(self.queues.len()).expect("far below 2³² queues"));
-        self.queues.push(Queue {
-            topic: topic.clone(),
-            id,
-            min: QueueOffset(0),
-            runs: Vec::new(),
-            frozen: None,
-            live_from: QueueOffset(0),
-            live: Vec::new(),
-        });
-        self.by_name.entry(topic.clone()).or_default().push((id, no));
+        self.add(QueueName { topic: topic.clone(), id })
+    }
+
+    fn add(&mut self, name: QueueName) -> QueueNo {
+        let no = QueueNo(u32::try_from(self.names.len()).expect("far below 2³² queues"));
+        self.by_name.entry(name.topic.clone()).or_default().push((name.id, no));
+        Arc::make_mut(&mut self.names).push(name);
+        self.kept.push(Kept::default());
+        self.live.add_queue();
         no
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = (&TopicName, QueueId, QueueNo)> {
-        let numbered = self.queues.iter().enumerate();
-        numbered.map(|(no, queue)| (&queue.topic, queue.id, QueueNo(no as u32)))
+        let numbered = self.names.iter().enumerate();
+        numbered.map(|(no, name)| (&name.topic, name.id, QueueNo(no as u32)))
     }
 
     /// The offset that the next message of a queue gets.
     pub(crate) fn end(&self, no: QueueNo) -> QueueOffset {
-        let queue = &self.queues[no.0 as usize];
-        queue.live_from + queue.live.len() as u64
+        self.live.end(no)
+    }
+
+    /// Makes what was added readable.
+    pub(crate) fn settle(&mut self) {
+        self.live.settle();
     }
 
     /// The first offset that a queue still has.
     pub(crate) fn min(&self, no: QueueNo) -> QueueOffset {
-        let queue = &self.queues[no.0 as usize];
-        let frozen = || queue.frozen.and_then(|n| Some(self.frozen.as_ref()?.queues[n].from));
-        let first = queue.runs.first().map(|part| part.from).or_else(frozen);
-        first.unwrap_or(queue.live_from).max(queue.min)
+        let with = self.runs.partition_point(|run| run.queues() <= no.0);
+        let in_runs = self.runs.get(with).map(|run| run.from(no));
+        let first = in_runs.or_else(|| Some(self.frozen_with(no)?.entries.from(no)));
+        first.unwrap_or(self.live.from(no)).max(self.kept[no.0 as usize].min)
     }
 
-    /// Adds the next message of a queue.
+    /// The frozen stretch, if the queue was known then.
+    fn frozen_with(&self, no: QueueNo) -> Option<&Frozen> {
+        self.frozen.as_deref().filter(|frozen| (no.0 as usize) < frozen.entries.known())
+    }
+
+    /// Adds the next message of a queue; it can be read once it is settled.
     pub(crate) fn push(&mut self, no: QueueNo, entry: Entry) {
-        let live = &mut self.queues[no.0 as usize].live;
-        self.live_queues += usize::from(live.is_empty());
-        self.live_entries += 1;
-        live.push(entry);
+        self.live.push(no, entry);
     }
 
-    /// Adds what a record can be found by besides its queue.
-    pub(crate) fn push_keys(
-        &mut self,
-        at: PhysicalOffset,
-        store_ms: i64,
-        hashes: impl Iterator<Item = KeyHash>,
-    ) {
+    /// Notes when the newest record was stored; later ones were stored no earlier.
+    pub(crate) fn note_time(&mut self, store_ms: i64) {
         self.store_ms = Some((self.store_ms.map_or(store_ms, |(first, _)| first), store_ms));
-        hashes.for_each(|hash| self.keys.push(KeyEntry { hash, at }));
+    }
+
+    /// Adds a key that a record can be found by.
+    pub(crate) fn push_key(&mut self, hash: KeyHash, at: PhysicalOffset) {
+        self.keys.push(KeyEntry { hash, at });
     }
 
     /// The keys at this moment: live, frozen, and the runs, oldest first.
@@ -193,66 +176,67 @@ impl QueueIndex {
     /// already taken, or an absurd gap, is refused.
     pub(crate) fn push_found(&mut self, no: QueueNo, offset: QueueOffset, entry: Entry) -> bool {
         let end = self.end(no);
-        let queue = &mut self.queues[no.0 as usize];
-        if queue.is_empty() && queue.live_from == QueueOffset(0) {
-            queue.live_from = offset;
+        let untouched = end == QueueOffset(0) && !self.is_filled(no);
+        if untouched {
+            self.start_at(no, offset);
         } else if offset < end || offset.since(end) > LOST_MAX {
             return false;
         } else {
-            queue.live.extend((0..offset.since(end)).map(|_| LOST));
+            (0..offset.since(end)).for_each(|_| self.push(no, LOST));
         }
         self.push(no, entry);
         true
     }
 
+    /// Whether a queue has or had an entry.
+    fn is_filled(&self, no: QueueNo) -> bool {
+        self.kept[no.0 as usize].filled || self.end(no) > self.live.from(no)
+    }
+
+    /// Lets a queue that never had an entry start somewhere else. Runs may know it from before.
+    fn start_at(&mut self, no: QueueNo, from: QueueOffset) {
+        self.live.start_at(no, from);
+        self.kept[no.0 as usize].min = from;
+    }
+
     /// The entries from `from` on, as far as one place holds them; empty only at the end.
     pub(crate) fn read(&self, no: QueueNo, from: QueueOffset, count: usize) -> Vec<Entry> {
-        let queue = &self.queues[no.0 as usize];
-        let take = |entries: &[Entry], start: QueueOffset| -> Vec<Entry> {
-            let skip = (from.since(start) as usize).min(entries.len());
-            entries[skip..].iter().take(count).copied().collect()
+        let within = |stretch: &Stretch| {
+            let pieces = stretch.pieces(no, from);
+            pieces.into_iter().flatten().take(count).copied().collect()
         };
-        if from >= queue.live_from {
-            return take(&queue.live, queue.live_from);
+        if from >= self.live.from(no) {
+            return within(&self.live);
         }
-        if let Some((n, frozen)) = queue.frozen.zip(self.frozen.as_ref()) {
-            let frozen = &frozen.queues[n];
-            if from >= frozen.from {
-                return take(&frozen.entries, frozen.from);
-            }
+        if let Some(frozen) = self.frozen_with(no)
+            && from >= frozen.entries.from(no)
+        {
+            return within(&frozen.entries);
         }
-        let after = queue.runs.partition_point(|part| part.from <= from);
-        let Some(part) = queue.runs[..after].last() else {
-            return Vec::new();
-        };
-        let frozen = || queue.frozen.and_then(|n| Some(self.frozen.as_ref()?.queues[n].from));
-        let next = queue.runs.get(after).map(|part| part.from).or_else(frozen);
-        let end = next.unwrap_or(queue.live_from);
-        let run = &self.runs[(part.run - self.first_run) as usize];
-        let count = (count as u64).min(end.since(from));
-        run.entries(u64::from(part.first) + from.since(part.from), count)
+        // The newest run that starts no later. One that does not know the queue is too old.
+        let after = self.runs.partition_point(|run| run.queues() <= no.0 || run.from(no) <= from);
+        let run = self.runs.range(..after).next_back().filter(|run| run.queues() > no.0);
+        run.map_or(Vec::new(), |run| run.read(no, from, count as u64))
     }
 
     /// The first offset whose record does not end at or before `limit`: readers see what lies
     /// before it.
     pub(crate) fn end_within(&self, no: QueueNo, limit: PhysicalOffset) -> QueueOffset {
-        let queue = &self.queues[no.0 as usize];
         let within = |entry: &Entry| {
             entry.size == 0 || entry.physical_offset + u64::from(entry.size) <= limit
         };
         // Frozen stretches and runs are at or below the appended watermark, and a reader that
         // waits for the durable one may still lie within the frozen stretch.
-        if let Some((n, frozen)) = queue.frozen.zip(self.frozen.as_ref()) {
-            let frozen = &frozen.queues[n];
-            if !frozen.entries.last().is_none_or(within) {
-                return frozen.from + frozen.entries.partition_point(within) as u64;
-            }
+        if let Some(frozen) = self.frozen_with(no)
+            && !frozen.entries.last(no).is_none_or(within)
+        {
+            return frozen.entries.partition_point(no, within);
         }
         // Most often everything is visible.
-        if queue.live.last().is_none_or(within) {
-            return self.end(no);
+        if self.live.last(no).is_none_or(within) {
+            return self.live.settled_end(no);
         }
-        queue.live_from + queue.live.partition_point(within) as u64
+        self.live.partition_point(no, within)
     }
 
     /// Takes the live entries out for writing, if the stretch up to `to` is worth it and the last
@@ -262,62 +246,73 @@ impl QueueIndex {
         if self.frozen.is_some() || bytes < bytes_min.max(1) {
             return None;
         }
-        // A run costs something for each queue in it, so one with a handful of entries each has to
-        // wait, but not for ever.
-        let worth_it = self.live_entries >= ENTRIES_EACH * self.live_queues;
+        // A run costs something for each queue, more for one with entries, so a stretch with a
+        // handful of entries each has to wait, but not for ever.
+        self.settle();
+        let (entries, filled) = (self.live.entry_count(), self.live.filled_queues());
+        let worth_it = entries >= ENTRIES_EACH * filled && entries >= self.names.len() as u64;
         if !worth_it && bytes / PATIENCE < bytes_min {
             return None;
         }
-        (self.live_entries, self.live_queues) = (0, 0);
-        let mut queues = Vec::new();
-        for (no, queue) in self.queues.iter_mut().enumerate().filter(|(_, q)| !q.live.is_empty()) {
-            let entries = std::mem::take(&mut queue.live);
-            let from = queue.live_from;
-            queue.live_from = from + entries.len() as u64;
-            queue.frozen = Some(queues.len());
-            let (topic, id) = (queue.topic.clone(), queue.id);
-            queues.push(FrozenQueue { no: QueueNo(no as u32), topic, id, from, entries });
+        let following = self.live.following();
+        let entries = std::mem::replace(&mut self.live, following);
+        for (no, kept) in self.kept.iter_mut().enumerate() {
+            kept.filled |= entries.last(QueueNo(no as u32)).is_some();
         }
-        let keys = std::mem::take(&mut self.keys);
-        let store_ms = self.store_ms.take().unwrap_or_default();
-        let frozen = Arc::new(Frozen { from: self.live_from, to, queues, keys, store_ms });
+        let frozen = Arc::new(Frozen {
+            from: self.live_from,
+            to,
+            names: Arc::clone(&self.names),
+            entries,
+            keys: std::mem::take(&mut self.keys),
+            store_ms: self.store_ms.take().unwrap_or_default(),
+        });
         self.live_from = to;
         self.frozen = Some(Arc::clone(&frozen));
         Some(frozen)
     }
 
+    /// Whether a frozen stretch waits for its run.
+    pub(crate) fn is_frozen(&self) -> bool {
+        self.frozen.is_some()
+    }
+
     /// Replaces the frozen stretch by the run written from it.
-    pub(crate) fn install(&mut self, opened: &OpenedRun) {
-        let Some(frozen) = self.frozen.take() else {
-            return;
-        };
-        let run = self.add_run(&opened.run);
-        for (queue, part) in frozen.queues.iter().zip(&opened.queues) {
-            let slot = &mut self.queues[queue.no.0 as usize];
-            slot.frozen = None;
-            slot.runs.push(RunPart { from: part.from, run, first: part.first });
+    pub(crate) fn install(&mut self, run: Arc<Run>) {
+        if self.frozen.take().is_some() {
+            self.runs.push_back(run);
         }
     }
 
-    /// Adds a run found on disk that starts where the index ends. If one of its queues does not go
-    /// on where it ended, the answer is no, and the whole index is of no use any more.
-    pub(crate) fn load(&mut self, opened: &OpenedRun) -> bool {
-        let run = self.add_run(&opened.run);
-        for part in &opened.queues {
-            let no = self.find_or_add(&part.topic, part.id);
-            let queue = &mut self.queues[no.0 as usize];
-            if !queue.runs.is_empty() && queue.live_from != part.from {
-                return false;
+    /// Adds a run found on disk that starts where the index ends. If its queues are others, or one
+    /// does not go on where it ended, the answer is no, and the whole index is of no use any more.
+    pub(crate) fn load(&mut self, opened: OpenedRun) -> bool {
+        let OpenedRun { run, names } = opened;
+        if names.len() < self.names.len() {
+            return false;
+        }
+        for (n, name) in names.into_iter().enumerate() {
+            let no = QueueNo(n as u32);
+            match self.names.get(n) {
+                Some(known) if *known != name => return false,
+                Some(_) => {}
+                None if self.find(name.topic.as_str(), name.id).is_some() => return false,
+                None => drop(self.add(name)),
             }
-            queue.live_from = part.from + part.count;
-            queue.runs.push(RunPart { from: part.from, run, first: part.first });
+            let (from, kept) = (run.from(no), &mut self.kept[n]);
+            if from != self.live.from(no) {
+                if kept.filled {
+                    return false;
+                }
+                // What came before it was removed before anything was written.
+                kept.min = from;
+            }
+            let count = run.count(no);
+            kept.filled |= count > 0;
+            self.live.start_at(no, from + count);
         }
-        self.live_from = opened.run.to();
+        self.live_from = run.to();
+        self.runs.push_back(run);
         true
-    }
-
-    fn add_run(&mut self, run: &Arc<Run>) -> u32 {
-        self.runs.push_back(Arc::clone(run));
-        self.first_run + (self.runs.len() - 1) as u32
     }
 }

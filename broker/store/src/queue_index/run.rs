@@ -2,10 +2,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use millrace_disk::{Access, Disk, File, Map};
 use millrace_types::{PhysicalOffset, QueueId, QueueOffset, TagsCode, TopicName};
 
-use super::{Entry, Frozen};
+use super::{Entry, Frozen, QueueName, QueueNo};
 use crate::key_index::{KEY_ENTRY_BYTES, KeyEntry, KeyHash};
 
 /// The index of one stretch of the log, in one file for all queues and keys.
@@ -15,20 +16,27 @@ use crate::key_index::{KEY_ENTRY_BYTES, KeyEntry, KeyHash};
 /// | bytes             | field                                                       |
 /// |-------------------|-------------------------------------------------------------|
 /// | 4                 | `MRQX`                                                      |
-/// | 4                 | format version, 2                                           |
+/// | 4                 | format version, 3                                           |
 /// | 8, 8              | first byte of the stretch, one past its last                |
 /// | 8, 8              | first and last store time, ms                               |
 /// | 4                 | number of queues                                            |
-/// | 4                 | bytes of the next part                                      |
-/// | per queue         | topic length 2, topic, queue 4, first queue offset 8, count 8 |
+/// | 4                 | bytes of all names                                          |
+/// | per queue         | first queue offset 8, number of its first entry 4           |
+/// | 4                 | number of entries                                           |
+/// | per queue         | its name: topic length 2, topic, queue 4                    |
 /// | per entry         | physical offset 8, size 4, tags code 8; queue after queue   |
 /// | per key           | hash 8, physical offset 8; ascending                        |
 /// | 4                 | CRC-32 of everything before                                 |
 ///
-/// Nothing of it stays in memory but this struct.
+/// A run holds all queues that were known when it was written, by their numbers, even those that
+/// got nothing: so an offset is found by a search over the runs that needs no memory per queue and
+/// run, and a queue goes on with the right offset however long it has been idle. Nothing of it
+/// stays in memory but this struct.
 #[derive(Debug)]
 pub(crate) struct Run {
     header: Header,
+    /// First offset and first entry of each queue, in the map.
+    directory: Bytes,
     /// Where the entries start in the file.
     entries_at: u64,
     keys_at: u64,
@@ -43,40 +51,48 @@ struct Header {
     first_store_ms: i64,
     last_store_ms: i64,
     queues: u32,
-    directory_bytes: u32,
+    names_bytes: u32,
 }
 
-/// A run with its directory, as read or written just now.
+impl Header {
+    fn directory_bytes(&self) -> u64 {
+        u64::from(self.queues) * QUEUE_BYTES as u64 + 4
+    }
+
+    fn entries_at(&self) -> u64 {
+        HEADER_BYTES as u64 + self.directory_bytes() + u64::from(self.names_bytes)
+    }
+}
+
+/// A run found on disk.
 #[derive(Debug)]
 pub(crate) struct OpenedRun {
     pub(crate) run: Arc<Run>,
-    pub(crate) queues: Vec<RunQueue>,
-}
-
-/// Where a run holds the entries of one queue.
-#[derive(Debug)]
-pub(crate) struct RunQueue {
-    pub(crate) topic: TopicName,
-    pub(crate) id: QueueId,
-    pub(crate) from: QueueOffset,
-    pub(crate) count: u64,
-    /// Number of its first entry in the run.
-    pub(crate) first: u32,
+    /// By queue number.
+    pub(crate) names: Vec<QueueName>,
 }
 
 const MAGIC: &[u8; 4] = b"MRQX";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const HEADER_BYTES: usize = 48;
 const ENTRY_BYTES: u64 = 20;
+/// First queue offset 8, number of the first entry 4.
+const QUEUE_BYTES: usize = 12;
 /// What is read at once: of a run that is opened, and of the keys around a guess.
 const BLOCK: usize = 1 << 20;
 const WINDOW: u64 = 2048;
 
 /// The whole content of a run.
 pub(crate) fn encode(frozen: &Frozen) -> Vec<u8> {
-    let entries: usize = frozen.queues.iter().map(|queue| queue.entries.len()).sum();
+    let (entries, queues) = (&frozen.entries, frozen.entries.known());
+    let names = &frozen.names[..queues];
+    let names_bytes: usize = names.iter().map(|name| 6 + name.topic.as_str().len()).sum();
     let mut out = Vec::with_capacity(
-        64 + frozen.queues.len() * 64 + entries * 20 + frozen.keys.len() * KEY_ENTRY_BYTES as usize,
+        HEADER_BYTES
+            + (queues + 1) * QUEUE_BYTES
+            + names_bytes
+            + entries.entry_count() as usize * ENTRY_BYTES as usize
+            + frozen.keys.len() * KEY_ENTRY_BYTES as usize,
     );
     out.extend_from_slice(MAGIC);
     out.extend_from_slice(&VERSION.to_be_bytes());
@@ -84,22 +100,28 @@ pub(crate) fn encode(frozen: &Frozen) -> Vec<u8> {
     out.extend_from_slice(&frozen.to.0.to_be_bytes());
     out.extend_from_slice(&frozen.store_ms.0.to_be_bytes());
     out.extend_from_slice(&frozen.store_ms.1.to_be_bytes());
-    out.extend_from_slice(&(frozen.queues.len() as u32).to_be_bytes());
-    out.extend_from_slice(&[0; 4]);
-    for queue in &frozen.queues {
-        let topic = queue.topic.as_str().as_bytes();
+    out.extend_from_slice(&(queues as u32).to_be_bytes());
+    out.extend_from_slice(&(names_bytes as u32).to_be_bytes());
+    let mut first = 0;
+    for no in (0..queues).map(|no| QueueNo(no as u32)) {
+        let from = entries.from(no);
+        out.extend_from_slice(&from.0.to_be_bytes());
+        out.extend_from_slice(&(first as u32).to_be_bytes());
+        first += entries.end(no).since(from);
+    }
+    out.extend_from_slice(&(first as u32).to_be_bytes());
+    for name in names {
+        let topic = name.topic.as_str().as_bytes();
         out.extend_from_slice(&(topic.len() as u16).to_be_bytes());
         out.extend_from_slice(topic);
-        out.extend_from_slice(&queue.id.0.to_be_bytes());
-        out.extend_from_slice(&queue.from.0.to_be_bytes());
-        out.extend_from_slice(&(queue.entries.len() as u64).to_be_bytes());
+        out.extend_from_slice(&name.id.0.to_be_bytes());
     }
-    let directory = (out.len() - HEADER_BYTES) as u32;
-    out[HEADER_BYTES - 4..HEADER_BYTES].copy_from_slice(&directory.to_be_bytes());
-    for entry in frozen.queues.iter().flat_map(|queue| &queue.entries) {
-        out.extend_from_slice(&entry.physical_offset.0.to_be_bytes());
-        out.extend_from_slice(&entry.size.to_be_bytes());
-        out.extend_from_slice(&entry.tags_code.0.to_be_bytes());
+    for no in (0..queues).map(|no| QueueNo(no as u32)) {
+        for entry in entries.pieces(no, QueueOffset(0)).into_iter().flatten() {
+            out.extend_from_slice(&entry.physical_offset.0.to_be_bytes());
+            out.extend_from_slice(&entry.size.to_be_bytes());
+            out.extend_from_slice(&entry.tags_code.0.to_be_bytes());
+        }
     }
     let mut keys: Vec<KeyEntry> = frozen.keys.iter().collect();
     keys.sort_unstable();
@@ -136,25 +158,11 @@ impl Run {
     }
 
     /// The run that was just written from a frozen stretch into `file`. Nothing is read again.
-    pub(crate) fn written(frozen: &Frozen, file: Arc<dyn File>) -> io::Result<OpenedRun> {
+    pub(crate) fn written(frozen: &Frozen, file: Arc<dyn File>) -> io::Result<Arc<Self>> {
         let len = file.size()?;
-        let mut header = [0; HEADER_BYTES];
-        fill(&*file, &mut header, 0)?;
-        let header = parse_header(&header).ok_or_else(damaged)?;
-        let mut entries = 0;
-        let mut queues = Vec::with_capacity(frozen.queues.len());
-        for queue in &frozen.queues {
-            let count = queue.entries.len() as u64;
-            let first = u32::try_from(entries).map_err(io::Error::other)?;
-            let (topic, id, from) = (queue.topic.clone(), queue.id, queue.from);
-            queues.push(RunQueue { topic, id, from, count, first });
-            entries += count;
-        }
-        let entries_at = HEADER_BYTES as u64 + u64::from(header.directory_bytes);
-        let keys_at = entries_at + entries * ENTRY_BYTES;
+        let header = read_header(&*file)?;
         let keys = frozen.keys.len() as u64;
-        let run = Self { header, entries_at, keys_at, keys, map: file.map(len)?, file };
-        Ok(OpenedRun { run: Arc::new(run), queues })
+        Ok(Arc::new(Self::laid_out(header, frozen.entries.entry_count(), keys, file, len)?))
     }
 
     /// Opens a run, checking all of it block by block; `InvalidData` if it is not whole. Only a test
@@ -167,30 +175,63 @@ impl Run {
         if checked {
             check(&*file, content)?;
         }
-        let mut header = [0; HEADER_BYTES];
-        fill(&*file, &mut header, 0)?;
-        let header = parse_header(&header).ok_or_else(damaged)?;
-        let entries_at = HEADER_BYTES as u64 + u64::from(header.directory_bytes);
+        let header = read_header(&*file)?;
+        let entries_at = header.entries_at();
         if entries_at > content {
             return Err(damaged());
         }
-        let mut directory = vec![0; header.directory_bytes as usize];
-        fill(&*file, &mut directory, HEADER_BYTES as u64)?;
-        let (queues, entries) = parse_directory(&directory, header.queues).ok_or_else(damaged)?;
+        let mut bytes = vec![0; (entries_at - HEADER_BYTES as u64) as usize];
+        fill(&*file, &mut bytes, HEADER_BYTES as u64)?;
+        let (directory, names) = bytes.split_at(header.directory_bytes() as usize);
+        let entries = check_directory(directory).ok_or_else(damaged)?;
+        let names = parse_names(names, header.queues).ok_or_else(damaged)?;
+        let keys_len = content.checked_sub(entries_at + entries * ENTRY_BYTES);
+        let keys_len = keys_len.filter(|len| len % KEY_ENTRY_BYTES == 0).ok_or_else(damaged)?;
+        let run = Self::laid_out(header, entries, keys_len / KEY_ENTRY_BYTES, file, len)?;
+        Ok(OpenedRun { run: Arc::new(run), names })
+    }
+
+    fn laid_out(
+        header: Header,
+        entries: u64,
+        keys: u64,
+        file: Arc<dyn File>,
+        len: u64,
+    ) -> io::Result<Self> {
+        let entries_at = header.entries_at();
         let keys_at = entries_at + entries * ENTRY_BYTES;
-        let keys_len = content.checked_sub(keys_at).ok_or_else(damaged)?;
-        if keys_len % KEY_ENTRY_BYTES != 0 {
-            return Err(damaged());
-        }
-        let run = Self {
-            header,
-            entries_at,
-            keys_at,
-            keys: keys_len / KEY_ENTRY_BYTES,
-            map: file.map(len)?,
-            file,
-        };
-        Ok(OpenedRun { run: Arc::new(run), queues })
+        let map = file.map(len)?;
+        let directory = HEADER_BYTES as u64..HEADER_BYTES as u64 + header.directory_bytes();
+        let directory = map.slice(directory);
+        Ok(Self { header, directory, entries_at, keys_at, keys, file, map })
+    }
+
+    /// How many queues it holds.
+    pub(crate) fn queues(&self) -> u32 {
+        self.header.queues
+    }
+
+    /// The offset of a queue's first entry here, or of the one that came first after it.
+    pub(crate) fn from(&self, no: QueueNo) -> QueueOffset {
+        let mut fields = Fields(&self.directory[no.0 as usize * QUEUE_BYTES..]);
+        QueueOffset(fields.be64().expect("the run holds the queue"))
+    }
+
+    /// How many entries of a queue it has.
+    pub(crate) fn count(&self, no: QueueNo) -> u64 {
+        let (first, end) = self.range(no);
+        u64::from(end - first)
+    }
+
+    /// The number of a queue's first entry, and one past that of its last.
+    fn range(&self, no: QueueNo) -> (u32, u32) {
+        let at = no.0 as usize * QUEUE_BYTES;
+        let number = |at: usize| Fields(&self.directory[at..]).be32();
+        // Where the next queue would have its first offset and entry, the last has the number of
+        // all entries.
+        let end =
+            if no.0 + 1 == self.header.queues { at + QUEUE_BYTES } else { at + QUEUE_BYTES + 8 };
+        number(at + 8).zip(number(end)).expect("the run holds the queue")
     }
 
     pub(crate) fn to(&self) -> PhysicalOffset {
@@ -205,8 +246,14 @@ impl Run {
         self.header.last_store_ms
     }
 
-    /// `count` entries from number `first` of the run on.
-    pub(crate) fn entries(&self, first: u64, count: u64) -> Vec<Entry> {
+    /// At most `count` entries of a queue from an offset on that is not before its first one here.
+    pub(crate) fn read(&self, no: QueueNo, from: QueueOffset, count: u64) -> Vec<Entry> {
+        let (first, end) = self.range(no);
+        let first = u64::from(first) + from.since(self.from(no));
+        let count = count.min(u64::from(end).saturating_sub(first));
+        if count == 0 {
+            return Vec::new();
+        }
         let start = self.entries_at + first * ENTRY_BYTES;
         let bytes = self.map.slice(start..start + count * ENTRY_BYTES);
         bytes.chunks_exact(ENTRY_BYTES as usize).map(decode_entry).collect()
@@ -304,33 +351,50 @@ fn decode_entry(bytes: &[u8]) -> Entry {
     Entry { physical_offset: PhysicalOffset(physical), size, tags_code: TagsCode(tags as i64) }
 }
 
+fn read_header(file: &dyn File) -> io::Result<Header> {
+    let mut bytes = [0; HEADER_BYTES];
+    fill(file, &mut bytes, 0)?;
+    parse_header(&bytes).ok_or_else(damaged)
+}
+
 fn parse_header(bytes: &[u8]) -> Option<Header> {
     let mut fields = Fields(bytes.strip_prefix(MAGIC)?);
     let version = fields.be32()?;
     let (_from, to) = (fields.be64()?, PhysicalOffset(fields.be64()?));
     let (first_store_ms, last_store_ms) = (fields.be64()? as i64, fields.be64()? as i64);
-    let (queues, directory_bytes) = (fields.be32()?, fields.be32()?);
-    let header = Header { to, first_store_ms, last_store_ms, queues, directory_bytes };
+    let (queues, names_bytes) = (fields.be32()?, fields.be32()?);
+    let header = Header { to, first_store_ms, last_store_ms, queues, names_bytes };
     (version == VERSION).then_some(header)
 }
 
-/// The queues of a run, and how many entries they have together.
-fn parse_directory(bytes: &[u8], count: u32) -> Option<(Vec<RunQueue>, u64)> {
+/// How many entries a run has, if its directory is one: its queues have their entries one after
+/// the other, and no offset leaves the range of offsets.
+fn check_directory(bytes: &[u8]) -> Option<u64> {
     let mut fields = Fields(bytes);
-    let mut queues = Vec::new();
-    let mut first = 0u64;
+    let mut before = (0, 0);
+    loop {
+        let last = fields.0.len() == 4;
+        let from = if last { 0 } else { fields.be64()? };
+        let first = fields.be32()?;
+        let count = first.checked_sub(before.1)?;
+        u64::checked_add(before.0, u64::from(count))?;
+        if last {
+            return Some(u64::from(first));
+        }
+        before = (from, first);
+    }
+}
+
+fn parse_names(bytes: &[u8], count: u32) -> Option<Vec<QueueName>> {
+    let mut fields = Fields(bytes);
+    let mut names = Vec::new();
     for _ in 0..count {
         let topic_len = usize::from(fields.be16()?);
         let topic = std::str::from_utf8(fields.take(topic_len)?).ok()?;
         let topic = TopicName::parse(topic).ok()?;
-        let (id, from, count) =
-            (QueueId(fields.be32()?), QueueOffset(fields.be64()?), fields.be64()?);
-        from.0.checked_add(count)?;
-        queues.push(RunQueue { topic, id, from, count, first: u32::try_from(first).ok()? });
-        first = first.checked_add(count)?;
+        names.push(QueueName { topic, id: QueueId(fields.be32()?) });
     }
-    // Also keeps the sum of all sizes far from overflowing.
-    (fields.0.is_empty() && first <= u64::from(u32::MAX)).then_some((queues, first))
+    fields.0.is_empty().then_some(names)
 }
 
 /// What is left to read of some bytes.

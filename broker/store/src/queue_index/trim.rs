@@ -7,51 +7,37 @@ use super::{LOST, LOST_MAX, QueueIndex, QueueNo};
 impl QueueIndex {
     /// Forgets every message before `to`, where the log starts from now on.
     pub(crate) fn trim(&mut self, to: PhysicalOffset) {
-        for no in (0..self.queues.len()).map(|no| QueueNo(no as u32)) {
+        self.settle();
+        for no in (0..self.names.len()).map(|no| QueueNo(no as u32)) {
             self.hide_below(no, to);
         }
-        while self.runs.pop_front_if(|run| run.to() <= to).is_some() {
-            self.first_run += 1;
-        }
-        for queue in &mut self.queues {
-            queue.runs.retain(|part| part.run >= self.first_run);
-        }
+        while self.runs.pop_front_if(|run| run.to() <= to).is_some() {}
     }
 
     /// Makes the messages of a queue that lie before `to` invisible for good.
     pub(crate) fn hide_below(&mut self, no: QueueNo, to: PhysicalOffset) {
+        self.settle();
         let min = self.first_from(no, to);
-        let queue = &mut self.queues[no.0 as usize];
-        queue.min = queue.min.max(min);
-        let hidden = (queue.min.0.saturating_sub(queue.live_from.0) as usize).min(queue.live.len());
-        if hidden > 0 {
-            queue.live.drain(..hidden);
-            queue.live_from = queue.live_from + hidden as u64;
-            self.live_entries -= hidden;
-            self.live_queues -= usize::from(queue.live.is_empty());
-        }
+        let kept = &mut self.kept[no.0 as usize];
+        kept.min = kept.min.max(min);
     }
 
     /// Lets a queue whose messages are gone go on with the offset that it would have given next.
     pub(crate) fn raise_end(&mut self, no: QueueNo, next: QueueOffset) {
         let end = self.end(no);
-        let queue = &mut self.queues[no.0 as usize];
         if next <= end {
             return;
         }
-        let missing = next.since(end);
-        if queue.is_empty() {
-            (queue.live_from, queue.min) = (next, next);
-        } else if missing <= LOST_MAX {
-            self.live_queues += usize::from(queue.live.is_empty());
-            self.live_entries += missing as usize;
-            queue.live.extend((0..missing).map(|_| LOST));
+        if !self.is_filled(no) {
+            self.start_at(no, next);
+        } else if next.since(end) <= LOST_MAX {
+            (0..next.since(end)).for_each(|_| self.push(no, LOST));
         }
     }
 
-    /// The first offset whose record lies at or after `to`; the queue's end without one.
+    /// The first settled offset whose record lies at or after `to`; the end of those without one.
     pub(crate) fn first_from(&self, no: QueueNo, to: PhysicalOffset) -> QueueOffset {
-        let (mut low, mut high) = (self.min(no), self.end(no));
+        let (mut low, mut high) = (self.min(no), self.live.settled_end(no));
         // Most queues have nothing to forget, and many others have nothing left.
         let first = self.next_kept(no, low, high);
         if first.is_none_or(|(_, at)| at >= to) {
@@ -92,7 +78,7 @@ impl QueueIndex {
 
     /// Bytes of a queue's records from `from` on, counted no further than `enough`.
     pub(crate) fn bytes_from(&self, no: QueueNo, from: PhysicalOffset, enough: u64) -> u64 {
-        let (mut at, end) = (self.first_from(no, from), self.end(no));
+        let (mut at, end) = (self.first_from(no, from), self.live.settled_end(no));
         let mut bytes = 0;
         while at < end && bytes < enough {
             let entries = self.read(no, at, 4096);
