@@ -294,7 +294,9 @@ impl Engine {
             AppendError::Poisoned | AppendError::Io(_) => Refusal::Poisoned(error.to_string()),
         })?;
         let end = self.store.staged_end();
+        let meta = self.meta_queue();
         for &(no, _) in drafts {
+            self.stored_messages += u64::from(no != meta);
             // One burst holds long stretches for the same queue; one note for each is enough.
             match self.unseen.back_mut() {
                 Some(last) if last.1 == no => last.0 = end,

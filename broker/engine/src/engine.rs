@@ -87,6 +87,8 @@ pub struct Engine {
     pub(crate) next_queue: u32,
     /// Kept for its memory.
     pub(crate) placed: Vec<Placed>,
+    /// Messages stored since the start, without the broker's own state.
+    pub(crate) stored_messages: u64,
     meta: QueueNo,
 }
 
@@ -114,6 +116,7 @@ impl Engine {
             unseen: VecDeque::new(),
             next_queue: 0,
             placed: Vec::new(),
+            stored_messages: 0,
             meta,
         };
         engine.replay()?;
@@ -300,6 +303,16 @@ impl Engine {
     /// All topics, for the name server.
     pub fn topics(&self) -> impl Iterator<Item = &Topic> {
         self.topics.iter()
+    }
+
+    /// Bytes of the log that are kept.
+    pub fn log_bytes(&self) -> u64 {
+        self.store.watermarks().appended().since(self.store.log_min())
+    }
+
+    /// Messages stored since the start, without the broker's own state.
+    pub fn stored_messages(&self) -> u64 {
+        self.stored_messages
     }
 
     /// Counts the changes of topics; another number means that name servers are to be told.

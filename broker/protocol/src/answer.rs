@@ -5,6 +5,7 @@ use crate::{FieldWriter, FieldsError, FrameWriter, Head, Header, HeaderKind, Res
 
 mod admin; // to tools
 mod client; // heartbeats and members
+mod inquiry; // about clients, and to be kept elsewhere
 mod offset; // offsets, times and look-ups
 mod private; // to our own requests
 mod pull;
@@ -16,6 +17,9 @@ pub use admin::{
     TopicConfigs, TopicNames, TopicStats,
 };
 pub use client::{ConsumerList, HeartbeatAnswer};
+pub use inquiry::{
+    AllOffsets, AllProducers, GroupSubscription, KnownProducer, ProducerConnections,
+};
 pub use offset::{OffsetAnswer, QueryAnswer, TimestampAnswer};
 pub use private::{Appended, Fenced, HelloAnswer, StoredAnswer, TopicAnswer, write_stored_head};
 pub use pull::{PullAnswer, PullStatus, write_pull_head};

@@ -21,12 +21,13 @@ mod wire; // big-endian integers
 mod write; // frames being built
 
 pub use answer::{
-    Answer, AnswerError, Appended, ConnectedClient, ConsumerConnections, ConsumerList, Done,
-    Fenced, GroupConfigs, GroupNames, GroupProgress, GroupSettings, HeartbeatAnswer, HelloAnswer,
-    KvTable, KvValue, MessageIds, MovedTo, OffsetAnswer, PullAnswer, PullStatus, QueryAnswer,
-    QueueProgress, QueueStats, Refused, SendAnswer, SendStatus, StoredAnswer, StoredGroupConfig,
-    TimestampAnswer, TopicAnswer, TopicConfig, TopicConfigs, TopicNames, TopicStats,
-    write_pull_head, write_stored_head,
+    AllOffsets, AllProducers, Answer, AnswerError, Appended, ConnectedClient, ConsumerConnections,
+    ConsumerList, Done, Fenced, GroupConfigs, GroupNames, GroupProgress, GroupSettings,
+    GroupSubscription, HeartbeatAnswer, HelloAnswer, KnownProducer, KvTable, KvValue, MessageIds,
+    MovedTo, OffsetAnswer, ProducerConnections, PullAnswer, PullStatus, QueryAnswer, QueueProgress,
+    QueueStats, Refused, SendAnswer, SendStatus, StoredAnswer, StoredGroupConfig, TimestampAnswer,
+    TopicAnswer, TopicConfig, TopicConfigs, TopicNames, TopicStats, write_pull_head,
+    write_stored_head,
 };
 pub use batch::{BatchItem, batch_items, push_batch_item};
 pub use code::{RequestCode, ResponseCode};
@@ -46,12 +47,12 @@ pub use registration::{
     RegistrationTerms, Registry, SettingsText, TouchedTopics, UnregisterBroker, VersionAnswer,
 };
 pub use request::{
-    Admin, CheckClient, ConsumerListByGroup, CreateTopic, DeleteGroup, EarliestStoreTime,
-    EndTransaction, EnsureTopic, GetClusterInfo, GetMaxOffset, GetMinOffset, GetRoute,
-    GroupChanged, GroupConfig, GroupRules, Hello, KvEntry, OfCluster, OfConsumers, OfGroup,
-    OfTopic, PullMessage, QueryConsumerOffset, QueryMessage, QuickSend, Request, RequestError,
-    ResetOffset, SearchOffset, SendBack, SendMessage, UnregisterClient, UpdateConsumerOffset,
-    ViewMessage, pull_flag,
+    Admin, CheckClient, CloneOffsets, ConsumerListByGroup, CreateTopic, DeleteGroup,
+    EarliestStoreTime, EndTransaction, EnsureTopic, GetClusterInfo, GetMaxOffset, GetMinOffset,
+    GetRoute, GroupChanged, GroupConfig, GroupRules, Hello, Inquiry, KvEntry, OfCluster,
+    OfConsumers, OfGroup, OfMember, OfProducers, OfSubscription, OfTopic, PullMessage,
+    QueryConsumerOffset, QueryMessage, QuickSend, Request, RequestError, ResetOffset, SearchOffset,
+    SendBack, SendMessage, UnregisterClient, UpdateConsumerOffset, ViewMessage, pull_flag,
 };
 pub use route::{BrokerAddresses, ClusterInfo, QueueRoute, TopicRoute, permission};
 pub use write::{Call, CallMode, FrameWriter, Head};

@@ -6,6 +6,7 @@ use crate::{
 
 mod admin;
 mod client;
+mod inquiry;
 mod offset;
 mod pull;
 mod query;
@@ -18,6 +19,7 @@ pub use admin::{
     ResetOffset,
 };
 pub use client::{CheckClient, ConsumerListByGroup, GroupChanged, UnregisterClient};
+pub use inquiry::{CloneOffsets, Inquiry, OfMember, OfProducers, OfSubscription};
 pub use offset::{
     EarliestStoreTime, GetMaxOffset, GetMinOffset, QueryConsumerOffset, SearchOffset,
     UpdateConsumerOffset,
@@ -87,6 +89,8 @@ pub enum Request<'a> {
     PullStored(PullStored<'a>),
     /// What tools ask.
     Admin(Admin<'a>),
+    /// What tools ask about clients, and about what a broker is set to.
+    Inquiry(Inquiry<'a>),
     /// What brokers, and tools about brokers, ask of a name server.
     Registry(Registry<'a>),
     /// A code without a variant; Apache answers such a request with 3.
@@ -150,9 +154,10 @@ impl<'a> Request<'a> {
             RequestCode::MR_PULL => Self::PullStored(PullStored::decode(body)?),
             other => match Admin::decode(other, fields, body) {
                 Some(admin) => Self::Admin(admin?),
-                None => match Registry::decode(header, body) {
-                    Some(registry) => Self::Registry(registry?),
-                    None => Self::Unknown(other),
+                None => match (Registry::decode(header, body), Inquiry::decode(header, body)) {
+                    (Some(registry), _) => Self::Registry(registry?),
+                    (None, Some(inquiry)) => Self::Inquiry(inquiry?),
+                    (None, None) => Self::Unknown(other),
                 },
             },
         })

@@ -14,6 +14,7 @@ use tracing::error;
 
 use crate::reactor::Output;
 use crate::refusal::{Dialect, unreadable, write_refusal};
+use crate::traffic::Traffic;
 use crate::waiting::{Awaited, ReplyTo, UniqueKey};
 
 /// Writes what the engine answered. Records that were found are not read yet: they are given back,
@@ -92,6 +93,7 @@ pub(crate) fn write_records(
     reader: &LogReader,
     to: ReplyTo,
     awaited: &Awaited,
+    traffic: &Traffic,
     output: &mut Output,
 ) {
     let write = Writer { to, host: std::net::SocketAddr::from(([0, 0, 0, 0], 0)) };
@@ -110,7 +112,13 @@ pub(crate) fn write_records(
         | Awaited::Batch
         | Awaited::Group
         | Awaited::TopicQueues
-        | Awaited::Done => write.records((next, min, max), &runs, output),
+        | Awaited::Done => {
+            let messages = write.records((next, min, max), &runs, output);
+            match messages {
+                0 => traffic.gave_nothing(),
+                _ => traffic.gave(messages, runs.iter().map(Bytes::len).sum()),
+            }
+        }
     }
 }
 
@@ -159,12 +167,14 @@ impl Writer {
         self.answer(&answer, output);
     }
 
-    /// For a RocketMQ client: without the log's own properties.
-    fn records(&self, (next, min, max): Offsets, runs: &[Bytes], output: &mut Output) {
+    /// For a RocketMQ client: without the log's own properties. Tells how many there were.
+    fn records(&self, (next, min, max): Offsets, runs: &[Bytes], output: &mut Output) -> usize {
         if runs.iter().all(|run| run.is_empty()) {
             let nothing = nothing(EngineStatus::NoneMatched, next, min, max);
-            return self.answer(&nothing, output);
+            self.answer(&nothing, output);
+            return 0;
         }
+        let mut messages = 0;
         let status = PullStatus::Found;
         let head = PullAnswer { status, next, min, max, suggested_broker: 0 };
         output.write(|out| {
@@ -172,13 +182,15 @@ impl Writer {
             write_pull_head(&head, self.to.kind, self.to.opaque, 0, out);
             for run in runs {
                 // Whatever was read has been verified.
-                record::iter(run)
-                    .map_while(Result::ok)
-                    .for_each(|record| record.write_for_client(out));
+                for record in record::iter(run).map_while(Result::ok) {
+                    record.write_for_client(out);
+                    messages += 1;
+                }
             }
             let len = u32::try_from(out.len() - start - 4).expect("a pull is bounded");
             out[start..start + 4].copy_from_slice(&len.to_be_bytes());
         });
+        messages
     }
 
     /// For our own client: slices of the log.

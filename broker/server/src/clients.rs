@@ -159,6 +159,22 @@ impl Clients {
         self.groups.contains_key(group)
     }
 
+    /// How many members there are, over all groups.
+    pub(crate) fn len(&self) -> usize {
+        self.groups.values().map(|group| group.members.len()).sum()
+    }
+
+    /// By which connection a member is there.
+    pub(crate) fn connection(&self, group: &str, client_id: &str) -> Option<ConnectionId> {
+        self.groups.get(group)?.members.get(client_id).map(|member| member.connection)
+    }
+
+    /// What a group wants of a topic, as its latest heartbeat said it.
+    pub(crate) fn wants(&self, group: &str, topic: &str) -> Option<&Subscription> {
+        let described = self.groups.get(group)?.described.as_ref()?;
+        described.subscriptions.iter().find(|wanted| wanted.topic == topic)
+    }
+
     /// How a group's members share messages.
     pub(crate) fn model(&self, group: &str) -> Option<MessageModel> {
         self.groups.get(group).map(|group| group.model)

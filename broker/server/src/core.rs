@@ -23,6 +23,7 @@ use crate::clock::{Clock, system_clock};
 use crate::conditions::SqlConditions;
 use crate::flushing::{self, Flushing, UNFLUSHED_BYTES_MAX};
 use crate::local::LocalBroker;
+use crate::traffic::Traffic;
 
 /// How a core works.
 #[derive(Clone)]
@@ -128,6 +129,8 @@ pub(crate) struct Shared {
     due_ms: AtomicU64,
     /// Wakes the reactor when there are answers for it.
     wire_waker: OnceLock<Arc<mio::Waker>>,
+    /// What consumers were given.
+    pub(crate) traffic: Arc<Traffic>,
     /// Counts the changes of topics.
     pub(crate) topics: watch::Receiver<u64>,
 }
@@ -207,6 +210,7 @@ impl Core {
             flushed_at_ms: AtomicU64::new(0),
             due_ms: AtomicU64::new(0),
             wire_waker: OnceLock::new(),
+            traffic: Arc::default(),
             topics,
         });
         let place = match config.flushing {

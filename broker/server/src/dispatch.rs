@@ -8,8 +8,8 @@ use millrace_types::{QueueId, QueueOffset};
 
 use crate::core::Step;
 use crate::handlers::{
-    admin, clients, letters, locks, messages, names, offsets, private, pull, registry, routes,
-    send, topics,
+    admin, clients, inquiry, letters, locks, messages, names, offsets, private, pull, registry,
+    routes, send, topics,
 };
 use crate::reactor::Output;
 use crate::readers::Job;
@@ -74,7 +74,7 @@ pub(crate) fn dispatch(
     }
     let header = frame.header()?;
     if header.is_response() {
-        // Nothing is asked of clients that they would have to answer.
+        shell.relays.answered(connection, &header, frame.body);
         return Ok(());
     }
     let to = ReplyTo { connection, opaque: header.opaque, kind: header.kind };
@@ -112,6 +112,7 @@ impl Exchange<'_, '_> {
             }
             _ if role == Role::NameServer => self.not_supported(code),
             Request::Admin(request) => admin::answer(self, &request),
+            Request::Inquiry(request) => inquiry::answer(self, &request),
             Request::Send(request) => send::send(self, &request),
             Request::Pull(request) | Request::LitePull(request) => pull::pull(self, &request),
             Request::QueryMessage(request) => messages::query(self, &request),

@@ -17,13 +17,17 @@ mod local; // the broker as seen from this process
 mod locks; // who consumes in order
 mod lookup; // messages by time and by physical offset
 mod metrics; // figures for Prometheus
+mod producers; // who produces
 mod reactor; // one thread for all connections
 mod readers; // threads for what is not in memory
 mod refusal; // from refusals to codes
 mod registrar; // the broker at the name servers of other processes
+mod relays; // requests that clients answer
+mod resets; // groups that were moved while online
 mod rules; // what groups are set to
 mod server; // a broker with its threads and ports
 mod shell; // what the reactor knows beside the engine
+mod traffic; // what was stored and given
 mod unique_ids; // ids for messages without one
 mod waiting; // requests that wait for the engine
 

@@ -129,12 +129,39 @@ fn exposition(shared: &Shared, control: &Control) -> String {
     let mut text = String::new();
     let (appended, durable) = (shared.marks.appended().0, shared.marks.durable().0);
     let load = |value: &std::sync::atomic::AtomicUsize| value.load(Ordering::Relaxed) as u64;
+    let counts = shared.traffic.counts(0);
+    let log = shared.step(Needs::Policy, |step| step.engine.log_bytes()).unwrap_or(0);
     for (name, kind, help, value) in [
         (
             "rocketmq_storage_flush_behind_bytes",
             "gauge",
             "Bytes of the log that are not on disk yet.",
             appended.saturating_sub(durable),
+        ),
+        ("rocketmq_storage_size", "gauge", "Bytes of the log that are kept.", log),
+        (
+            "rocketmq_messages_out_total",
+            "counter",
+            "Messages given to RocketMQ consumers.",
+            counts.given,
+        ),
+        (
+            "rocketmq_throughput_out_total",
+            "counter",
+            "Bytes of messages given to RocketMQ consumers.",
+            shared.traffic.bytes(),
+        ),
+        (
+            "rocketmq_producer_connections",
+            "gauge",
+            "Clients that produce, by their heartbeats.",
+            load(&control.producers),
+        ),
+        (
+            "rocketmq_consumer_connections",
+            "gauge",
+            "Clients that consume, by their heartbeats.",
+            load(&control.consumers),
         ),
         ("millrace_log_appended_bytes", "counter", "Where the log ends.", appended),
         ("millrace_log_durable_bytes", "counter", "How far the log is on disk.", durable),
@@ -156,6 +183,14 @@ fn exposition(shared: &Shared, control: &Control) -> String {
         line(&mut text, name, "", value);
     }
     let ends = ends(shared);
+    let name = "rocketmq_topic_number";
+    head(&mut text, name, "gauge", "Topics, without the broker's own.");
+    line(&mut text, name, "", ends.len() as u64);
+    let lags = lags(shared, &ends);
+    let name = "rocketmq_consumer_group_number";
+    head(&mut text, name, "gauge", "Groups that have committed an offset.");
+    let groups: std::collections::BTreeSet<_> = lags.keys().map(|(group, _)| group).collect();
+    line(&mut text, name, "", groups.len() as u64);
     let name = "rocketmq_messages_in_total";
     head(&mut text, name, "counter", "Messages stored, by topic.");
     for (topic, queues) in &ends {
@@ -163,7 +198,7 @@ fn exposition(shared: &Shared, control: &Control) -> String {
     }
     let name = "rocketmq_consumer_lag_messages";
     head(&mut text, name, "gauge", "Messages that a group has not confirmed, by topic.");
-    for ((group, topic), lag) in lags(shared, &ends) {
+    for ((group, topic), lag) in lags {
         let labels = format!("{{consumer_group=\"{group}\",topic=\"{topic}\"}}");
         line(&mut text, name, &labels, lag);
     }

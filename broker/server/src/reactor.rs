@@ -29,7 +29,9 @@ use crate::config::Limits;
 use crate::core::{Needs, Shared};
 use crate::handlers::registry::log_gone;
 use crate::readers::{Done, Job, Readers};
+use crate::relays::Passed;
 use crate::shell::Shell;
+use crate::waiting::Awaited;
 use connection::Closing;
 use input::Buffers;
 pub(crate) use listener::Listener;
@@ -69,6 +71,9 @@ pub(crate) struct Control {
     pub(crate) connections: AtomicUsize,
     pub(crate) held_bytes: AtomicUsize,
     pub(crate) held_bytes_peak: AtomicUsize,
+    /// Clients that say in their heartbeats that they produce or consume, as of the last sweep.
+    pub(crate) producers: AtomicUsize,
+    pub(crate) consumers: AtomicUsize,
 }
 
 const WAKER: Token = Token(0);
@@ -163,6 +168,7 @@ impl Reactor {
         self.serve(now, &ready);
         self.write_answers();
         self.tell_changed();
+        self.pass_on(now);
         self.take_done();
         self.hand_out_jobs();
         self.hand_out_reads();
@@ -234,6 +240,9 @@ impl Reactor {
             connection.in_flight -= 1;
             let host = self.shell.names.host;
             let output = &mut connection.output;
+            if let (Awaited::Records, Answered::NotFound { .. }) = (&waiting.awaited, &answer) {
+                self.shared.traffic.gave_nothing();
+            }
             if let Some(found) = write_answer(answer, waiting.to, &waiting.awaited, host, output) {
                 connection.deferred.push_back((waiting, found));
                 self.pump(slot);
@@ -255,7 +264,8 @@ impl Reactor {
             let reader = &self.shared.reader;
             if !takes_long(&found, reader) {
                 let (to, awaited) = (waiting.to, &waiting.awaited);
-                write_records(&found, reader, to, awaited, &mut connection.output);
+                let traffic = &self.shared.traffic;
+                write_records(&found, reader, to, awaited, traffic, &mut connection.output);
                 continue;
             }
             if connection.at_readers >= AT_READERS_MAX {
@@ -263,9 +273,10 @@ impl Reactor {
             }
             // A copy, because a job that is not taken is gone.
             let (again, reader) = ((waiting.clone(), found.clone()), reader.clone());
+            let traffic = Arc::clone(&self.shared.traffic);
             let work = move || {
-                let mut output = Output::default();
-                write_records(&found, &reader, waiting.to, &waiting.awaited, &mut output);
+                let (mut output, to) = (Output::default(), waiting.to);
+                write_records(&found, &reader, to, &waiting.awaited, &traffic, &mut output);
                 output
             };
             let job = Job { connection: again.0.to.connection, work: Box::new(work) };
@@ -353,6 +364,20 @@ impl Reactor {
                     });
                     self.mark_dirty(slot);
                 }
+            }
+        }
+    }
+
+    /// Sends what tools ask of clients, and what these answer.
+    fn pass_on(&mut self, now: Now) {
+        if self.shell.relays.earliest_ms().is_some_and(|at| at <= now.mono_ms) {
+            self.shell.relays.on_tick(now.mono_ms);
+        }
+        for Passed { to, bytes, answers } in std::mem::take(&mut self.shell.relays.frames) {
+            if let Some((slot, connection)) = self.connections.find(to) {
+                connection.output.push(bytes.into());
+                connection.in_flight -= usize::from(answers);
+                self.mark_dirty(slot);
             }
         }
     }
@@ -455,6 +480,12 @@ impl Reactor {
 
     fn sweep(&mut self, now: Now) {
         self.swept_ms = now.mono_ms;
+        self.shell.producers.on_tick(now.mono_ms);
+        let stored = self.shared.step(Needs::Policy, |step| step.engine.stored_messages());
+        let counts = self.shared.traffic.counts(stored.unwrap_or(0));
+        self.shell.history.sample(now, counts);
+        self.control.producers.store(self.shell.producers.len(), Ordering::Relaxed);
+        self.control.consumers.store(self.shell.clients.len(), Ordering::Relaxed);
         let changed = self.shell.clients.on_tick(now.mono_ms);
         self.shell.changed.extend(changed);
         self.shell.locks.on_tick(now.mono_ms);
@@ -507,6 +538,8 @@ impl Reactor {
         }
         let gone = self.shell.routes.unregister(Departure::Lost(Link(id.0)));
         log_gone(&gone, "its connection was lost");
+        self.shell.producers.on_closed(id);
+        self.shell.relays.on_closed(id);
         let changed = self.shell.clients.on_closed(id);
         self.shell.changed.extend(changed);
     }
@@ -523,6 +556,7 @@ impl Reactor {
             let sweep = self.swept_ms + SWEEP_MS;
             let next = self.shell.waiting.earliest_ms().map_or(sweep, |at| at.min(sweep));
             let next = next.min(self.shared.due_ms());
+            let next = self.shell.relays.earliest_ms().map_or(next, |at| at.min(next));
             Duration::from_millis(next.saturating_sub(now_ms))
         } else {
             Duration::ZERO

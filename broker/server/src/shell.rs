@@ -10,8 +10,12 @@ use crate::clients::{Changed, Clients};
 use crate::core::{Needs, Shared};
 use crate::handlers::topics::{TEMPLATE_QUEUES, TEMPLATE_TOPIC};
 use crate::locks::QueueLocks;
+use crate::producers::Producers;
 use crate::readers::Job;
+use crate::relays::Relays;
+use crate::resets::Resets;
 use crate::rules::Rules;
+use crate::traffic::History;
 use crate::unique_ids::UniqueIds;
 use crate::waiting::WaitingList;
 
@@ -21,6 +25,10 @@ pub(crate) struct Shell {
     pub(crate) names: Names,
     pub(crate) shared: Arc<Shared>,
     pub(crate) clients: Clients,
+    pub(crate) producers: Producers,
+    pub(crate) relays: Relays,
+    pub(crate) resets: Arc<Resets>,
+    pub(crate) history: History,
     pub(crate) locks: QueueLocks,
     pub(crate) rules: Rules,
     pub(crate) routes: RouteTable,
@@ -80,6 +88,10 @@ impl Shell {
             unique_ids: UniqueIds::new(names.host, now),
             names,
             clients: Clients::default(),
+            producers: Producers::default(),
+            relays: Relays::default(),
+            resets: Arc::default(),
+            history: History::default(),
             locks: QueueLocks::default(),
             rules: Rules::of(&shared),
             shared,

@@ -210,17 +210,21 @@ pub struct ConnectedClient {
     pub version: i32,
 }
 
+impl ConnectedClient {
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        ObjectWriter::write(out, |object| {
+            object.text("clientAddr", &self.address);
+            object.text("clientId", &self.client_id);
+            object.text("language", self.language.name());
+            object.int("version", i64::from(self.version));
+        });
+    }
+}
+
 impl Answer for ConsumerConnections {
     fn body(&self, out: &mut Vec<u8>) {
         ObjectWriter::write(out, |object| {
-            object.list("connectionSet", &self.members, |out, member| {
-                ObjectWriter::write(out, |object| {
-                    object.text("clientAddr", &member.address);
-                    object.text("clientId", &member.client_id);
-                    object.text("language", member.language.name());
-                    object.int("version", i64::from(member.version));
-                });
-            });
+            object.list("connectionSet", &self.members, |out, member| member.write(out));
             object.text("consumeFromWhere", self.consume_from);
             object.text("consumeType", self.consume_type);
             object.text("messageModel", self.message_model);

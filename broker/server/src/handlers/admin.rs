@@ -1,15 +1,17 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use millrace_engine::{Answer as Answered, Request, Space, Topic};
 use millrace_protocol::{
-    Admin, Answer, GroupConfig, GroupConfigs, GroupNames, GroupProgress, KvTable, MessageQueue,
-    MovedTo, OfConsumers, QueueProgress, QueueStats, ResetOffset, ResponseCode, StoredGroupConfig,
+    Admin, Answer, GroupConfig, GroupConfigs, GroupNames, GroupProgress, MessageQueue, MovedTo,
+    OfConsumers, QueueProgress, QueueStats, ResetOffset, ResponseCode, StoredGroupConfig,
     TopicConfig, TopicConfigs, TopicNames, TopicStats,
 };
 use millrace_types::{GroupName, QueueId, QueueOffset, is_system_topic};
 
 use crate::dispatch::Exchange;
 use crate::handlers::clients::make_retry_topic;
+use crate::handlers::figures;
 use crate::handlers::offsets::write_lookup_error;
 use crate::handlers::topics::TEMPLATE_TOPIC;
 use crate::lookup::{Lookup, LookupError};
@@ -32,7 +34,7 @@ pub(crate) fn answer(exchange: &mut Exchange<'_, '_>, request: &Admin<'_>) {
             let all = GroupConfigs(all.collect());
             exchange.answer(&all);
         }
-        Admin::RuntimeInfo => runtime_info(exchange),
+        Admin::RuntimeInfo => figures::runtime_info(exchange),
         Admin::TopicStats(request) => topic_stats(exchange, &request.topic),
         Admin::ConsumerConnections(request) => connections(exchange, &request.group),
         Admin::ConsumeStats(request) => consume_stats(exchange, request),
@@ -63,14 +65,14 @@ pub(crate) fn answer(exchange: &mut Exchange<'_, '_>, request: &Admin<'_>) {
     }
 }
 
-fn described(exchange: &mut Exchange<'_, '_>, topic: &str) -> Option<Topic> {
+pub(super) fn described(exchange: &mut Exchange<'_, '_>, topic: &str) -> Option<Topic> {
     match exchange.ask(Request::DescribeTopic { topic }) {
         Ok(Answered::Topic(topic)) => Some(topic),
         _ => None,
     }
 }
 
-fn no_topic(exchange: &mut Exchange<'_, '_>, topic: &str) {
+pub(super) fn no_topic(exchange: &mut Exchange<'_, '_>, topic: &str) {
     let remark = format!("topic[{topic}] not exist");
     exchange.refuse(ResponseCode::TOPIC_NOT_EXIST, remark);
 }
@@ -111,7 +113,7 @@ fn get_group(exchange: &mut Exchange<'_, '_>, group: &str) {
 }
 
 /// Makes the answer on a reader's thread, because store times are in the messages.
-fn answer_from_log<A: Answer>(
+pub(super) fn answer_from_log<A: Answer>(
     exchange: &mut Exchange<'_, '_>,
     make: impl FnOnce(&Lookup) -> Result<A, LookupError> + Send + 'static,
 ) {
@@ -197,8 +199,8 @@ fn consume_stats(exchange: &mut Exchange<'_, '_>, request: &OfConsumers<'_>) {
     });
 }
 
-/// Code 222. The offsets are moved at the broker; members that are online go on from where they
-/// are until they ask for their offsets again, so a group has to be stopped for it.
+/// Code 222. The offsets are moved at the broker; members that are online are told with their next
+/// pull of each queue, and what they commit before that is not taken.
 fn reset(exchange: &mut Exchange<'_, '_>, request: &ResetOffset<'_>) {
     let Some(topic) = described(exchange, &request.topic) else {
         return no_topic(exchange, &request.topic);
@@ -210,13 +212,8 @@ fn reset(exchange: &mut Exchange<'_, '_>, request: &ResetOffset<'_>) {
             return exchange.refuse(ResponseCode::INVALID_PARAMETER, remark);
         }
     };
-    if exchange.shell.clients.is_online(group.as_str()) {
-        let remark = format!(
-            "the consumer group[{group}] is online and would overwrite its offsets; stop its \
-             members first"
-        );
-        return exchange.refuse(ResponseCode::SYSTEM_ERROR, remark);
-    }
+    let is_online = exchange.shell.clients.is_online(group.as_str());
+    let resets = is_online.then(|| Arc::clone(&exchange.shell.resets));
     let queues: Vec<QueueId> = match u32::try_from(request.queue_id) {
         Ok(queue) if queue < topic.read_queues => vec![QueueId(queue)],
         Ok(queue) => {
@@ -237,7 +234,10 @@ fn reset(exchange: &mut Exchange<'_, '_>, request: &ResetOffset<'_>) {
                 None if time_ms < 0 => end,
                 None => lookup.first_stored_from(name, queue, time_ms)?,
             };
-            let to = lookup.move_group(&group, name, queue, to, force)?;
+            let to = lookup.move_group(&group, name, queue, to, force || resets.is_some())?;
+            if let Some(resets) = &resets {
+                resets.put(group.as_str(), name, queue, to);
+            }
             moved.push((queue_of(&broker, name, queue), to));
         }
         Ok(MovedTo(moved))
@@ -262,61 +262,4 @@ fn topics_of(exchange: &mut Exchange<'_, '_>, group: &str) {
     let topics: BTreeSet<String> = of_group.map(|(_, topic, ..)| topic.to_string()).collect();
     let broker = Some(exchange.shell.names.host.to_string());
     exchange.answer(&TopicNames { broker, names: topics.into_iter().collect() });
-}
-
-/// Code 28. Figures that we do not keep are 0, because tools parse every one of these.
-fn runtime_info(exchange: &mut Exchange<'_, '_>) {
-    let mut table = BTreeMap::new();
-    let mut put = |key: &str, value: String| drop(table.insert(key.to_owned(), value));
-    for key in [
-        "msgPutTotalYesterdayMorning",
-        "msgPutTotalTodayMorning",
-        "msgGetTotalYesterdayMorning",
-        "msgGetTotalTodayMorning",
-        "msgGetTotalTodayNow",
-        "sendThreadPoolQueueSize",
-        "pullThreadPoolQueueSize",
-        "ackThreadPoolQueueSize",
-        "sendThreadPoolQueueHeadWaitTimeMills",
-        "pullThreadPoolQueueHeadWaitTimeMills",
-        "ackThreadPoolQueueHeadWaitTimeMills",
-        "pageCacheLockTimeMills",
-        "timerReadBehind",
-        "timerOffsetBehind",
-        "timerCongestNum",
-        "dispatchBehindBytes",
-    ] {
-        put(key, "0".to_owned());
-    }
-    for key in ["putTps", "getTransferredTps", "getFoundTps", "getMissTps", "getTotalTps"] {
-        put(key, "0.0 0.0 0.0".to_owned());
-    }
-    for key in ["timerEnqueueTps", "timerDequeueTps", "commitLogDiskRatio"] {
-        put(key, "0.0".to_owned());
-    }
-    let shared = &exchange.shell.shared;
-    let (appended, durable) = (shared.marks.appended(), shared.marks.durable());
-    put("brokerVersionDesc", format!("MILLRACE_{}", env!("CARGO_PKG_VERSION")));
-    put("brokerActive", "true".to_owned());
-    put("runtime", format!("[ {} ms ]", exchange.step.now.mono_ms));
-    let booted_ms = exchange.step.now.wall_ms - exchange.step.now.mono_ms as i64;
-    put("bootTimestamp", booted_ms.to_string());
-    put("commitLogMaxOffset", appended.0.to_string());
-    put("remainHowManyDataToFlush", format!("{} B", appended.since(durable)));
-    let ends = |topic: &Topic| -> u64 {
-        let queues = (0..topic.write_queues).map(QueueId);
-        queues.map(|queue| exchange.step.engine.end_of(topic.name.as_str(), queue).0).sum()
-    };
-    let topics = exchange.step.engine.topics().filter(|topic| !is_system_topic(&topic.name));
-    put("msgPutTotalTodayNow", topics.map(ends).sum::<u64>().to_string());
-    let topics = exchange.step.engine.topics();
-    let queues: Vec<(String, u32)> =
-        topics.map(|topic| (topic.name.to_string(), topic.read_queues)).collect();
-    let now_ms = exchange.step.now.wall_ms;
-    answer_from_log(exchange, move |lookup| {
-        // An empty log keeps nothing from before now.
-        let oldest = lookup.oldest_store_time(&queues)?.unwrap_or(now_ms);
-        table.insert("earliestMessageTimeStamp".to_owned(), oldest.to_string());
-        Ok(KvTable(table))
-    });
 }

@@ -22,15 +22,17 @@ pub(crate) fn heartbeat(exchange: &mut Exchange<'_, '_>, heartbeat: &Heartbeat) 
     }
     let clients = &mut exchange.shell.clients;
     let changed = clients.heartbeat(now_ms, connection, &legal, &*conditions);
-    clients.describe(
-        &legal,
-        &ConnectedClient {
-            client_id: legal.client_id.clone(),
-            address: exchange.caller.peer.to_string(),
-            language: exchange.language,
-            version: exchange.version,
-        },
-    );
+    let client = ConnectedClient {
+        client_id: legal.client_id.clone(),
+        address: exchange.caller.peer.to_string(),
+        language: exchange.language,
+        version: exchange.version,
+    };
+    clients.describe(&legal, &client);
+    let groups = legal.producer_groups.iter().filter(|group| GroupName::parse(group).is_ok());
+    for group in groups {
+        exchange.shell.producers.hear(exchange.step.now, group, connection, &client);
+    }
     exchange.shell.changed.extend(changed);
     exchange.answer(&HeartbeatAnswer { supports_v2: false, subscriptions_changed: true });
 }
@@ -64,6 +66,9 @@ pub(crate) fn unregister(exchange: &mut Exchange<'_, '_>, request: &UnregisterCl
     if let Some(group) = &request.consumer_group {
         let changed = exchange.shell.clients.unregister(group, &request.client_id);
         exchange.shell.changed.extend(changed);
+    }
+    if let Some(group) = &request.producer_group {
+        exchange.shell.producers.unregister(group, &request.client_id);
     }
     exchange.answer(&Done);
 }

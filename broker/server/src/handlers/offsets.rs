@@ -1,6 +1,6 @@
 use millrace_engine::{Answer as Answered, Refusal, Request};
 use millrace_protocol::{
-    Answer, EarliestStoreTime, GetMaxOffset, GetMinOffset, OffsetAnswer, QueryConsumerOffset,
+    Answer, Done, EarliestStoreTime, GetMaxOffset, GetMinOffset, OffsetAnswer, QueryConsumerOffset,
     Refused, ResponseCode, SearchOffset, TimestampAnswer, UpdateConsumerOffset,
 };
 use millrace_types::{GroupName, QueueId, QueueOffset};
@@ -46,6 +46,10 @@ pub(crate) fn update(exchange: &mut Exchange<'_, '_>, request: &UpdateConsumerOf
         return;
     };
     let (topic, queue) = (&*request.topic, request.queue_id);
+    if exchange.shell.resets.is_pending(group.as_str(), topic, queue) {
+        // The member does not know yet that its group was moved.
+        return exchange.answer(&Done);
+    }
     let offset = request.offset;
     let commit = Request::CommitOffset { group: &group, topic, queue, offset };
     exchange.later(Awaited::Done, None, commit);

@@ -1,6 +1,7 @@
 use millrace_engine::{Filter, Pull, Request};
 use millrace_protocol::{
-    GroupRules, MessageModel, PullMessage, ResponseCode, Subscription, pull_flag,
+    GroupRules, MessageModel, PullAnswer, PullMessage, PullStatus, ResponseCode, Subscription,
+    pull_flag,
 };
 use millrace_types::{GroupName, QueueOffset};
 
@@ -32,6 +33,12 @@ pub(crate) fn pull(exchange: &mut Exchange<'_, '_>, request: &PullMessage<'_>) {
         Ok(filter) => filter,
         Err((code, remark)) => return exchange.refuse(code, remark),
     };
+    let (topic, queue) = (&*request.topic, request.queue_id);
+    if let Some(next) = exchange.shell.resets.take(group.as_str(), topic, queue) {
+        let (min, max) = exchange.visible(topic, queue).unwrap_or_default();
+        let status = PullStatus::OffsetMoved;
+        return exchange.answer(&PullAnswer { status, next, min, max, suggested_broker: 0 });
+    }
     if request.has(pull_flag::COMMIT_OFFSET)
         && let Some(offset) = request.commit_offset
     {

@@ -1,6 +1,10 @@
-use millrace_protocol::{Call, FieldWriter, HeaderKind, RequestCode, ResponseCode};
+use millrace_protocol::{
+    Call, FieldWriter, FrameWriter, Head, HeaderKind, PullAnswer, RequestCode, ResponseCode,
+    UpdateConsumerOffset,
+};
+use millrace_types::{QueueId, QueueOffset};
 
-use super::peer::{Bare, Received, message};
+use super::peer::{Bare, Received, message, pull};
 use super::*;
 
 /// A request of a tool: its fields and its body.
@@ -109,7 +113,7 @@ fn topics_and_their_ends_are_shown() {
 }
 
 #[test]
-fn a_group_that_is_online_is_shown_and_not_moved() {
+fn a_group_that_is_online_is_shown_and_told_where_to_go_on() {
     let server = start_default();
     let mut peer = server.connect(HeaderKind::Json);
     peer.call(&message("orders", b"x"));
@@ -136,15 +140,144 @@ fn a_group_that_is_online_is_shown_and_not_moved() {
     }
     let to_end = [("group", "g"), ("topic", "orders"), ("timestamp", "-1"), ("isForce", "true")];
     let to_end = Tool(RequestCode::INVOKE_BROKER_TO_RESET_OFFSET, &to_end, "");
-    let refused = other.call(&to_end);
-    assert_eq!(refused.code(), ResponseCode::SYSTEM_ERROR);
-    assert!(refused.remark().contains("online"), "{}", refused.remark());
+    let moved = body(&other.call(&to_end));
+    assert!(moved.contains(r#""queueId":0,"topic":"orders"}:1"#), "{moved}");
+    // A member that has not heard of it commits where it was.
+    let commit = UpdateConsumerOffset {
+        group: "g".into(),
+        topic: "orders".into(),
+        queue_id: QueueId(0),
+        offset: QueueOffset(0),
+    };
+    assert_eq!(other.call(&commit).code(), ResponseCode::SUCCESS);
+    let mut of_group = pull("orders", QueueOffset(0));
+    of_group.group = "g".into();
+    let told = other.call(&of_group);
+    assert_eq!(told.code(), ResponseCode::PULL_OFFSET_MOVED);
+    assert_eq!(PullAnswer::decode(&told.header()).unwrap().next, QueueOffset(1));
+    // It is told once, and what it commits from then on holds.
+    assert_eq!(other.call(&of_group).code(), ResponseCode::SUCCESS);
+    let progress = [("consumerGroup", "g")];
+    let progress = Tool(RequestCode::GET_CONSUME_STATS, &progress, "");
+    assert!(body(&other.call(&progress)).contains(r#""consumerOffset":1"#));
+    other.call(&commit);
+    assert!(body(&other.call(&progress)).contains(r#""consumerOffset":0"#));
     drop(peer);
     // The broker has noticed that once it says so.
     let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
     while other.call(&connections).code() == ResponseCode::SUCCESS {
         assert!(std::time::Instant::now() < until, "the group is still online");
     }
-    let moved = body(&other.call(&to_end));
-    assert!(moved.contains(r#""queueId":0,"topic":"orders"}:1"#), "{moved}");
+}
+
+const ONLINE: &str = r#"{"clientID":"c@1","producerDataSet":[{"groupName":"p"}],
+    "consumerDataSet":[{"groupName":"g","messageModel":"BROADCASTING",
+    "subscriptionDataSet":[{"subString":"a","subVersion":7,"topic":"orders"}]}]}"#;
+
+#[test]
+fn producers_are_shown_while_they_are_there() {
+    let server = start_default();
+    let mut peer = server.connect(HeaderKind::Json);
+    let of = [("producerGroup", "p")];
+    let connections = Tool(RequestCode::GET_PRODUCER_CONNECTION_LIST, &of, "");
+    let nobody = peer.call(&connections);
+    assert_eq!(nobody.code(), ResponseCode::SYSTEM_ERROR);
+    assert_eq!(nobody.remark(), "the producer group[p] not exist");
+    peer.call(&Tool(RequestCode::HEART_BEAT, &[], ONLINE));
+    let shown = body(&peer.call(&connections));
+    assert!(shown.contains(r#""clientId":"c@1","language":"RUST""#), "{shown}");
+    let all = body(&peer.call(&Bare(RequestCode::GET_ALL_PRODUCER_INFO.0)));
+    assert!(all.starts_with(r#"{"data":{"p":[{"clientId":"c@1""#), "{all}");
+    let of = [("group", "g"), ("topic", "orders")];
+    let wants = body(&peer.call(&Tool(RequestCode::QUERY_SUBSCRIPTION_BY_CONSUMER, &of, "")));
+    assert!(wants.contains(r#""subString":"a","subVersion":7"#), "{wants}");
+    let leaves = [("clientID", "c@1"), ("producerGroup", "p")];
+    peer.call(&Tool(RequestCode::UNREGISTER_CLIENT, &leaves, ""));
+    assert_eq!(peer.call(&connections).code(), ResponseCode::SYSTEM_ERROR);
+}
+
+#[test]
+fn a_consumer_tells_of_itself_what_the_broker_does_not_know() {
+    let server = start_default();
+    let (mut client, mut tool) =
+        (server.connect(HeaderKind::Binary), server.connect(HeaderKind::Json));
+    let of = [("consumerGroup", "g"), ("clientId", "c@1"), ("jstackEnable", "true")];
+    let ask = Tool(RequestCode::GET_CONSUMER_RUNNING_INFO, &of, "");
+    assert!(tool.call(&ask).remark().contains("not online"));
+    client.call(&Tool(RequestCode::HEART_BEAT, &[], ONLINE));
+    let opaque = tool.ask(&ask);
+    let asked = client.receive();
+    let header = asked.header();
+    assert_eq!(header.request_code(), RequestCode::GET_CONSUMER_RUNNING_INFO);
+    assert_eq!(header.fields.get("jstackEnable").as_deref(), Some("true"));
+    let mut answer = Vec::new();
+    let head = Head::answer(HeaderKind::Binary, 0, header.opaque, "as it is");
+    let mut frame = FrameWriter::begin(&mut answer, &head, |to| to.text("k", "v"));
+    frame.out().extend_from_slice(b"{\"jstack\":\"x\"}");
+    frame.finish();
+    client.write(&answer);
+    let told = tool.receive();
+    assert_eq!((told.header().opaque, &*told.remark()), (opaque, "as it is"));
+    assert_eq!(told.header().fields.get("k").as_deref(), Some("v"));
+    assert_eq!(body(&told), r#"{"jstack":"x"}"#);
+    // A client that leaves without an answer leaves nobody waiting.
+    tool.ask(&ask);
+    client.receive();
+    drop(client);
+    let told = tool.receive();
+    assert_eq!((told.code(), &*told.remark()), (ResponseCode::SYSTEM_ERROR, "the client is gone"));
+}
+
+#[test]
+fn the_offsets_of_a_group_are_copied_and_listed() {
+    let server = start_default();
+    let mut peer = server.connect(HeaderKind::Json);
+    peer.call(&message("orders", b"x"));
+    let commit = UpdateConsumerOffset {
+        group: "g".into(),
+        topic: "orders".into(),
+        queue_id: QueueId(0),
+        offset: QueueOffset(1),
+    };
+    peer.call(&commit);
+    let clone = [("srcGroup", "g"), ("destGroup", "h"), ("topic", "orders"), ("offline", "true")];
+    body(&peer.call(&Tool(RequestCode::CLONE_GROUP_OFFSET, &clone, "")));
+    let all = body(&peer.call(&Bare(RequestCode::GET_ALL_CONSUMER_OFFSET.0)));
+    assert!(all.contains(r#""offsetTable":{"orders@g":{"0":1},"orders@h":{"0":1}}"#), "{all}");
+}
+
+#[test]
+fn settings_are_shown_and_not_changed_silently() {
+    let server = start_default();
+    let mut peer = server.connect(HeaderKind::Json);
+    let shown = body(&peer.call(&Bare(RequestCode::GET_BROKER_CONFIG.0)));
+    assert!(shown.contains("\nbrokerName=millrace\n"), "{shown}");
+    for (text, code) in [
+        ("brokerName=millrace\n", ResponseCode::SUCCESS),
+        ("flushDiskType=SYNC_FLUSH\n", ResponseCode::SYSTEM_ERROR),
+        ("configBlackList=x\n", ResponseCode::NO_PERMISSION),
+    ] {
+        let answer = peer.call(&Tool(RequestCode::UPDATE_BROKER_CONFIG, &[], text));
+        assert_eq!(answer.code(), code, "{text}");
+    }
+}
+
+#[test]
+fn what_was_given_is_counted() {
+    let server = start_default();
+    let mut peer = server.connect(HeaderKind::Json);
+    for _ in 0..3 {
+        peer.call(&message("orders", b"x"));
+    }
+    peer.call(&pull("orders", QueueOffset(0)));
+    peer.call(&pull("orders", QueueOffset(3)));
+    let info = body(&peer.call(&Bare(RequestCode::GET_BROKER_RUNTIME_INFO.0)));
+    for part in [
+        r#""msgPutTotalTodayNow":"3""#,
+        r#""msgGetTotalTodayNow":"3""#,
+        r#""msgPutTotalTodayMorning":"0""#,
+        r#""runtime":"[ 0 days, 0 hours, 0 minutes, "#,
+    ] {
+        assert!(info.contains(part), "no {part} in {info}");
+    }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use millrace_protocol::{HeaderKind, UpdateConsumerOffset};
 use millrace_types::{QueueId, QueueOffset};
 
-use super::peer::message;
+use super::peer::{message, pull};
 use super::*;
 
 /// Sends a request as it is and gives the whole answer.
@@ -33,11 +33,15 @@ fn figures_are_those_of_the_log() {
         queue_id: QueueId(0),
         offset: QueueOffset(1),
     });
+    peer.call(&pull("orders", QueueOffset(1)));
     let answer = ask(&server, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     for line in [
         "rocketmq_messages_in_total{topic=\"orders\"} 3",
         "rocketmq_consumer_lag_messages{consumer_group=\"g\",topic=\"orders\"} 2",
+        "rocketmq_messages_out_total 2",
+        "rocketmq_topic_number 1",
+        "rocketmq_consumer_group_number 1",
         "# TYPE rocketmq_storage_flush_behind_bytes gauge",
         "millrace_connections 1",
     ] {
