@@ -77,6 +77,10 @@ pub trait Disk: Debug + Send + Sync {
 
     /// Bytes that can still be written below `path`.
     fn free_space(&self, path: &Path) -> io::Result<u64>;
+
+    /// Bytes that are used or can still be written below `path`: what the system keeps back for
+    /// itself is not among them.
+    fn total_space(&self, path: &Path) -> io::Result<u64>;
 }
 
 /// An open file. All access is positioned; there is no cursor.

@@ -99,6 +99,12 @@ impl Disk for RealDisk {
         let space = retry_on_intr(|| statvfs(path)).about("measure the free space of", path)?;
         Ok(space.f_bavail.saturating_mul(space.f_frsize))
     }
+
+    fn total_space(&self, path: &Path) -> io::Result<u64> {
+        let space = retry_on_intr(|| statvfs(path)).about("measure the space of", path)?;
+        let used = space.f_blocks.saturating_sub(space.f_bfree);
+        Ok(used.saturating_add(space.f_bavail).saturating_mul(space.f_frsize))
+    }
 }
 
 /// Opens a file whose bytes can be addressed.

@@ -280,6 +280,14 @@ impl Disk for SimDisk {
         })
         .about("measure the free space of", path)
     }
+
+    fn total_space(&self, path: &Path) -> io::Result<u64> {
+        self.look(|world| {
+            world.tree.find(path)?;
+            Ok(world.total_space())
+        })
+        .about("measure the space of", path)
+    }
 }
 
 #[cfg(test)]

@@ -397,8 +397,10 @@ fn a_view_outside_of_the_map_panics() {
 #[test]
 fn free_space_is_told_for_what_exists() {
     on_each_disk(|disk, dir| {
-        assert!(disk.free_space(dir).unwrap() > 0);
+        let free = disk.free_space(dir).unwrap();
+        assert!(free > 0 && free <= disk.total_space(dir).unwrap());
         let missing = dir.join("missing");
+        check_fails(disk.total_space(&missing), ErrorKind::NotFound, &missing);
         check_fails(disk.free_space(&missing), ErrorKind::NotFound, &missing);
     });
 }

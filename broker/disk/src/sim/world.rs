@@ -286,6 +286,10 @@ impl World {
         self.free_blocks() * BLOCK
     }
 
+    pub(super) fn total_space(&self) -> u64 {
+        self.capacity.unwrap_or(BOUNDLESS).saturating_mul(BLOCK)
+    }
+
     /// # Panics
     /// If the fault is about a file that does not exist.
     pub(super) fn inject(&mut self, fault: Fault) {

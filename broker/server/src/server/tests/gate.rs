@@ -74,6 +74,9 @@ impl Disk for GatedDisk {
     fn free_space(&self, path: &Path) -> io::Result<u64> {
         self.disk.free_space(path)
     }
+    fn total_space(&self, path: &Path) -> io::Result<u64> {
+        self.disk.total_space(path)
+    }
 }
 
 impl File for GatedFile {

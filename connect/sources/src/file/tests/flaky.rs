@@ -78,6 +78,9 @@ impl Disk for Flaky<Arc<dyn Disk>> {
     fn free_space(&self, path: &Path) -> io::Result<u64> {
         self.inner.free_space(path)
     }
+    fn total_space(&self, path: &Path) -> io::Result<u64> {
+        self.inner.total_space(path)
+    }
 }
 
 impl File for Flaky<Arc<dyn File>> {
