@@ -145,8 +145,9 @@ impl CommitLog {
         self.next
     }
 
-    /// Makes sure that a group of `len` bytes can be staged. It may need to roll once.
-    pub(crate) fn reserve(&mut self, len: u64) -> Result<(), AppendError> {
+    /// Makes sure that a group of `len` bytes can be staged, and `spare` more after it. It may need
+    /// to roll once.
+    pub(crate) fn reserve(&mut self, len: u64, spare: u64) -> Result<(), AppendError> {
         if self.marks.poisoned() {
             return Err(AppendError::Poisoned);
         }
@@ -154,7 +155,10 @@ impl CommitLog {
         if len > max {
             return Err(AppendError::TooLarge { len, max });
         }
-        if len + PREFIX_BYTES as u64 > self.active.end().since(self.next) {
+        let left = self.active.end().since(self.next);
+        if len + spare + PREFIX_BYTES as u64 > left
+            && self.segments.holding(self.active.end()).is_none()
+        {
             self.segments.grow(self.active.end()).map_err(AppendError::DiskFull)?;
         }
         Ok(())

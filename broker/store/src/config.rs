@@ -22,6 +22,17 @@ pub struct StoreConfig {
     pub faults: Faults,
 }
 
+/// At most this much of the last segment is kept for the broker's own state on a full disk: some
+/// 60,000 offsets of groups.
+const RESERVE_BYTES_MAX: u64 = 16 << 20;
+
+impl StoreConfig {
+    /// Bytes at the end of the last segment that only the broker's own state may use.
+    pub(crate) fn reserve_bytes(&self) -> u64 {
+        (self.segment_bytes / 8).min(RESERVE_BYTES_MAX)
+    }
+}
+
 /// What the answer to a producer waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlushMode {
@@ -60,6 +71,10 @@ pub struct Faults {
     pub reuse_queue_offset: bool,
     /// Let readers see what is only staged or not yet durable.
     pub read_past_watermark: bool,
+    /// Take a snapshot of the state for whole without comparing its checksum.
+    pub trust_snapshots: bool,
+    /// Remove segments that somebody holds.
+    pub ignore_holds: bool,
 }
 
 impl Default for StoreConfig {

@@ -11,6 +11,7 @@ use crate::commit_log::Segments;
 use crate::error::FlushError;
 use crate::queue_index::{self, Frozen, Run, encode};
 use crate::segment;
+use crate::snapshot::SnapshotExchange;
 use crate::watermark::Watermarks;
 
 /// Makes the log durable, and does what else may block: making the next segment and writing out
@@ -24,6 +25,8 @@ pub struct Flusher {
     pub(crate) checkpoint: Checkpoint,
     pub(crate) checkpoint_synced: PhysicalOffset,
     pub(crate) runs: Arc<RunExchange>,
+    pub(crate) snapshots: Arc<SnapshotExchange>,
+    pub(crate) snapshot_dir: PathBuf,
     /// First byte of the log that the checkpoint says was not removed.
     pub(crate) min: PhysicalOffset,
     /// What lies before this has no file any more.
@@ -116,6 +119,7 @@ impl Flusher {
                 Err(error) => warn!(error = %error, "index run not written"),
             }
         }
+        self.snapshots.write(&*self.disk, &self.snapshot_dir, self.marks.durable());
         if let Err(error) = self.remove_files() {
             warn!(error = %error, "removed segments still have files; trying again");
         }

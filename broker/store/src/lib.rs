@@ -21,6 +21,7 @@ mod read; // records by physical offset, verified
 mod recovery; // what to trust after a crash
 mod scan; // one position of the log after the other
 mod segment; // one file of the CommitLog
+mod snapshot; // the broker's state, beside the log
 mod store;
 mod watermark; // appended and durable
 
@@ -37,5 +38,6 @@ pub use key_index::{KeyLookup, KeyQuery, KeysFound};
 pub use queue_index::{Entry, QueueNo};
 pub use read::LogReader;
 pub use recovery::{Damage, Recovered};
-pub use store::{Bounds, Placed, Plan, Store};
+pub use snapshot::Snapshot;
+pub use store::{Bounds, Placed, Plan, Space, Store};
 pub use watermark::Watermarks;

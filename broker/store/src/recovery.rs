@@ -38,6 +38,8 @@ pub struct Recovered {
     pub unfinished_records: usize,
     /// Index files that were not whole and are built again from the log.
     pub index_rebuilt: Vec<PathBuf>,
+    /// Snapshots of the broker's state that were not whole; the log has it all.
+    pub snapshots_damaged: Vec<PathBuf>,
     pub(crate) last_store_ms: i64,
 }
 

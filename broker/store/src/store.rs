@@ -1,10 +1,12 @@
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use millrace_disk::{Access, Disk, Lock};
 use millrace_types::record::{self, Draft, Stamp};
-use millrace_types::{PhysicalOffset, Properties, QueueId, QueueOffset, TopicName};
+use millrace_types::{
+    PhysicalOffset, Properties, QueueId, QueueOffset, TopicName, is_system_topic_name,
+};
 use tracing::warn;
 
 use crate::buffers::Buffers;
@@ -21,6 +23,7 @@ use crate::queue_index::{Entry, QueueIndex, QueueNo};
 use crate::read::LogReader;
 use crate::recovery::{self, Recovered, ScanFaults};
 use crate::scan::Origin;
+use crate::snapshot::{self, Checksums, Snapshot, SnapshotExchange};
 use crate::watermark::Watermarks;
 
 const FORMAT: &str = "millrace-store 1";
@@ -33,6 +36,7 @@ const FORMAT: &str = "millrace-store 1";
 /// <dir>/checkpoint    how far the log is durable
 /// <dir>/commitlog/    the messages
 /// <dir>/index/        runs of the queue index, a cache
+/// <dir>/state/        snapshots of the broker's state, which the log has too
 /// <dir>/torn/         bytes that a recovery cut off, for a person to look at
 /// ```
 #[derive(Debug)]
@@ -43,6 +47,8 @@ pub struct Store {
     buffers: Arc<Buffers>,
     marks: Watermarks,
     runs: Arc<RunExchange>,
+    snapshots: Arc<SnapshotExchange>,
+    found_snapshots: Vec<Snapshot>,
     config: StoreConfig,
     last_store_ms: i64,
     disk: Arc<dyn Disk>,
@@ -68,6 +74,15 @@ pub struct Bounds {
     pub min: QueueOffset,
     /// One past the last one, whether readers may see it yet or not.
     pub end: QueueOffset,
+}
+
+/// How full the disk is, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// Used or free.
+    pub total: u64,
+    /// Free.
+    pub free: u64,
 }
 
 /// Which records a read is going to touch.
@@ -107,7 +122,7 @@ impl Store {
         let faults = ScanFaults::default();
         disk.create_dir_durably(dir)?;
         let lock = disk.lock(&dir.join("lock")).map_err(|error| match error.kind() {
-            std::io::ErrorKind::WouldBlock => OpenError::InUse(dir.into()),
+            io::ErrorKind::WouldBlock => OpenError::InUse(dir.into()),
             _ => error.into(),
         })?;
         check_format(&*disk, dir)?;
@@ -165,13 +180,22 @@ impl Store {
         checkpoint.write(Mark { durable: found.end, clean: false, min: Some(log_min) })?;
         checkpoint.sync()?;
 
+        let snapshot_dir = dir.join("state");
+        #[cfg(feature = "faults")]
+        let checksums =
+            if config.faults.trust_snapshots { Checksums::Ignored } else { Checksums::Compared };
+        #[cfg(not(feature = "faults"))]
+        let checksums = Checksums::Compared;
+        let found_snapshots = snapshot::read_all(&*disk, &snapshot_dir, checksums)?;
+        found.snapshots_damaged = found_snapshots.damaged;
+
         let marks = Watermarks::starting_at(found.end);
         let segments =
             Arc::new(Segments::new(Arc::clone(&disk), &log_dir, config.segment_bytes, list));
         let log =
             CommitLog::new(Arc::clone(&segments), marks.clone()).map_err(|error| {
                 match error.kind() {
-                    std::io::ErrorKind::StorageFull => {
+                    io::ErrorKind::StorageFull => {
                         OpenError::DiskFull { path: log_dir.clone(), source: error }
                     }
                     _ => error.into(),
@@ -181,6 +205,7 @@ impl Store {
         if let Some(frozen) = unwritten {
             runs.hand_over(frozen);
         }
+        let snapshots = Arc::new(SnapshotExchange::default());
         let flusher = Flusher {
             disk: Arc::clone(&disk),
             index_dir: index_dir.clone(),
@@ -189,6 +214,8 @@ impl Store {
             checkpoint,
             checkpoint_synced: found.end,
             runs: Arc::clone(&runs),
+            snapshots: Arc::clone(&snapshots),
+            snapshot_dir,
             min: log_min,
             removed_to: log_min,
             #[cfg(feature = "faults")]
@@ -202,6 +229,8 @@ impl Store {
             buffers: Arc::default(),
             marks,
             runs,
+            snapshots,
+            found_snapshots: found_snapshots.whole,
             config,
             last_store_ms,
             disk,
@@ -284,7 +313,11 @@ impl Store {
         }
         let lens = group.iter().enumerate();
         let total = lens.map(|(n, (_, draft))| record::encoded_len(draft, host, n < last) as u64);
-        self.log.reserve(total.sum())?;
+        // With nothing but the last segment left, its end is for the broker's own state: consumers
+        // go on when producers no longer can.
+        let is_state = group.iter().all(|(_, draft)| is_system_topic_name(draft.topic));
+        let spare = if is_state { 0 } else { self.config.reserve_bytes() };
+        self.log.reserve(total.sum(), spare)?;
         // RocketMQ's look-up by time searches a queue for it, so it must not go back.
         self.last_store_ms = self.last_store_ms.max(now_ms);
         self.index.note_time(self.last_store_ms);
@@ -397,6 +430,24 @@ impl Store {
         plan
     }
 
+    /// The snapshots of the broker's state that a start found whole, newest first; once.
+    pub fn take_snapshots(&mut self) -> Vec<Snapshot> {
+        std::mem::take(&mut self.found_snapshots)
+    }
+
+    /// Keeps a snapshot of the state in a file, once everything staged so far is durable. `next` is
+    /// the queue offset of the first state record that is not in it.
+    pub fn keep_snapshot(&self, next: QueueOffset, body: Vec<u8>) {
+        self.snapshots.hand_over(self.staged_end(), next, body);
+    }
+
+    /// How full the disk is.
+    pub fn space(&self) -> io::Result<Space> {
+        let total = self.disk.total_space(&self.index_dir)?;
+        let free = self.disk.free_space(&self.index_dir)?.min(total);
+        Ok(Space { total, free })
+    }
+
     /// Where each segment of the log starts and ends, in order.
     pub fn segments(&self) -> Vec<(PhysicalOffset, PhysicalOffset)> {
         self.segments.spans()
@@ -409,7 +460,7 @@ impl Store {
     /// The caller has made durable whatever it still needs of them, and knows from there on which
     /// offsets the queues go on with: see [`Store::raise_end`].
     pub fn remove_before(&mut self, to: PhysicalOffset) {
-        self.segments.forget_before(to);
+        self.segments.forget_before(to.min(self.marks.durable()));
         self.index.trim(self.segments.min());
     }
 
@@ -435,6 +486,17 @@ impl Store {
     /// The first offset of a queue whose message lies at or after `to`; its end without one.
     pub fn first_from(&self, queue: QueueNo, to: PhysicalOffset) -> QueueOffset {
         self.index.first_from(queue, to)
+    }
+
+    /// The segment in which a message of a queue lies or, if it was lost, must have lain.
+    pub fn segment_near(&self, queue: QueueNo, at: QueueOffset) -> PathBuf {
+        let bounds = self.bounds(queue);
+        let after = self.index.next_kept(queue, at, bounds.end).map(|(_, at)| at);
+        let near = after.unwrap_or(self.staged_end());
+        let spans = self.segments.spans();
+        let holding = spans.iter().rfind(|(base, _)| *base <= near);
+        let base = holding.map_or(PhysicalOffset(0), |(base, _)| *base);
+        crate::segment::path(self.segments.dir(), base)
     }
 
     /// Bytes of a queue's records from `from` on, counted no further than `enough`.

@@ -66,7 +66,12 @@ impl GroupName {
 
 /// Whether a topic is the broker's own: its messages are state, and only the broker writes them.
 pub fn is_system_topic(topic: &TopicName) -> bool {
-    topic.as_str().starts_with("MILLRACE_")
+    is_system_topic_name(topic.as_str())
+}
+
+/// The same for a name that was not checked.
+pub fn is_system_topic_name(topic: &str) -> bool {
+    topic.starts_with("MILLRACE_")
 }
 
 fn check_name(text: &str, max: usize) -> Result<(), NameError> {
