@@ -2,6 +2,7 @@ use millrace_store::{AppendError, Placed, QueueNo};
 use millrace_types::record::{Draft, PROPERTIES_BYTES_MAX};
 use millrace_types::{
     GroupName, Now, PhysicalOffset, Properties, QueueId, QueueOffset, TopicName, is_system_topic,
+    is_system_topic_name,
 };
 
 use crate::answer::{Answer, Places, Refusal};
@@ -14,6 +15,9 @@ use crate::topics::{Permission, Topic};
 
 /// Most queues that one topic may have.
 const QUEUES_MAX: u32 = 16_384;
+
+/// About what a state record has besides its body.
+pub(crate) const RECORD_BYTES: u64 = 150;
 
 type Handled = Result<Option<Answer>, Refusal>;
 
@@ -28,6 +32,7 @@ impl Engine {
         if let Some(fence) = &append.fence {
             self.check_fence(fence)?;
         }
+        self.check_room(append)?;
         if append.origin == Origin::Producer {
             self.check_disk_keeps_up()?;
         }
@@ -58,7 +63,7 @@ impl Engine {
         let place = placed.first().copied();
         self.placed = placed;
         staged?;
-        self.note_epoch(message, no);
+        self.note_ledger(message, no, queue);
         Ok((queue, place.expect("one draft has one place")))
     }
 
@@ -78,16 +83,30 @@ impl Engine {
         let drafts: Vec<_> = drafts.collect();
         let mut placed = Vec::with_capacity(drafts.len());
         self.stage(now, &drafts, &mut placed)?;
-        for (message, (no, _)) in append.messages.iter().zip(&targets) {
-            self.note_epoch(message, *no);
+        for (message, &(no, queue)) in append.messages.iter().zip(&targets) {
+            self.note_ledger(message, no, queue);
         }
         Ok(targets.iter().map(|(_, queue)| *queue).zip(placed).collect())
     }
 
+    /// A nearly full disk takes no messages. A ledger's own records get through, so that what was
+    /// read can be settled.
+    fn check_room(&self, append: &Append<'_>) -> Result<(), Refusal> {
+        let is_state = |message: &Message<'_>| is_system_topic_name(message.topic);
+        match self.disk_trouble() {
+            Some(trouble) if !append.messages.iter().all(is_state) => {
+                Err(Refusal::DiskFull(trouble))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// A record of a ledger was stored.
-    fn note_epoch(&mut self, message: &Message<'_>, no: QueueNo) {
+    fn note_ledger(&mut self, message: &Message<'_>, no: QueueNo, queue: QueueId) {
         if message.topic == LEDGER_TOPIC {
-            self.epochs.observe(no, Properties::new(message.properties));
+            let properties = Properties::new(message.properties);
+            self.epochs.observe(no, properties);
+            self.ledger_holds.observe(queue, properties);
         }
     }
 
@@ -262,7 +281,8 @@ impl Engine {
 
     pub(crate) fn stage_state(&mut self, now: Now, record: &StateRecord) -> Result<(), Refusal> {
         let body = record.encode();
-        self.stage(now, &[self.state_draft(now, &body)], &mut Vec::with_capacity(1))
+        let draft = self.state_draft(now, &body);
+        self.stage(now, &[draft], &mut Vec::with_capacity(1))
     }
 
     /// A state record as it is stored.
@@ -295,8 +315,12 @@ impl Engine {
         })?;
         let end = self.store.staged_end();
         let meta = self.meta_queue();
-        for &(no, _) in drafts {
-            self.stored_messages += u64::from(no != meta);
+        for (no, draft) in drafts.iter().map(|(no, draft)| (*no, draft)) {
+            if no == meta {
+                self.state_log.bytes_since += draft.body.len() as u64 + RECORD_BYTES;
+            } else {
+                self.stored_messages += 1;
+            }
             // One burst holds long stretches for the same queue; one note for each is enough.
             match self.unseen.back_mut() {
                 Some(last) if last.1 == no => last.0 = end,

@@ -1,24 +1,25 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use millrace_store::{
-    FlushMode, KeyLookup, LogReader, Placed, QueueNo, ReadError, Store, Watermarks,
-};
+use millrace_store::{FlushMode, KeyLookup, LogReader, Placed, QueueNo, Store, Watermarks};
 use millrace_types::{Now, PhysicalOffset, QueueId, TopicName, is_system_topic};
-use tracing::{error, warn};
+use tracing::error;
 
 use crate::answer::{Answer, Out, Refusal};
 use crate::delay_levels::DelayLevels;
 use crate::delays::Delays;
-use crate::deliveries::SCHEDULE_TOPIC;
 use crate::filter::Conditions;
 use crate::held::HeldPulls;
+use crate::holds::LedgerHolds;
 use crate::pending::PendingAnswers;
 use crate::reads::Reads;
 use crate::request::{Caller, ConnectionId, Request, Ticket};
+use crate::restore::{LostState, StateGap};
+use crate::retention::{Retention, RetentionConfig};
 use crate::settings::Settings;
-use crate::state::{self, Epochs, GroupOffsets, LEDGER_TOPIC, META_TOPIC, StateRecord};
-use crate::topics::{Permission, Topic, Topics};
+use crate::snapshot::StateLog;
+use crate::state::{Epochs, GroupOffsets, META_TOPIC};
+use crate::topics::{Topic, Topics};
 
 /// What an operator may choose about the engine.
 #[derive(Clone, Debug)]
@@ -38,6 +39,13 @@ pub struct EngineConfig {
     pub examined_max: usize,
     /// How long the messages of each delay level wait. (`messageDelayLevel`)
     pub delay_levels: DelayLevels,
+    /// Bytes of records of the broker's own state after which the state is appended again as a
+    /// whole, at the earliest. A start reads little more than this.
+    pub state_bytes_min: u64,
+    /// What to do if the broker's own state cannot be read.
+    pub lost_state: LostState,
+    /// How long messages are kept.
+    pub retention: RetentionConfig,
 }
 
 impl Default for EngineConfig {
@@ -50,6 +58,9 @@ impl Default for EngineConfig {
             unflushed_bytes_max: 1 << 30,
             examined_max: 4_000,
             delay_levels: DelayLevels::default(),
+            state_bytes_min: 1 << 20,
+            lost_state: LostState::Refuse,
+            retention: RetentionConfig::default(),
         }
     }
 }
@@ -57,14 +68,18 @@ impl Default for EngineConfig {
 /// Why the engine cannot take up a store.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenEngineError {
-    /// A record of the broker's own state cannot be read.
-    #[error("the broker's state in topic {topic} cannot be read")]
-    State {
-        /// The system topic.
-        topic: &'static str,
-        /// Why.
-        source: ReadError,
-    },
+    /// Records of the broker's own state are damaged, and nothing else knows what they said.
+    #[error("the broker's own state cannot be read: {}", told(.0))]
+    StateLost(Vec<StateGap>),
+}
+
+fn told(gaps: &[StateGap]) -> String {
+    let told = gaps.iter().map(|gap| {
+        let StateGap { topic, queue, from, records, file } = gap;
+        let noun = if *records == 1 { "record" } else { "records" };
+        format!("{records} {noun} of {topic}/{queue} from offset {from} in {}", file.display())
+    });
+    told.collect::<Vec<_>>().join("; ")
 }
 
 /// The broker, without its sockets, threads and clock.
@@ -87,6 +102,13 @@ pub struct Engine {
     pub(crate) next_queue: u32,
     /// Kept for its memory.
     pub(crate) placed: Vec<Placed>,
+    pub(crate) state_log: StateLog,
+    pub(crate) retention: Retention,
+    pub(crate) ledger_holds: LedgerHolds,
+    /// What of the broker's own state was lost before this start.
+    pub(crate) gaps: Vec<StateGap>,
+    /// How many state records the start has read from the log.
+    pub(crate) state_records_read: u64,
     /// Messages stored since the start, without the broker's own state.
     pub(crate) stored_messages: u64,
     meta: QueueNo,
@@ -116,88 +138,17 @@ impl Engine {
             unseen: VecDeque::new(),
             next_queue: 0,
             placed: Vec::new(),
+            state_log: StateLog::default(),
+            retention: Retention::default(),
+            ledger_holds: LedgerHolds::default(),
+            gaps: Vec::new(),
+            state_records_read: 0,
             stored_messages: 0,
             meta,
         };
-        engine.replay()?;
+        engine.restore()?;
         engine.resume_deliveries();
         Ok(engine)
-    }
-
-    /// Reads the state topics from the log.
-    fn replay(&mut self) -> Result<(), OpenEngineError> {
-        let mut records = Vec::new();
-        state::replay(&self.store, self.meta, &mut |record| match serde_json::from_slice::<
-            StateRecord,
-        >(record.body())
-        {
-            Ok(change) => records.push(change),
-            Err(error) => warn!(
-                error = %error, queue_offset = %record.queue_offset(), "state record passed over",
-            ),
-        })
-        .map_err(|source| OpenEngineError::State { topic: META_TOPIC, source })?;
-        records.into_iter().for_each(|record| self.apply(record));
-
-        // Queues with messages but without a topic record: written by something older than it.
-        let mut unknown: Vec<(TopicName, u32)> = Vec::new();
-        for (topic, queue, _) in self.store.queues() {
-            let known = self.topics.get(topic.as_str()).is_some_and(|t| queue.0 < t.read_queues);
-            match unknown.iter_mut().find(|(name, _)| name == topic) {
-                Some((_, queues)) => *queues = (*queues).max(queue.0 + 1),
-                None if !known => unknown.push((topic.clone(), queue.0 + 1)),
-                None => {}
-            }
-        }
-        for (name, queues) in unknown {
-            self.put_topic(name, queues, queues, Permission::ALL);
-        }
-
-        let ledgers: Vec<QueueNo> = self
-            .store
-            .queues()
-            .filter(|(topic, _, _)| topic.as_str() == LEDGER_TOPIC)
-            .map(|(_, _, no)| no)
-            .collect();
-        for no in ledgers {
-            let epochs = &mut self.epochs;
-            state::replay(&self.store, no, &mut |record| epochs.observe(no, record.properties()))
-                .map_err(|source| OpenEngineError::State { topic: LEDGER_TOPIC, source })?;
-        }
-        Ok(())
-    }
-
-    fn apply(&mut self, record: StateRecord) {
-        match record {
-            StateRecord::Topic { name, read_queues, write_queues, perm } => {
-                if let Ok(name) = TopicName::parse(&name) {
-                    self.put_topic(name, read_queues, write_queues, Permission::from_bits(perm));
-                }
-            }
-            StateRecord::Setting { space, key, value } => self.settings.put(space, key, value),
-            StateRecord::Offset { group, topic, queue, offset } => {
-                let group = millrace_types::GroupName::parse(&group);
-                if let (Ok(group), Ok(topic)) = (group, TopicName::parse(&topic)) {
-                    let offset = millrace_types::QueueOffset(offset);
-                    self.groups.put(&group, &topic, QueueId(queue), offset);
-                }
-            }
-        }
-    }
-
-    pub(crate) fn put_topic(
-        &mut self,
-        name: TopicName,
-        read_queues: u32,
-        write_queues: u32,
-        permission: Permission,
-    ) {
-        let queues = read_queues.max(write_queues);
-        let numbers: Vec<_> = (0..queues).map(|id| self.store.queue(&name, QueueId(id))).collect();
-        if name.as_str() == SCHEDULE_TOPIC {
-            self.delays.set_queues(&numbers);
-        }
-        self.topics.put(Topic { name, read_queues, write_queues, permission }, numbers);
     }
 
     /// Takes a request. Its answer is added to `out` now, or by a later call to any method that
@@ -249,6 +200,7 @@ impl Engine {
     /// Ends a burst: writes what its requests stored, and gives out their answers as far as they
     /// need not wait for the disk.
     pub fn commit(&mut self, now: Now, out: &mut Out) {
+        self.snapshot_if_due(now);
         let appended = self.store.watermarks().appended();
         if self.pending.nothing_staged() && self.store.staged_end() == appended {
             return;
@@ -268,6 +220,7 @@ impl Engine {
     /// The log has become durable up to the durable watermark.
     pub fn on_durable(&mut self, now: Now, out: &mut Out) {
         self.pending.on_durable(self.store.watermarks().durable(), out);
+        self.remove_segments();
         self.wake(now, out);
     }
 
@@ -278,6 +231,7 @@ impl Engine {
 
     /// Time passes.
     pub fn on_tick(&mut self, now: Now, out: &mut Out) {
+        self.retain(now);
         self.pending.on_tick(now.mono_ms, out);
         self.expire_held(now, out);
         self.begin_deliveries(now, out);
@@ -338,6 +292,16 @@ impl Engine {
             return Err(Refusal::NotReadable(topic.to_owned()));
         }
         Ok(self.store.key_lookup(self.visible()))
+    }
+
+    /// How many records of the broker's own state the start has read from the log.
+    pub fn state_records_read(&self) -> u64 {
+        self.state_records_read
+    }
+
+    /// What of the broker's own state was lost before this start, which went on regardless.
+    pub fn gaps(&self) -> &[StateGap] {
+        &self.gaps
     }
 
     /// How far the log is written and durable.

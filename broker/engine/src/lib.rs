@@ -15,12 +15,16 @@ mod deliveries; // delayed messages, into the log and on to their queues
 mod engine;
 mod filter; // which messages a pull is given
 mod held; // pulls that wait for a message
+mod holds; // who needs messages that would go
 mod letters; // messages whose consumption failed
 mod pending; // answers that wait for the log
 mod pulls; // from a request to the records it touches
 mod reads; // records the engine needs itself
 mod request; // what the shell asks
+mod restore; // from the log to the state
+mod retention; // which segments may go
 mod settings; // what administrators set
+mod snapshot; // the state, appended again
 mod state; // topics, groups and epochs, as records of the log
 mod store_clock; // when records were stored, by the monotonic clock
 mod topics; // which topics and queues there are
@@ -33,11 +37,14 @@ pub use delay_levels::{DelayLevels, DelayLevelsError};
 pub use deliveries::SCHEDULE_TOPIC;
 pub use engine::{Engine, EngineConfig, OpenEngineError};
 pub use filter::{Conditions, Filter, NoConditions, Verdicts, finish};
+pub use holds::{Hold, Loss};
 pub use letters::{DEAD_PREFIX, RETRY_PREFIX};
 pub use reads::{Read, ReadId};
 pub use request::{
     Append, Caller, ConnectionId, Fence, Message, Origin, Principal, Pull, Request, SendBack,
     Ticket, Wait,
 };
+pub use restore::{LostState, StateGap};
+pub use retention::RetentionConfig;
 pub use settings::Space;
 pub use topics::{Permission, Topic};

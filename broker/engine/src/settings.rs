@@ -16,11 +16,14 @@ pub enum Space {
     NameServer,
     /// What consumer groups are set to.
     Group,
+    /// The attributes of topics, as `name=value,name=value`.
+    Topic,
     /// Brokers whose topics take no writes, as far as the name server tells.
     Wiped,
 }
 
-/// What administrators set, by name. The engine keeps it and does not read it.
+/// What administrators set, by name. The engine keeps it, and reads
+/// the attributes of topics.
 #[derive(Debug, Default)]
 pub(crate) struct Settings(BTreeMap<(Space, String), String>);
 
@@ -34,6 +37,10 @@ impl Settings {
             Some(value) => drop(self.0.insert((space, key), value)),
             None => drop(self.0.remove(&(space, key))),
         }
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = (Space, &str, &str)> {
+        self.0.iter().map(|((space, key), value)| (*space, key.as_str(), value.as_str()))
     }
 }
 

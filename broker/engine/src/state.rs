@@ -1,10 +1,10 @@
 use std::collections::BTreeMap;
 
-use millrace_store::{QueueNo, ReadError, Store};
-use millrace_types::record;
-use millrace_types::{GroupName, QueueId, QueueOffset, TopicName, keys};
+use millrace_store::QueueNo;
+use millrace_types::{GroupName, Properties, QueueId, QueueOffset, TopicName, keys};
 use serde::{Deserialize, Serialize};
 
+use crate::holds::{Loss, Place};
 use crate::settings::Space;
 
 /// The topic whose messages are the broker's own state: topics and group offsets. One queue.
@@ -37,6 +37,45 @@ pub(crate) enum StateRecord {
         /// What it is.
         value: Option<String>,
     },
+    /// All of the state, as far as the batches that follow in the same group do not have it:
+    /// whatever came before counts no more.
+    Snapshot(Vec<StateRecord>),
+    /// More of a snapshot.
+    Batch(Vec<StateRecord>),
+    /// What a queue goes on with, although its messages are gone.
+    Queue {
+        /// Topic.
+        topic: String,
+        /// Queue.
+        queue: u32,
+        /// The offset of its next message, or a later one.
+        next: u64,
+    },
+    /// The highest epoch seen in a queue of the ledger.
+    Epoch {
+        /// Queue.
+        queue: u32,
+        /// Epoch.
+        epoch: u64,
+    },
+    /// From where on somebody needs messages, as a queue of the ledger says.
+    Hold {
+        /// Queue of the ledger.
+        ledger: u32,
+        /// Whose it is within it.
+        name: String,
+        /// Topic, queue and offset.
+        places: Vec<Place>,
+    },
+    /// How long the broker has run, and when by that clock segments became full.
+    Clock {
+        /// Milliseconds.
+        ms: u64,
+        /// First byte of a segment, and milliseconds.
+        sealed: Vec<(u64, u64)>,
+    },
+    /// Messages that went unread.
+    Lost(Loss),
     /// A group's next offset in a queue.
     Offset {
         /// Group.
@@ -99,31 +138,16 @@ impl Epochs {
     }
 
     /// Takes note of a message in a ledger queue.
-    pub(crate) fn observe(&mut self, queue: QueueNo, properties: millrace_types::Properties<'_>) {
+    pub(crate) fn observe(&mut self, queue: QueueNo, properties: Properties<'_>) {
         let epoch = properties.get(keys::EPOCH).and_then(|epoch| epoch.parse::<u64>().ok());
         if let Some(epoch) = epoch {
-            let known = self.0.entry(queue).or_default();
-            *known = epoch.max(*known);
+            self.raise(queue, epoch);
         }
     }
-}
 
-/// Hands every message of a queue to `each`, in order.
-pub(crate) fn replay(
-    store: &Store,
-    queue: QueueNo,
-    each: &mut dyn FnMut(&record::Record<'_>),
-) -> Result<(), ReadError> {
-    let reader = store.reader();
-    let mut from = store.bounds(queue).min;
-    loop {
-        let plan = store.plan(queue, from, 4096, 4 << 20, store.watermarks().appended());
-        if plan.entries.is_empty() {
-            return Ok(());
-        }
-        for run in reader.read(&plan.entries)? {
-            record::iter(&run).filter_map(Result::ok).for_each(|record| each(&record));
-        }
-        from = plan.next();
+    /// The epoch is at least this.
+    pub(crate) fn raise(&mut self, queue: QueueNo, epoch: u64) {
+        let known = self.0.entry(queue).or_default();
+        *known = epoch.max(*known);
     }
 }

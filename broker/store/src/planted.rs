@@ -69,4 +69,8 @@ impl Disk for WithoutDirSync {
     fn free_space(&self, path: &Path) -> io::Result<u64> {
         self.0.free_space(path)
     }
+
+    fn total_space(&self, path: &Path) -> io::Result<u64> {
+        self.0.total_space(path)
+    }
 }

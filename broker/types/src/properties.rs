@@ -32,6 +32,12 @@ pub mod keys {
     pub const MULTI_QUEUE_OFFSET: &str = "INNER_MULTI_QUEUE_OFFSET";
     /// Epoch of the worker that wrote a ledger record, decimal.
     pub const EPOCH: &str = "MR_EPOCH";
+    /// As the tag of a record of the broker's state or of a ledger: with it, what the queue says
+    /// starts anew, and no record before it counts any more.
+    pub const STATE_TAG: &str = "MR_STATE";
+    /// On a ledger record: from where on somebody still needs messages, so that retention keeps
+    /// them. `name;topic:queue:offset;...`; each record replaces what was said under the name.
+    pub const HOLD: &str = "MR_HOLD";
 }
 
 const NAME_END: u8 = 1;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use millrace_runtime::ledger::{Entry, LedgerState, TOPIC};
+use millrace_runtime::ledger::{Entry, LedgerState, Read, TOPIC};
 use millrace_store::InspectedRecord;
 use millrace_types::{QueueId, keys};
 use serde::Deserialize;
@@ -60,7 +60,9 @@ impl Ledgers {
             serde_json::from_slice(record.body).map_err(|error| error.to_string())?;
         let epoch = record.properties.get(keys::EPOCH).and_then(|epoch| epoch.parse().ok());
         let epoch = epoch.ok_or_else(|| format!("it has no {}", keys::EPOCH))?;
-        self.states.entry(record.queue).or_default().fold(epoch, &entry)
+        let starts_anew = record.properties.get(keys::TAGS) == Some(keys::STATE_TAG);
+        let read = Read { epoch, starts_anew, entry };
+        self.states.entry(record.queue).or_default().take(&read)
     }
 
     fn named(&self) -> impl Iterator<Item = (String, &LedgerState)> {

@@ -15,6 +15,7 @@
 //! | `COMMITTED` | after all its parts are visible, or when offsets move without a part          |
 //! | `ABORTED`   | when planned parts were lost before they became visible                       |
 //! | `LETTERS`   | in the same group as the dead letters it names                                |
+//! | `STATE`     | each time much was appended: all that the records before it add up to         |
 //!
 //! | record    | field      | meaning                                                                |
 //! |-----------|------------|------------------------------------------------------------------------|
@@ -38,6 +39,11 @@
 //! |           | `topic`    | where the letters are                                                  |
 //! |           | `rows`     | per queue `{broker, topic, queue, offsets}`: what became letters       |
 //! |           | `counts`   | letters by code                                                        |
+//! | STATE     |            | see [`StateMark`]; tagged `MR_STATE`                                   |
+//!
+//! The broker appends a ledger again before it removes the segments that it is in. The first record
+//! of such a copy is tagged `MR_STATE`; from it on the ledger is read as if nothing came before. SOURCE
+//! and COMMITTED say in the property `MR_HOLD` from where on their messages are still needed.
 //!
 //! A place is `{broker, topic, queue, offset}`, a range `{broker, topic, queue, from, to}`; the
 //! first three are a queue's identity in every topology. Offsets name the *next* message.
@@ -64,9 +70,10 @@ use tracing::{info, warn};
 
 pub use record::{
     Aborted, Ahead, Committed, CommittedPart, Cursor, Entry, Lease, LetterRows, Letters, Offsets,
-    Planned, PlannedPart, QueueAt, Range, Record, SourceMark, VERSION,
+    Planned, PlannedPart, QueueAt, Range, Record, SinkMark, SourceMark, StateMark, UnsettledMark,
+    VERSION,
 };
-pub use state::{LedgerState, SinkState, Unsettled};
+pub use state::{LedgerState, Read, SinkState, Unsettled};
 
 use crate::clock::SystemClock;
 use crate::error::RunError;
@@ -75,6 +82,9 @@ use crate::stop::Stop;
 
 /// The topic of all ledgers.
 pub const TOPIC: &str = "MILLRACE_LEDGER";
+
+/// The properties of a message have little more room than this.
+const HOLD_BYTES_MAX: usize = 30_000;
 
 /// How often a worker that starts may lose the lease to another one that starts too.
 const RACES_MAX: u32 = 16;
@@ -89,7 +99,7 @@ pub async fn read(
     let topic = topic();
     let Some(queue) = directory::find(&link, &topic, pipeline).await? else { return Ok(None) };
     let mut state = LedgerState::default();
-    let mut each = |epoch, entry| state.fold(epoch, &entry);
+    let mut each = |read: Read| state.take(&read);
     match read_records(&link, &topic, queue, QueueOffset(0), &mut each).await {
         Ok(_) => Ok(Some(state)),
         // Its first worker is about to make it.
@@ -117,7 +127,24 @@ pub(crate) struct Ledger {
     held: Mutex<Held>,
     /// Held while the lease is taken anew, so that those who were refused meanwhile wait.
     renewing: tokio::sync::Mutex<()>,
+    /// What the ledger says, with all that was appended since. Appends share the lock; whoever
+    /// takes it alone knows that no record is on its way.
+    state: tokio::sync::RwLock<Mutex<Kept>>,
 }
+
+/// The state of the ledger, and how much a reader has to read to know it.
+#[derive(Debug, Default)]
+struct Kept {
+    state: LedgerState,
+    bytes_since: usize,
+    state_bytes: usize,
+}
+
+/// The state is appended as a whole once so many bytes, or so many times its own, were appended
+/// since the last time. So a start and the broker, which appends a ledger again before it removes
+/// old segments, never have to read much more.
+const STATE_BYTES_MIN: usize = 1 << 20;
+const GROWTH: usize = 4;
 
 #[derive(Clone, Copy)]
 struct Held {
@@ -157,6 +184,7 @@ impl Ledger {
             seq: AtomicU64::new(0),
             held: Mutex::new(Held { epoch: 0, end: QueueOffset(0) }),
             renewing: tokio::sync::Mutex::new(()),
+            state: tokio::sync::RwLock::default(),
         };
         let mut state = LedgerState::default();
         let mut end = ledger.take_in(QueueOffset(0), &mut state).await?;
@@ -169,6 +197,7 @@ impl Ledger {
         }
         ledger.first_epoch = state.epoch;
         *ledger.held() = Held { epoch: state.epoch, end };
+        ledger.state.get_mut().get_mut().expect("nobody else has it yet").state = state.clone();
         info!(pipeline, worker, epoch = state.epoch, "lease taken");
         Ok((ledger, state))
     }
@@ -186,6 +215,46 @@ impl Ledger {
         wait: Wait,
     ) -> Result<Landed, RunError> {
         let entries: Vec<Entry> = records.into_iter().map(|record| self.entry(record)).collect();
+        let landed = {
+            let kept = self.state.read().await;
+            let landed = self.append_entries(messages, &entries, wait).await?;
+            if landed != Landed::Unknown {
+                let mut kept = kept.lock().expect("nothing panics while it is held");
+                kept.take(self.epoch(), &entries)?;
+            }
+            landed
+        };
+        self.append_state_if_due().await?;
+        Ok(landed)
+    }
+
+    /// Appends what the ledger says as one record, if that is due.
+    async fn append_state_if_due(&self) -> Result<(), RunError> {
+        let is_due = |kept: &Mutex<Kept>| {
+            kept.lock().expect("nothing panics while it is held").state_is_due()
+        };
+        if !is_due(&*self.state.read().await) {
+            return Ok(());
+        }
+        let mut kept = self.state.write().await;
+        if !is_due(&kept) {
+            return Ok(());
+        }
+        let kept = kept.get_mut().expect("nothing panics while it is held");
+        let entry = self.entry(Record::State(kept.state.mark()));
+        let entries = [entry];
+        self.append_entries(&[], &entries, Wait::Policy).await?;
+        let bytes = serde_json::to_vec(&entries[0]).expect("plain data becomes JSON").len();
+        (kept.bytes_since, kept.state_bytes) = (0, bytes);
+        Ok(())
+    }
+
+    async fn append_entries(
+        &self,
+        messages: &[Outgoing],
+        entries: &[Entry],
+        wait: Wait,
+    ) -> Result<Landed, RunError> {
         let mut pauses = self.link.pauses();
         let doing = || "append".to_owned();
         loop {
@@ -298,17 +367,14 @@ impl Ledger {
         from: QueueOffset,
         state: &mut LedgerState,
     ) -> Result<QueueOffset, RunError> {
-        read_records(&self.link, &self.topic, self.queue, from, &mut |epoch, entry| {
-            state.fold(epoch, &entry)
-        })
-        .await
+        read_records(&self.link, &self.topic, self.queue, from, &mut |read| state.take(&read)).await
     }
 
     /// Whether the record of this number of ours is in the queue at or after `from`.
     async fn has(&self, from: QueueOffset, seq: u64) -> Result<bool, RunError> {
         let mut found = false;
-        read_records(&self.link, &self.topic, self.queue, from, &mut |epoch, entry| {
-            found |= epoch >= self.first_epoch && entry.seq == seq;
+        read_records(&self.link, &self.topic, self.queue, from, &mut |read| {
+            found |= read.epoch >= self.first_epoch && read.entry.seq == seq;
             Ok(())
         })
         .await?;
@@ -322,6 +388,12 @@ impl Ledger {
     fn message(&self, epoch: u64, entry: &Entry) -> Outgoing {
         let mut properties = PropertiesBuf::new();
         properties.push(keys::EPOCH, &epoch.to_string());
+        if matches!(entry.record, Record::State(_)) {
+            properties.push(keys::TAGS, keys::STATE_TAG);
+        }
+        if let Some(held) = held(&entry.record) {
+            properties.push(keys::HOLD, &held);
+        }
         Outgoing {
             topic: self.topic.clone(),
             queue: self.queue,
@@ -340,6 +412,44 @@ impl Ledger {
     }
 }
 
+impl Kept {
+    /// Takes in what was appended by the holder of the lease.
+    fn take(&mut self, epoch: u64, entries: &[Entry]) -> Result<(), RunError> {
+        self.state.epoch = epoch;
+        for entry in entries {
+            // Only what was read can be wrong; this was made here.
+            self.state.fold(epoch, entry).map_err(RunError::Setup)?;
+            self.bytes_since += serde_json::to_vec(entry).map_or(0, |body| body.len());
+        }
+        Ok(())
+    }
+
+    fn state_is_due(&self) -> bool {
+        self.bytes_since >= STATE_BYTES_MIN.max(GROWTH * self.state_bytes)
+    }
+}
+
+/// What the broker is to keep for whoever reads this record: messages that no sink has committed,
+/// and those that a source reads back.
+fn held(record: &Record) -> Option<String> {
+    let (name, places) = match record {
+        Record::Committed(committed) => {
+            (format!("sink {}", committed.sink), &committed.resume.next)
+        }
+        Record::Source(mark) => ("source".to_owned(), &mark.tails),
+        Record::Lease(_)
+        | Record::Planned(_)
+        | Record::Aborted(_)
+        | Record::Letters(_)
+        | Record::State(_) => return None,
+    };
+    let place = |at: &QueueAt| format!(";{}:{}:{}", at.topic, at.queue, at.offset);
+    let held = name + &places.iter().map(place).collect::<String>();
+    // With thousands of queues there is no room to name them. Then the last record that had room
+    // counts, which keeps more.
+    (held.len() <= HOLD_BYTES_MAX).then_some(held)
+}
+
 fn topic() -> TopicName {
     TopicName::parse(TOPIC).expect("a constant of legal characters")
 }
@@ -350,11 +460,10 @@ async fn read_records(
     topic: &TopicName,
     queue: QueueId,
     from: QueueOffset,
-    each: &mut (dyn FnMut(u64, Entry) -> Result<(), String> + Send),
+    each: &mut (dyn FnMut(Read) -> Result<(), String> + Send),
 ) -> Result<QueueOffset, RunError> {
     link.read_through(topic, queue, from, &mut |message| {
-        let read = parse(message).and_then(|(epoch, entry)| each(epoch, entry));
-        read.map_err(|reason| RunError::Ledger {
+        parse(message).and_then(&mut *each).map_err(|reason| RunError::Ledger {
             topic: topic.clone(),
             queue: queue.0,
             at: message.queue_offset,
@@ -364,7 +473,7 @@ async fn read_records(
     .await
 }
 
-fn parse(message: Message<'_>) -> Result<(u64, Entry), String> {
+fn parse(message: Message<'_>) -> Result<Read, String> {
     #[derive(serde::Deserialize)]
     struct Version {
         v: u32,
@@ -377,5 +486,6 @@ fn parse(message: Message<'_>) -> Result<(u64, Entry), String> {
         return Err(format!("it has version {v}, and this program knows version {VERSION}"));
     }
     let entry = serde_json::from_slice(message.body).map_err(not_json)?;
-    Ok((epoch, entry))
+    let starts_anew = message.properties.get(keys::TAGS) == Some(keys::STATE_TAG);
+    Ok(Read { epoch, starts_anew, entry })
 }

@@ -2,6 +2,8 @@
 
 mod deliveries; // delayed messages
 mod letters; // messages whose consumption failed
+mod retention; // what goes, and when
+mod snapshots; // the broker's own state
 
 use std::path::Path;
 use std::sync::Arc;
@@ -31,19 +33,43 @@ impl Rig {
     }
 
     fn open_with(disk: SimDisk, flush: FlushMode, config: EngineConfig) -> Self {
+        Self::try_open(disk, flush, config).unwrap()
+    }
+
+    fn try_open(
+        disk: SimDisk,
+        flush: FlushMode,
+        config: EngineConfig,
+    ) -> Result<Self, OpenEngineError> {
         let store = StoreConfig { segment_bytes: 64 << 10, flush, ..StoreConfig::default() };
         let shared: Arc<dyn Disk> = Arc::new(disk.clone());
         let (store, flusher, _) = Store::open(shared, Path::new("/data"), store).unwrap();
-        let engine = Engine::open(store, config, Arc::new(NoConditions)).unwrap();
+        let engine = Engine::open(store, config, Arc::new(NoConditions))?;
         let now = Now { mono_ms: 1_000, wall_ms: 1_700_000_000_000 };
-        Self { disk, engine, flusher, now, tickets: 0 }
+        Ok(Self { disk, engine, flusher, now, tickets: 0 })
     }
 
     fn restart(self) -> Self {
-        let flush = self.engine.store.config().flush;
         let disk = self.disk.kill();
+        self.restart_on(disk).unwrap()
+    }
+
+    /// The next process, with the same settings, on what is left of the disk.
+    fn restart_on(self, disk: SimDisk) -> Result<Self, OpenEngineError> {
+        let (flush, config) = (self.engine.store.config().flush, self.engine.config.clone());
         drop((self.engine, self.flusher));
-        Self::open(disk, flush)
+        Self::try_open(disk, flush, config)
+    }
+
+    /// Time passes, and what that appends is made durable.
+    fn let_pass(&mut self, ms: u64) {
+        self.now.mono_ms += ms;
+        self.now.wall_ms += ms as i64;
+        let mut out = Out::default();
+        self.engine.on_tick(self.now, &mut out);
+        self.engine.commit(self.now, &mut out);
+        self.flush();
+        self.flusher.housekeep();
     }
 
     fn ask(&mut self, request: Request<'_>) -> (Ticket, Out) {

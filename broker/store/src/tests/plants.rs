@@ -28,6 +28,8 @@ const NONE: Faults = Faults {
     dispatch_past_damage: false,
     reuse_queue_offset: false,
     read_past_watermark: false,
+    trust_snapshots: false,
+    ignore_holds: false,
 };
 
 const PLANTS: &[Plant] = &[

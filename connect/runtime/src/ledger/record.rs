@@ -37,6 +37,8 @@ pub enum Record {
     Aborted(Aborted),
     /// Dead letters are in the topic for them.
     Letters(Letters),
+    /// All that the records before it add up to.
+    State(StateMark),
 }
 
 /// LEASE.
@@ -56,6 +58,53 @@ pub struct SourceMark {
     /// For each queue that the source appends to, where reading sees everything appended after
     /// this record.
     pub tails: Vec<QueueAt>,
+}
+
+/// STATE.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateMark {
+    /// Who holds the lease.
+    pub worker: Option<String>,
+    /// How far the source is.
+    pub source: Option<SourceMark>,
+    /// Each sink.
+    pub sinks: Vec<SinkMark>,
+}
+
+/// What a STATE says of one sink.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SinkMark {
+    /// The sink.
+    pub sink: String,
+    /// Where reading goes on, if anything was committed.
+    pub resume: Option<Offsets>,
+    /// As in the last COMMITTED.
+    pub layout: String,
+    /// What was planned and is not settled.
+    pub planned: Vec<UnsettledMark>,
+    /// A part number that was never used.
+    pub next_part_id: u64,
+    /// All part numbers before this were planned once.
+    pub planned_below: u64,
+    /// And these.
+    pub planned_above: Vec<u64>,
+    /// Messages that are dead letters and lie at or after `resume`.
+    pub lettered: Vec<LetterRows>,
+    /// Parts committed so far.
+    pub parts: u64,
+    /// Bytes of these.
+    pub bytes: u64,
+    /// Dead letters so far, by code.
+    pub letters: BTreeMap<String, u64>,
+}
+
+/// Parts of one PLANNED that are not settled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnsettledMark {
+    /// The parts.
+    pub parts: Vec<PlannedPart>,
+    /// What COMMITTED will say if all of them become visible.
+    pub resume: Offsets,
 }
 
 /// How far one origin is in the topic.

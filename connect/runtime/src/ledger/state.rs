@@ -3,7 +3,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use millrace_connect_api::{Part, QueueRef, Resume};
 use millrace_types::QueueOffset;
 
-use super::record::{Entry, Record, SourceMark};
+use super::record::{
+    Entry, LetterRows, Offsets, PlannedPart, Record, SinkMark, SourceMark, StateMark, UnsettledMark,
+};
 
 /// What the ledger of one pipeline says, after some or all of its records.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,6 +18,17 @@ pub struct LedgerState {
     pub source: Option<SourceMark>,
     /// By sink.
     pub sinks: BTreeMap<String, SinkState>,
+}
+
+/// A record of the ledger, as read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Read {
+    /// The epoch of who wrote it.
+    pub epoch: u64,
+    /// Whether the ledger is to be read as if nothing came before.
+    pub starts_anew: bool,
+    /// What it says.
+    pub entry: Entry,
 }
 
 /// What the ledger says about one sink.
@@ -53,6 +66,14 @@ pub struct Unsettled {
 }
 
 impl LedgerState {
+    /// Takes in the next record as it was read.
+    pub fn take(&mut self, read: &Read) -> Result<(), String> {
+        if read.starts_anew {
+            *self = Self::default();
+        }
+        self.fold(read.epoch, &read.entry)
+    }
+
     /// Takes in the next record of the queue, with the epoch its message carries. An error says
     /// what is wrong with the record.
     ///
@@ -119,9 +140,23 @@ impl LedgerState {
                     *sink.letters.entry(code.clone()).or_default() += count;
                 }
             }
+            Record::State(mark) => *self = Self::of(mark)?,
         }
         self.epoch = epoch;
         Ok(())
+    }
+
+    /// All of it, as a record.
+    pub(super) fn mark(&self) -> StateMark {
+        let sinks = self.sinks.iter().map(|(name, sink)| sink.mark(name));
+        let (worker, source) = (self.worker.clone(), self.source.clone());
+        StateMark { worker, source, sinks: sinks.collect() }
+    }
+
+    fn of(mark: &StateMark) -> Result<Self, String> {
+        let sinks = mark.sinks.iter().map(|sink| Ok((sink.sink.clone(), SinkState::of(sink)?)));
+        let sinks = sinks.collect::<Result<_, String>>()?;
+        Ok(Self { epoch: 0, worker: mark.worker.clone(), source: mark.source.clone(), sinks })
     }
 
     fn sink(&mut self, name: &str) -> &mut SinkState {
@@ -150,6 +185,55 @@ impl PartIds {
 }
 
 impl SinkState {
+    fn mark(&self, name: &str) -> SinkMark {
+        let planned = self.planned.iter().map(|unsettled| UnsettledMark {
+            parts: unsettled.parts.iter().map(PlannedPart::new).collect(),
+            resume: Offsets::new(&unsettled.resume),
+        });
+        let lettered = self.lettered.iter().map(|(queue, offsets)| LetterRows {
+            broker: queue.broker.to_string(),
+            topic: queue.topic.to_string(),
+            queue: queue.queue.0,
+            offsets: offsets.iter().map(|offset| offset.0).collect(),
+        });
+        SinkMark {
+            sink: name.to_owned(),
+            resume: self.resume.as_ref().map(Offsets::new),
+            layout: self.layout.clone(),
+            planned: planned.collect(),
+            next_part_id: self.next_part_id,
+            planned_below: self.planned_ids.below,
+            planned_above: self.planned_ids.above.iter().copied().collect(),
+            lettered: lettered.collect(),
+            parts: self.parts,
+            bytes: self.bytes,
+            letters: self.letters.clone(),
+        }
+    }
+
+    fn of(mark: &SinkMark) -> Result<Self, String> {
+        let planned = mark.planned.iter().map(|unsettled| -> Result<_, String> {
+            let parts = unsettled.parts.iter().map(PlannedPart::read).collect::<Result<_, _>>()?;
+            Ok(Unsettled { parts, resume: unsettled.resume.read()? })
+        });
+        let lettered = mark.lettered.iter().map(|rows| -> Result<_, String> {
+            let offsets = rows.offsets.iter().map(|&offset| QueueOffset(offset));
+            Ok((rows.queue()?, offsets.collect()))
+        });
+        let (below, above) = (mark.planned_below, mark.planned_above.iter().copied().collect());
+        Ok(Self {
+            resume: mark.resume.as_ref().map(Offsets::read).transpose()?,
+            layout: mark.layout.clone(),
+            planned: planned.collect::<Result<_, _>>()?,
+            next_part_id: mark.next_part_id,
+            planned_ids: PartIds { below, above },
+            lettered: lettered.collect::<Result<_, _>>()?,
+            parts: mark.parts,
+            bytes: mark.bytes,
+            letters: mark.letters.clone(),
+        })
+    }
+
     /// Takes a part out of the unsettled ones; whether it was among them.
     fn settle(&mut self, id: u64) -> bool {
         let mut found = false;

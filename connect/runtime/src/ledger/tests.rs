@@ -267,3 +267,58 @@ async fn a_lost_answer_neither_loses_nor_doubles_a_record() {
         }
     }
 }
+
+#[test]
+fn a_state_record_stands_for_all_before_it() {
+    let (a, b) = (part(3, "x", 0, 10), part(4, "y", 2, 9));
+    let records = [
+        lease("w", 1),
+        letters(1, &[2, 7]),
+        planned(1, std::slice::from_ref(&a), 4),
+        committed(1, &[a], 4),
+        planned(1, std::slice::from_ref(&b), 10),
+    ];
+    let state = folded(&records);
+    let mark = (1, Record::State(state.mark()));
+    assert_eq!(folded(std::slice::from_ref(&mark)), state);
+    let after = [committed(1, &[b], 10), letters(1, &[12])];
+    let all: Vec<_> = records.into_iter().chain(after.clone()).collect();
+    let short: Vec<_> = [mark].into_iter().chain(after).collect();
+    assert_eq!(folded(&short), folded(&all));
+}
+
+#[test]
+fn a_copy_of_a_ledger_is_read_as_if_nothing_came_before() {
+    let records = [lease("w", 1), letters(1, &[2, 7]), committed(1, &[], 4)];
+    let mut state = folded(&records);
+    let once = state.clone();
+    for (n, (epoch, record)) in records.into_iter().enumerate() {
+        let entry = Entry { v: VERSION, seq: n as u64, record };
+        state.take(&Read { epoch, starts_anew: n == 0, entry }).unwrap();
+    }
+    assert_eq!(state, once, "letters are not counted twice");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ledger_that_has_grown_is_summed_up() {
+    let broker = MemoryBroker::new(1, Chances::default());
+    let (ledger, _) = Ledger::open(link(&broker, 1), "p", "a").await.unwrap();
+    for n in 0..2_000 {
+        let mut parts = vec![part(n, "x", n, n + 1)];
+        parts[0].name = "x".repeat(600);
+        let (_, record) = planned(1, &parts, n + 1);
+        ledger.append(&[], vec![record], Wait::Policy).await.unwrap();
+        let (_, record) = committed(1, &parts, n + 1);
+        ledger.append(&[], vec![record], Wait::Policy).await.unwrap();
+    }
+    let state = read(Arc::clone(&broker) as Arc<dyn Broker>, "p").await.unwrap().unwrap();
+    assert_eq!(state, ledger.state.into_inner().into_inner().unwrap().state);
+    assert_eq!(state.sinks["s"].parts, 2_000);
+    let is_start = |tag: Option<&String>| tag.is_some_and(|tag| tag == keys::STATE_TAG);
+    let messages = broker.messages(TOPIC);
+    let starts = messages
+        .iter()
+        .filter(|(_, _, properties, _)| is_start(properties.get(keys::TAGS)))
+        .count();
+    assert!((1..=4).contains(&starts), "{starts}");
+}

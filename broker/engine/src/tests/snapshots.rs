@@ -1,0 +1,150 @@
+use super::*;
+
+/// All state that somebody could miss.
+#[derive(Debug, PartialEq)]
+struct State {
+    topics: Vec<Topic>,
+    offsets: Vec<(String, String, u32, u64)>,
+    settings: Vec<(String, String)>,
+}
+
+fn state(rig: &Rig) -> State {
+    let offsets = rig.engine.group_offsets();
+    let offsets = offsets.map(|(g, t, q, o)| (g.to_string(), t.to_string(), q.0, o.0)).collect();
+    let settings = rig.engine.settings(Space::Group);
+    let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    State { topics: rig.engine.topics().cloned().collect(), offsets, settings }
+}
+
+fn commit(rig: &mut Rig, group: &str, offset: u64) {
+    let group = GroupName::parse(group).unwrap();
+    let (topic, queue, offset) = ("orders", QueueId(0), QueueOffset(offset));
+    rig.call(Request::CommitOffset { group: &group, topic, queue, offset });
+}
+
+/// A broker that appends its state again each time it has grown by 4 KiB.
+fn lively() -> Rig {
+    let config = EngineConfig { state_bytes_min: 4 << 10, ..EngineConfig::default() };
+    let mut rig = Rig::open_with(SimDisk::new(1), ASYNC, config);
+    for queue in 0..4 {
+        rig.send("orders", queue, b"a", "x");
+    }
+    let put = Request::PutSetting { space: Space::Group, key: "g", value: Some("{}") };
+    rig.call(put);
+    rig
+}
+
+fn snapshots(disk: &SimDisk) -> Vec<std::path::PathBuf> {
+    let all = disk.paths().into_iter();
+    all.filter(|path| path.extension().is_some_and(|extension| extension == "snap")).collect()
+}
+
+#[test]
+fn a_start_reads_a_bounded_part_of_the_state() {
+    let mut rig = lively();
+    for offset in 0..5_000 {
+        commit(&mut rig, &format!("group-{}", offset % 5), offset);
+        if offset % 50 == 0 {
+            rig.let_pass(1);
+        }
+    }
+    rig.let_pass(1);
+    let (before, disk) = (state(&rig), rig.disk.clone());
+    assert_eq!(snapshots(&disk).len(), 2, "two generations");
+    let rig = rig.restart();
+    assert_eq!(state(&rig), before);
+    // 4 KiB are some 15 records; each snapshot is about as large as that.
+    assert!(rig.engine.state_records_read() < 200, "{}", rig.engine.state_records_read());
+    let appended = rig.engine.store.bounds(rig.engine.meta_queue()).end;
+    assert!(appended > QueueOffset(5_000));
+
+    // Without the files, the log says the same, and a start still does not read all of it.
+    let disk = rig.disk.kill();
+    for path in snapshots(&disk) {
+        disk.remove(&path).unwrap();
+    }
+    let rig = rig.restart_on(disk).unwrap();
+    assert_eq!(state(&rig), before);
+    assert!(rig.engine.state_records_read() < 200, "{}", rig.engine.state_records_read());
+}
+
+#[test]
+fn a_damaged_snapshot_costs_nothing_but_time() {
+    for damage in 0..4u8 {
+        let mut rig = lively();
+        for offset in 0..200 {
+            commit(&mut rig, "g", offset);
+            rig.let_pass(1);
+        }
+        let before = state(&rig);
+        let disk = rig.disk.kill();
+        let files = snapshots(&disk);
+        assert_eq!(files.len(), 2);
+        for (n, path) in files.iter().enumerate().filter(|(n, _)| damage & (1 << n) != 0) {
+            disk.flip_bit(path, 40 + n as u64, 3);
+        }
+        let rig = rig.restart_on(disk).unwrap();
+        assert_eq!(state(&rig), before, "damaged {damage:b}");
+    }
+}
+
+/// Flips a bit in the last state record but `back`, and forgets the index, so that the log is read.
+fn damage_state(rig: &Rig, disk: &SimDisk, back: u64) {
+    let meta = rig.engine.meta_queue();
+    let at = QueueOffset(rig.engine.store.bounds(meta).end.0 - 1 - back);
+    let at = rig.engine.store.first_at(meta, at).unwrap();
+    let segment = at.0 / (64 << 10) * (64 << 10);
+    disk.flip_bit(format!("/data/commitlog/{segment:020}"), at.0 - segment + 100, 1);
+    for path in disk.paths() {
+        if path.to_string_lossy().contains("/index/") {
+            disk.remove(&path).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_state_record_that_nothing_can_replace_stops_the_start_by_name() {
+    let mut rig = Rig::new(ASYNC);
+    rig.send("orders", 0, b"a", "x");
+    for offset in 0..5 {
+        commit(&mut rig, "g", offset);
+    }
+    rig.flush();
+    // Everything up to here was durable, so this is damage and no torn tail.
+    let before = state(&rig);
+    let disk = rig.disk.kill();
+    damage_state(&rig, &disk, 2);
+    let config = rig.engine.config.clone();
+    let refused = rig.restart_on(disk.clone()).err().expect("a record is missing").to_string();
+    assert_eq!(
+        refused,
+        "the broker's own state cannot be read: 1 record of MILLRACE_META/0 from offset 3 in \
+         /data/commitlog/00000000000000000000"
+    );
+
+    let going_on = EngineConfig { lost_state: LostState::GoOn, ..config };
+    let mut rig = Rig::open_with(disk.kill(), ASYNC, going_on);
+    assert_eq!(rig.engine.gaps().len(), 1);
+    assert_eq!(state(&rig), before, "later records say the same");
+    rig.let_pass(1);
+    // What is left was appended as the whole state, so nobody has to be asked again.
+    let again = Rig::open_with(rig.disk.kill(), ASYNC, EngineConfig::default());
+    assert_eq!(state(&again), before);
+}
+
+#[test]
+fn a_snapshot_knows_what_a_damaged_record_said() {
+    let mut rig = lively();
+    for offset in 0..200 {
+        commit(&mut rig, "g", offset);
+        rig.let_pass(1);
+    }
+    let before = state(&rig);
+    let (next, end) = (snapshots(&rig.disk), rig.engine.store.bounds(rig.engine.meta_queue()).end);
+    let next: u64 = next[1].file_stem().unwrap().to_string_lossy().parse().unwrap();
+    let disk = rig.disk.kill();
+    // The last record that is in the newest snapshot: the end of the snapshot in the log.
+    damage_state(&rig, &disk, end.0 - next);
+    let rig = rig.restart_on(disk).unwrap();
+    assert_eq!(state(&rig), before);
+}
