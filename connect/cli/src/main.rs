@@ -4,6 +4,7 @@
 //! a `Failure`; `output` prints either and tells the exit code. Nothing below this crate reads
 //! the environment. Start reading at `main`.
 
+mod bench; // load for any broker
 mod broker_conf; // RocketMQ's configuration files
 mod causes; // errors of the libraries as failures
 mod cluster; // a cluster elsewhere
@@ -31,6 +32,7 @@ use std::process::ExitCode;
 
 use clap::{ArgAction, Parser, Subcommand};
 
+use commands::bench::Bench;
 use commands::consume::Consume;
 use commands::explain::Explain;
 use commands::group::Group;
@@ -77,6 +79,7 @@ enum Command {
     Message(Message),
     Produce(Produce),
     Consume(Consume),
+    Bench(Bench),
 }
 
 impl Command {
@@ -94,7 +97,8 @@ impl Command {
             | Command::Group(_)
             | Command::Message(_)
             | Command::Produce(_)
-            | Command::Consume(_) => false,
+            | Command::Consume(_)
+            | Command::Bench(_) => false,
         }
     }
 }
@@ -115,6 +119,7 @@ fn main() -> ExitCode {
         Command::Message(command) => (command.name(), command.at.json, command.execute()),
         Command::Produce(command) => ("produce", command.at.json, command.execute()),
         Command::Consume(command) => ("consume", command.at.json, command.execute()),
+        Command::Bench(command) => ("bench", command.json(), command.execute()),
     };
     let style = Style { json, verbose: verbose > 0 };
     ExitCode::from(output::finish(name, outcome, style) as u8)

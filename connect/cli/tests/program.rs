@@ -3,6 +3,8 @@
 #[path = "program/rig.rs"]
 mod rig; // a directory, processes in it, and what they came to
 
+#[path = "program/benching.rs"]
+mod benching; // load for a broker, and what it came to
 #[path = "program/daily.rs"]
 mod daily; // topics, groups, messages
 #[path = "program/environment.rs"]

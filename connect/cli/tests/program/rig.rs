@@ -92,9 +92,14 @@ impl Started {
         line.unwrap_or_else(|| panic!("`millrace {}` ended: {}", self.args, self.read("err")))
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal, for instance `TERM`.
     pub(crate) fn signal(&self, name: &str) {
-        let (signal, pid) = (format!("-{name}"), self.child.id().to_string());
+        let (signal, pid) = (format!("-{name}"), self.pid().to_string());
         let sent = Command::new("kill").args([&signal, &pid]).status().unwrap();
         assert!(sent.success());
     }
