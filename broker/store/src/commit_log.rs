@@ -115,21 +115,24 @@ pub(crate) struct CommitLog {
     active: Segment,
     /// One past the last staged byte.
     next: PhysicalOffset,
-    pending: Vec<Pending>,
-    /// Emptied buffers, kept for the next burst.
-    spare: Vec<Vec<u8>>,
+    /// Staged for the active segment, from `written` on.
+    staged: Vec<u8>,
+    written: PhysicalOffset,
+    /// Staged for the segments before it, which are full.
+    rolled: Vec<Rolled>,
     marks: Watermarks,
 }
 
+/// The last bytes of a segment.
 #[derive(Debug)]
-struct Pending {
+struct Rolled {
     segment: Segment,
     at: PhysicalOffset,
     bytes: Vec<u8>,
 }
 
 /// A buffer that grew beyond this for one burst is given back to the system.
-const SPARE_BYTES_MAX: usize = 8 << 20;
+const STAGED_BYTES_MAX: usize = 8 << 20;
 
 impl CommitLog {
     /// Goes on at the appended watermark, which lies within the last segment.
@@ -137,7 +140,8 @@ impl CommitLog {
         let next = marks.appended();
         segments.grow(next)?;
         let active = segments.holding(next).ok_or(io::ErrorKind::NotFound)?;
-        Ok(Self { segments, active, next, pending: Vec::new(), spare: Vec::new(), marks })
+        let (staged, rolled) = (Vec::new(), Vec::new());
+        Ok(Self { segments, active, next, staged, written: next, rolled, marks })
     }
 
     /// One past the last staged byte: where the next record goes unless it has to roll.
@@ -169,28 +173,20 @@ impl CommitLog {
     pub(crate) fn place(&mut self, len: usize) -> (PhysicalOffset, &mut Vec<u8>) {
         let left = self.active.end().since(self.next);
         if len as u64 + PREFIX_BYTES as u64 > left {
-            let blank = self.pending(self.next);
-            blank.extend_from_slice(&(left as u32).to_be_bytes());
-            blank.extend_from_slice(&MAGIC_BLANK.to_be_bytes());
+            self.staged.extend_from_slice(&(left as u32).to_be_bytes());
+            self.staged.extend_from_slice(&MAGIC_BLANK.to_be_bytes());
             let end = self.active.end();
-            self.active = self.segments.holding(end).expect("reserve() made the next segment");
-            self.next = end;
+            let next = self.segments.holding(end).expect("reserve() made the next segment");
+            self.rolled.push(Rolled {
+                segment: std::mem::replace(&mut self.active, next),
+                at: self.written,
+                bytes: std::mem::take(&mut self.staged),
+            });
+            (self.next, self.written) = (end, end);
         }
         let at = self.next;
         self.next = at + len as u64;
-        (at, self.pending(at))
-    }
-
-    /// The buffer for the active segment; `at` is where the next byte added to it goes.
-    fn pending(&mut self, at: PhysicalOffset) -> &mut Vec<u8> {
-        let fits = self.pending.last().is_some_and(|p| p.segment.base == self.active.base);
-        if !fits {
-            let bytes = self.spare.pop().unwrap_or_default();
-            let segment = self.active.clone();
-            self.pending.push(Pending { segment, at, bytes });
-        }
-        let last = self.pending.last_mut().expect("pushed just now");
-        &mut last.bytes
+        (at, &mut self.staged)
     }
 
     /// Writes everything staged. After an error the log is poisoned: part of it may be on disk.
@@ -198,19 +194,28 @@ impl CommitLog {
         if self.marks.poisoned() {
             return Err(AppendError::Poisoned);
         }
-        for mut pending in self.pending.drain(..) {
-            let slices = [IoSlice::new(&pending.bytes)];
-            let local = pending.at.since(pending.segment.base);
-            if let Err(error) = pending.segment.file.write_at(&slices, local) {
-                self.marks.poison();
-                return Err(AppendError::Io(error));
-            }
-            if pending.bytes.capacity() <= SPARE_BYTES_MAX {
-                pending.bytes.clear();
-                self.spare.push(pending.bytes);
-            }
+        if let Err(error) = self.write() {
+            self.marks.poison();
+            return Err(AppendError::Io(error));
         }
         self.marks.raise_appended(self.next);
         Ok(self.next)
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        for Rolled { segment, at, bytes } in self.rolled.drain(..) {
+            segment.file.write_at(&[IoSlice::new(&bytes)], at.since(segment.base))?;
+        }
+        if self.staged.is_empty() {
+            return Ok(());
+        }
+        let local = self.written.since(self.active.base);
+        self.active.file.write_at(&[IoSlice::new(&self.staged)], local)?;
+        self.written = self.next;
+        self.staged.clear();
+        if self.staged.capacity() > STAGED_BYTES_MAX {
+            self.staged = Vec::new();
+        }
+        Ok(())
     }
 }

@@ -312,18 +312,19 @@ impl Store {
             std::hint::black_box(ends.fold(0, |all, end| all ^ end));
         }
         let lens = group.iter().enumerate();
-        let total = lens.map(|(n, (_, draft))| record::encoded_len(draft, host, n < last) as u64);
+        let lens = lens.map(|(n, (_, draft))| record::encoded_len(draft, host, n < last));
+        let total: usize = lens.sum();
         // With nothing but the last segment left, its end is for the broker's own state: consumers
         // go on when producers no longer can.
         let is_state = group.iter().all(|(_, draft)| is_system_topic_name(draft.topic));
         let spare = if is_state { 0 } else { self.config.reserve_bytes() };
-        self.log.reserve(total.sum(), spare)?;
+        self.log.reserve(total as u64, spare)?;
         // RocketMQ's look-up by time searches a queue for it, so it must not go back.
         self.last_store_ms = self.last_store_ms.max(now_ms);
         self.index.note_time(self.last_store_ms);
         for (n, (queue, draft)) in group.iter().enumerate() {
             let more = n < last;
-            let len = record::encoded_len(draft, host, more);
+            let len = if last == 0 { total } else { record::encoded_len(draft, host, more) };
             let (at, buffer) = self.log.place(len);
             let properties = Properties::new(draft.properties);
             let dispatch = Dispatch::of(draft.topic, draft.sys_flag, properties);
