@@ -6,10 +6,10 @@ use millrace_types::{
 };
 
 use crate::answer::{Answer, Places, Refusal};
-use crate::deliveries::SCHEDULE_TOPIC;
+use crate::deliveries::is_delivered_from;
 use crate::engine::Engine;
 use crate::pending::Pending;
-use crate::request::{Append, Caller, Fence, Message, Origin, Ticket, Wait};
+use crate::request::{Append, Caller, Delay, Fence, Message, Origin, Ticket, Wait};
 use crate::state::{LEDGER_TOPIC, META_TOPIC, StateRecord};
 use crate::topics::{Permission, Topic};
 
@@ -36,7 +36,7 @@ impl Engine {
         if append.origin == Origin::Producer {
             self.check_disk_keeps_up()?;
         }
-        if append.messages.iter().any(|message| message.delay_level > 0) {
+        if append.messages.iter().any(|message| message.delay != Delay::None) {
             return self.append_delayed(now, caller, ticket, append);
         }
         let places = match append.messages {
@@ -172,7 +172,7 @@ impl Engine {
         queue: QueueId,
         offset: QueueOffset,
     ) -> Handled {
-        if topic == SCHEDULE_TOPIC {
+        if is_delivered_from(topic) {
             // These say which messages are delivered.
             return Err(Refusal::NotWritable(topic.to_owned()));
         }
@@ -232,7 +232,7 @@ impl Engine {
                 self.topics.find(message.topic).expect("it was created just now")
             }
         };
-        let closed = (is_system_topic(&topic.name) || message.topic == SCHEDULE_TOPIC)
+        let closed = (is_system_topic(&topic.name) || is_delivered_from(message.topic))
             && !(append.origin == Origin::Pipeline && message.topic == LEDGER_TOPIC);
         if closed || !topic.permission.write {
             return Err(Refusal::NotWritable(message.topic.to_owned()));
@@ -256,7 +256,7 @@ impl Engine {
         let name =
             TopicName::parse(topic).map_err(|error| Refusal::IllegalTopic(error.to_string()))?;
         match queues.filter(|_| self.config.auto_create_topics) {
-            Some(queues) if !is_system_topic(&name) && topic != SCHEDULE_TOPIC => {
+            Some(queues) if !is_system_topic(&name) && !is_delivered_from(topic) => {
                 self.create_topic(now, &name, queues).map(drop)
             }
             _ => Err(Refusal::UnknownTopic(topic.to_owned())),

@@ -1,28 +1,39 @@
 use std::collections::VecDeque;
 
 use millrace_store::{Entry, Plan, QueueNo};
-use millrace_types::{Now, QueueOffset};
+use millrace_types::{Now, QueueId, QueueOffset};
 
 use crate::delay_levels::DelayLevels;
+use crate::deliveries::{SCHEDULE_TOPIC, TIMER_TOPIC};
 use crate::store_clock::StoreClock;
 
-/// What is known of the delayed messages. (In RocketMQ, `ScheduleMessageService`.)
+/// What is known of the delayed messages. (In RocketMQ, `ScheduleMessageService` and, for timers,
+/// `TimerMessageStore`.)
 ///
-/// The messages themselves are in the log, in one queue per level. Store times never go back, so
-/// the order of a level's queue is the order in which its messages are due, and little has to be
-/// known of any number of them: which one is next, and when it and a few behind it are due.
+/// The messages themselves are in the log, in queues of which each has one delay. Store times never
+/// go back, so the order of such a queue is the order in which its messages are due, and little has
+/// to be known of any number of them: which one is next, and when it and a few behind it are due.
+///
+/// A delay level is such a queue. A timer may wait for any time, so it goes from queue to queue: in
+/// each it waits for the longest delay that is not too long. The delays are close to each other, so
+/// a wait of days takes six of these steps.
 #[derive(Debug)]
 pub(crate) struct Delays {
-    delays: DelayLevels,
+    /// The levels that messages can ask for, the steps of timers, and levels that there were once.
     pub(crate) levels: Vec<Level>,
+    level_count: usize,
+    step_count: usize,
     pub(crate) clock: StoreClock,
     /// No message is due before this moment.
     earliest_ms: u64,
 }
 
-/// The queue of one delay level.
-#[derive(Debug, Default)]
+/// A queue of messages that all have the same delay.
+#[derive(Debug)]
 pub(crate) struct Level {
+    pub(crate) topic: &'static str,
+    pub(crate) queue_id: QueueId,
+    pub(crate) delay_ms: u64,
     /// Once the topic exists.
     pub(crate) queue: Option<QueueNo>,
     /// The first message that was not delivered yet.
@@ -50,40 +61,78 @@ const FAILED_MS: u64 = 10_000;
 /// A message that cannot be read so many times in a row is given up.
 const FAILURES_MAX: u32 = 6;
 
+/// Below this a timer waits a little too long rather than in another step.
+const LAST_STEP_MS: u64 = 1_000;
+const SHORT_STEP_MS: u64 = 100;
+
+/// How long the steps of timers wait: the same for every broker, because it says what the queues
+/// of the topic are for.
+fn timer_steps() -> impl Iterator<Item = u64> {
+    std::iter::successors(Some(SHORT_STEP_MS), |step| {
+        Some(step + if *step < LAST_STEP_MS { SHORT_STEP_MS } else { step / 16 })
+    })
+}
+
 impl Delays {
-    pub(crate) fn new(delays: DelayLevels) -> Self {
-        let levels = (0..delays.count()).map(|_| Level::default()).collect();
-        Self { delays, levels, clock: StoreClock::default(), earliest_ms: 0 }
+    pub(crate) fn new(delays: &DelayLevels, timer_ms_max: u64) -> Self {
+        let level = |topic, n: usize, delay_ms| Level::new(topic, QueueId(n as u32), delay_ms);
+        let mut levels: Vec<Level> = (0..delays.count() as usize)
+            .map(|n| level(SCHEDULE_TOPIC, n, delays.delay_ms(n)))
+            .collect();
+        let level_count = levels.len();
+        let steps = timer_steps().take_while(|step| *step <= timer_ms_max.max(LAST_STEP_MS));
+        let steps = steps.enumerate();
+        levels.extend(steps.map(|(n, delay_ms)| level(TIMER_TOPIC, n, delay_ms)));
+        let step_count = levels.len() - level_count;
+        Self { levels, level_count, step_count, clock: StoreClock::default(), earliest_ms: 0 }
     }
 
-    /// The level of messages that ask for this one, counted from 0.
-    pub(crate) fn index(&self, level: u32) -> usize {
-        level.clamp(1, self.delays.count()) as usize - 1
+    /// Where messages wait that ask for a level.
+    pub(crate) fn level(&self, level: u32) -> usize {
+        (level.max(1) as usize).min(self.level_count) - 1
     }
 
-    /// How many levels messages can ask for.
-    pub(crate) fn count(&self) -> u32 {
-        self.delays.count()
+    /// Where a timer waits that has so long to wait: for as long as possible and not too long; in
+    /// the end, long enough.
+    pub(crate) fn step(&self, left_ms: u64) -> usize {
+        let steps = &self.levels[self.level_count..][..self.step_count];
+        let not_longer = steps.partition_point(|step| step.delay_ms <= left_ms);
+        let long_enough = steps.partition_point(|step| step.delay_ms < left_ms);
+        let step = if left_ms > LAST_STEP_MS { not_longer - 1 } else { long_enough };
+        self.level_count + step.min(self.step_count - 1)
     }
 
-    pub(crate) fn delay_ms(&self, index: usize) -> u64 {
-        self.delays.delay_ms(index)
+    /// How many queues the topic of a level has.
+    pub(crate) fn queues_of(&self, index: usize) -> u32 {
+        let topic = self.levels[index].topic;
+        self.levels.iter().filter(|level| level.topic == topic).count() as u32
     }
 
-    /// The topic exists. Queues of levels that there were once are kept.
-    pub(crate) fn set_queues(&mut self, queues: &[QueueNo]) {
-        for (n, queue) in queues.iter().enumerate() {
-            if n == self.levels.len() {
-                self.levels.push(Level::default());
+    /// A topic exists. If it is one of these, queues that there were once are kept.
+    pub(crate) fn set_queues(&mut self, topic: &str, queues: &[QueueNo]) {
+        let Some(topic) = [SCHEDULE_TOPIC, TIMER_TOPIC].into_iter().find(|own| *own == topic)
+        else {
+            return;
+        };
+        let last_ms = self.levels[self.level_count - 1].delay_ms;
+        for (id, queue) in (0..).map(QueueId).zip(queues) {
+            let known = self.levels.iter_mut();
+            match known.into_iter().find(|level| level.topic == topic && level.queue_id == id) {
+                Some(level) => level.queue = Some(*queue),
+                None => {
+                    let step_ms = timer_steps().nth(id.0 as usize).unwrap_or(last_ms);
+                    let delay_ms = if topic == TIMER_TOPIC { step_ms } else { last_ms };
+                    let level = Level::new(topic, id, delay_ms);
+                    self.levels.push(Level { queue: Some(*queue), ..level });
+                }
             }
-            self.levels[n].queue = Some(*queue);
         }
     }
 
     /// A message was stored now in the queue of a level.
     pub(crate) fn note(&mut self, now: Now, index: usize, placed: QueueOffset) {
-        let due_ms = now.mono_ms + self.delay_ms(index);
         let level = &mut self.levels[index];
+        let due_ms = now.mono_ms + level.delay_ms;
         if level.next + level.dues.len() as u64 == placed && level.dues.len() < DUES_MAX {
             level.dues.push_back(due_ms);
             if level.dues.len() == 1 {
@@ -113,6 +162,21 @@ impl Delays {
 }
 
 impl Level {
+    fn new(topic: &'static str, queue_id: QueueId, delay_ms: u64) -> Self {
+        Self {
+            topic,
+            queue_id,
+            delay_ms,
+            queue: None,
+            next: QueueOffset(0),
+            dues: VecDeque::new(),
+            reading: None,
+            paused_until_ms: 0,
+            singles: 0,
+            failures: 0,
+        }
+    }
+
     /// How many messages to read, and at most how many bytes: those that are due, or some whose
     /// time is not known; 0 if there is nothing to do now.
     pub(crate) fn wanted(&self, now: Now) -> (usize, u64) {
@@ -122,12 +186,6 @@ impl Level {
         let most = if self.singles > 0 { 1 } else { BATCH };
         let due = self.dues.iter().take_while(|due_ms| **due_ms <= now.mono_ms).take(most).count();
         (if self.dues.is_empty() { most } else { due }, BATCH_BYTES)
-    }
-
-    /// How many due times are kept.
-    #[cfg(test)]
-    pub(crate) fn dues_len(&self) -> usize {
-        self.dues.len()
     }
 
     /// What was wanted is being read.
@@ -191,5 +249,52 @@ impl Level {
     /// Nothing is stored any more.
     pub(crate) fn stop(&mut self) {
         self.paused_until_ms = u64::MAX;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY_MS: u64 = 86_400_000;
+
+    fn delays() -> Delays {
+        Delays::new(&DelayLevels::default(), 3 * DAY_MS)
+    }
+
+    #[test]
+    fn a_timer_of_any_length_takes_few_steps_and_is_late_by_little() {
+        let delays = delays();
+        let times =
+            (1..40).chain((1..2_000).map(|n| n * 97)).chain((1..2_000).map(|n| n * 129_600));
+        for time_ms in times {
+            let (mut left_ms, mut steps) = (time_ms as i64, 0);
+            while left_ms > 0 {
+                left_ms -= delays.levels[delays.step(left_ms as u64)].delay_ms as i64;
+                steps += 1;
+            }
+            assert!(left_ms > -(SHORT_STEP_MS as i64), "{time_ms} ms: {left_ms}");
+            assert!(steps <= 7, "{time_ms} ms: {steps} steps");
+        }
+    }
+
+    #[test]
+    fn a_limit_of_any_length_has_a_step_to_wait_in() {
+        for limit_ms in [1, 99, 100, 999, 1_000, 1_001, DAY_MS, 40 * DAY_MS] {
+            let delays = Delays::new(&DelayLevels::default(), limit_ms);
+            assert_eq!(delays.levels[delays.step(1)].topic, TIMER_TOPIC, "{limit_ms}");
+            assert_eq!(delays.levels[delays.step(limit_ms)].topic, TIMER_TOPIC, "{limit_ms}");
+        }
+        assert_eq!(delays().levels.len(), 18 + delays().queues_of(20) as usize);
+    }
+
+    #[test]
+    fn what_is_remembered_of_many_messages_is_little() {
+        let mut delays = delays();
+        let now = Now { mono_ms: 0, wall_ms: 0 };
+        for n in 0..1_000_000 {
+            delays.note(now, 4, QueueOffset(n));
+        }
+        assert_eq!(delays.levels[4].dues.len(), DUES_MAX);
     }
 }

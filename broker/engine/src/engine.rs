@@ -39,6 +39,8 @@ pub struct EngineConfig {
     pub examined_max: usize,
     /// How long the messages of each delay level wait. (`messageDelayLevel`)
     pub delay_levels: DelayLevels,
+    /// The longest time that a message may wait by itself, ms. (`timerMaxDelaySec`)
+    pub timer_ms_max: u64,
     /// Bytes of records of the broker's own state after which the state is appended again as a
     /// whole, at the earliest. A start reads little more than this.
     pub state_bytes_min: u64,
@@ -58,6 +60,7 @@ impl Default for EngineConfig {
             unflushed_bytes_max: 1 << 30,
             examined_max: 4_000,
             delay_levels: DelayLevels::default(),
+            timer_ms_max: 3 * 86_400_000,
             state_bytes_min: 1 << 20,
             lost_state: LostState::Refuse,
             retention: RetentionConfig::default(),
@@ -124,7 +127,7 @@ impl Engine {
         let meta_topic = TopicName::parse(META_TOPIC).expect("a legal name");
         let meta = store.queue(&meta_topic, QueueId(0));
         let mut engine = Self {
-            delays: Delays::new(config.delay_levels.clone()),
+            delays: Delays::new(&config.delay_levels, config.timer_ms_max),
             reads: Reads::default(),
             config,
             store,

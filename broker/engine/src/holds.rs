@@ -7,7 +7,6 @@ use millrace_types::{PhysicalOffset, Properties, QueueId, QueueOffset, keys};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use crate::deliveries::SCHEDULE_TOPIC;
 use crate::engine::Engine;
 
 /// Somebody who still needs messages, and so keeps the segments they are in.
@@ -102,13 +101,8 @@ impl Engine {
             let places = offsets.map(|(_, topic, queue, at)| (topic.as_str(), queue.0, at.0));
             self.add_hold(&mut holds, &format!("group {group}"), end, places);
         }
-        let timer = self.store.queues().filter(|(topic, ..)| topic.as_str() == SCHEDULE_TOPIC);
-        let timer = timer.map(|(topic, queue, _)| {
-            let delivered =
-                self.groups.iter().filter(|(_, of, at, _)| *of == topic && *at == queue);
-            let next = delivered.map(|(.., offset)| offset.0).max().unwrap_or(0);
-            (SCHEDULE_TOPIC, queue.0, next)
-        });
+        let levels = self.delays.levels.iter();
+        let timer = levels.map(|level| (level.topic, level.queue_id.0, level.next.0));
         self.add_hold(&mut holds, "timer", end, timer);
         holds
     }

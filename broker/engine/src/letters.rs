@@ -13,7 +13,7 @@ use crate::answer::{Answer, Out, Refusal};
 use crate::deliveries::copy;
 use crate::engine::Engine;
 use crate::reads::Reader;
-use crate::request::{SendBack, Ticket, Wait};
+use crate::request::{Delay, SendBack, Ticket, Wait};
 
 /// What the topics are called in which a group gets failed messages again.
 pub const RETRY_PREFIX: &str = "%RETRY%";
@@ -114,7 +114,9 @@ impl Engine {
         };
         let level = u32::try_from(level).unwrap_or(1);
         let properties = letter_properties(record, level);
-        let delayed = self.delay(now, level, (&topic, queue), properties.view())?;
+        let target = (&*topic, queue);
+        let delayed = self.delay(now, Delay::Level(level), target, properties.view())?;
+        let delayed = delayed.expect("a level has a delay");
         let mut draft = copy(record, &topic, queue);
         draft.reconsume_times = record.reconsume_times().saturating_add(1);
         let mut placed = Vec::with_capacity(1);
@@ -166,9 +168,9 @@ fn letter_properties(record: &Record<'_>, level: u32) -> millrace_types::Propert
     };
     let id = id.filter(|id| !id.trim().is_empty()).map_or_else(|| own.to_string(), str::to_owned);
     properties.with(&[
-        (keys::RETRY_TOPIC, topic.unwrap_or(record.topic())),
-        (keys::ORIGIN_ID, &id),
-        (keys::WAIT, "false"),
-        (keys::DELAY, &level.to_string()),
+        (keys::RETRY_TOPIC, Some(topic.unwrap_or(record.topic()))),
+        (keys::ORIGIN_ID, Some(&id)),
+        (keys::WAIT, Some("false")),
+        (keys::DELAY, Some(&level.to_string())),
     ])
 }

@@ -34,15 +34,15 @@ mod tests;
 
 pub use answer::{Answer, Found, Out, Places, PullStatus, Refusal};
 pub use delay_levels::{DelayLevels, DelayLevelsError};
-pub use deliveries::SCHEDULE_TOPIC;
+pub use deliveries::{SCHEDULE_TOPIC, TIMER_TOPIC};
 pub use engine::{Engine, EngineConfig, OpenEngineError};
 pub use filter::{Conditions, Filter, NoConditions, Verdicts, finish};
 pub use holds::{Hold, Loss};
 pub use letters::{DEAD_PREFIX, RETRY_PREFIX};
 pub use reads::{Read, ReadId};
 pub use request::{
-    Append, Caller, ConnectionId, Fence, Message, Origin, Principal, Pull, Request, SendBack,
-    Ticket, Wait,
+    Append, Caller, ConnectionId, Delay, Fence, Message, Origin, Principal, Pull, Request,
+    SendBack, Ticket, Wait,
 };
 pub use restore::{LostState, StateGap};
 pub use retention::RetentionConfig;

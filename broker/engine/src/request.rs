@@ -146,8 +146,21 @@ pub struct Message<'a> {
     pub body: &'a [u8],
     /// Encoded properties.
     pub properties: &'a [u8],
-    /// Which delay level it waits in, 1 or more, before it goes to its queue; 0 for none.
-    pub delay_level: u32,
+    /// How long it waits before it goes to its queue.
+    pub delay: Delay,
+}
+
+/// How long a message waits before it goes to its queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delay {
+    /// Not at all.
+    None,
+    /// As long as a delay level; the first one is 1, and above the last one there is none.
+    Level(u32),
+    /// So many milliseconds, whatever the wall clock does.
+    For(u64),
+    /// Until the wall clock shows this, ms since the Unix epoch.
+    Until(i64),
 }
 
 /// A message whose consumption failed, to be delivered to its group again, or to become one of

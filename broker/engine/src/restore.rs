@@ -11,7 +11,6 @@ use millrace_types::record::{self, Record};
 use millrace_types::{GroupName, QueueId, QueueOffset, TopicName, is_system_topic};
 use tracing::warn;
 
-use crate::deliveries::SCHEDULE_TOPIC;
 use crate::engine::{Engine, OpenEngineError};
 use crate::holds::LedgerHolds;
 use crate::retention::Retention;
@@ -274,9 +273,7 @@ impl Engine {
     ) {
         let queues = read_queues.max(write_queues);
         let numbers: Vec<_> = (0..queues).map(|id| self.store.queue(&name, QueueId(id))).collect();
-        if name.as_str() == SCHEDULE_TOPIC {
-            self.delays.set_queues(&numbers);
-        }
+        self.delays.set_queues(name.as_str(), &numbers);
         self.topics.put(Topic { name, read_queues, write_queues, permission }, numbers);
     }
 }

@@ -35,6 +35,8 @@ pub struct ServerConfig {
     pub auto_create_topics: bool,
     /// How long the messages of each delay level wait. (`messageDelayLevel`)
     pub delay_levels: DelayLevels,
+    /// The longest time that a message may wait by itself. (`timerMaxDelaySec`)
+    pub timer_max: Duration,
     /// What peers may take of this machine.
     pub limits: Limits,
 }
@@ -56,6 +58,7 @@ impl ServerConfig {
             cluster_name: "DefaultCluster".into(),
             auto_create_topics: true,
             delay_levels: DelayLevels::default(),
+            timer_max: Duration::from_secs(3 * 86_400),
             limits: Limits::default(),
         }
     }

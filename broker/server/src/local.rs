@@ -6,8 +6,8 @@ use bytes::Bytes;
 use millrace_client as client;
 use millrace_client::{Appended, Broker, BrokerError, PullRequest, Pulled};
 use millrace_engine::{
-    Answer, Append, Caller, ConnectionId, Fence, Filter, Found, Message, Origin, Principal, Pull,
-    Refusal, Request, Ticket, Wait, finish,
+    Answer, Append, Caller, ConnectionId, Delay, Fence, Filter, Found, Message, Origin, Principal,
+    Pull, Refusal, Request, Ticket, Wait, finish,
 };
 use millrace_store::{FlushMode, LogReader, ReadError};
 use millrace_types::{GroupName, QueueId, QueueOffset, TopicName};
@@ -341,7 +341,7 @@ fn message(outgoing: &client::Outgoing) -> Message<'_> {
         reconsume_times: 0,
         body: &outgoing.body,
         properties: &outgoing.properties,
-        delay_level: 0,
+        delay: Delay::None,
     }
 }
 

@@ -14,6 +14,11 @@ pub mod keys {
     pub const WAIT: &str = "WAIT";
     /// Delay level, 1 to 18.
     pub const DELAY: &str = "DELAY";
+    /// When a timed message is due, ms since the Unix epoch; made by the broker.
+    pub const TIMER_DUE: &str = "TIMER_OUT_MS";
+    /// How long a message that was sent with a delay still has to wait, ms, since it was stored.
+    /// Ours; consumers do not see it.
+    pub const TIMER_LEFT: &str = "MR_TIMER_LEFT";
     /// The topic that a delayed or half message is for.
     pub const REAL_TOPIC: &str = "REAL_TOPIC";
     /// The queue that it is for.
@@ -88,9 +93,9 @@ impl<'a> Properties<'a> {
         })
     }
 
-    /// A copy in which some properties have new values. The others stay as they are, in order, and
-    /// precede the new ones.
-    pub fn with(self, changes: &[(&str, &str)]) -> PropertiesBuf {
+    /// A copy in which some properties have new values, or are not there. The others stay as they
+    /// are, in order, and precede the new ones.
+    pub fn with(self, changes: &[(&str, Option<&str>)]) -> PropertiesBuf {
         let mut copy = PropertiesBuf::new();
         copy.reserve(self.0.len() + 64);
         for (key, value) in self.raw() {
@@ -102,7 +107,9 @@ impl<'a> Properties<'a> {
             }
         }
         for (name, value) in changes {
-            copy.push(name, value);
+            if let Some(value) = value {
+                copy.push(name, value);
+            }
         }
         copy
     }
@@ -220,8 +227,8 @@ mod tests {
     #[test]
     fn a_copy_has_each_changed_property_once() {
         let before = Properties::new(b"a\x011\x02b\x01\xff\x02a\x012\x02c\x013");
-        let after = before.with(&[("a", "4"), ("d", "")]);
-        assert_eq!(after.as_bytes(), b"b\x01\xff\x02c\x013\x02a\x014\x02d\x01\x02");
+        let after = before.with(&[("a", Some("4")), ("c", None), ("d", Some(""))]);
+        assert_eq!(after.as_bytes(), b"b\x01\xff\x02a\x014\x02d\x01\x02");
     }
 
     #[test]

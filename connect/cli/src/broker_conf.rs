@@ -10,7 +10,7 @@ use millrace_store::FlushMode;
 use crate::exit::{Exit, Failure};
 
 /// Keys that mean something here.
-const KNOWN: [&str; 12] = [
+const KNOWN: [&str; 13] = [
     "autoCreateTopicEnable",
     "brokerClusterName",
     "brokerIP1",
@@ -23,6 +23,7 @@ const KNOWN: [&str; 12] = [
     "messageDelayLevel",
     "namesrvAddr",
     "storePathRootDir",
+    "timerMaxDelaySec",
 ];
 /// Keys of tutorials and of RocketMQ's own manual that we read and do not obey; the broker works
 /// without them.
@@ -129,6 +130,10 @@ pub(crate) fn apply(text: &str, config: &mut ServerConfig) -> Result<Vec<String>
                 let levels = value.parse();
                 let wrong_level = |error: DelayLevelsError| wrong(at, format!("`{key}`: {error}"));
                 config.delay_levels = levels.map_err(wrong_level)?;
+            }
+            "timerMaxDelaySec" => {
+                let seconds = parsed::<u32>(at, key, value)?;
+                config.timer_max = Duration::from_secs(seconds.into());
             }
             "mappedFileSizeCommitLog" => config.segment_bytes = parsed(at, key, value)?,
             "enablePropertyFilter" if value == "true" => {}

@@ -3,11 +3,11 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::delays::Delays;
 
 /// A message for queue 0 of `orders` that waits in a level.
-fn delayed(body: &[u8], delay_level: u32) -> Message<'_> {
-    Message { delay_level, ..message("orders", 0, body, b"TAGS\x01a\x02") }
+fn delayed(body: &[u8], level: u32) -> Message<'_> {
+    let delay = if level > 0 { Delay::Level(level) } else { Delay::None };
+    Message { delay, ..message("orders", 0, body, b"TAGS\x01a\x02") }
 }
 
 impl Rig {
@@ -246,16 +246,6 @@ fn more_than_can_be_remembered_is_delivered_in_order_and_in_pieces() {
 }
 
 #[test]
-fn what_is_remembered_of_many_messages_is_little() {
-    let mut delays = Delays::new(DelayLevels::default());
-    let now = Now { mono_ms: 0, wall_ms: 0 };
-    for n in 0..1_000_000 {
-        delays.note(now, 4, QueueOffset(n));
-    }
-    assert_eq!(delays.levels[4].dues_len(), 4_096);
-}
-
-#[test]
 fn a_damaged_message_is_passed_over_and_the_others_come() {
     let mut rig = Rig::new(FlushMode::Sync);
     for body in ["first", "damaged", "last"] {
@@ -302,23 +292,119 @@ fn a_level_that_is_no_longer_configured_still_delivers() {
 }
 
 #[test]
-fn the_log_is_needed_from_the_oldest_message_that_still_waits() {
+fn a_message_is_held_for_as_long_as_it_waits() {
     let mut rig = Rig::new(ASYNC);
-    assert_eq!(rig.engine.delayed_from(), None);
-    rig.send_delayed("late", 4);
-    let first = rig.engine.delayed_from().unwrap();
+    let held = |rig: &Rig| -> Vec<(String, u64)> {
+        let holds = rig.engine.holds_before(millrace_types::PhysicalOffset(u64::MAX));
+        let loses = holds.into_iter().flat_map(|hold| hold.loses);
+        loses.map(|loss| (loss.topic, loss.from)).collect()
+    };
+    assert_eq!(held(&rig), []);
     rig.send_delayed("soon", 1);
-    assert_eq!(rig.engine.delayed_from(), Some(first));
+    rig.send_delayed("late", 1);
+    rig.call(Request::Append(append(&[timed("timed", Delay::For(90_000), b"")])));
+    let (level, timer) = (SCHEDULE_TOPIC.to_owned(), TIMER_TOPIC.to_owned());
+    assert_eq!(held(&rig), [(level, 0), (timer.clone(), 0)]);
     rig.run_for(2_000);
-    assert_eq!(rig.engine.delayed_from(), Some(first));
-    rig.run_for(30_000);
-    assert_eq!(rig.engine.delayed_from(), None);
+    assert_eq!(held(&rig), [(timer, 0)]);
+    rig.run_for(90_000);
+    assert_eq!(held(&rig), []);
+}
+
+fn timed<'a>(body: &'a str, delay: Delay, properties: &'a [u8]) -> Message<'a> {
+    Message { delay, ..message("orders", 0, body.as_bytes(), properties) }
+}
+
+impl Rig {
+    fn send_timed(&mut self, body: &str, delay: Delay) -> Option<Answer> {
+        self.call(Request::Append(append(&[timed(body, delay, b"TAGS\x01a\x02")])))
+    }
+
+    /// When a message is there; checks that it is not before.
+    fn arrival_ms(&mut self, body: &str) -> u64 {
+        let from = self.now.mono_ms;
+        while !self.delivered("orders", 0).contains(&body.to_owned()) {
+            let due = self.engine.due_ms().expect("it has not arrived").max(self.now.mono_ms);
+            self.run_for((due - self.now.mono_ms).max(1));
+        }
+        self.now.mono_ms - from
+    }
+}
+
+#[test]
+fn a_timer_is_never_early_and_late_by_little() {
+    for wait_ms in [1, 99, 100, 1_000, 1_001, 59_999, 3_600_000, 3 * 86_400_000] {
+        for absolute in [false, true] {
+            let mut rig = Rig::new(ASYNC);
+            let at = rig.now.wall_ms + wait_ms as i64;
+            let delay = if absolute { Delay::Until(at) } else { Delay::For(wait_ms) };
+            rig.send_timed("x", delay);
+            let took_ms = rig.arrival_ms("x");
+            assert!((wait_ms..wait_ms + 100).contains(&took_ms), "{delay:?} took {took_ms} ms");
+        }
+    }
+}
+
+#[test]
+fn consumers_see_when_a_timer_was_due_and_nothing_of_its_way() {
+    let mut rig = Rig::new(ASYNC);
+    let due = (rig.now.wall_ms + 90_000).to_string();
+    rig.send_timed("x", Delay::For(90_000));
+    rig.run_for(90_100);
+    let Some(Answer::Found(found)) = rig.pull(0, 0, Filter::tags("a"), 0) else {
+        panic!("not delivered")
+    };
+    let runs = rig.engine.reader().read(&found.plan.entries).unwrap();
+    let record = record::Record::parse(&runs[0]).unwrap();
+    let names = ["TAGS", "TIMER_OUT_MS", "REAL_TOPIC", "REAL_QID", "MR_TIMER_LEFT"];
+    let expected = [Some("a"), Some(&*due), Some("orders"), Some("0"), None];
+    assert_eq!(record.properties().pick(names), expected);
+}
+
+#[test]
+fn what_is_due_already_goes_to_its_queue_and_what_is_too_far_is_refused() {
+    let mut rig = Rig::new(ASYNC);
+    let now_ms = rig.now.wall_ms;
+    for delay in [Delay::For(0), Delay::Until(now_ms), Delay::Until(i64::MIN)] {
+        assert!(matches!(rig.send_timed("x", delay), Some(Answer::Appended(_))));
+    }
+    assert_eq!(rig.delivered("orders", 0), ["x", "x", "x"]);
+    let max_ms = 3 * 86_400_000;
+    for delay in [Delay::For(max_ms + 1), Delay::For(u64::MAX), Delay::Until(i64::MAX)] {
+        let refusal = refusal(rig.send_timed("x", delay));
+        assert!(refusal.to_string().contains("max delay 259200000ms"), "{refusal}");
+    }
+    let forged = timed("x", Delay::Until(now_ms + 50), b"MR_TIMER_LEFT\x01999999\x02");
+    rig.call(Request::Append(append(&[forged])));
+    rig.run_for(100);
+    assert_eq!(rig.delivered("orders", 0).len(), 4, "nobody else says how long it waits");
+}
+
+#[test]
+fn a_jump_of_the_wall_clock_moves_times_of_day_and_no_waits() {
+    for jump_ms in [-1_800_000, 1_800_000] {
+        let mut rig = Rig::new(ASYNC);
+        let at = rig.now.wall_ms + 7_200_000;
+        rig.send_timed("wait", Delay::For(7_200_000));
+        rig.send_timed("until", Delay::Until(at));
+        rig.run_for(1_000);
+        rig.now.wall_ms += jump_ms;
+        rig.run_for(7_199_000 - 1);
+        assert!(!rig.delivered("orders", 0).contains(&"wait".to_owned()));
+        rig.run_for(200);
+        assert!(rig.delivered("orders", 0).contains(&"wait".to_owned()));
+        rig.run_for(1_800_000);
+        let mut all = rig.delivered("orders", 0);
+        all.sort();
+        assert_eq!(all, ["until", "wait"]);
+        assert!(rig.now.wall_ms >= at);
+    }
 }
 
 /// One step of a life with crashes.
 #[derive(Clone, Debug)]
 enum Turn {
-    Send(u32),
+    Send(Delay),
     Pass(u64),
     Flush,
     Tick,
@@ -330,7 +416,8 @@ enum Turn {
 
 fn turn() -> impl Strategy<Value = Turn> {
     prop_oneof![
-        4 => (1..5u32).prop_map(Turn::Send),
+        4 => (1..5u32).prop_map(|level| Turn::Send(Delay::Level(level))),
+        3 => (1..40_000u64).prop_map(|ms| Turn::Send(Delay::For(ms))),
         3 => (0..8_000u64).prop_map(Turn::Pass),
         3 => Just(Turn::Flush),
         5 => Just(Turn::Tick),
@@ -358,11 +445,16 @@ proptest! {
         for turn in turns {
             let mut answers = Vec::new();
             match turn {
-                Turn::Send(level) => {
+                Turn::Send(delay) => {
                     let body = sent.to_string();
                     sent += 1;
-                    due_at.insert(body.clone(), rig.now.wall_ms + delays[level as usize - 1]);
-                    let message = [delayed(body.as_bytes(), level)];
+                    let wait_ms = match delay {
+                        Delay::Level(level) => delays[level as usize - 1],
+                        Delay::For(ms) => ms as i64,
+                        other => unreachable!("{other:?}"),
+                    };
+                    due_at.insert(body.clone(), rig.now.wall_ms + wait_ms);
+                    let message = [timed(&body, delay, b"")];
                     let (ticket, out) = rig.ask(Request::Append(append(&message)));
                     tickets.insert(ticket, body);
                     answers = rig.finish_burst(out);

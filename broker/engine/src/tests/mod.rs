@@ -156,7 +156,7 @@ fn message<'a>(topic: &'a str, queue: u32, body: &'a [u8], properties: &'a [u8])
         reconsume_times: 0,
         body,
         properties,
-        delay_level: 0,
+        delay: Delay::None,
     }
 }
 

@@ -233,7 +233,7 @@ fn groups_hold_if_they_are_listed_and_delayed_messages_always_do() {
     assert!(first_byte(&free) > 0);
 
     let mut timer = rig(keeping(1));
-    let late = Message { delay_level: 18, ..message("orders", 0, b"in two hours", b"") };
+    let late = Message { delay: Delay::Level(18), ..message("orders", 0, b"in two hours", b"") };
     let request = append(std::slice::from_ref(&late));
     assert!(matches!(timer.call(Request::Append(request)), Some(Answer::Appended(_))));
     fill(&mut timer, "orders", 0, 2);

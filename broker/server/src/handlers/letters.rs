@@ -75,7 +75,7 @@ fn dead_letter<'a>(exchange: &Exchange<'_, '_>, sent: &SendMessage<'a>) -> Optio
     if sent.reconsume_times <= max && !last {
         return None;
     }
-    let properties = Properties::new(sent.properties.as_bytes()).with(&[(keys::DELAY, "-1")]);
+    let properties = Properties::new(sent.properties.as_bytes()).with(&[(keys::DELAY, Some("-1"))]);
     Some(SendMessage {
         topic: Cow::Owned(format!("{DEAD_PREFIX}{group}")),
         queue_id: Some(QueueId(0)),

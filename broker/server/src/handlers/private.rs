@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 
 use millrace_engine::{
-    Answer as Answered, Append, Fence, Filter, Message, Origin, Pull, Refusal, Request, Wait,
+    Answer as Answered, Append, Delay, Fence, Filter, Message, Origin, Pull, Refusal, Request, Wait,
 };
 use millrace_protocol::{AppendGroup, AppendWait, EnsureTopic, HelloAnswer, PullStored};
 use millrace_types::{QueueOffset, TopicName};
@@ -46,7 +46,7 @@ pub(crate) fn append_group(exchange: &mut Exchange<'_, '_>, request: &AppendGrou
         reconsume_times: 0,
         body: message.body,
         properties: message.properties,
-        delay_level: 0,
+        delay: Delay::None,
     });
     let messages: Vec<Message<'_>> = messages.collect();
     let (wait, needs) = match request.wait {

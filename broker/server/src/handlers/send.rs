@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use millrace_engine::{Append, Message, Origin, RETRY_PREFIX, Request, Wait};
+use millrace_engine::{Append, Delay, Message, Origin, RETRY_PREFIX, Request, Wait};
 use millrace_protocol::{BatchItem, ResponseCode, SendMessage, batch_items};
 use millrace_types::{Properties, keys, record};
 
@@ -29,6 +29,10 @@ pub(crate) fn store(exchange: &mut Exchange<'_, '_>, sent: &SendMessage<'_>) {
     if let Some(feature) = facts.unsupported {
         return exchange.refuse(ResponseCode::MESSAGE_ILLEGAL, not_supported(feature));
     }
+    let delay = match facts.delay() {
+        Ok(delay) => delay,
+        Err(remark) => return exchange.refuse(ResponseCode::MESSAGE_ILLEGAL, remark),
+    };
     let mut made = std::mem::take(&mut exchange.shell.properties);
     let (unique, properties) = match facts.unique {
         Some(unique) => (UniqueKey::new(unique), sent.properties.as_bytes()),
@@ -40,7 +44,7 @@ pub(crate) fn store(exchange: &mut Exchange<'_, '_>, sent: &SendMessage<'_>) {
         }
     };
     let message = message(sent, sent.flag, sent.body, properties);
-    let message = Message { delay_level: facts.delay_level, ..message };
+    let message = Message { delay, ..message };
     append(exchange, sent, &[message], facts.wait, Awaited::Send(unique));
     exchange.shell.properties = made;
 }
@@ -67,7 +71,8 @@ fn send_batch(exchange: &mut Exchange<'_, '_>, sent: &SendMessage<'_>) {
     let mut properties = Vec::with_capacity(items.len());
     for item in &items {
         let facts = Facts::read(item.properties);
-        let delayed = (facts.delay_level > 0).then_some("a delayed message in a batch");
+        let delayed = facts.delay() != Ok(Delay::None);
+        let delayed = delayed.then_some("a delayed message in a batch");
         if let Some(feature) = facts.unsupported.or(delayed) {
             return exchange.refuse(ResponseCode::MESSAGE_ILLEGAL, not_supported(feature));
         }
@@ -124,7 +129,7 @@ fn message<'a>(
         reconsume_times: sent.reconsume_times,
         body,
         properties,
-        delay_level: 0,
+        delay: Delay::None,
     }
 }
 
@@ -148,8 +153,11 @@ fn append(
 struct Facts<'a> {
     unique: Option<&'a str>,
     wait: Wait,
-    /// Which delay level it asks for, 0 for none.
-    delay_level: u32,
+    level: Option<&'a [u8]>,
+    /// `TIMER_DELAY_SEC`, `TIMER_DELAY_MS` and `TIMER_DELIVER_MS`; the first one counts.
+    timers: [Option<&'a [u8]>; 3],
+    /// It was timed once and is sent again.
+    was_timed: bool,
     /// What the message asks for and this broker cannot do; without it the message would be
     /// delivered at the wrong time.
     unsupported: Option<&'static str>,
@@ -157,8 +165,14 @@ struct Facts<'a> {
 
 impl<'a> Facts<'a> {
     fn read(properties: &'a [u8]) -> Self {
-        let mut facts =
-            Self { unique: None, wait: Wait::Policy, delay_level: 0, unsupported: None };
+        let mut facts = Self {
+            unique: None,
+            wait: Wait::Policy,
+            level: None,
+            timers: [None; 3],
+            was_timed: false,
+            unsupported: None,
+        };
         for (name, value) in Properties::new(properties).raw() {
             facts.note(name, value);
         }
@@ -169,19 +183,41 @@ impl<'a> Facts<'a> {
         match name {
             b"UNIQ_KEY" if !value.is_empty() => self.unique = std::str::from_utf8(value).ok(),
             b"WAIT" if value.eq_ignore_ascii_case(b"false") => self.wait = Wait::Written,
-            b"DELAY" => match std::str::from_utf8(value).unwrap_or("").parse::<i32>() {
-                Ok(level) => self.delay_level = u32::try_from(level).unwrap_or(0),
-                Err(_) => self.unsupported = Some("a delay level that is no number"),
-            },
-            b"TIMER_DELAY_SEC" | b"TIMER_DELAY_MS" | b"TIMER_DELIVER_MS" => {
-                self.unsupported = Some("a timed message");
-            }
+            b"DELAY" => self.level = Some(value),
+            b"TIMER_DELAY_SEC" => self.timers[0] = Some(value),
+            b"TIMER_DELAY_MS" => self.timers[1] = Some(value),
+            b"TIMER_DELIVER_MS" => self.timers[2] = Some(value),
+            b"TIMER_OUT_MS" => self.was_timed = true,
             b"TRAN_MSG" if value.eq_ignore_ascii_case(b"true") => {
                 self.unsupported = Some("a transactional message");
             }
             _ => {}
         }
     }
+
+    /// How long it waits; an error if that is no number. A level goes before a time.
+    fn delay(&self) -> Result<Delay, &'static str> {
+        let level = self.level.map(number).transpose()?.unwrap_or(0);
+        if let Ok(level @ 1..) = u32::try_from(level.clamp(0, i64::from(u32::MAX))) {
+            return Ok(Delay::Level(level));
+        }
+        let timer = self.timers.iter().position(Option::is_some).filter(|_| !self.was_timed);
+        let Some((timer, value)) = timer.and_then(|n| Some((n, self.timers[n]?))) else {
+            return Ok(Delay::None);
+        };
+        let time = number(value)?;
+        let wait = u64::try_from(time).unwrap_or(0);
+        Ok(match timer {
+            0 => Delay::For(wait.saturating_mul(1_000)),
+            1 => Delay::For(wait),
+            _ => Delay::Until(time),
+        })
+    }
+}
+
+fn number(value: &[u8]) -> Result<i64, &'static str> {
+    let text = std::str::from_utf8(value).ok();
+    text.and_then(|text| text.parse().ok()).ok_or("the message's delay is no number")
 }
 
 fn add_unique(made: &mut Vec<u8>, properties: &[u8], unique: &[u8]) {
@@ -214,19 +250,34 @@ mod tests {
         check("a=b;UNIQ_KEY=7F;WAIT=true;", Some("7F"), Wait::Policy, false);
         check("UNIQ_KEY=7F;WAIT=false", Some("7F"), Wait::Written, false);
         check("UNIQ_KEY=;", None, Wait::Policy, false);
-        check("DELAY=3;", None, Wait::Policy, false);
-        check("DELAY=soon;", None, Wait::Policy, true);
-        check("TIMER_DELAY_SEC=1;", None, Wait::Policy, true);
         check("TRAN_MSG=true;", None, Wait::Policy, true);
         check("TRAN_MSG=false;", None, Wait::Policy, false);
         check("no separator", None, Wait::Policy, false);
     }
 
+    #[track_caller]
+    fn check_delay(properties: &str, expected: Result<Delay, ()>) {
+        let properties = properties.replace('=', "\u{1}").replace(';', "\u{2}");
+        assert_eq!(Facts::read(properties.as_bytes()).delay().map_err(drop), expected);
+    }
+
     #[test]
-    fn a_delay_level_is_a_number_above_zero() {
-        for (value, level) in [("3", 3), ("0", 0), ("-1", 0), ("19", 19)] {
-            assert_eq!(Facts::read(format!("DELAY\u{1}{value}").as_bytes()).delay_level, level);
-        }
+    fn a_level_goes_before_a_time_and_seconds_before_milliseconds() {
+        check_delay("", Ok(Delay::None));
+        check_delay("DELAY=3", Ok(Delay::Level(3)));
+        check_delay("DELAY=0", Ok(Delay::None));
+        check_delay("DELAY=-1", Ok(Delay::None));
+        check_delay("DELAY=99999999999", Ok(Delay::Level(u32::MAX)));
+        check_delay("DELAY=soon", Err(()));
+        check_delay("TIMER_DELAY_SEC=2;TIMER_DELAY_MS=5", Ok(Delay::For(2_000)));
+        check_delay("TIMER_DELIVER_MS=7;TIMER_DELAY_MS=5", Ok(Delay::For(5)));
+        check_delay("TIMER_DELIVER_MS=7", Ok(Delay::Until(7)));
+        check_delay("TIMER_DELIVER_MS=-7", Ok(Delay::Until(-7)));
+        check_delay("TIMER_DELAY_SEC=-1", Ok(Delay::For(0)));
+        check_delay("TIMER_DELAY_SEC=9223372036854775807", Ok(Delay::For(u64::MAX)));
+        check_delay("TIMER_DELAY_SEC=2;DELAY=1", Ok(Delay::Level(1)));
+        check_delay("TIMER_DELAY_SEC=2;TIMER_OUT_MS=1", Ok(Delay::None));
+        check_delay("TIMER_DELAY_SEC=", Err(()));
     }
 
     #[test]

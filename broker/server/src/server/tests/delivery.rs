@@ -83,6 +83,28 @@ fn a_delayed_message_arrives_as_it_was_sent() {
 }
 
 #[test]
+fn a_timer_waits_as_long_as_it_says() {
+    let server = start_quick(SimDisk::new(1));
+    let mut peer = server.connect(HeaderKind::Json);
+    let timed = |timer: &'static str| SendMessage {
+        properties: format!("{timer}\u{2}").into(),
+        ..message("orders", b"timed")
+    };
+    for (n, timer) in
+        ["TIMER_DELAY_MS\u{1}150", "TIMER_DELIVER_MS\u{1}1700000000000"].iter().enumerate()
+    {
+        let sent = peer.call(&timed(timer));
+        assert_eq!(sent.code(), ResponseCode::SUCCESS, "{}", sent.remark());
+        assert_eq!(peer.is_empty("orders"), n == 0, "the second one was due long ago");
+    }
+    // Both are there once the first one is.
+    let pulled = peer.wait_for("orders", 1);
+    let record = pulled.records()[0];
+    assert!(record.properties().get("TIMER_OUT_MS").is_some());
+    assert_eq!(record.properties().get("REAL_TOPIC"), Some("orders"));
+}
+
+#[test]
 fn a_failed_message_comes_again_until_it_is_a_dead_letter() {
     let disk = SimDisk::new(1);
     let mut server = start_quick(disk.clone());
