@@ -8,6 +8,7 @@ use tracing::error;
 use crate::answer::{Answer, Out, Refusal};
 use crate::delay_levels::DelayLevels;
 use crate::delays::Delays;
+use crate::deletions::Deletions;
 use crate::filter::Conditions;
 use crate::held::HeldPulls;
 use crate::holds::LedgerHolds;
@@ -108,6 +109,7 @@ pub struct Engine {
     pub(crate) state_log: StateLog,
     pub(crate) retention: Retention,
     pub(crate) ledger_holds: LedgerHolds,
+    pub(crate) deletions: Deletions,
     /// What of the broker's own state was lost before this start.
     pub(crate) gaps: Vec<StateGap>,
     /// How many state records the start has read from the log.
@@ -144,6 +146,7 @@ impl Engine {
             state_log: StateLog::default(),
             retention: Retention::default(),
             ledger_holds: LedgerHolds::default(),
+            deletions: Deletions::default(),
             gaps: Vec::new(),
             state_records_read: 0,
             stored_messages: 0,
@@ -173,6 +176,7 @@ impl Engine {
                 .queue_to_read(topic, queue)
                 .map(|no| Some(Answer::Bounds(self.store.bounds(no)))),
             Request::EnsureTopic { topic, queues } => self.ensure_topic(now, ticket, topic, queues),
+            Request::DeleteTopic { topic } => self.delete_topic(now, ticket, topic, out),
             Request::SetTopic { topic, read_queues, write_queues, permission } => {
                 let name = topic.clone();
                 self.set_topic(now, ticket, Topic { name, read_queues, write_queues, permission })
@@ -294,7 +298,8 @@ impl Engine {
         if !known.permission.read || is_system_topic(&known.name) {
             return Err(Refusal::NotReadable(topic.to_owned()));
         }
-        Ok(self.store.key_lookup(self.visible()))
+        let begin = self.deletions.begin(topic);
+        Ok(self.store.key_lookup(self.visible()).starting_at(begin))
     }
 
     /// How many records of the broker's own state the start has read from the log.

@@ -44,6 +44,11 @@ impl HeldPulls {
         ready
     }
 
+    /// Takes out all pulls of a queue.
+    pub(crate) fn take(&mut self, queue: QueueNo) -> Vec<HeldPull> {
+        self.by_queue.remove(&queue).unwrap_or_default()
+    }
+
     /// Takes out the pulls that have waited long enough.
     pub(crate) fn on_tick(&mut self, now_ms: u64) -> Vec<(QueueNo, HeldPull)> {
         if self.earliest_ms.is_none_or(|earliest| now_ms < earliest) {

@@ -11,6 +11,7 @@ mod answer; // what the shell gets back
 mod appends; // from a request to the log
 mod delay_levels; // how long delayed messages wait
 mod delays; // which delayed messages are next
+mod deletions; // topics that are gone
 mod deliveries; // delayed messages, into the log and on to their queues
 mod engine;
 mod filter; // which messages a pull is given

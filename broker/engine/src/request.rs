@@ -55,6 +55,11 @@ pub enum Request<'a> {
         /// Queues for reading and writing.
         queues: u32,
     },
+    /// Remove a topic with its messages and everybody's offsets in it. Fine if there is none.
+    DeleteTopic {
+        /// Topic.
+        topic: &'a str,
+    },
     /// Make a topic exactly this, creating it if need be. Messages in queues beyond those that are
     /// read stay where they are, and are read again once there are as many.
     SetTopic {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use millrace_store::{QueueNo, Snapshot};
 use millrace_types::record::{self, Record};
-use millrace_types::{GroupName, QueueId, QueueOffset, TopicName, is_system_topic};
+use millrace_types::{GroupName, PhysicalOffset, QueueId, QueueOffset, TopicName, is_system_topic};
 use tracing::warn;
 
 use crate::engine::{Engine, OpenEngineError};
@@ -239,6 +239,11 @@ impl Engine {
                 }
             }
             StateRecord::Setting { space, key, value } => self.settings.put(space, key, value),
+            StateRecord::Deleted { topic, below } => {
+                if let Ok(name) = TopicName::parse(&topic) {
+                    self.forget_topic(&name, PhysicalOffset(below));
+                }
+            }
             StateRecord::Queue { topic, queue, next } => {
                 if let Ok(topic) = TopicName::parse(&topic) {
                     let no = self.store.queue(&topic, QueueId(queue));

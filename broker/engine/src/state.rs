@@ -58,6 +58,13 @@ pub(crate) enum StateRecord {
         /// Epoch.
         epoch: u64,
     },
+    /// A topic was deleted: what lies before a place of the log is not of a topic of that name.
+    Deleted {
+        /// Its name.
+        topic: String,
+        /// Physical offset.
+        below: u64,
+    },
     /// From where on somebody needs messages, as a queue of the ledger says.
     Hold {
         /// Queue of the ledger.
@@ -114,6 +121,11 @@ impl GroupOffsets {
         queue: QueueId,
     ) -> Option<QueueOffset> {
         self.0.get(&(group.clone(), topic.clone(), queue)).copied()
+    }
+
+    /// Forgets the offsets of all groups in a topic.
+    pub(crate) fn forget_topic(&mut self, topic: &TopicName) {
+        self.0.retain(|(_, known, _), _| known != topic);
     }
 
     /// Records an offset; tells whether it is news.

@@ -69,6 +69,11 @@ impl Topics {
         self.known.insert(topic.name.clone(), (topic, queues));
     }
 
+    pub(crate) fn remove(&mut self, name: &TopicName) {
+        self.version += 1;
+        self.known.remove(name);
+    }
+
     /// Counts changes, so that name servers can be told of them.
     pub(crate) fn version(&self) -> u64 {
         self.version

@@ -375,7 +375,15 @@ impl Store {
         let (live, frozen, runs) = self.index.keys();
         let limit = limit.min(self.marks.appended());
         let last_store_ms = self.last_store_ms;
-        KeyLookup { live, frozen, runs, reader: self.reader(), limit, last_store_ms }
+        KeyLookup {
+            live,
+            frozen,
+            runs,
+            reader: self.reader(),
+            from: self.log_min(),
+            limit,
+            last_store_ms,
+        }
     }
 
     /// One past the last staged byte: once the durable watermark reaches this, all that was staged

@@ -1,5 +1,6 @@
 //! The engine on a simulated disk, driven call by call.
 
+mod deletions; // topics that are gone
 mod deliveries; // delayed messages
 mod letters; // messages whose consumption failed
 mod retention; // what goes, and when

@@ -172,6 +172,8 @@ pub enum Admin<'a> {
     ConsumersOf(OfTopic<'a>),
     /// Code 343: the topics in which a group has offsets.
     TopicsOf(OfGroup<'a>),
+    /// Code 215: removes a topic.
+    DeleteTopic(OfTopic<'a>),
     /// Code 351: what a topic looks like.
     TopicConfig(OfTopic<'a>),
     /// Code 21: what all topics look like.
@@ -217,6 +219,7 @@ impl<'a> Admin<'a> {
             RequestCode::INVOKE_BROKER_TO_RESET_OFFSET => fields.read().map(Self::ResetOffset),
             RequestCode::QUERY_TOPIC_CONSUME_BY_WHO => fields.read().map(Self::ConsumersOf),
             RequestCode::QUERY_TOPICS_BY_CONSUMER => fields.read().map(Self::TopicsOf),
+            RequestCode::DELETE_TOPIC_IN_BROKER => fields.read().map(Self::DeleteTopic),
             RequestCode::GET_TOPIC_CONFIG => fields.read().map(Self::TopicConfig),
             RequestCode::GET_ALL_TOPIC_CONFIG => Ok(Self::AllTopics),
             RequestCode::GET_SYSTEM_TOPIC_LIST_FROM_BROKER => Ok(Self::SystemTopics),

@@ -41,6 +41,10 @@ pub(crate) fn answer(exchange: &mut Exchange<'_, '_>, request: &Admin<'_>) {
         Admin::ResetOffset(request) => reset(exchange, request),
         Admin::ConsumersOf(request) => consumers_of(exchange, &request.topic),
         Admin::TopicsOf(request) => topics_of(exchange, &request.group),
+        Admin::DeleteTopic(request) => {
+            let topic = &*request.topic;
+            exchange.later(Awaited::Done, None, Request::DeleteTopic { topic });
+        }
         Admin::TopicConfig(request) => match described(exchange, &request.topic) {
             Some(topic) => exchange.answer(&config(&topic)),
             None => no_topic(exchange, &request.topic),

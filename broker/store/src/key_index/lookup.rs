@@ -20,6 +20,7 @@ pub struct KeyLookup {
     /// Oldest first.
     pub(crate) runs: Vec<Arc<Run>>,
     pub(crate) reader: LogReader,
+    pub(crate) from: PhysicalOffset,
     pub(crate) limit: PhysicalOffset,
     pub(crate) last_store_ms: i64,
 }
@@ -59,6 +60,11 @@ pub struct KeysFound {
 const READS_MAX: usize = 4096;
 
 impl KeyLookup {
+    /// The same, but records that lie before `from` do not count.
+    pub fn starting_at(self, from: PhysicalOffset) -> Self {
+        Self { from: from.max(self.from), ..self }
+    }
+
     /// Up to where the log is searched.
     pub fn limit(&self) -> PhysicalOffset {
         self.limit
@@ -113,6 +119,9 @@ impl Search<'_> {
             // A word that a message repeats is indexed twice.
             if before.replace(at) == Some(at) || at >= self.lookup.limit {
                 continue;
+            }
+            if at < self.lookup.from {
+                return true;
             }
             if self.found.records.len() >= self.query.count_max {
                 return true;

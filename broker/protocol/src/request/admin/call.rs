@@ -17,6 +17,7 @@ impl Call for Admin<'_> {
             Self::ResetOffset(_) => RequestCode::INVOKE_BROKER_TO_RESET_OFFSET,
             Self::ConsumersOf(_) => RequestCode::QUERY_TOPIC_CONSUME_BY_WHO,
             Self::TopicsOf(_) => RequestCode::QUERY_TOPICS_BY_CONSUMER,
+            Self::DeleteTopic(_) => RequestCode::DELETE_TOPIC_IN_BROKER,
             Self::TopicConfig(_) => RequestCode::GET_TOPIC_CONFIG,
             Self::AllTopics => RequestCode::GET_ALL_TOPIC_CONFIG,
             Self::SystemTopics => RequestCode::GET_SYSTEM_TOPIC_LIST_FROM_BROKER,
@@ -41,7 +42,10 @@ impl Call for Admin<'_> {
             | Self::ReservedNames => {}
             Self::DeleteGroup(group) => group.write_fields(to),
             Self::GetGroup(group) | Self::TopicsOf(group) => group.write_fields(to),
-            Self::TopicStats(topic) | Self::ConsumersOf(topic) | Self::TopicConfig(topic) => {
+            Self::TopicStats(topic)
+            | Self::ConsumersOf(topic)
+            | Self::TopicConfig(topic)
+            | Self::DeleteTopic(topic) => {
                 topic.write_fields(to);
             }
             Self::ConsumerConnections(group) | Self::ConsumeStats(group) => group.write_fields(to),

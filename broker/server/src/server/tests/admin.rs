@@ -281,3 +281,24 @@ fn what_was_given_is_counted() {
         assert!(info.contains(part), "no {part} in {info}");
     }
 }
+
+#[test]
+fn a_deleted_topic_has_no_route_and_a_new_one_none_of_its_messages() {
+    let server = start_default();
+    let mut peer = server.connect(HeaderKind::Json);
+    for _ in 0..3 {
+        peer.call(&message("orders", b"x"));
+    }
+    let topic = [("topic", "orders")];
+    let delete = Tool(RequestCode::DELETE_TOPIC_IN_BROKER, &topic, "");
+    assert_eq!(peer.call(&delete).code(), ResponseCode::SUCCESS);
+    let mut namesrv = server.connect_namesrv();
+    let route = namesrv.call(&Tool(RequestCode::GET_ROUTEINFO_BY_TOPIC, &topic, ""));
+    assert_eq!(route.code(), ResponseCode::TOPIC_NOT_EXIST);
+    let also = Tool(RequestCode::DELETE_TOPIC_IN_NAMESRV, &topic, "");
+    assert_eq!(namesrv.call(&also).code(), ResponseCode::SUCCESS);
+    // The answer comes after the log has it, so another one may be made at once.
+    peer.call(&message("orders", b"y"));
+    let stats = body(&peer.call(&Tool(RequestCode::GET_TOPIC_STATS_INFO, &topic, "")));
+    assert!(stats.contains(r#""maxOffset":4,"minOffset":3"#), "{stats}");
+}
