@@ -25,7 +25,7 @@ impl Engine {
             filter: pull.filter,
             until_ms: now.mono_ms + pull.hold_ms,
         };
-        Ok(self.answer_or_hold(now, queue, pull))
+        Ok(self.answer_or_hold(now, queue, pull, Look::First))
     }
 
     /// The queue of a topic that consumers may read.
@@ -58,7 +58,7 @@ impl Engine {
             let end = self.store.end_within(queue, visible);
             for pull in self.held.on_arrival(queue, end) {
                 let ticket = pull.ticket;
-                if let Some(answer) = self.answer_or_hold(now, queue, pull) {
+                if let Some(answer) = self.answer_or_hold(now, queue, pull, Look::Again) {
                     out.push(ticket, answer);
                 }
             }
@@ -69,13 +69,19 @@ impl Engine {
     pub(crate) fn expire_held(&mut self, now: Now, out: &mut Out) {
         for (queue, pull) in self.held.on_tick(now.mono_ms) {
             let ticket = pull.ticket;
-            if let Some(answer) = self.answer_or_hold(now, queue, pull) {
+            if let Some(answer) = self.answer_or_hold(now, queue, pull, Look::Again) {
                 out.push(ticket, answer);
             }
         }
     }
 
-    fn answer_or_hold(&mut self, now: Now, queue: QueueNo, mut pull: HeldPull) -> Option<Answer> {
+    fn answer_or_hold(
+        &mut self,
+        now: Now,
+        queue: QueueNo,
+        mut pull: HeldPull,
+        look: Look,
+    ) -> Option<Answer> {
         let visible = self.visible();
         let min = self.store.bounds(queue).min;
         let max = self.store.end_within(queue, visible).max(min);
@@ -102,9 +108,9 @@ impl Engine {
             if !found.plan.entries.is_empty() {
                 return Some(Answer::Found(Found { min, max, ..found }));
             }
-            // Nothing of it is wanted: the client's offset moves on. Only at the end of the queue
-            // is it worth waiting.
-            if found.next < max || !may_hold {
+            // Nothing of it is wanted: the client is told at once that its offset moves on, as by
+            // RocketMQ. Once it waits, it waits for a message that it wants.
+            if found.next < max || !may_hold || look == Look::First {
                 return Some(nothing(PullStatus::NoneMatched, found.next));
             }
             pull.from = found.next;
@@ -144,6 +150,13 @@ impl Engine {
         }
         Found { plan, verdicts, next, min: from, max: next }
     }
+}
+
+/// Whether a pull has just come, or waits already.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Look {
+    First,
+    Again,
 }
 
 /// Stands for a message that a filter does not want; like a lost one, it is not read.

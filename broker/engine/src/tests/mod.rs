@@ -217,6 +217,17 @@ fn what_is_sent_is_pulled() {
 }
 
 #[test]
+fn a_pull_that_wants_nothing_of_what_is_there_is_told_at_once_where_to_go_on() {
+    let mut rig = Rig::new(ASYNC);
+    rig.send("orders", 0, b"a", "x");
+    let answer = rig.pull(0, 0, Filter::tags("y"), 10_000);
+    let Some(Answer::NotFound { status: PullStatus::NoneMatched, next, .. }) = answer else {
+        panic!("{answer:?}");
+    };
+    assert!(rig.pull(0, next.0, Filter::tags("y"), 10_000).is_none(), "held");
+}
+
+#[test]
 fn in_sync_mode_nothing_is_answered_or_seen_before_it_is_durable() {
     let mut rig = Rig::new(FlushMode::Sync);
     let answer = rig.call(Request::EnsureTopic { topic: &topic("orders"), queues: 1 });
