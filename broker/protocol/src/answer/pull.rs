@@ -75,11 +75,12 @@ impl PullAnswer {
 }
 
 fields! {
+    // In the order in which RocketMQ's binary headers have them.
     struct PullFields {
+        suggested_broker: i64 = "suggestWhichBrokerId" or 0,
         next: QueueOffset = "nextBeginOffset",
         min: QueueOffset = "minOffset",
         max: QueueOffset = "maxOffset",
-        suggested_broker: i64 = "suggestWhichBrokerId" or 0,
     }
 }
 
@@ -94,7 +95,10 @@ impl Answer for PullAnswer {
 
     fn fields(&self, to: &mut FieldWriter<'_>) {
         let Self { next, min, max, suggested_broker, .. } = *self;
-        PullFields { next, min, max, suggested_broker }.write_fields(to);
+        PullFields { suggested_broker, next, min, max }.write_fields(to);
+        // Topics and groups have no flags of their own here.
+        to.text("topicSysFlag", "0");
+        to.text("groupSysFlag", "0");
     }
 }
 

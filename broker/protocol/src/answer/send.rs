@@ -135,9 +135,9 @@ impl Answer for SendAnswer<'_> {
         let message_ids = self.message_ids.borrowed();
         let Self { queue_id, queue_offset, .. } = *self;
         SendFields { message_ids, queue_id, queue_offset, transaction_id }.write_fields(to);
-        to.text("MSG_REGION", "DefaultRegion");
         // Anything else makes clients send trace messages to a topic that need not exist.
         to.text("TRACE_ON", "false");
+        to.text("MSG_REGION", "DefaultRegion");
     }
 
     fn write(&self, kind: HeaderKind, opaque: i32, out: &mut Vec<u8>) {
@@ -172,7 +172,7 @@ impl SendAnswer<'_> {
         out.extend_from_slice(b"\",\"transactionId\":\"");
         out.extend_from_slice(unique.as_bytes());
         out.extend_from_slice(
-            b"\",\"MSG_REGION\":\"DefaultRegion\",\"TRACE_ON\":\"false\"},\
+            b"\",\"TRACE_ON\":\"false\",\"MSG_REGION\":\"DefaultRegion\"},\
               \"flag\":1,\"language\":\"RUST\",\"opaque\":",
         );
         push_decimal(out, i64::from(opaque));

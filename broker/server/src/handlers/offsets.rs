@@ -26,7 +26,7 @@ pub(crate) fn query(exchange: &mut Exchange<'_, '_>, request: &QueryConsumerOffs
     if may_be_zero && first_is_hot(exchange, topic, queue) {
         return exchange.answer(&OffsetAnswer { offset: QueueOffset(0) });
     }
-    let remark = "Not found, maybe this group consumer boot first";
+    let remark = "Not found, V3_0_6_SNAPSHOT maybe this group consumer boot first";
     exchange.refuse(ResponseCode::QUERY_NOT_FOUND, remark);
 }
 
