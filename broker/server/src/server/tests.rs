@@ -5,6 +5,7 @@ mod broker; // what producers, consumers and tools ask for
 mod compat; // COMPAT.md against the code
 mod delivery; // delayed messages, and those whose consumption fails
 mod gate; // a disk whose syncs wait
+mod golden; // our answers beside those of Apache RocketMQ
 mod metrics; // figures over HTTP
 mod names; // brokers and name servers of several processes
 mod peer; // a client that writes and reads frames
