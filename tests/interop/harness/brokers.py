@@ -117,7 +117,6 @@ class Broker:
 
 class Millrace(Broker):
     name = "Millrace"
-    without = ("retry", "delay")
 
     def __init__(self, work, program):
         super().__init__(work)
@@ -137,9 +136,10 @@ class Apache(Broker):
                "--add-opens=java.base/java.lang=ALL-UNNAMED", "--add-opens=java.base/java.util=ALL-UNNAMED",
                "--add-exports=java.base/jdk.internal.ref=ALL-UNNAMED"]
 
-    def __init__(self, work, jars):
+    def __init__(self, work, jars, options=()):
         super().__init__(work)
         self.jars = jars
+        self.options = [*self.OPTIONS, *options]
         with open(os.path.join(work, "namesrv.conf"), "w") as conf:
             conf.write(f"listenPort={self.namesrv.rsplit(':', 1)[1]}\n")
         self.names, log = self._java("namesrv", "256m", "org.apache.rocketmq.namesrv.NamesrvStartup", "namesrv.conf")
@@ -147,7 +147,7 @@ class Apache(Broker):
 
     def _java(self, name, heap, main, conf):
         return self._spawn(name, [
-            "java", f"-Xmx{heap}", f"-Duser.home={self.work}", f"-Drocketmq.home.dir={self.work}", *self.OPTIONS,
+            "java", f"-Xmx{heap}", f"-Duser.home={self.work}", f"-Drocketmq.home.dir={self.work}", *self.options,
             "-cp", os.path.join(self.jars, "*"), main, "-c", os.path.join(self.work, conf)],
             env={**os.environ, "ROCKETMQ_HOME": self.work})
 

@@ -40,6 +40,22 @@ def read_frame(stream):
     return length + read_exactly(stream, struct.unpack(">i", length)[0])
 
 
+def header_of(frame):
+    """The bytes of a frame's header, and whether it is a binary one."""
+    length = struct.unpack(">I", frame[4:8])[0]
+    return frame[8:8 + (length & 0xFFFFFF)], length >> 24 == 1
+
+
+def head(frame):
+    """Code, flags and opaque of a frame in either encoding."""
+    header, binary = header_of(frame)
+    if binary:
+        number, _, _, opaque, flags = struct.unpack(">HBHII", header[:13])
+        return number, flags, opaque
+    fields = json.loads(header)
+    return fields["code"], fields["flag"], fields["opaque"]
+
+
 class Connection:
     def __init__(self, address):
         host, port = address.rsplit(":", 1)
@@ -62,17 +78,22 @@ class Connection:
         return header, data
 
     def call(self, code, fields, body=b""):
+        """The answer's header and body."""
+        frame = self.exchange(code, fields, body)
+        header, _ = header_of(frame)
+        return json.loads(header), frame[8 + len(header):]
+
+    def exchange(self, code, fields, body=b""):
+        """The frame that answers."""
         opaque = next(self._opaque)
         self._socket.sendall(encode({
             "code": code, "flag": 0, "language": "OTHER", "opaque": opaque, "version": VERSION,
             "serializeTypeCurrentRPC": "JSON", "extFields": {key: str(value) for key, value in fields.items()},
         }, body))
         frame = read_frame(self._stream)
-        head_length = struct.unpack(">i", frame[4:8])[0] & 0xFFFFFF
-        header = json.loads(frame[8:8 + head_length])
-        if header["opaque"] != opaque:
-            raise ConnectionError(f"an answer to {header['opaque']}, not to {opaque}")
-        return header, frame[8 + head_length:]
+        if head(frame)[2] != opaque:
+            raise ConnectionError(f"an answer to {head(frame)[2]}, not to {opaque}")
+        return frame
 
 
 def create_topic(broker, topic, queues):
@@ -85,5 +106,4 @@ def create_topic(broker, topic, queues):
 
 def has_route(namesrv, topic):
     with Connection(namesrv) as connection:
-        header, _ = connection.call(ROUTE_OF_TOPIC, {"topic": topic})
-        return header["code"] == 0
+        return head(connection.exchange(ROUTE_OF_TOPIC, {"topic": topic}))[0] == 0
