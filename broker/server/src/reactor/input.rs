@@ -54,14 +54,15 @@ impl Input {
         self.start += len;
     }
 
-    /// Makes room for a frame of `len` bytes whose beginning is pending. Untouched memory costs
-    /// nothing, so a peer that only announces a large frame does not get it.
+    /// Makes room for more of a frame of `len` bytes whose beginning is pending. A peer that only
+    /// announces a large frame does not get it: the room doubles with what it has sent. (Memory
+    /// that is only reserved is not free: what was used before is given out again, and zeroed.)
     pub(crate) fn make_room(&mut self, len: usize, buffers: &mut Buffers) {
-        if len <= self.bytes.len() {
+        let held = self.held();
+        if len <= self.bytes.len() || held < self.bytes.len() {
             return;
         }
-        let mut larger = buffers.take(len);
-        let held = self.held();
+        let mut larger = buffers.take(len.min(2 * held.max(BUFFER_BYTES)));
         larger[..held].copy_from_slice(self.pending());
         let smaller = std::mem::replace(self, Self { bytes: larger, start: 0, end: held });
         buffers.give_back(smaller.bytes);
@@ -118,7 +119,9 @@ impl Buffers {
         let spare = if len <= BUFFER_BYTES {
             self.usual.pop()
         } else {
-            let fits = self.large.iter().rposition(|spare| len <= spare.len());
+            // Not a much larger one, whose memory nobody would count.
+            let fits = |spare: &Vec<u8>| (len..=2 * len).contains(&spare.len());
+            let fits = self.large.iter().rposition(fits);
             fits.map(|at| self.large.swap_remove(at))
         };
         match spare {
@@ -178,6 +181,21 @@ mod tests {
             buffers.give_back(vec![0; 1 << 20]);
         }
         assert!(buffers.bytes <= SPARE_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_frame_that_is_only_announced_gets_no_memory() {
+        let mut buffers = Buffers::default();
+        buffers.give_back(vec![0; 16 << 20]);
+        let sent = vec![7; 1 << 20];
+        let (mut from, mut input) = (&sent[..], Input::default());
+        for _ in 0..3 {
+            input.fill(&mut from, false, &mut buffers).unwrap();
+            input.make_room(16 << 20, &mut buffers);
+            assert!(input.bytes.len() <= 2 * input.held(), "{}", input.bytes.len());
+        }
+        assert_eq!(input.held(), 4 * BUFFER_BYTES);
+        assert_eq!(input.pending(), &sent[..input.held()]);
     }
 
     #[test]
