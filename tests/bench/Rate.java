@@ -1,6 +1,7 @@
 import java.nio.charset.StandardCharsets;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.Semaphore;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicLong;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.SendCallback;
@@ -61,13 +62,18 @@ public final class Rate {
                         });
                     } catch (Exception error) {
                         failed.incrementAndGet();
+                        if (async) {
+                            free.release();
+                        }
                     }
                 }
                 running.countDown();
             }).start();
         }
         running.await();
-        free.acquire(IN_FLIGHT);
+        if (!free.tryAcquire(IN_FLIGHT, 30, TimeUnit.SECONDS)) {
+            throw new IllegalStateException("some sends were never answered");
+        }
         double seconds = (System.nanoTime() - start) / 1e9;
         System.out.printf("{\"messages\": %d, \"failed\": %d, \"per_second\": %.1f}%n",
                 done.get(), failed.get(), done.get() / seconds);
