@@ -1,5 +1,6 @@
 //! Whatever needs more than one crate, in a single binary.
 
+mod consumers; // members of groups on a real broker
 mod kill_loop; // the real program, killed again and again
 mod map; // who may use whom
 mod power_cut; // a whole pipeline on a disk that forgets

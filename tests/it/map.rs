@@ -9,7 +9,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("server", &["engine", "sql-filter", "namesrv", "client"]),
     ("engine", &["store"]),
     ("store", &["disk"]),
-    ("client", &["transport"]),
+    ("client", &["transport", "disk"]),
     ("transport", &["protocol"]),
     ("namesrv", &[]),
     ("protocol", &[]),

@@ -14,6 +14,8 @@ use tokio::task::{JoinHandle, JoinSet};
 pub(crate) enum Reply {
     /// Answers it.
     Answer(Box<dyn Answer + Send>),
+    /// Answers it, and then asks something of the client.
+    AnswerAndAsk(Box<dyn Answer + Send>, Vec<u8>),
     /// Sends these bytes.
     Bytes(Vec<u8>),
     /// Keeps the caller waiting.
@@ -43,6 +45,8 @@ struct Told {
     brokers: Mutex<BTreeMap<String, String>>,
     /// How many connections there were.
     accepted: AtomicUsize,
+    /// The bodies of what clients answered.
+    answers: Mutex<Vec<String>>,
 }
 
 impl Fake {
@@ -56,6 +60,7 @@ impl Fake {
             script: Box::new(script),
             brokers: Mutex::new(brokers),
             accepted: AtomicUsize::new(0),
+            answers: Mutex::default(),
         });
         let task = tokio::spawn(accept(listener, Arc::clone(&told)));
         Self { address, told, task }
@@ -70,6 +75,11 @@ impl Fake {
     /// How many connections there were.
     pub(crate) fn accepted(&self) -> usize {
         self.told.accepted.load(Ordering::Relaxed)
+    }
+
+    /// The code and the body of everything that clients answered.
+    pub(crate) fn answers(&self) -> Vec<String> {
+        self.told.answers.lock().unwrap().clone()
     }
 
     /// Closes everything. Nobody listens at the address afterwards.
@@ -108,6 +118,11 @@ impl Told {
     /// Writes the reply to a request; `false` hangs up.
     fn reply(&self, frame: &FrameBuf, out: &mut Vec<u8>) -> bool {
         let header = frame.view().header().unwrap();
+        if header.is_response() {
+            let body = String::from_utf8_lossy(frame.body());
+            self.answers.lock().unwrap().push(format!("{} {body}", header.code));
+            return true;
+        }
         let request = Request::decode(&header, frame.body()).unwrap();
         let reply = (self.script)(&request).unwrap_or_else(|| match request {
             Request::Hello(_) => Reply::Answer(Box::new(HelloAnswer {
@@ -119,7 +134,13 @@ impl Told {
             other => panic!("the test does not say what to do with {other:?}"),
         });
         match reply {
+            // What is oneway is never answered.
+            Reply::Answer(_) if header.is_oneway() => {}
             Reply::Answer(answer) => answer.write(header.kind, header.opaque, out),
+            Reply::AnswerAndAsk(answer, question) => {
+                answer.write(header.kind, header.opaque, out);
+                out.extend_from_slice(&question);
+            }
             Reply::Bytes(bytes) => out.extend_from_slice(&bytes),
             Reply::Silence => {}
             Reply::HangUp => return false,

@@ -20,6 +20,7 @@ mod peers; // connections, and who knows where brokers are
 mod producer; // sends messages
 mod pull; // one pull from one queue
 mod pull_consumer; // reads queues that are chosen
+mod push_consumer; // a member of a group
 mod received; // what is consumed
 mod remote; // a broker in another process
 mod retry; // when a producer tries another broker
@@ -44,6 +45,9 @@ pub use millrace_types::{QueueId, QueueOffset};
 pub use producer::{Producer, ProducerOptions, Sent};
 pub use pull::PullOutcome;
 pub use pull_consumer::PullConsumer;
+pub use push_consumer::{
+    Delivery, LocalOffsets, Ordering, PushConsumer, PushOptions, Sharing, WindowLimits,
+};
 pub use received::Received;
 pub use remote::{RemoteBroker, RemoteOptions};
 pub use subscription::Filter;

@@ -83,7 +83,6 @@ impl Cluster {
         done.map(|Done| ()).map_err(|error| ClientError::of_answer(error, &answered))
     }
 
-    #[expect(dead_code, reason = "for the push consumer, which follows")]
     /// Commits a group's offset without waiting for an answer.
     pub(crate) async fn commit_oneway(
         &self,

@@ -20,9 +20,7 @@ pub(crate) use name_servers::NameServers;
 
 /// A request of a broker, and the connection to answer it on.
 pub(crate) struct Called {
-    #[expect(dead_code, reason = "for the push consumer, which follows")]
     pub(crate) reached: Arc<Reached>,
-    #[expect(dead_code, reason = "for the push consumer, which follows")]
     pub(crate) callback: Callback,
 }
 

@@ -145,7 +145,6 @@ impl Producer {
         Ok(id)
     }
 
-    #[expect(dead_code, reason = "for the push consumer, which follows")]
     /// Sends a message of a consumer back, with its count and its limit.
     pub(crate) async fn send_again(
         &self,

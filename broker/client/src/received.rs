@@ -123,7 +123,6 @@ impl Received {
         self.queue.queue_id
     }
 
-    #[expect(dead_code, reason = "for the push consumer, which follows")]
     /// Bytes that it takes, as far as they matter.
     pub(crate) fn size(&self) -> usize {
         self.body.len() + self.properties.len()

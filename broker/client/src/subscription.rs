@@ -39,7 +39,6 @@ impl Filter {
         }
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the push consumer, which follows"))]
     /// The subscription of a topic, as heartbeats have it.
     pub(crate) fn subscription(&self, topic: &str, version: i64) -> Subscription {
         let (expression, expression_type) = self.expression();

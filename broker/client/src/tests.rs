@@ -9,10 +9,12 @@ use millrace_types::{GroupName, TopicName};
 use crate::fake::{Fake, Reply, answer};
 use crate::{ClientError, Cluster, ClusterOptions, Message, Producer, ProducerOptions};
 
+mod consuming; // members of groups, and what brokers ask of them
 mod finding; // name servers that come and go
 mod producing; // brokers that take messages, or not
 
-/// Which brokers serve the topic `orders`, two queues each, as name servers tell it.
+/// Which brokers serve `orders` and the retry topic of the group `g`, two queues each, as name
+/// servers tell it.
 #[derive(Clone, Default)]
 struct Routes(Arc<Mutex<Vec<(String, String)>>>);
 
@@ -24,7 +26,9 @@ impl Routes {
 
     fn reply(&self, request: &Request<'_>) -> Option<Reply> {
         match request {
-            Request::Route(asked) if asked.topic == "orders" => answer(self.route()),
+            Request::Route(asked) if matches!(&*asked.topic, "orders" | "%RETRY%g") => {
+                answer(self.route())
+            }
             Request::Route(_) => answer(Refused::new(ResponseCode::TOPIC_NOT_EXIST, "no route")),
             _ => None,
         }

@@ -54,6 +54,9 @@ pub use request::{
     QueryConsumerOffset, QueryMessage, QuickSend, Request, RequestError, ResetOffset, SearchOffset,
     SendBack, SendMessage, UnregisterClient, UpdateConsumerOffset, ViewMessage, pull_flag,
 };
+pub use request::{
+    ConsumeThis, ConsumedDirectly, ConsumedUpTo, ConsumerState, FromBroker, QueueState,
+};
 pub use route::{BrokerAddresses, ClusterInfo, QueueRoute, TopicRoute, permission};
 pub use write::{Call, CallMode, FrameWriter, Head};
 

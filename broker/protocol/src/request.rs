@@ -6,6 +6,7 @@ use crate::{
 
 mod admin;
 mod client;
+mod from_broker;
 mod inquiry;
 mod offset;
 mod pull;
@@ -19,6 +20,9 @@ pub use admin::{
     ResetOffset,
 };
 pub use client::{CheckClient, ConsumerListByGroup, GroupChanged, UnregisterClient};
+pub use from_broker::{
+    ConsumeThis, ConsumedDirectly, ConsumedUpTo, ConsumerState, FromBroker, QueueState,
+};
 pub use inquiry::{CloneOffsets, Inquiry, OfMember, OfProducers, OfSubscription};
 pub use offset::{
     EarliestStoreTime, GetMaxOffset, GetMinOffset, QueryConsumerOffset, SearchOffset,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use millrace_client::{Admin, ClientError, Cluster, ClusterOptions};
+use millrace_types::NameError;
 use tokio::runtime;
 
 use crate::exit::{Exit, Failure, codes};
@@ -40,6 +41,11 @@ pub(crate) fn run<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T
         Failure::new(Exit::Environment, codes::SYSTEM, format!("cannot start: {error}"))
     })?;
     runtime.block_on(work)
+}
+
+/// A name from the command line.
+pub(crate) fn parse_name<T>(parsed: Result<T, NameError>) -> Result<T, Failure> {
+    parsed.map_err(|error| Failure::new(Exit::Input, codes::ARGUMENT, error.to_string()))
 }
 
 impl From<ClientError> for Failure {

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use clap::Args;
 use millrace_client::{
-    Cluster, Filter, MessageQueue, PullConsumer, QueueId, QueueOffset, Received,
+    Cluster, Filter, MessageQueue, Place, PullConsumer, PushConsumer, PushOptions, QueueId,
+    QueueOffset, Received,
 };
-use millrace_types::GroupName;
+use millrace_types::{GroupName, TopicName};
 use serde_json::json;
 
-use crate::cluster::{At, run};
+use crate::cluster::{At, parse_name, run};
 use crate::exit::{Exit, Failure, codes};
 use crate::figures::counted;
 use crate::messages;
@@ -23,7 +24,7 @@ use crate::signals::Signals;
 /// Print the messages of a topic, one per line.
 ///
 /// Works with Millrace and with Apache RocketMQ. It ends at the end that the topic has now; with
-/// --follow it goes on. For instance:
+/// --follow or --group it goes on until ctrl-c. For instance:
 ///   millrace consume orders --from 2026-01-02T03:04:05Z --sql "region = 'eu'" --json
 #[derive(Args, Debug)]
 pub(crate) struct Consume {
@@ -31,7 +32,12 @@ pub(crate) struct Consume {
     pub(crate) at: At,
     /// The topic.
     topic: String,
+    /// Consume as a member of this group: share the messages with the other members, and commit
+    /// each one that was printed.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["queue", "follow"])]
+    group: Option<String>,
     /// Where to begin: `earliest`, `latest`, `offset:N`, or a time such as 2026-01-02T03:04:05Z.
+    /// A group that has been here goes on where it was.
     #[arg(long, value_name = "PLACE", default_value = "earliest", value_parser = parse_start)]
     from: Start,
     /// Only messages with these tags: `a || b`.
@@ -53,6 +59,8 @@ pub(crate) struct Consume {
 
 /// Who reads, unless a group is named. Nobody's offsets are touched.
 const READER: &str = "millrace-consume";
+/// Nothing of this program takes longer than printing a line.
+const GRACE: Duration = Duration::from_millis(500);
 /// How long to wait before looking whether there is anything left to wait for.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -60,6 +68,11 @@ impl Consume {
     pub(crate) fn execute(&self) -> Result<Answer, Failure> {
         let filter = self.filter()?;
         let mut signals = Signals::listen()?;
+        if let Some(group) = &self.group {
+            let group = parse_name(GroupName::parse(group))?;
+            let topic = parse_name(TopicName::parse(&self.topic))?;
+            return run(self.consume(group, topic, filter, signals));
+        }
         run(async {
             let cluster = self.at.cluster().await?;
             let mut printed = Printed::new(self);
@@ -79,6 +92,44 @@ impl Consume {
             (None, Some(condition)) => Ok(Filter::Sql(condition.clone())),
             (None, None) => Ok(Filter::All),
         }
+    }
+
+    /// Prints as a member of a group.
+    async fn consume(
+        &self,
+        group: GroupName,
+        topic: TopicName,
+        filter: Filter,
+        mut signals: Signals,
+    ) -> Result<Answer, Failure> {
+        let begin = match self.from {
+            Start::Earliest => Place::Earliest,
+            Start::Latest => Place::Latest,
+            Start::Time(at) => Place::Time(at),
+            Start::Offset(_) => {
+                let message = "a group begins at `earliest`, `latest` or a time";
+                return Err(Failure::new(Exit::Input, codes::ARGUMENT, message));
+            }
+        };
+        let options = PushOptions { begin, grace: GRACE, ..PushOptions::default() };
+        let topics = [(topic, filter)];
+        let mut consumer = PushConsumer::start(&self.at.namesrv, group, topics, options).await?;
+        let mut printed = Printed::new(self);
+        while !printed.is_enough() {
+            let delivery = tokio::select! {
+                delivery = consumer.next() => delivery,
+                () = signals.requested() => break,
+            };
+            if printed.print(delivery.message()).is_err() {
+                // Nobody read it. Kept until the end, it comes to whoever has the queue next.
+                consumer.stop().await;
+                drop(delivery);
+                return Ok(printed.answer());
+            }
+            delivery.done();
+        }
+        consumer.stop().await;
+        Ok(printed.answer())
     }
 
     /// Prints until the end, or for ever. Dropping the future loses nothing that is not printed.

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-use crate::cluster::{At, run};
+use crate::cluster::{At, parse_name, run};
 use crate::exit::{Exit, Failure, codes};
 use crate::figures::counted;
 use crate::output::{Answer, try_print};
@@ -79,11 +79,8 @@ type Outcome = Result<Vec<Sent>, ClientError>;
 
 impl Produce {
     pub(crate) fn execute(&self) -> Result<Answer, Failure> {
-        let bad_name = |error: &dyn std::fmt::Display| {
-            Failure::new(Exit::Input, codes::ARGUMENT, error.to_string())
-        };
-        let topic = TopicName::parse(&self.topic).map_err(|error| bad_name(&error))?;
-        let group = GroupName::parse(&self.group).map_err(|error| bad_name(&error))?;
+        let topic = parse_name(TopicName::parse(&self.topic))?;
+        let group = parse_name(GroupName::parse(&self.group))?;
         let pattern = self.pattern(topic)?;
         let lines = self.open()?;
         run(async {

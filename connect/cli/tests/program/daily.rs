@@ -1,6 +1,6 @@
 use serde_json::Value;
 
-use crate::rig::{Home, Ran, Started, serve};
+use crate::rig::{Home, Ran, Started, serve, wait_for};
 
 /// A server, and commands that are told where it is.
 struct Rig {
@@ -108,6 +108,33 @@ fn a_consumer_follows_until_it_has_enough() {
     rig.run(&["produce", "t", "--file", "lines"]).expect(0);
     let ran = consumer.ended().expect(0);
     assert_eq!(ran.out.lines().count(), 2);
+}
+
+#[test]
+fn members_of_a_group_get_what_the_others_did_not() {
+    let rig = Rig::start();
+    rig.run(&["topic", "create", "t", "--queues", "2"]).expect(0);
+    rig.home.write("lines", "a\nb\nc\nd\n");
+    rig.run(&["produce", "t", "--file", "lines"]).expect(0);
+    let member = |count: &str| {
+        let ran = rig.run(&["consume", "t", "--group", "g", "-n", count]).expect(0);
+        ran.out.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let mut all = member("3");
+    assert_eq!(all.len(), 3);
+    assert_eq!(rig.result(&["group", "lag", "g", "--topic", "t"])["lag"], 1);
+    all.extend(member("1"));
+    all.sort();
+    assert_eq!(all, ["a", "b", "c", "d"]);
+    let described = rig.result(&["group", "describe", "g"]);
+    assert_eq!(described["lag"]["t"], 0);
+    assert_eq!(described["members"], Value::Null);
+    // One that waits is seen by the others, and leaves when it is asked to.
+    let waiting = rig.home.start(&["consume", "t", "--group", "g", "--namesrv", &rig.namesrv]);
+    wait_for("the member", || rig.run(&["group", "members", "g", "--json"]).json()["ok"] == true);
+    waiting.signal("INT");
+    waiting.ended().expect(0);
+    rig.run(&["group", "members", "g"]).expect(4);
 }
 
 #[test]

@@ -1,0 +1,287 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use millrace_protocol::{
+    CheckClient, ConsumeFrom, ConsumeType, ConsumerData, ConsumerList, ConsumerListByGroup, Done,
+    Heartbeat, LockQueues, LockedQueues, MessageModel, MessageQueue, ResponseCode, Subscription,
+    UnregisterClient,
+};
+use millrace_types::{GroupName, QueueOffset};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tracing::warn;
+
+use super::{Delivery, Ordering, PushOptions, Sharing, allocation};
+use crate::cluster::{garbled, refused};
+use crate::{ClientError, Cluster, Filter, Place, Producer, routes};
+
+/// What all parts of a consumer share.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) group: GroupName,
+    /// By topic; the group's own retry topic too.
+    pub(super) topics: BTreeMap<String, Arc<Filter>>,
+    /// Of the subscriptions: when they were made.
+    pub(super) version: i64,
+    pub(super) options: PushOptions,
+    /// For messages that go back by themselves.
+    pub(super) producer: Producer,
+    pub(super) deliveries: mpsc::Sender<Delivery>,
+}
+
+impl Member {
+    pub(super) fn is_clustering(&self) -> bool {
+        matches!(self.options.sharing, Sharing::Clustering)
+    }
+
+    pub(super) fn keeps_order(&self) -> bool {
+        self.options.ordering == Ordering::InOrder
+    }
+
+    /// How often a message may come again.
+    pub(super) fn reconsume_times_max(&self) -> i32 {
+        let given = self.options.reconsume_times_max.map(|n| i32::try_from(n).unwrap_or(i32::MAX));
+        given.unwrap_or(if self.keeps_order() { i32::MAX } else { 16 })
+    }
+
+    pub(super) fn subscriptions(&self) -> Vec<Subscription> {
+        self.topics.iter().map(|(topic, filter)| filter.subscription(topic, self.version)).collect()
+    }
+
+    /// Has a broker of each topic with an SQL condition look at it.
+    pub(super) async fn check_conditions(&self) -> Result<(), ClientError> {
+        for (topic, filter) in &self.topics {
+            if !matches!(**filter, Filter::Sql(_)) {
+                continue;
+            }
+            let call = CheckClient {
+                client_id: self.cluster.client_id().to_owned(),
+                group: self.group.as_str().to_owned(),
+                subscription: filter.subscription(topic, self.version),
+            };
+            let route = self.cluster.find_route(topic).await?;
+            let addresses = route.iter().flat_map(|route| &route.brokers);
+            if let Some(address) = addresses.flat_map(|broker| broker.addresses.values()).next() {
+                let answered = self.cluster.ask(address, &call).await?;
+                let done = Done::decode(&answered.response.header());
+                done.map_err(|error| ClientError::of_answer(error, &answered))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Every broker that the topics are on, replicas too.
+    pub(super) async fn addresses(&self) -> Vec<String> {
+        let mut addresses = Vec::new();
+        for topic in self.topics.keys() {
+            match self.cluster.find_route(topic).await {
+                Ok(route) => addresses.extend(
+                    route
+                        .iter()
+                        .flat_map(|route| &route.brokers)
+                        .flat_map(|broker| broker.addresses.values().cloned()),
+                ),
+                Err(error) => warn!(topic, %error, "a topic's brokers are not known"),
+            }
+        }
+        addresses.sort();
+        addresses.dedup();
+        addresses
+    }
+
+    /// Tells all brokers that it is there, all at once, and waits for their answers.
+    pub(super) async fn send_heartbeats(self: &Arc<Self>) {
+        let consumer = ConsumerData {
+            group: self.group.as_str().to_owned(),
+            consume_type: ConsumeType::Push,
+            message_model: match self.options.sharing {
+                Sharing::Clustering => MessageModel::Clustering,
+                Sharing::Broadcasting(_) => MessageModel::Broadcasting,
+            },
+            consume_from: match self.options.begin {
+                Place::Earliest => ConsumeFrom::FirstOffset,
+                Place::Latest => ConsumeFrom::LastOffset,
+                Place::Time(_) => ConsumeFrom::Timestamp,
+            },
+            subscriptions: self.subscriptions(),
+            unit_mode: false,
+        };
+        let heartbeat = Arc::new(Heartbeat {
+            client_id: self.cluster.client_id().to_owned(),
+            consumers: vec![consumer],
+            ..Heartbeat::default()
+        });
+        let mut beats = JoinSet::new();
+        for address in self.addresses().await {
+            let (member, heartbeat) = (Arc::clone(self), Arc::clone(&heartbeat));
+            beats.spawn(async move {
+                let answered = member.cluster.ask(&address, &*heartbeat).await;
+                let done = answered.and_then(|answered| {
+                    Done::decode(&answered.response.header())
+                        .map_err(|error| ClientError::of_answer(error, &answered))
+                });
+                if let Err(error) = done {
+                    warn!(%error, "a broker did not take the heartbeat");
+                }
+            });
+        }
+        beats.join_all().await;
+    }
+
+    /// The queues of a topic that are this member's now; `None` if that cannot be said, so that
+    /// all stays as it is.
+    pub(super) async fn share_of(&self, topic: &str) -> Option<Vec<MessageQueue>> {
+        let share = async {
+            let Some(route) = self.cluster.find_route(topic).await? else {
+                return Ok(Vec::new());
+            };
+            let queues = routes::readable(&route, topic);
+            if !self.is_clustering() {
+                return Ok(queues);
+            }
+            let mut brokers = route.brokers.iter().flat_map(|broker| broker.addresses.values());
+            let address = brokers.next().cloned();
+            let address = address.ok_or_else(|| ClientError::NoRoute(topic.to_owned()))?;
+            let members = self.members(&address).await?;
+            Ok(allocation::averagely(&queues, &members, self.cluster.client_id()))
+        };
+        match share.await {
+            Ok(share) => Some(share),
+            Err(error) => {
+                let error: ClientError = error;
+                warn!(topic, %error, "the queues are not shared anew");
+                None
+            }
+        }
+    }
+
+    async fn members(&self, address: &str) -> Result<Vec<String>, ClientError> {
+        let call = ConsumerListByGroup { group: self.group.as_str().into() };
+        let answered = self.cluster.ask(address, &call).await?;
+        if answered.response.header().response_code() != ResponseCode::SUCCESS {
+            return Err(refused(&answered));
+        }
+        let list = ConsumerList::decode(answered.response.body());
+        list.map(|list| list.0).map_err(|error| garbled(&answered, error))
+    }
+
+    /// Where the consumption of a queue begins.
+    pub(super) async fn start_of(&self, queue: &MessageQueue) -> Result<QueueOffset, ClientError> {
+        let stored = match &self.options.sharing {
+            Sharing::Clustering => self.cluster.committed(&self.group, queue, false).await?,
+            Sharing::Broadcasting(offsets) => offsets.get(queue),
+        };
+        if let Some(stored) = stored {
+            return Ok(stored);
+        }
+        match first_start(&self.options.begin, queue.topic.starts_with("%RETRY%")) {
+            Place::Earliest => Ok(QueueOffset(0)),
+            Place::Latest => self.cluster.max_offset(queue).await,
+            Place::Time(at) => self.cluster.offset_at(queue, at).await,
+        }
+    }
+
+    /// Commits an offset without waiting for anybody.
+    pub(super) async fn commit(&self, queue: &MessageQueue, offset: QueueOffset) {
+        match &self.options.sharing {
+            Sharing::Clustering => {
+                let sent = self.cluster.commit_oneway(&self.group, queue, offset).await;
+                if let Err(error) = sent {
+                    let MessageQueue { topic, queue_id, .. } = queue;
+                    warn!(topic, queue = queue_id.0, %error, "an offset was not committed");
+                }
+            }
+            Sharing::Broadcasting(offsets) => offsets.put(queue, offset),
+        }
+    }
+
+    /// Makes the offsets of a broadcasting member durable.
+    pub(super) async fn save_offsets(&self) {
+        let Sharing::Broadcasting(offsets) = &self.options.sharing else { return };
+        let offsets = Arc::clone(offsets);
+        match tokio::task::spawn_blocking(move || offsets.save()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(%error, "the offsets were not saved"),
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+
+    /// Locks queues of one broker, and tells which of them are ours now.
+    pub(super) async fn lock(
+        &self,
+        queues: Vec<MessageQueue>,
+    ) -> Result<Vec<MessageQueue>, ClientError> {
+        let Some(first) = queues.first() else { return Ok(Vec::new()) };
+        let address = self.cluster.master(first).await?;
+        let answered = self.cluster.ask(&address, &self.lock_request(queues)).await?;
+        if answered.response.header().response_code() != ResponseCode::SUCCESS {
+            return Err(refused(&answered));
+        }
+        let locked = LockedQueues::decode(answered.response.body());
+        locked.map(|locked| locked.0).map_err(|error| garbled(&answered, error))
+    }
+
+    /// Gives the lock of a queue back.
+    pub(super) async fn unlock(&self, queue: &MessageQueue) {
+        let unlocking = async {
+            let address = self.cluster.master(queue).await?;
+            let request = self.lock_request(vec![queue.clone()]);
+            self.cluster.send_oneway(&address, &request.unlock()).await
+        };
+        if let Err(error) = unlocking.await {
+            let MessageQueue { topic, queue_id, .. } = queue;
+            warn!(topic, queue = queue_id.0, %error, "a lock was not given back; it ends by itself");
+        }
+    }
+
+    fn lock_request(&self, queues: Vec<MessageQueue>) -> LockQueues {
+        LockQueues {
+            client_id: self.cluster.client_id().to_owned(),
+            group: self.group.as_str().to_owned(),
+            queues,
+        }
+    }
+
+    /// Tells all brokers that it goes.
+    pub(super) async fn say_goodbye(&self) {
+        let call = UnregisterClient {
+            client_id: self.cluster.client_id().into(),
+            producer_group: None,
+            consumer_group: Some(self.group.as_str().into()),
+        };
+        for address in self.addresses().await {
+            if let Err(error) = self.cluster.ask(&address, &call).await {
+                warn!(%error, "a broker was not told that a member leaves; it will notice");
+            }
+        }
+    }
+}
+
+/// Where a group begins that has no offset. What failed before must not be skipped, so a retry
+/// topic begins at its start where others begin at the end; and where they begin at a time, it
+/// holds nothing yet that is meant.
+fn first_start(begin: &Place, is_retry_topic: bool) -> Place {
+    match (begin, is_retry_topic) {
+        (Place::Latest, true) => Place::Earliest,
+        (Place::Time(_), true) => Place::Latest,
+        (begin, _) => *begin,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_start_is_javas() {
+        for (begin, topic, retry) in [
+            (Place::Latest, Place::Latest, Place::Earliest),
+            (Place::Earliest, Place::Earliest, Place::Earliest),
+            (Place::Time(7), Place::Time(7), Place::Latest),
+        ] {
+            assert_eq!(first_start(&begin, false), topic);
+            assert_eq!(first_start(&begin, true), retry);
+        }
+    }
+}

@@ -1,0 +1,78 @@
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use millrace_types::QueueOffset;
+use tokio::time::{Duration, Instant};
+
+/// How long a lock counts after a broker gave it. The broker keeps it for 60 s.
+const LOCK_AGE_MAX: Duration = Duration::from_secs(30);
+
+/// What is known from outside of a queue that is being consumed.
+#[derive(Debug, Default)]
+pub(super) struct Progress(Mutex<Figures>);
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Figures {
+    /// What the group may commit; `None` until that is known.
+    pub(super) committable: Option<QueueOffset>,
+    /// What was committed last.
+    pub(super) committed: Option<QueueOffset>,
+    /// Messages that were pulled and are not done with.
+    pub(super) open: usize,
+    pub(super) open_bytes: usize,
+    pub(super) pulled_at_ms: i64,
+    pub(super) locked_at: Option<Instant>,
+}
+
+impl Figures {
+    /// Whether the queue's lock is still ours.
+    pub(super) fn is_locked(&self, now: Instant) -> bool {
+        self.locked_at.is_some_and(|at| now.saturating_duration_since(at) < LOCK_AGE_MAX)
+    }
+
+    /// What is to be committed now, if anything is.
+    pub(super) fn uncommitted(&self) -> Option<QueueOffset> {
+        self.committable.filter(|_| self.committable != self.committed)
+    }
+}
+
+impl Progress {
+    pub(super) fn get(&self) -> Figures {
+        *self.lock()
+    }
+
+    pub(super) fn update(&self, change: impl FnOnce(&mut Figures)) {
+        change(&mut self.lock());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Figures> {
+        // Nothing under the lock can panic halfway through a change.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_has_changed_is_committed() {
+        let mut figures = Figures::default();
+        assert_eq!(figures.uncommitted(), None);
+        figures.committable = Some(QueueOffset(5));
+        assert_eq!(figures.uncommitted(), Some(QueueOffset(5)));
+        figures.committed = Some(QueueOffset(5));
+        assert_eq!(figures.uncommitted(), None);
+        // Also backwards: a broker may have moved the group.
+        figures.committable = Some(QueueOffset(2));
+        assert_eq!(figures.uncommitted(), Some(QueueOffset(2)));
+    }
+
+    #[test]
+    fn a_lock_counts_for_half_its_time() {
+        let now = Instant::now();
+        let figures = Figures { locked_at: Some(now), ..Figures::default() };
+        assert!(figures.is_locked(now));
+        assert!(!figures.is_locked(now + LOCK_AGE_MAX));
+        assert!(!Figures::default().is_locked(now));
+    }
+}

@@ -1,0 +1,357 @@
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use millrace_protocol::{MessageQueue, PullStatus};
+use millrace_types::QueueOffset;
+use tokio::select;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tracing::{debug, warn};
+
+use super::delivery::{Delivery, Verdict};
+use super::member::Member;
+use super::progress::{Figures, Progress};
+use super::window::Window;
+use crate::cluster::now_ms;
+use crate::pull::{Pull, PullOutcome};
+use crate::{ClientError, Received};
+
+/// How long a broker may hold a pull for which there is no message.
+const HOLD: Duration = Duration::from_secs(15);
+/// How long to wait after something failed: a pull, a lock, a message in order.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How long a message waits here that could not be sent back.
+const LOCAL_PAUSE: Duration = Duration::from_secs(5);
+
+/// Consumes one queue until it is asked to stop.
+pub(super) struct QueueConsumer {
+    pub(super) member: Arc<Member>,
+    pub(super) queue: MessageQueue,
+    pub(super) progress: Arc<Progress>,
+    pub(super) stop: watch::Receiver<bool>,
+}
+
+/// Why the consumption of a queue came to an end.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    Stopped,
+    /// Another member may have the queue by now.
+    LockLost,
+}
+
+impl QueueConsumer {
+    /// Ends with what may be committed in `progress`, and with nothing of it left running.
+    pub(super) async fn run(mut self) -> MessageQueue {
+        while !*self.stop.borrow() {
+            if self.member.keeps_order() && !self.lock().await {
+                self.pause().await;
+                continue;
+            }
+            let start = match self.member.start_of(&self.queue).await {
+                Ok(start) => start,
+                Err(error) => {
+                    let MessageQueue { topic, queue_id, .. } = &self.queue;
+                    warn!(topic, queue = queue_id.0, %error, "where to begin is not known");
+                    self.pause().await;
+                    continue;
+                }
+            };
+            match Run::new(&self, start).go(&mut self.stop.clone()).await {
+                End::Stopped => break,
+                // Whoever has the queue meanwhile may be further than we are.
+                End::LockLost => self.progress.update(|figures| *figures = Figures::default()),
+            }
+        }
+        self.queue
+    }
+
+    async fn pause(&mut self) {
+        select! {
+            () = asked_to_stop(&mut self.stop) => {}
+            () = sleep(PAUSE) => {}
+        }
+    }
+
+    async fn lock(&self) -> bool {
+        if !self.member.is_clustering() {
+            return true;
+        }
+        match self.member.lock(vec![self.queue.clone()]).await {
+            Ok(locked) if locked.contains(&self.queue) => {
+                self.progress.update(|figures| figures.locked_at = Some(Instant::now()));
+                true
+            }
+            Ok(_) => false,
+            Err(error) => {
+                debug!(topic = self.queue.topic, %error, "a queue was not locked");
+                false
+            }
+        }
+    }
+}
+
+/// One stretch of consumption, from one start on.
+struct Run {
+    member: Arc<Member>,
+    queue: MessageQueue,
+    progress: Arc<Progress>,
+    window: Window,
+    /// Pulled, and next to be handed out.
+    ready: VecDeque<Received>,
+    /// Those that failed and could not be sent back, by when they come again.
+    later: BTreeMap<(Instant, QueueOffset), Received>,
+    handed_out: usize,
+    verdicts: mpsc::UnboundedReceiver<Verdict>,
+    /// Kept, so that the channel stays open.
+    verdict_sender: mpsc::UnboundedSender<Verdict>,
+    /// At most one.
+    pulls: JoinSet<Result<PullOutcome, ClientError>>,
+    /// Messages on their way back, and whether they were taken.
+    returns: JoinSet<(Received, bool)>,
+    pull_after: Instant,
+    hand_out_after: Instant,
+    broker_id: u64,
+    /// The queue begins or ends elsewhere; to be followed once the window is empty.
+    moved: Option<QueueOffset>,
+}
+
+impl Run {
+    fn new(of: &QueueConsumer, start: QueueOffset) -> Self {
+        let (verdict_sender, verdicts) = mpsc::unbounded_channel();
+        let now = Instant::now();
+        Self {
+            member: Arc::clone(&of.member),
+            queue: of.queue.clone(),
+            progress: Arc::clone(&of.progress),
+            window: Window::starting_at(start),
+            ready: VecDeque::new(),
+            later: BTreeMap::new(),
+            handed_out: 0,
+            verdicts,
+            verdict_sender,
+            pulls: JoinSet::new(),
+            returns: JoinSet::new(),
+            pull_after: now,
+            hand_out_after: now,
+            broker_id: 0,
+            moved: None,
+        }
+    }
+
+    async fn go(mut self, stop: &mut watch::Receiver<bool>) -> End {
+        let deliveries = self.member.deliveries.clone();
+        loop {
+            self.report();
+            let now = Instant::now();
+            if self.member.keeps_order() && self.lock_is_lost(now) {
+                return End::LockLost;
+            }
+            self.follow_move();
+            self.wake(now);
+            self.start_pull(now);
+            let alarm = self.alarm(now);
+            select! {
+                () = asked_to_stop(stop) => break,
+                Some(verdict) = self.verdicts.recv() => self.settle(verdict),
+                room = deliveries.reserve(), if self.may_hand_out(now) => {
+                    if let (Ok(room), Some(message)) = (room, self.ready.pop_front()) {
+                        self.handed_out += 1;
+                        room.send(Delivery::new(message, self.verdict_sender.clone()));
+                    }
+                }
+                Some(pulled) = self.pulls.join_next() => self.pulled(joined(pulled)),
+                Some(returned) = self.returns.join_next() => self.returned(joined(returned)),
+                () = sleep_until(alarm) => {}
+            }
+        }
+        self.end().await;
+        End::Stopped
+    }
+
+    /// Tells others how far it is.
+    fn report(&self) {
+        self.progress.update(|figures| {
+            figures.committable = Some(self.window.committable());
+            (figures.open, figures.open_bytes) = self.window.load();
+        });
+    }
+
+    fn lock_is_lost(&self, now: Instant) -> bool {
+        self.member.is_clustering() && !self.progress.get().is_locked(now)
+    }
+
+    /// In order, the next message waits for the verdict on the one before.
+    fn may_hand_out(&self, now: Instant) -> bool {
+        let is_free = !self.member.keeps_order()
+            || (self.handed_out == 0 && self.returns.is_empty() && now >= self.hand_out_after);
+        is_free && !self.ready.is_empty()
+    }
+
+    fn follow_move(&mut self) {
+        if let Some(to) = self.moved
+            && self.window.is_empty()
+        {
+            self.window = Window::starting_at(to);
+            self.moved = None;
+            self.report();
+        }
+    }
+
+    /// Messages whose pause is over are handed out again.
+    fn wake(&mut self, now: Instant) {
+        while let Some(entry) = self.later.first_entry()
+            && entry.key().0 <= now
+        {
+            self.ready.push_back(entry.remove());
+        }
+    }
+
+    /// When to look again if nothing happens.
+    fn alarm(&self, now: Instant) -> Instant {
+        let pauses = [self.pull_after, self.hand_out_after];
+        let woken = self.later.keys().next().map(|(at, _)| *at);
+        let next = pauses.into_iter().chain(woken).filter(|at| *at > now).min();
+        // A lock is looked at now and then.
+        next.unwrap_or(now + LOCAL_PAUSE)
+    }
+
+    fn start_pull(&mut self, now: Instant) {
+        let is_full = self.window.is_full(&self.member.options.window);
+        if is_full || !self.pulls.is_empty() || self.moved.is_some() || now < self.pull_after {
+            return;
+        }
+        let (member, queue) = (Arc::clone(&self.member), self.queue.clone());
+        let (from, broker_id) = (self.window.next(), self.broker_id);
+        let commit = member.is_clustering().then(|| self.window.committable());
+        // Nothing of 0 messages is worth a commit.
+        let commit = commit.filter(|offset| offset.0 > 0);
+        self.progress.update(|figures| figures.pulled_at_ms = now_ms());
+        self.pulls.spawn(async move {
+            let filter = member.topics.get(&queue.topic).cloned().unwrap_or_default();
+            member
+                .cluster
+                .pull(Pull {
+                    group: &member.group,
+                    queue: &queue,
+                    from,
+                    filter: &filter,
+                    subscribed: Some(member.version),
+                    messages_max: member.options.pull_messages_max,
+                    wait: HOLD,
+                    commit,
+                    broker_id,
+                })
+                .await
+        });
+    }
+
+    fn pulled(&mut self, outcome: Result<PullOutcome, ClientError>) {
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                let MessageQueue { topic, queue_id, .. } = &self.queue;
+                debug!(topic, queue = queue_id.0, %error, "a pull failed");
+                self.pull_after = Instant::now() + PAUSE;
+                return;
+            }
+        };
+        self.broker_id = outcome.broker_id;
+        if outcome.status == PullStatus::OffsetMoved {
+            let MessageQueue { topic, queue_id, .. } = &self.queue;
+            let (from, to) = (self.window.next().0, outcome.next.0);
+            warn!(topic, queue = queue_id.0, from, to, "the broker moved the offset");
+            self.moved = Some(outcome.next);
+            self.pull_after = Instant::now() + PAUSE;
+            return;
+        }
+        for message in outcome.messages {
+            if self.window.take(message.offset, message.size()) {
+                self.ready.push_back(message);
+            }
+        }
+        self.window.pulled_up_to(outcome.next);
+    }
+
+    fn settle(&mut self, verdict: Verdict) {
+        self.handed_out -= 1;
+        match verdict {
+            Verdict::Done(message) => self.window.done(message.offset),
+            Verdict::Later(message, level) if !self.member.keeps_order() => {
+                let member = Arc::clone(&self.member);
+                self.returns.spawn(async move {
+                    let taken = member.send_back(&message, level).await;
+                    (*message, taken)
+                });
+            }
+            Verdict::Later(mut message, level) => {
+                let max = self.member.reconsume_times_max();
+                if level >= 0 && message.reconsume_times < max {
+                    message.reconsume_times += 1;
+                    self.hand_out_after = Instant::now() + PAUSE;
+                    self.ready.push_front(*message);
+                    return;
+                }
+                let member = Arc::clone(&self.member);
+                self.returns.spawn(async move {
+                    let taken =
+                        !member.is_clustering() || member.send_to_retry_topic(&message).await;
+                    (*message, taken)
+                });
+            }
+        }
+    }
+
+    fn returned(&mut self, (message, taken): (Received, bool)) {
+        if taken {
+            self.window.done(message.offset);
+        } else if self.member.keeps_order() {
+            self.hand_out_after = Instant::now() + LOCAL_PAUSE;
+            self.ready.push_front(message);
+        } else {
+            self.later.insert((Instant::now() + LOCAL_PAUSE, message.offset), message);
+        }
+    }
+
+    /// Waits for what is in the application's hands and on its way back, but not for ever. What
+    /// failed in the meantime is left where it is: it comes again to whoever has the queue then.
+    async fn end(mut self) {
+        self.pulls.shutdown().await;
+        let deadline = Instant::now() + self.member.options.grace;
+        while self.handed_out > 0 || !self.returns.is_empty() {
+            let step = async {
+                select! {
+                    Some(verdict) = self.verdicts.recv() => {
+                        self.handed_out -= 1;
+                        if let Verdict::Done(message) = verdict {
+                            self.window.done(message.offset);
+                        }
+                    }
+                    Some(returned) = self.returns.join_next() => {
+                        let (message, taken) = joined(returned);
+                        if taken {
+                            self.window.done(message.offset);
+                        }
+                    }
+                }
+            };
+            if timeout_at(deadline, step).await.is_err() {
+                break;
+            }
+        }
+        self.returns.shutdown().await;
+        self.report();
+    }
+}
+
+/// Ready once the consumption is to end, also because nobody is there any more who could say so.
+/// Dropping it loses nothing.
+pub(super) async fn asked_to_stop(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// What a task came to; nobody aborts those that are waited for.
+pub(super) fn joined<T>(ended: Result<T, tokio::task::JoinError>) -> T {
+    ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+}

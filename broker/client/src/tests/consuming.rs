@@ -1,0 +1,353 @@
+use std::time::Duration;
+
+use millrace_protocol::{
+    Answer, CallMode, ConsumerList, Done, FrameWriter, Head, HeaderKind, HeartbeatAnswer,
+    LockedQueues, MessageIds, OffsetAnswer, PullAnswer, PullMessage, PullStatus, RequestCode,
+    SendAnswer, SendMessage, SendStatus, write_pull_head,
+};
+use millrace_types::record::{Draft, Stamp, encode};
+use millrace_types::{PhysicalOffset, QueueId, QueueOffset};
+
+use super::*;
+use crate::{Filter, Ordering, Place, PullConsumer, PushConsumer, PushOptions};
+
+/// A broker with one queue that holds one message at offset 0, and the only member of a group.
+/// What a test says comes first; everything that was asked is kept.
+struct Rig {
+    fake: Fake,
+    seen: Arc<Mutex<Vec<String>>>,
+}
+
+type Script = dyn Fn(&Request<'_>) -> Option<Reply> + Send + Sync;
+
+impl Rig {
+    async fn start(script: Box<Script>) -> Self {
+        let (routes, seen) = (Routes::default(), Arc::<Mutex<Vec<String>>>::default());
+        let (known, keep) = (routes.clone(), Arc::clone(&seen));
+        let member = Mutex::new(String::new());
+        let fake = Fake::start(move |request| {
+            if let Request::Heartbeat(heartbeat) = request {
+                *member.lock().unwrap() = heartbeat.client_id.clone();
+            }
+            keep.lock().unwrap().push(format!("{request:?}"));
+            script(request).or_else(|| known.reply(request)).or_else(|| match request {
+                Request::Heartbeat(_) => beaten(),
+                Request::ConsumerList(_) => {
+                    answer(ConsumerList(vec![member.lock().unwrap().clone()]))
+                }
+                Request::QueryConsumerOffset(_) => answer(OffsetAnswer { offset: QueueOffset(0) }),
+                Request::Pull(pull) => Some(one_message(pull)),
+                Request::UpdateConsumerOffset(_)
+                | Request::UnregisterClient(_)
+                | Request::Lock(_)
+                | Request::Unlock(_) => answer(Done),
+                _ => None,
+            })
+        })
+        .await;
+        routes.put(&[("b", &fake.address)]);
+        Self { fake, seen }
+    }
+
+    async fn join(&self, options: PushOptions) -> PushConsumer {
+        let options = PushOptions { begin: Place::Earliest, ..options };
+        let topics = [(topic(), Filter::All)];
+        PushConsumer::start(&self.fake.address, group("g"), topics, options).await.unwrap()
+    }
+
+    /// Waits for a request of which the text has all these parts.
+    async fn asked(&self, parts: &[&str]) -> String {
+        let looking = async {
+            loop {
+                let found = {
+                    let seen = self.seen.lock().unwrap();
+                    seen.iter().find(|text| parts.iter().all(|part| text.contains(part))).cloned()
+                };
+                match found {
+                    Some(found) => return found,
+                    None => tokio::task::yield_now().await,
+                }
+            }
+        };
+        match tokio::time::timeout(Duration::from_secs(60), looking).await {
+            Ok(found) => found,
+            Err(_) => panic!("nothing with {parts:?} in {:#?}", self.seen.lock().unwrap()),
+        }
+    }
+
+    async fn answered(&self, part: &str) {
+        let looking = async {
+            while !self.fake.answers().iter().any(|answer| answer.contains(part)) {
+                tokio::task::yield_now().await;
+            }
+        };
+        let in_time = tokio::time::timeout(Duration::from_secs(60), looking).await;
+        assert!(in_time.is_ok(), "{part} in {:?}", self.fake.answers());
+    }
+}
+
+fn beaten() -> Option<Reply> {
+    answer(HeartbeatAnswer { supports_v2: false, subscriptions_changed: true })
+}
+
+/// The record of the message, as a broker stores it.
+fn record() -> Vec<u8> {
+    let draft = Draft {
+        topic: "orders",
+        queue_id: QueueId(0),
+        flag: 0,
+        sys_flag: 0,
+        born_at_ms: 17,
+        born_host: ([10, 0, 0, 9], 5000).into(),
+        reconsume_times: 0,
+        prepared_offset: PhysicalOffset(0),
+        body: b"hello",
+        properties: b"UNIQ_KEY\x01ID\x02TAGS\x01a\x02",
+    };
+    let stamp = Stamp {
+        queue_offset: QueueOffset(0),
+        physical_offset: PhysicalOffset(700),
+        store_at_ms: 18,
+        store_host: ([10, 0, 0, 1], 10911).into(),
+        more: false,
+    };
+    let mut out = Vec::new();
+    encode(&draft, &stamp, &mut out);
+    out
+}
+
+/// The answer to a pull, and its records.
+struct Pulled(PullAnswer, Vec<u8>);
+
+impl Answer for Pulled {
+    fn write(&self, kind: HeaderKind, opaque: i32, out: &mut Vec<u8>) {
+        write_pull_head(&self.0, kind, opaque, self.1.len(), out);
+        out.extend_from_slice(&self.1);
+    }
+}
+
+fn pulled(status: PullStatus, next: u64, records: Vec<u8>) -> Reply {
+    let answer = PullAnswer {
+        status,
+        next: QueueOffset(next),
+        min: QueueOffset(0),
+        max: QueueOffset(1),
+        suggested_broker: 0,
+    };
+    Reply::Answer(Box::new(Pulled(answer, records)))
+}
+
+/// The message at offset 0 of queue 0, and nothing elsewhere, ever.
+fn one_message(pull: &PullMessage<'_>) -> Reply {
+    let place = (&*pull.topic, pull.queue_id, pull.offset);
+    if place == ("orders", QueueId(0), Some(QueueOffset(0))) {
+        pulled(PullStatus::Found, 1, record())
+    } else {
+        Reply::Silence
+    }
+}
+
+/// A request of the broker.
+fn question(code: RequestCode, fields: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let head = Head::request(HeaderKind::Json, code, 1, CallMode::Answered);
+    let mut frame = FrameWriter::begin(&mut bytes, &head, |to| {
+        for (name, value) in fields {
+            to.text(name, value);
+        }
+    });
+    frame.out().extend_from_slice(body);
+    frame.finish();
+    bytes
+}
+
+/// Asks that with the answer to every heartbeat.
+fn asking(question: Vec<u8>) -> Box<Script> {
+    Box::new(move |request| match request {
+        Request::Heartbeat(_) => {
+            let beaten = HeartbeatAnswer { supports_v2: false, subscriptions_changed: true };
+            Some(Reply::AnswerAndAsk(Box::new(beaten), question.clone()))
+        }
+        _ => None,
+    })
+}
+
+#[tokio::test]
+async fn what_failed_is_handed_back_and_counts_as_consumed() {
+    let rig = Rig::start(Box::new(|request| match request {
+        Request::SendBack(_) => answer(Done),
+        _ => None,
+    }))
+    .await;
+    let mut consumer = rig.join(PushOptions::default()).await;
+    consumer.next().await.later_at(3);
+    let asked = rig.asked(&["SendBack(", "delay_level: 3"]).await;
+    assert!(asked.contains("physical_offset: PhysicalOffset(700), group: \"g\""), "{asked}");
+    assert!(asked.contains("max_reconsume_times: Some(16)"), "{asked}");
+    assert!(asked.contains("origin_message_id: Some(\"ID\")"), "{asked}");
+    consumer.stop().await;
+    rig.asked(&["UpdateConsumerOffset(", "queue_id: QueueId(0), offset: QueueOffset(1)"]).await;
+    rig.asked(&["Unregister", "consumer_group: Some(\"g\")"]).await;
+}
+
+fn stored(message: &SendMessage<'_>) -> Option<Reply> {
+    answer(SendAnswer {
+        status: SendStatus::Ok,
+        message_ids: MessageIds::Text("7F00000100002A9F0000000000000007".into()),
+        queue_id: message.queue_id.unwrap_or_default(),
+        queue_offset: QueueOffset(0),
+        transaction_id: None,
+    })
+}
+
+#[tokio::test]
+async fn what_no_broker_takes_back_goes_to_the_retry_topic() {
+    let rig = Rig::start(Box::new(|request| match request {
+        Request::SendBack(_) => answer(Refused::new(ResponseCode::SYSTEM_ERROR, "no")),
+        Request::Send(message) => stored(message),
+        _ => None,
+    }))
+    .await;
+    let mut consumer = rig.join(PushOptions::default()).await;
+    // Without a word it has failed.
+    drop(consumer.next().await);
+    rig.asked(&["SendBack(", "delay_level: 0"]).await;
+    let sent = rig.asked(&["Send(", "topic: \"%RETRY%g\""]).await;
+    assert!(sent.contains("reconsume_times: 1,"), "{sent}");
+    assert!(sent.contains("max_reconsume_times: Some(16)"), "{sent}");
+    for property in ["UNIQ_KEY\\u{1}ID", "RETRY_TOPIC\\u{1}orders", "DELAY\\u{1}3"] {
+        assert!(sent.contains(property), "{property} in {sent}");
+    }
+    consumer.stop().await;
+    rig.asked(&["UpdateConsumerOffset(", "queue_id: QueueId(0), offset: QueueOffset(1)"]).await;
+}
+
+#[tokio::test]
+async fn a_message_in_order_comes_again_here_until_it_has_failed_too_often() {
+    let rig = Rig::start(Box::new(|request| match request {
+        Request::Lock(lock) => answer(LockedQueues(lock.queues.clone())),
+        Request::Send(message) => stored(message),
+        _ => None,
+    }))
+    .await;
+    let options = PushOptions {
+        ordering: Ordering::InOrder,
+        reconsume_times_max: Some(1),
+        ..PushOptions::default()
+    };
+    let mut consumer = rig.join(options).await;
+    for times in [0, 1] {
+        let delivery = consumer.next().await;
+        assert_eq!(delivery.message().reconsume_times, times);
+        delivery.later();
+    }
+    let sent = rig.asked(&["Send(", "topic: \"%RETRY%g\""]).await;
+    assert!(sent.contains("reconsume_times: 2,"), "{sent}");
+    assert!(sent.contains("max_reconsume_times: Some(1)"), "{sent}");
+    consumer.stop().await;
+    rig.asked(&["UpdateConsumerOffset(", "queue_id: QueueId(0), offset: QueueOffset(1)"]).await;
+    rig.asked(&["Unlock("]).await;
+}
+
+#[tokio::test]
+async fn an_offset_that_a_broker_moves_is_followed() {
+    let rig = Rig::start(Box::new(|request| match request {
+        Request::QueryConsumerOffset(_) => answer(OffsetAnswer { offset: QueueOffset(900) }),
+        Request::Pull(pull) if pull.offset == Some(QueueOffset(900)) => {
+            Some(pulled(PullStatus::OffsetMoved, 0, Vec::new()))
+        }
+        _ => None,
+    }))
+    .await;
+    let mut consumer = rig.join(PushOptions::default()).await;
+    let delivery = consumer.next().await;
+    assert_eq!(delivery.message().body, "hello");
+    delivery.done();
+    consumer.stop().await;
+}
+
+#[tokio::test]
+async fn a_broker_may_ask_how_a_member_is() {
+    let fields = [("consumerGroup", "g"), ("clientId", "x")];
+    let how = question(RequestCode::GET_CONSUMER_RUNNING_INFO, &fields, b"");
+    let rig = Rig::start(asking(how)).await;
+    let consumer = rig.join(PushOptions::default()).await;
+    rig.answered("\"PROP_CONSUME_TYPE\":\"CONSUME_PASSIVELY\"").await;
+    consumer.stop().await;
+
+    let fields = [("consumerGroup", "other"), ("clientId", "x")];
+    let rig =
+        Rig::start(asking(question(RequestCode::GET_CONSUMER_RUNNING_INFO, &fields, b""))).await;
+    let consumer = rig.join(PushOptions::default()).await;
+    rig.answered("1 ").await;
+    consumer.stop().await;
+
+    let rig = Rig::start(asking(question(RequestCode(39), &[], b""))).await;
+    let consumer = rig.join(PushOptions::default()).await;
+    rig.answered("3 ").await;
+    consumer.stop().await;
+}
+
+#[tokio::test]
+async fn a_broker_may_have_one_message_consumed() {
+    let fields = [("consumerGroup", "g"), ("clientId", "x"), ("brokerName", "b")];
+    let this = question(RequestCode::CONSUME_MESSAGE_DIRECTLY, &fields, &record());
+    let script = asking(this);
+    let rig = Rig::start(Box::new(move |request| match request {
+        // Nothing else is there to consume.
+        Request::Pull(_) => Some(Reply::Silence),
+        other => script(other),
+    }))
+    .await;
+    let mut consumer = rig.join(PushOptions::default()).await;
+    let delivery = consumer.next().await;
+    assert_eq!(delivery.message().id(), "ID");
+    delivery.done();
+    rig.answered("\"consumeResult\":\"CR_SUCCESS\"").await;
+    consumer.stop().await;
+}
+
+#[tokio::test]
+async fn a_broker_may_move_a_group_while_it_consumes() {
+    let body = br#"{"offsetTable":{{"brokerName":"b","queueId":0,"topic":"orders"}:40}}"#;
+    let fields = [("group", "g"), ("topic", "orders"), ("timestamp", "0"), ("isForce", "true")];
+    let go = question(RequestCode::RESET_CONSUMER_CLIENT_OFFSET, &fields, body);
+    let beats = std::sync::atomic::AtomicU32::new(0);
+    let rig = Rig::start(Box::new(move |request| match request {
+        // Only the second heartbeat: the queues have to be shared before.
+        Request::Heartbeat(_) => {
+            let n = beats.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let beaten = HeartbeatAnswer { supports_v2: false, subscriptions_changed: true };
+            let question = if n == 20 { go.clone() } else { Vec::new() };
+            Some(Reply::AnswerAndAsk(Box::new(beaten), question))
+        }
+        _ => None,
+    }))
+    .await;
+    let heartbeat_interval = Duration::from_millis(50);
+    let grace = Duration::from_millis(1);
+    let options = PushOptions { heartbeat_interval, grace, ..PushOptions::default() };
+    let mut consumer = rig.join(options).await;
+    let open = consumer.next().await;
+    rig.asked(&["UpdateConsumerOffset(", "queue_id: QueueId(0), offset: QueueOffset(40)"]).await;
+    drop(open);
+    consumer.stop().await;
+}
+
+#[tokio::test]
+async fn queues_are_read_by_choice_and_again() {
+    let rig = Rig::start(Box::new(|_| None)).await;
+    let cluster = cluster(&rig.fake.address).await;
+    let queues = cluster.queues("orders").await.unwrap();
+    let mut consumer = PullConsumer::new(cluster, group("g"), Filter::tags("a").unwrap());
+    consumer.seek(&queues[0], QueueOffset(0));
+    for _ in 0..2 {
+        let messages = consumer.poll(Duration::from_secs(60)).await.unwrap();
+        assert_eq!(messages[0].body, "hello");
+        let positions: Vec<_> = consumer.positions().map(|(_, offset)| offset.0).collect();
+        assert_eq!(positions, [1]);
+        consumer.seek(&queues[0], QueueOffset(0));
+    }
+    consumer.leave(&queues[0]);
+    assert_eq!(consumer.poll(Duration::ZERO).await.unwrap(), []);
+}
