@@ -138,6 +138,31 @@ fn a_failed_message_comes_again_until_it_is_a_dead_letter() {
 }
 
 #[test]
+fn what_is_no_longer_in_memory_is_delivered_and_sent_back_all_the_same() {
+    let disk = SimDisk::new(1);
+    let hour = DelayLevels::of_ms([3_600_000]);
+    let slow = ServerConfig { delay_levels: hour, ..config() };
+    let server = Server::start(Arc::new(disk.clone()), slow).unwrap();
+    let mut peer = server.connect(HeaderKind::Json);
+    peer.send("orders", b"fails");
+    let first = peer.wait_for("orders", 0).records()[0].physical_offset();
+    peer.call(&delayed("1"));
+    // Eight segments, so that what is in the first one is not among the newest.
+    let filler = vec![0; 600 << 10];
+    for _ in 0..8 {
+        peer.send("filler", &filler);
+    }
+    server.stop().unwrap();
+    let server = start_quick(disk);
+    let mut peer = server.connect(HeaderKind::Json);
+    assert_eq!(peer.wait_for("orders", 1).bodies(), ["fails"]);
+    assert_eq!(peer.call(&sent_back(first)).code(), ResponseCode::SUCCESS);
+    assert_eq!(peer.wait_for("%RETRY%group", 0).bodies(), ["fails"]);
+    let wrong = peer.call(&sent_back(first + 1));
+    assert_eq!(wrong.code(), ResponseCode::SYSTEM_ERROR);
+}
+
+#[test]
 fn what_is_no_message_cannot_be_sent_back() {
     let server = start_quick(SimDisk::new(1));
     let mut peer = server.connect(HeaderKind::Json);
