@@ -176,8 +176,9 @@ impl Reactor {
             self.settle(slot);
         }
         self.send_dirty(now);
-        // Connections that were lost in this turn may have been members, too.
+        // Connections that were lost in this turn may have been members, or asked for something.
         self.tell_changed();
+        self.pass_on(now);
         ready.clear();
         if self.ready.is_empty() {
             // Kept for its memory.
@@ -504,6 +505,7 @@ impl Reactor {
             }
         }
         self.tell_changed();
+        self.pass_on(now);
     }
 
     fn close(&mut self, slot: usize, closing: &Closing) {
