@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use millrace_types::{Now, PhysicalOffset, TopicName, is_system_topic};
 
 use crate::answer::{Answer, Out, Refusal};
-use crate::deliveries::SCHEDULE_TOPIC;
+use crate::deliveries::is_delivered_from;
 use crate::engine::Engine;
 use crate::request::{Ticket, Wait};
 use crate::settings::Space;
@@ -46,7 +46,7 @@ impl Engine {
             return Ok(Some(Answer::Done));
         };
         let name = known.name.clone();
-        if is_system_topic(&name) || topic == SCHEDULE_TOPIC {
+        if is_system_topic(&name) || is_delivered_from(topic) {
             return Err(Refusal::NotWritable(topic.to_owned()));
         }
         let below = self.store.staged_end();

@@ -381,6 +381,19 @@ fn what_is_due_already_goes_to_its_queue_and_what_is_too_far_is_refused() {
 }
 
 #[test]
+fn the_topics_where_messages_wait_cannot_be_deleted() {
+    let mut rig = Rig::new(ASYNC);
+    rig.send_delayed("level", 1);
+    rig.send_timed("timer", Delay::For(1_000));
+    for topic in [SCHEDULE_TOPIC, TIMER_TOPIC] {
+        let answer = rig.call(Request::DeleteTopic { topic });
+        assert_eq!(refusal(answer), Refusal::NotWritable(topic.to_owned()));
+    }
+    rig.run_for(1_100);
+    assert_eq!(rig.delivered("orders", 0).len(), 2);
+}
+
+#[test]
 fn a_jump_of_the_wall_clock_moves_times_of_day_and_no_waits() {
     for jump_ms in [-1_800_000, 1_800_000] {
         let mut rig = Rig::new(ASYNC);
