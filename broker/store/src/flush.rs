@@ -1,4 +1,4 @@
-use std::io::{self, IoSlice};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,7 +9,7 @@ use tracing::{debug, info, warn};
 use crate::checkpoint::{Checkpoint, Mark};
 use crate::commit_log::Segments;
 use crate::error::FlushError;
-use crate::queue_index::{self, Frozen, Run, encode};
+use crate::queue_index::{self, Frozen, Run};
 use crate::segment;
 use crate::snapshot::SnapshotExchange;
 use crate::watermark::Watermarks;
@@ -182,7 +182,7 @@ pub(crate) fn write_run(disk: &dyn Disk, dir: &Path, frozen: &Frozen) -> io::Res
         disk.remove(&draft)?;
     }
     let file = disk.create(&draft)?;
-    file.write_at(&[IoSlice::new(&encode(frozen))], 0)?;
+    queue_index::write(frozen, &*file)?;
     file.sync()?;
     disk.replace(&draft, &path)?;
     disk.sync_dir(dir)?;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use millrace_disk::{Access, Disk};
 use millrace_types::record::Record;
-use millrace_types::{PhysicalOffset, QueueId, TopicName};
+use millrace_types::{PhysicalOffset, QueueId, QueueOffset, TopicName};
 use tracing::warn;
 
 use crate::checkpoint::Mark;
@@ -280,29 +280,35 @@ impl Found<'_> {
 pub(crate) fn index_found(index: &mut QueueIndex, multi_dispatch: bool, found: &Found<'_>) {
     let (record, entry) = (&found.record, found.entry());
     let at = entry.physical_offset;
-    let Ok(topic) = TopicName::parse(record.topic()) else {
-        warn!(physical_offset = %at, "record with an illegal topic passed over");
-        return;
-    };
     let dispatch = Dispatch::of(record.topic(), record.sys_flag(), record.properties());
+    let mut queue = index.find(record.topic(), record.queue_id());
+    if queue.is_none() {
+        let Ok(topic) = TopicName::parse(record.topic()) else {
+            warn!(physical_offset = %at, "record with an illegal topic passed over");
+            return;
+        };
+        let new = || index.find_or_add(&topic, record.queue_id());
+        queue = dispatch.is_queued().then(new);
+    }
     index.note_time(record.store_at_ms());
     dispatch.each_key(|hash| index.push_key(hash, at));
-    let mut add = |topic: &TopicName, queue, offset| {
-        let no = index.find_or_add(topic, queue);
+    let add = |index: &mut QueueIndex, no, offset: QueueOffset| {
         if !index.push_found(no, offset, entry) {
+            let (topic, queue_id) = index.name(no);
             warn!(
-                topic = %topic, queue_id = %queue, queue_offset = %offset, physical_offset = %at,
+                topic = %topic, queue_id = %queue_id, queue_offset = %offset, physical_offset = %at,
                 "record out of order passed over",
             );
         }
     };
-    if dispatch.is_queued() {
-        add(&topic, record.queue_id(), record.queue_offset());
+    if let Some(no) = queue.filter(|_| dispatch.is_queued()) {
+        add(index, no, record.queue_offset());
     }
     if multi_dispatch {
         for (name, offset) in dispatch.further_queues() {
             if let Ok(topic) = TopicName::parse(name) {
-                add(&topic, QueueId(0), offset);
+                let no = index.find_or_add(&topic, QueueId(0));
+                add(index, no, offset);
             }
         }
     }

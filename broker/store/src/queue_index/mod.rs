@@ -9,13 +9,13 @@ mod run;
 mod stretch;
 mod trim; // what is removed
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use millrace_types::{PhysicalOffset, QueueId, QueueOffset, TagsCode, TopicName};
 
 use crate::key_index::{KeyEntry, KeyHash, KeyLog};
-pub(crate) use run::{OpenedRun, Run, encode, list};
+pub(crate) use run::{OpenedRun, Run, list, write};
 use stretch::Stretch;
 
 /// Where one message lies.
@@ -48,7 +48,8 @@ const LOST_MAX: u64 = 1 << 24;
 #[derive(Debug, Default)]
 pub(crate) struct QueueIndex {
     names: Arc<Vec<QueueName>>,
-    by_name: BTreeMap<TopicName, Vec<(QueueId, QueueNo)>>,
+    /// Only ever asked for one name, by recovery for that of each record.
+    by_name: HashMap<TopicName, Vec<(QueueId, QueueNo)>>,
     kept: Vec<Kept>,
     live: Stretch,
     frozen: Option<Arc<Frozen>>,
@@ -127,6 +128,12 @@ impl QueueIndex {
     pub(crate) fn all(&self) -> impl Iterator<Item = (&TopicName, QueueId, QueueNo)> {
         let numbered = self.names.iter().enumerate();
         numbered.map(|(no, name)| (&name.topic, name.id, QueueNo(no as u32)))
+    }
+
+    /// What a queue is called.
+    pub(crate) fn name(&self, no: QueueNo) -> (&TopicName, QueueId) {
+        let name = &self.names[no.0 as usize];
+        (&name.topic, name.id)
     }
 
     /// The offset that the next message of a queue gets.

@@ -1,4 +1,4 @@
-use std::io;
+use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -82,56 +82,80 @@ const QUEUE_BYTES: usize = 12;
 const BLOCK: usize = 1 << 20;
 const WINDOW: u64 = 2048;
 
-/// The whole content of a run.
-pub(crate) fn encode(frozen: &Frozen) -> Vec<u8> {
+/// Writes the whole content of a run to an empty file, block by block.
+pub(crate) fn write(frozen: &Frozen, file: &dyn File) -> io::Result<()> {
     let (entries, queues) = (&frozen.entries, frozen.entries.known());
     let names = &frozen.names[..queues];
     let names_bytes: usize = names.iter().map(|name| 6 + name.topic.as_str().len()).sum();
-    let mut out = Vec::with_capacity(
-        HEADER_BYTES
-            + (queues + 1) * QUEUE_BYTES
-            + names_bytes
-            + entries.entry_count() as usize * ENTRY_BYTES as usize
-            + frozen.keys.len() * KEY_ENTRY_BYTES as usize,
-    );
-    out.extend_from_slice(MAGIC);
-    out.extend_from_slice(&VERSION.to_be_bytes());
-    out.extend_from_slice(&frozen.from.0.to_be_bytes());
-    out.extend_from_slice(&frozen.to.0.to_be_bytes());
-    out.extend_from_slice(&frozen.store_ms.0.to_be_bytes());
-    out.extend_from_slice(&frozen.store_ms.1.to_be_bytes());
-    out.extend_from_slice(&(queues as u32).to_be_bytes());
-    out.extend_from_slice(&(names_bytes as u32).to_be_bytes());
+    let mut out = Blocks { file, at: 0, crc: crc32fast::Hasher::new(), block: Vec::new() };
+    out.put(MAGIC)?;
+    out.put(&VERSION.to_be_bytes())?;
+    out.put(&frozen.from.0.to_be_bytes())?;
+    out.put(&frozen.to.0.to_be_bytes())?;
+    out.put(&frozen.store_ms.0.to_be_bytes())?;
+    out.put(&frozen.store_ms.1.to_be_bytes())?;
+    out.put(&(queues as u32).to_be_bytes())?;
+    out.put(&(names_bytes as u32).to_be_bytes())?;
     let mut first = 0;
     for no in (0..queues).map(|no| QueueNo(no as u32)) {
         let from = entries.from(no);
-        out.extend_from_slice(&from.0.to_be_bytes());
-        out.extend_from_slice(&(first as u32).to_be_bytes());
+        out.put(&from.0.to_be_bytes())?;
+        out.put(&(first as u32).to_be_bytes())?;
         first += entries.end(no).since(from);
     }
-    out.extend_from_slice(&(first as u32).to_be_bytes());
+    out.put(&(first as u32).to_be_bytes())?;
     for name in names {
         let topic = name.topic.as_str().as_bytes();
-        out.extend_from_slice(&(topic.len() as u16).to_be_bytes());
-        out.extend_from_slice(topic);
-        out.extend_from_slice(&name.id.0.to_be_bytes());
+        out.put(&(topic.len() as u16).to_be_bytes())?;
+        out.put(topic)?;
+        out.put(&name.id.0.to_be_bytes())?;
     }
     for no in (0..queues).map(|no| QueueNo(no as u32)) {
         for entry in entries.pieces(no, QueueOffset(0)).into_iter().flatten() {
-            out.extend_from_slice(&entry.physical_offset.0.to_be_bytes());
-            out.extend_from_slice(&entry.size.to_be_bytes());
-            out.extend_from_slice(&entry.tags_code.0.to_be_bytes());
+            let mut bytes = [0; ENTRY_BYTES as usize];
+            bytes[0..8].copy_from_slice(&entry.physical_offset.0.to_be_bytes());
+            bytes[8..12].copy_from_slice(&entry.size.to_be_bytes());
+            bytes[12..20].copy_from_slice(&entry.tags_code.0.to_be_bytes());
+            out.put(&bytes)?;
         }
     }
     let mut keys: Vec<KeyEntry> = frozen.keys.iter().collect();
     keys.sort_unstable();
     for key in keys {
-        out.extend_from_slice(&key.hash.0.to_be_bytes());
-        out.extend_from_slice(&key.at.0.to_be_bytes());
+        out.put(&key.hash.0.to_be_bytes())?;
+        out.put(&key.at.0.to_be_bytes())?;
     }
-    let crc = crc32fast::hash(&out);
-    out.extend_from_slice(&crc.to_be_bytes());
-    out
+    out.finish()
+}
+
+/// A file being written from start to end, and the checksum so far.
+struct Blocks<'a> {
+    file: &'a dyn File,
+    at: u64,
+    crc: crc32fast::Hasher,
+    block: Vec<u8>,
+}
+
+impl Blocks<'_> {
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.block.extend_from_slice(bytes);
+        if self.block.len() < BLOCK { Ok(()) } else { self.write() }
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        self.crc.update(&self.block);
+        self.file.write_at(&[IoSlice::new(&self.block)], self.at)?;
+        self.at += self.block.len() as u64;
+        self.block.clear();
+        Ok(())
+    }
+
+    /// Writes what is left, and the checksum over everything.
+    fn finish(mut self) -> io::Result<()> {
+        self.write()?;
+        let crc = self.crc.finalize().to_be_bytes();
+        self.file.write_at(&[IoSlice::new(&crc)], self.at)
+    }
 }
 
 /// The runs in a directory as `(from, to, path)`, by where they start.
