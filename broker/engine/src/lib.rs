@@ -17,6 +17,7 @@ mod engine;
 mod filter; // which messages a pull is given
 mod held; // pulls that wait for a message
 mod holds; // who needs messages that would go
+mod inspection; // the state in a log that nobody serves
 mod letters; // messages whose consumption failed
 mod pending; // answers that wait for the log
 mod pulls; // from a request to the records it touches
@@ -39,6 +40,7 @@ pub use deliveries::{SCHEDULE_TOPIC, TIMER_TOPIC};
 pub use engine::{Engine, EngineConfig, OpenEngineError};
 pub use filter::{Conditions, Filter, NoConditions, Verdicts, finish};
 pub use holds::{Hold, Loss};
+pub use inspection::StateInspection;
 pub use letters::{DEAD_PREFIX, RETRY_PREFIX};
 pub use reads::{Read, ReadId};
 pub use request::{

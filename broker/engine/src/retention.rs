@@ -14,6 +14,7 @@
 use std::collections::VecDeque;
 use std::collections::btree_map::{BTreeMap, Entry};
 
+use millrace_store::FlushMode;
 use millrace_types::{GroupName, Now, PhysicalOffset, TopicName, is_system_topic};
 use tracing::{debug, info, warn};
 
@@ -185,6 +186,7 @@ impl Engine {
             let sealed = self.seal();
             if !self.cut(now) {
                 self.note_clock(now, sealed);
+                self.note_contract(now);
             }
         }
     }
@@ -214,6 +216,30 @@ impl Engine {
             (false, Some(trouble)) => warn!("producers are refused: {trouble}"),
             (true, None) => info!("there is room on the disk again"),
             _ => {}
+        }
+    }
+
+    /// Tells the log what the broker was started with, so that it can be seen without a broker.
+    fn note_contract(&mut self, now: Now) {
+        let flush = match self.store.config().flush {
+            FlushMode::Sync => "1 copy on disk before the answer, nothing lost".to_owned(),
+            FlushMode::Async { interval } => {
+                format!(
+                    "0 copies on disk before the answer, at most {} ms lost",
+                    interval.as_millis()
+                )
+            }
+        };
+        let keep = format!("{} h", self.config.retention.keep_ms / HOUR_MS);
+        for (key, value) in [("contract", flush), ("keep", keep)] {
+            if self.setting(Space::Broker, key) == Some(&value) {
+                continue;
+            }
+            let (space, key, value) = (Space::Broker, key.to_owned(), Some(value));
+            let record = StateRecord::Setting { space, key: key.clone(), value: value.clone() };
+            if self.stage_state(now, &record).is_ok() {
+                self.settings.put(space, key, value);
+            }
         }
     }
 

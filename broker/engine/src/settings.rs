@@ -16,6 +16,8 @@ pub enum Space {
     NameServer,
     /// What consumer groups are set to.
     Group,
+    /// What the broker was last started with, for who looks at its files.
+    Broker,
     /// The attributes of topics, as `name=value,name=value`.
     Topic,
     /// Brokers whose topics take no writes, as far as the name server tells.

@@ -2,7 +2,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use millrace_engine::DelayLevels;
+use millrace_engine::{DelayLevels, LostState, RetentionConfig};
 use millrace_protocol as protocol;
 use millrace_store::FlushMode;
 
@@ -37,6 +37,11 @@ pub struct ServerConfig {
     pub delay_levels: DelayLevels,
     /// The longest time that a message may wait by itself. (`timerMaxDelaySec`)
     pub timer_max: Duration,
+    /// How long messages are kept, and for whom. Change it for small disks, and where messages
+    /// have to be there for longer.
+    pub retention: RetentionConfig,
+    /// What to do if the broker's own state is damaged and nothing else knows what it said.
+    pub lost_state: LostState,
     /// What peers may take of this machine.
     pub limits: Limits,
 }
@@ -59,6 +64,8 @@ impl ServerConfig {
             auto_create_topics: true,
             delay_levels: DelayLevels::default(),
             timer_max: Duration::from_secs(3 * 86_400),
+            retention: RetentionConfig::default(),
+            lost_state: LostState::Refuse,
             limits: Limits::default(),
         }
     }

@@ -37,5 +37,7 @@ pub use config::{Limits, ServerConfig};
 pub use core::{CloseError, Core, CoreConfig, OpenError};
 pub use flushing::Flushing;
 pub use local::LocalBroker;
-pub use millrace_engine::{DelayLevels, DelayLevelsError};
+pub use millrace_engine::{
+    DelayLevels, DelayLevelsError, Loss, LostState, RetentionConfig, StateInspection,
+};
 pub use server::{Addresses, Load, Server, StartError, StopError};

@@ -128,6 +128,8 @@ impl Server {
                 broker_name: config.broker_name.as_str().into(),
                 auto_create_topics: config.auto_create_topics,
                 delay_levels: config.delay_levels,
+                retention: config.retention,
+                lost_state: config.lost_state,
                 timer_ms_max: config.timer_max.as_millis() as u64,
                 ..EngineConfig::default()
             },

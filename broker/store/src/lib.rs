@@ -11,6 +11,7 @@ mod commit_log; // segments, and the bytes staged for them
 mod config; // what an operator may choose
 mod dispatch; // what one record adds to the indexes
 mod error; // what can go wrong, by operation
+mod fill; // going on without segments
 mod flush; // what makes the log durable
 mod inspect; // reading a store that nobody serves
 mod key_index; // key -> records
@@ -32,6 +33,7 @@ mod tests;
 pub use config::Faults;
 pub use config::{FlushMode, StoreConfig};
 pub use error::{AppendError, FlushError, OpenError, ReadError};
+pub use fill::{Missing, fill_missing, missing_segments};
 pub use flush::Flusher;
 pub use inspect::{InspectedRecord, Inspection, QueueInspection, SegmentInspection, inspect};
 pub use key_index::{KeyLookup, KeyQuery, KeysFound};

@@ -10,12 +10,18 @@ use millrace_store::FlushMode;
 use crate::exit::{Exit, Failure};
 
 /// Keys that mean something here.
-const KNOWN: [&str; 13] = [
+const KNOWN: [&str; 19] = [
     "autoCreateTopicEnable",
     "brokerClusterName",
     "brokerIP1",
     "brokerName",
+    "cleanFileForciblyEnable",
+    "deleteWhen",
+    "diskMaxUsedSpaceRatio",
+    "diskSpaceCleanForciblyRatio",
+    "diskSpaceWarningLevelRatio",
     "enablePropertyFilter",
+    "fileReservedTime",
     "flushDiskType",
     "flushIntervalCommitLog",
     "listenPort",
@@ -27,7 +33,7 @@ const KNOWN: [&str; 13] = [
 ];
 /// Keys of tutorials and of RocketMQ's own manual that we read and do not obey; the broker works
 /// without them.
-const WITHOUT_EFFECT: [&str; 48] = [
+const WITHOUT_EFFECT: [&str; 44] = [
     "abortFile",
     "accessMessageInMemoryMaxRatio",
     "autoCreateSubscriptionGroup",
@@ -35,13 +41,9 @@ const WITHOUT_EFFECT: [&str; 48] = [
     "brokerTopicEnable",
     "checkCRCOnRecover",
     "checkTransactionMessageEnable",
-    "cleanFileForciblyEnable",
     "clusterTopicEnable",
     "defaultTopicQueueNums",
-    "deleteWhen",
     "destroyMapedFileIntervalForcibly",
-    "diskMaxUsedSpaceRatio",
-    "fileReservedTime",
     "filterServerNums",
     "filterSupportRetry",
     "flushCommitLogLeastPages",
@@ -102,6 +104,8 @@ const REPLICATION: &str = "replication";
 pub(crate) fn apply(text: &str, config: &mut ServerConfig) -> Result<Vec<String>, Failure> {
     let mut warnings = Vec::new();
     let mut listen_ip = None;
+    // RocketMQ does this unless told otherwise; here somebody has to ask for it.
+    let (mut forcibly, mut forcibly_at) = (None, 85);
     for (n, line) in text.lines().enumerate() {
         let line = line.trim();
         if line.is_empty() || line.starts_with(['#', '!']) {
@@ -136,6 +140,19 @@ pub(crate) fn apply(text: &str, config: &mut ServerConfig) -> Result<Vec<String>
                 config.timer_max = Duration::from_secs(seconds.into());
             }
             "mappedFileSizeCommitLog" => config.segment_bytes = parsed(at, key, value)?,
+            "fileReservedTime" => {
+                config.retention.keep_ms = parsed::<u64>(at, key, value)?.saturating_mul(3_600_000);
+            }
+            "deleteWhen" => {
+                config.retention.hours = hours(value).map_err(|message| wrong(at, message))?;
+                warnings.push(format!("line {at}: `{key}` is in hours of UTC"));
+            }
+            "diskMaxUsedSpaceRatio" => config.retention.any_hour_percent = parsed(at, key, value)?,
+            "diskSpaceWarningLevelRatio" => {
+                config.retention.refuse_percent = parsed(at, key, value)?;
+            }
+            "cleanFileForciblyEnable" => forcibly = Some(parsed::<bool>(at, key, value)?),
+            "diskSpaceCleanForciblyRatio" => forcibly_at = parsed(at, key, value)?,
             "enablePropertyFilter" if value == "true" => {}
             "flushDiskType" if value == "SYNC_FLUSH" => config.flush = FlushMode::Sync,
             "flushDiskType" if value == "ASYNC_FLUSH" => {}
@@ -150,10 +167,20 @@ pub(crate) fn apply(text: &str, config: &mut ServerConfig) -> Result<Vec<String>
             key => warnings.push(unknown(at, key)),
         }
     }
+    if let Some(forcibly) = forcibly {
+        config.retention.sacrifice_percent = forcibly.then_some(forcibly_at);
+    }
     if let (Some(ip), Some(listen)) = (listen_ip, &mut config.broker_listen) {
         listen.set_ip(ip);
     }
     Ok(warnings)
+}
+
+/// Reads hours of the day, `04` or `04;16`.
+fn hours(text: &str) -> Result<Vec<u8>, String> {
+    let hour = |part: &str| part.trim().parse().ok().filter(|hour| *hour < 24);
+    let hours = text.split(';').map(hour).collect::<Option<Vec<u8>>>();
+    hours.ok_or_else(|| format!("`{text}` are no hours of the day"))
 }
 
 fn set_port(config: &mut ServerConfig, port: u16) {
@@ -267,11 +294,13 @@ mod tests {
         // The name server of this process needs no registration.
         assert_eq!(config.name_servers, [""; 0]);
         assert!(config.auto_create_topics);
+        assert_eq!(config.retention.hours, [4]);
+        assert_eq!(config.retention.keep_ms, 48 * 3_600_000);
+        assert_eq!(config.retention.sacrifice_percent, None);
         assert_eq!(
             warnings,
             [
-                "line 5: `deleteWhen` has no effect",
-                "line 6: `fileReservedTime` has no effect",
+                "line 5: `deleteWhen` is in hours of UTC",
                 "line 12: `autoCreateTopicEnabel` is unknown and has no effect; did you mean \
                  `autoCreateTopicEnable`?",
             ]

@@ -65,6 +65,9 @@ pub(crate) fn findings(found: &Recovered) -> Vec<String> {
         let records = figures::counted(found.unfinished_records as u64, "record");
         lines.push(format!("unfinished group: {records} at the end cut off"));
     }
+    for path in &found.snapshots_damaged {
+        lines.push(format!("{} is damaged; the state was built again without it", path.display()));
+    }
     if !found.index_rebuilt.is_empty() {
         let files = figures::counted(found.index_rebuilt.len() as u64, "index file");
         lines.push(format!("{files} built again from the log"));

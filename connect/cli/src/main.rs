@@ -12,12 +12,14 @@ mod commands; // what the program can do
 mod embedded; // the broker inside this process
 mod exit; // exit codes, and why a command fails
 mod figures; // numbers and sizes for people, and from them
+mod keeping; // how long messages are kept
 mod ledgers; // the ledgers in a log
 mod letters; // the dead letters in a log
 mod logging; // events on stderr
 mod messages; // messages on stdout
 mod moments; // times and offsets for people, and from them
 mod output; // answers on stdout
+mod own_state; // the broker's state in a log
 mod pipeline_file; // pipeline files from the disk
 mod progress; // the line that shows how far a run is
 mod running; // one pipeline on one broker

@@ -1,6 +1,7 @@
 use millrace_disk::Fault;
 
 use super::*;
+use crate::{fill_missing, missing_segments};
 
 /// What the model knows of one message.
 #[derive(Clone)]
@@ -226,4 +227,43 @@ fn the_first_segment_is_missed_if_nobody_removed_it() {
         disk.remove(log).unwrap();
     }
     assert!(matches!(open(&disk, small()), Err(OpenError::MissingSegment { next: None, .. })));
+}
+
+#[test]
+fn a_log_goes_on_without_what_is_missing_once_it_is_filled_with_nothing() {
+    // The first, and one in the middle; the last one was made ahead and is empty.
+    for lost in 0..2 {
+        let mut life = about_to_remove();
+        life.housekeep();
+        let Opened { store, flusher, .. } = life.opened;
+        store.close(flusher).unwrap();
+        let disk = life.disk.kill();
+        let mut logs = disk.paths();
+        logs.retain(|path| path.to_string_lossy().contains("/commitlog/"));
+        assert_eq!(logs.len(), 3);
+        assert_eq!(missing_segments(&disk, Path::new(DIR)).unwrap(), []);
+        disk.remove(&logs[lost]).unwrap();
+        let missing = missing_segments(&disk, Path::new(DIR)).unwrap();
+        assert_eq!(missing.len(), 1);
+        assert_eq!(missing[0].file, logs[lost]);
+        let (from, to) = (missing[0].from, missing[0].to);
+        fill_missing(&disk, Path::new(DIR), &missing).unwrap();
+        for path in disk.paths().into_iter().filter(|path| path.starts_with("/data/index")) {
+            disk.remove(&path).unwrap();
+        }
+        let opened = open(&disk, small()).unwrap();
+        assert!(opened.found.damage.iter().any(|damage| damage.from >= from && damage.to <= to));
+        for topic in TOPICS {
+            for queue in 0..2 {
+                let here = |s: &&Stored| {
+                    let at = s.at >= opened.store.log_min() && !(from <= s.at && s.at < to);
+                    s.kept.topic == topic && s.kept.queue == queue && at
+                };
+                let want = life.stored.iter().filter(here);
+                let want: Vec<_> = want.map(|s| (s.offset, s.kept.body.clone())).collect();
+                let got = opened.bodies(topic, queue).unwrap();
+                assert!(got == want, "{topic}/{queue} without segment {lost}");
+            }
+        }
+    }
 }

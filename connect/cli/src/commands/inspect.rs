@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use millrace_disk::RealDisk;
+use millrace_server::StateInspection;
 use millrace_store::{InspectedRecord, Inspection, QueueInspection, inspect};
 use serde_json::{Value, json};
 
@@ -15,6 +16,7 @@ use crate::figures::{bytes, count, counted};
 use crate::ledgers::Ledgers;
 use crate::letters::Letters;
 use crate::output::{self, Answer};
+use crate::own_state;
 use crate::salvage::Salvage;
 
 /// Read and verify a whole data directory, and tell what is in it.
@@ -54,6 +56,7 @@ impl Inspect {
         check_is_data_dir(&self.dir)?;
         let mut ledgers = Ledgers::default();
         let mut letters = Letters::default();
+        let mut state = StateInspection::default();
         let mut bodies = Vec::new();
         let mut salvage = self.salvage.as_deref().map(Salvage::create).transpose()?;
         let mut record = |record: InspectedRecord<'_>| {
@@ -64,6 +67,7 @@ impl Inspect {
             }
             ledgers.take(&record);
             letters.take(&record);
+            state.take(&record.record);
             if self.bodies && self.wants(record.topic) {
                 bodies.extend_from_slice(record.body);
                 bodies.push(b'\n');
@@ -90,12 +94,12 @@ impl Inspect {
         let text = if self.bodies {
             String::new()
         } else {
-            self.table(&found, &shown, &ledgers, &letters) + &summary + "\n"
+            self.table(&found, &shown, &state, &ledgers, &letters) + &summary + "\n"
         };
         if self.bodies && exit == Exit::No {
             output::complain(&format!("{summary}\n"));
         }
-        let mut result = self.result(&found, &shown, &ledgers, &letters);
+        let mut result = self.result(&found, &shown, &state, &ledgers, &letters);
         if let Some(salvaged) = salvaged {
             result["salvaged"] = json!(salvaged);
             output::complain(&format!("{} salvaged\n", counted(salvaged, "record")));
@@ -111,6 +115,7 @@ impl Inspect {
         &self,
         found: &Inspection,
         topics: &BTreeMap<&str, Topic<'_>>,
+        state: &StateInspection,
         ledgers: &Ledgers,
         letters: &Letters,
     ) -> String {
@@ -152,6 +157,9 @@ impl Inspect {
                 counted(found.unfinished_records as u64, "record"),
             ));
         }
+        if self.topic.is_none() {
+            out.push_str(&own_state::text(state));
+        }
         out.push('\n');
         out.push_str(&table(topics));
         if self.topic.is_none() {
@@ -166,6 +174,7 @@ impl Inspect {
         &self,
         found: &Inspection,
         topics: &BTreeMap<&str, Topic<'_>>,
+        state: &StateInspection,
         ledgers: &Ledgers,
         letters: &Letters,
     ) -> Value {
@@ -192,6 +201,7 @@ impl Inspect {
             "topics": topics,
         });
         if self.topic.is_none() {
+            result["broker"] = own_state::result(state);
             result["pipelines"] = ledgers.result();
             result["dead_letters"] = letters.result();
         }

@@ -7,16 +7,18 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use millrace_disk::RealDisk;
-use millrace_server::{Addresses, Server, ServerConfig};
-use millrace_store::{FlushMode, Recovered};
+use millrace_server::{Addresses, LostState, Server, ServerConfig, StartError};
+use millrace_store::{FlushMode, Missing, Recovered, fill_missing, missing_segments};
 use serde::Serialize;
 use serde_json::json;
 
 use super::run::one_thread;
 use crate::broker_conf;
+use crate::causes::{io_failure, open_store};
 use crate::embedded::findings;
 use crate::exit::{Exit, Failure, codes};
 use crate::figures::{bytes, parse_size};
+use crate::keeping::Keeping;
 use crate::output::{Answer, complain, print};
 use crate::signals::Signals;
 
@@ -69,6 +71,11 @@ pub(crate) struct RunServer {
     /// The broker's name, part of every queue's identity. Change it when there are several.
     #[arg(long, value_name = "NAME", default_value = "millrace")]
     broker_name: String,
+    #[command(flatten)]
+    keeping: Keeping,
+    /// Go on without what is damaged or missing and cannot be replaced, after saying what that is.
+    #[arg(long)]
+    repair: bool,
     /// Tell where it listens in one line of JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -106,6 +113,10 @@ struct Listening<'a> {
     metrics: Option<SocketAddr>,
     name: &'a str,
     flush: &'static str,
+    /// How many copies are on a disk before a producer is answered.
+    copies_before_answer: u32,
+    /// What a power cut can take of what was answered, milliseconds.
+    loss_window_ms: u64,
     /// How the directory was left: `clean` if the last server ended in order.
     recovered: Found,
 }
@@ -143,7 +154,7 @@ impl RunServer {
             return Err(argument(message).hint(hint));
         }
         let told = config.clone();
-        let server = Server::start(Arc::new(RealDisk::new()), config)?;
+        let server = if self.repair { repair(config)? } else { start(config)? };
         self.announce(&server, &told);
         let mut signals = signals;
         one_thread()?.block_on(signals.requested());
@@ -176,6 +187,7 @@ impl RunServer {
             },
             segment_bytes: self.segment_size.unwrap_or(segment_bytes),
             broker_name: self.broker_name.clone(),
+            retention: self.keeping.config(),
             ..ServerConfig::new(dir)
         })
     }
@@ -200,6 +212,11 @@ impl RunServer {
                     Flush::Sync => "sync",
                     Flush::Async => "async",
                 },
+                copies_before_answer: u32::from(config.flush == FlushMode::Sync),
+                loss_window_ms: match config.flush {
+                    FlushMode::Sync => 0,
+                    FlushMode::Async { interval } => interval.as_millis() as u64,
+                },
                 recovered: Found::new(recovered),
             };
             let line = serde_json::to_string(&line).expect("plain data becomes JSON");
@@ -223,6 +240,31 @@ impl RunServer {
         for line in findings(recovered) {
             complain(&format!("{line}\n"));
         }
+    }
+}
+
+fn start(config: ServerConfig) -> Result<Server, StartError> {
+    Server::start(Arc::new(RealDisk::new()), config)
+}
+
+/// Starts without what cannot be replaced, and says before what that is.
+fn repair(config: ServerConfig) -> Result<Server, Failure> {
+    let disk = RealDisk::new();
+    let missing = missing_segments(&disk, &config.dir)
+        .map_err(|error| open_store(&error).caused_by(&error))?;
+    for Missing { file, from, to } in &missing {
+        let file = file.display();
+        complain(&format!(
+            "repair: {file} is missing; the messages at physical offsets {from} to {to} are lost\n"
+        ));
+    }
+    fill_missing(&disk, &config.dir, &missing).map_err(|error| io_failure(&error))?;
+    match start(config.clone()) {
+        Err(StartError::Damaged(reason)) => {
+            complain(&format!("repair: {reason}; going on with what is left\n"));
+            Ok(start(ServerConfig { lost_state: LostState::GoOn, ..config })?)
+        }
+        started => Ok(started?),
     }
 }
 
@@ -255,12 +297,12 @@ impl Flush {
     fn promise(self) -> &'static str {
         match self {
             Flush::Sync => {
-                "sync: a message is on disk before it is answered, so neither kill -9 nor a power \
-                 cut loses an answered one"
+                "sync: 1 copy is on disk before the answer; neither kill -9 nor a power cut loses an \
+                 answered message"
             }
             Flush::Async => {
-                "async: kill -9 loses nothing, but a power cut can lose what was answered in the \
-                 last 500 ms (--flush sync waits for the disk)"
+                "async: 0 copies are on disk before the answer; kill -9 loses nothing, but a power \
+                 cut can lose what was answered in the last 500 ms (--flush sync waits for the disk)"
             }
         }
     }
