@@ -35,6 +35,15 @@ struct Tally {
     over: AtomicBool,
 }
 
+impl Tally {
+    /// Counts what somebody who behaves did not get, and tells of the first few.
+    fn fail(&self, what: &str, error: &std::io::Error) {
+        if self.failed.fetch_add(1, Ordering::Relaxed) < 10 {
+            eprintln!("soak: {what} is missing: {error}");
+        }
+    }
+}
+
 fn main() -> ExitCode {
     let minutes: f64 = match std::env::args().nth(1).map(|text| text.parse()) {
         None => 15.0,
@@ -155,9 +164,9 @@ fn slope(values: &[i64]) -> f64 {
 /// One connection, used well or badly.
 fn client(at: SocketAddr, odds: &mut Odds, tally: &Tally) {
     tally.connections.fetch_add(1, Ordering::Relaxed);
-    let Ok(mut stream) = TcpStream::connect_timeout(&at, PATIENCE) else {
-        tally.failed.fetch_add(1, Ordering::Relaxed);
-        return;
+    let mut stream = match TcpStream::connect_timeout(&at, PATIENCE) {
+        Ok(stream) => stream,
+        Err(error) => return tally.fail("a connection", &error),
     };
     // Whoever misbehaves may be cut off at any moment, so what comes of it is nobody's business.
     let _ = match odds.below(10) {
@@ -171,8 +180,8 @@ fn client(at: SocketAddr, odds: &mut Odds, tally: &Tally) {
         7 => held_pull(&mut stream, odds),
         8 => Ok(()),
         _ => {
-            if behaves(&mut stream, odds).is_err() {
-                tally.failed.fetch_add(1, Ordering::Relaxed);
+            if let Err(error) = behaves(&mut stream, odds) {
+                tally.fail("an answer", &error);
             }
             tally.answered.fetch_add(1, Ordering::Relaxed);
             Ok(())

@@ -158,6 +158,11 @@ impl Retention {
 }
 
 impl Engine {
+    /// How much of the disk is in use, percent, as of the last look.
+    pub fn disk_used_percent(&self) -> u8 {
+        self.retention.used_percent
+    }
+
     /// Why producers are refused for now, if they are.
     pub fn disk_trouble(&self) -> Option<String> {
         let (used, max) = (self.retention.used_percent, self.config.retention.refuse_percent);

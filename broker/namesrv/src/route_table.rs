@@ -136,14 +136,15 @@ impl RouteTable {
     /// written; `None` if the broker is not known.
     pub fn wipe_write(&mut self, broker: &str) -> Option<usize> {
         let (name, _) = self.brokers.get_key_value(broker)?;
-        let was_wiped = !self.wiped.insert(Arc::clone(name));
-        Some(if was_wiped { 0 } else { self.writable(broker) })
+        self.wiped.insert(Arc::clone(name));
+        Some(self.writable(broker))
     }
 
-    /// Gives the write permission back; tells how many topics can be written again.
+    /// Gives the write permission back; tells how many topics can be written.
     pub fn add_write(&mut self, broker: &str) -> Option<usize> {
         self.brokers.get(broker)?;
-        Some(if self.wiped.remove(broker) { self.writable(broker) } else { 0 })
+        self.wiped.remove(broker);
+        Some(self.writable(broker))
     }
 
     /// Whether a broker's topics take no writes.

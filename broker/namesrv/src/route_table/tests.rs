@@ -182,7 +182,7 @@ fn a_wiped_broker_takes_no_writes_until_it_is_told_or_leaves_in_order() {
     register(&mut table, 0, broker("a", 0, "h:1", &["t", "u"]));
     register(&mut table, 0, broker("b", 0, "h:2", &["t", "u"]));
     assert_eq!(table.wipe_write("a"), Some(2));
-    assert_eq!((table.wipe_write("a"), table.wipe_write("nobody")), (Some(0), None));
+    assert_eq!((table.wipe_write("a"), table.wipe_write("nobody")), (Some(2), None));
     assert_eq!(permissions(&table, "t"), [4, 6]);
     // Neither a change of its topics nor a lost connection gives it back.
     register(&mut table, 1, changed(2, broker("a", 0, "h:1", &["t", "u"])));

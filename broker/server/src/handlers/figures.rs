@@ -60,8 +60,8 @@ pub(crate) fn runtime_info(exchange: &mut Exchange<'_, '_>) {
     put("startAcceptSendRequestTimeStamp", booted_ms.to_string());
     put("commitLogMaxOffset", appended.0.to_string());
     put("remainHowManyDataToFlush", format!("{} B", appended.since(durable)));
-    // RocketMQ says -1 where it does not know.
-    put("commitLogDiskRatio", "-1.0".to_owned());
+    let used = f64::from(exchange.step.engine.disk_used_percent()) / 100.0;
+    put("commitLogDiskRatio", format!("{used:.2}"));
     let topics = exchange.step.engine.topics();
     let queues: Vec<(String, u32)> =
         topics.map(|topic| (topic.name.to_string(), topic.read_queues)).collect();

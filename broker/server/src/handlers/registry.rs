@@ -202,13 +202,11 @@ fn query_version(
 /// Code 205. Kept in the log, so that a restart of the name server does not undo it.
 fn wipe(exchange: &mut Exchange<'_, '_>, of: &OfBroker<'_>) {
     let own = own_writable(exchange, &of.broker_name);
-    let was_wiped = exchange.shell.routes.is_wiped(&of.broker_name);
     match exchange.shell.routes.wipe_write(&of.broker_name) {
         Some(topics) => {
             let (space, key, value) = (Space::Wiped, &*of.broker_name, Some("true"));
             exchange.tell(Request::PutSetting { space, key, value });
-            let topics = if was_wiped { 0 } else { own.unwrap_or(topics) };
-            exchange.answer(&TouchedTopics::Wiped(topics));
+            exchange.answer(&TouchedTopics::Wiped(own.unwrap_or(topics)));
         }
         None => exchange.answer(&TouchedTopics::Wiped(0)),
     }
@@ -217,11 +215,9 @@ fn wipe(exchange: &mut Exchange<'_, '_>, of: &OfBroker<'_>) {
 /// Code 327.
 fn add_write(exchange: &mut Exchange<'_, '_>, of: &OfBroker<'_>) {
     let own = own_writable(exchange, &of.broker_name);
-    let was_wiped = exchange.shell.routes.is_wiped(&of.broker_name);
     let topics = exchange.shell.routes.add_write(&of.broker_name).unwrap_or(0);
     exchange.tell(Request::PutSetting { space: Space::Wiped, key: &of.broker_name, value: None });
-    let topics = if was_wiped { own.unwrap_or(topics) } else { 0 };
-    exchange.answer(&TouchedTopics::Added(topics));
+    exchange.answer(&TouchedTopics::Added(own.unwrap_or(topics)));
 }
 
 /// How many topics of the broker of this process can be written; the table has only those that
