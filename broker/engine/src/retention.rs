@@ -179,6 +179,11 @@ impl Engine {
         self.retention.losses.iter()
     }
 
+    /// When [`Engine::on_tick`] looks at the disk or at old segments again.
+    pub fn upkeep_ms(&self) -> u64 {
+        self.retention.next_space_ms.min(self.retention.next_check_ms)
+    }
+
     /// Time passes.
     pub(crate) fn retain(&mut self, now: Now) {
         self.retention.count(now);

@@ -388,7 +388,8 @@ impl Shared {
             }
         }
         engine.commit(now, out);
-        self.due_ms.store(engine.due_ms().unwrap_or(u64::MAX), Ordering::Relaxed);
+        let due_ms = engine.due_ms().unwrap_or(u64::MAX).min(engine.upkeep_ms());
+        self.due_ms.store(due_ms, Ordering::Relaxed);
         let version = engine.topics_version();
         if version != *told_topics {
             *told_topics = version;

@@ -302,3 +302,13 @@ fn a_deleted_topic_has_no_route_and_a_new_one_none_of_its_messages() {
     let stats = body(&peer.call(&Tool(RequestCode::GET_TOPIC_STATS_INFO, &topic, "")));
     assert!(stats.contains(r#""maxOffset":4,"minOffset":3"#), "{stats}");
 }
+
+#[test]
+fn a_server_without_clients_looks_after_its_log() {
+    let server = start_default();
+    // The first look tells the log what was promised, so the log is not empty for long.
+    let marks = server.core.watermarks().clone();
+    while marks.appended().0 == 0 {
+        std::thread::yield_now();
+    }
+}
