@@ -6,7 +6,7 @@ use millrace_types::PhysicalOffset;
 use crate::gate::Gates;
 use crate::home::Home;
 use crate::load::{POOL, Pool, Quiet};
-use crate::meter::{Moment, Spread};
+use crate::meter::{Moment, Spread, touch_memory};
 
 const LOG_BYTES: u64 = 1 << 30;
 const ROUNDS: usize = 5;
@@ -26,6 +26,7 @@ pub(crate) fn measure(home: &Home, gates: &mut Gates) {
         let mut rounds = Vec::new();
         for _ in 0..ROUNDS {
             std::fs::remove_dir_all(home.path("recovery/index")).expect("it can be removed");
+            touch_memory(LOG_BYTES / 4);
             let start = Moment::now();
             let disk = std::sync::Arc::new(millrace_disk::RealDisk::new());
             let opened =
