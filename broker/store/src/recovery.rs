@@ -36,6 +36,9 @@ pub struct Recovered {
     pub torn: Option<(u64, Option<PathBuf>)>,
     /// Records of an unfinished group that were cut off.
     pub unfinished_records: usize,
+    /// The checkpoint, if neither of its two copies was whole: how far the log was durable was
+    /// read from the log.
+    pub checkpoint_rebuilt: Option<PathBuf>,
     /// Index files that were not whole and are built again from the log.
     pub index_rebuilt: Vec<PathBuf>,
     /// Snapshots of the broker's state that were not whole; the log has it all.

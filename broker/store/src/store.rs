@@ -132,6 +132,9 @@ impl Store {
         let (mut checkpoint, mark) = Checkpoint::open(&*disk, dir)?;
         let mut found = Recovered { clean: mark.clean, ..Recovered::default() };
         let mut list = recovery::open_segments(&*disk, &log_dir, Access::ReadWrite)?;
+        if mark.min.is_none() && !list.is_empty() {
+            found.checkpoint_rebuilt = Some(dir.join("checkpoint"));
+        }
         recovery::settle_ends(&*disk, &log_dir, &mut list, mark)?;
         let log_min = list.first().map_or(PhysicalOffset(0), |segment| segment.base);
         let (mut index, indexed_to) =

@@ -68,6 +68,12 @@ pub(crate) fn findings(found: &Recovered) -> Vec<String> {
     for path in &found.snapshots_damaged {
         lines.push(format!("{} is damaged; the state was built again without it", path.display()));
     }
+    if let Some(path) = &found.checkpoint_rebuilt {
+        lines.push(format!(
+            "{} is damaged; how far the log goes was read from the log itself",
+            path.display()
+        ));
+    }
     if !found.index_rebuilt.is_empty() {
         let files = figures::counted(found.index_rebuilt.len() as u64, "index file");
         lines.push(format!("{files} built again from the log"));

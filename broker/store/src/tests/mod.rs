@@ -8,6 +8,7 @@ mod model;
 mod plants;
 mod reading;
 mod removal;
+mod storage;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -15,12 +15,25 @@ use super::small;
 use crate::StoreConfig;
 use steps::Step;
 
+/// How much happened.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Lived {
+    pub(super) starts: u64,
+    /// Copies of the disk that were damaged.
+    pub(super) damaged: u64,
+}
+
 /// One life; a panic breaks a promise too.
-pub(super) fn live(seed: u64, config: &StoreConfig) -> Result<u64, String> {
+pub(super) fn live(seed: u64, config: &StoreConfig) -> Result<Lived, String> {
     run(seed, &steps::steps(seed), config)
 }
 
-fn run(seed: u64, steps: &[Step], config: &StoreConfig) -> Result<u64, String> {
+/// A short life that is all about damage. Answers how many copies were damaged.
+pub(super) fn live_damage(seed: u64, config: &StoreConfig) -> Result<u64, String> {
+    run(seed, &steps::damage(seed), config).map(|lived| lived.damaged)
+}
+
+fn run(seed: u64, steps: &[Step], config: &StoreConfig) -> Result<Lived, String> {
     let lived = catch_unwind(AssertUnwindSafe(|| life::live(seed, steps, config)));
     lived.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
@@ -58,10 +71,13 @@ fn a_store_keeps_its_promises_through_any_life() {
         (Some(seed), _) => seed..seed + 1,
         (None, count) => 0..count.unwrap_or(300),
     };
-    let (count, mut starts) = (seeds.end - seeds.start, 0);
+    let (count, mut sum) = (seeds.end - seeds.start, Lived::default());
     for seed in seeds {
         match live(seed, &small()) {
-            Ok(more) => starts += more,
+            Ok(more) => {
+                sum.starts += more.starts;
+                sum.damaged += more.damaged;
+            }
             Err(broken) => {
                 let (steps, shrunk) = shrink(seed, &small());
                 let list: Vec<String> = steps.iter().map(|step| format!("  {step:?}")).collect();
@@ -74,6 +90,6 @@ fn a_store_keeps_its_promises_through_any_life() {
             }
         }
     }
-    println!("{count} lives with {starts} starts");
-    assert!(starts >= count, "nothing happened in these lives");
+    println!("{count} lives with {} starts and {} damaged copies", sum.starts, sum.damaged);
+    assert!(sum.starts >= count, "nothing happened in these lives");
 }

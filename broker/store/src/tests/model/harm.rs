@@ -9,13 +9,13 @@ use millrace_types::record::Record;
 
 use super::super::{DIR, Odds, Opened, open};
 use super::expected::{Message, Model, QUEUES, Stored, read};
-use super::life::Life;
+use super::life::{Life, check_snapshots};
 
 /// How many copies are damaged each time.
 const COPIES: u64 = 6;
 
 /// Damages copies of the disk as a power cut would leave it, and judges what a start makes of each.
-pub(super) fn harm(life: &Life, seed: u64) -> Result<(), String> {
+pub(super) fn harm(life: &mut Life, seed: u64) -> Result<(), String> {
     if life.disk.is_cut() || life.narrow {
         return Ok(());
     }
@@ -39,6 +39,7 @@ pub(super) fn harm(life: &Life, seed: u64) -> Result<(), String> {
             return Ok(());
         };
         hit.strike(&disk);
+        life.lived.damaged += 1;
         judge(life, &model, &disk, &hit, closed)
             .map_err(|broken| format!("{hit:?}, closed {closed}: {broken}"))?;
     }
@@ -142,6 +143,7 @@ fn judge(
         Err(error) => return Err(format!("refused without a name: {error}")),
     };
     life.raise_ends(&mut opened);
+    check_snapshots(&mut opened)?;
     let min = opened.store.log_min();
     let mut reported = !opened.found.damage.is_empty() || opened.found.torn.is_some();
     let mut lost = 0;

@@ -4,8 +4,8 @@ use millrace_types::{PhysicalOffset, QueueId, QueueOffset, TopicName};
 
 use super::super::{Opened, open};
 use super::expected::{Group, LITE, Message, Model, QUEUES, Stored};
-use super::harm;
 use super::steps::Step;
+use super::{Lived, harm};
 use crate::{AppendError, StoreConfig, Watermarks};
 
 /// A store, its disk, and what it has promised.
@@ -25,12 +25,11 @@ pub(super) struct Life {
     /// The disk is small.
     pub(super) narrow: bool,
     now_ms: i64,
-    /// What happened, to see that the lives are not idle.
-    pub(super) starts: u64,
+    pub(super) lived: Lived,
 }
 
 /// Lives through the steps; an error says which promise is broken.
-pub(super) fn live(seed: u64, steps: &[Step], config: &StoreConfig) -> Result<u64, String> {
+pub(super) fn live(seed: u64, steps: &[Step], config: &StoreConfig) -> Result<Lived, String> {
     let disk = SimDisk::new(seed);
     let config = StoreConfig { multi_dispatch: true, ..config.clone() };
     let opened = open(&disk, config.clone()).map_err(|error| error.to_string())?;
@@ -46,13 +45,13 @@ pub(super) fn live(seed: u64, steps: &[Step], config: &StoreConfig) -> Result<u6
         troubled: false,
         narrow: false,
         now_ms: 1_000,
-        starts: 0,
+        lived: Lived::default(),
     };
     for (number, step) in steps.iter().enumerate() {
         life.step(step).map_err(|broken| format!("step {number}, {step:?}: {broken}"))?;
     }
     life.step(&Step::PowerCut(None)).map_err(|broken| format!("at the end: {broken}"))?;
-    Ok(life.starts)
+    Ok(life.lived)
 }
 
 impl Life {
@@ -71,6 +70,11 @@ impl Life {
             Step::Remove(count) => {
                 self.remove(*count);
                 self.look(3)
+            }
+            Step::Snapshot(next) => {
+                let body = snapshot(*next);
+                self.opened().store.keep_snapshot(QueueOffset(*next), body);
+                Ok(())
             }
             Step::Fail(fault) => {
                 self.troubled = true;
@@ -233,7 +237,7 @@ impl Life {
         }
         let mut excused = fault.is_some();
         let opened = loop {
-            self.starts += 1;
+            self.lived.starts += 1;
             match open(&self.disk, self.config.clone()) {
                 Ok(opened) => break opened,
                 Err(_) if self.disk.is_cut() => {
@@ -257,6 +261,7 @@ impl Life {
     /// Judges what a start found.
     fn take_over(&mut self, mut opened: Opened, at_least: PhysicalOffset) -> Result<(), String> {
         self.raise_ends(&mut opened);
+        check_snapshots(&mut opened)?;
         let found = &opened.found;
         let lost = self.model.groups.iter().find(|group| group.end > found.end);
         if let Some(lost) = lost.filter(|group| group.end <= at_least) {
@@ -283,5 +288,19 @@ impl Life {
             let no = opened.store.queue(&topic, QueueId(queue));
             opened.store.raise_end(no, QueueOffset(*end));
         }
+    }
+}
+
+/// The state that a snapshot of this name has.
+fn snapshot(next: u64) -> Vec<u8> {
+    next.to_be_bytes().repeat(10)
+}
+
+/// A snapshot is what was handed over, or it is not there.
+pub(super) fn check_snapshots(opened: &mut Opened) -> Result<(), String> {
+    let found = opened.store.take_snapshots();
+    match found.iter().find(|found| found.body != snapshot(found.next.0)) {
+        Some(wrong) => Err(format!("{} is not what was kept", wrong.path.display())),
+        None => Ok(()),
     }
 }

@@ -21,6 +21,8 @@ pub(super) enum Step {
     Find(u64),
     /// Removes so many of the oldest segments, as far as they are durable.
     Remove(usize),
+    /// Hands over a snapshot of the state.
+    Snapshot(u64),
     /// Something will go wrong.
     Fail(Fault),
     /// The disk has room for so many bytes from now on.
@@ -57,6 +59,20 @@ pub(super) fn steps(seed: u64) -> Vec<Step> {
     (0..50).map(|_| step(&mut odds, &troubles, &mut id)).collect()
 }
 
+/// A few groups, and then damage.
+pub(super) fn damage(seed: u64) -> Vec<Step> {
+    let (mut odds, mut id) = (Odds(seed), 0);
+    let mut steps = Vec::new();
+    for _ in 0..24 {
+        steps.push(Step::Append(group(&mut odds, &mut id)));
+        if odds.below(3) == 0 {
+            steps.extend([Step::Flush, Step::Housekeep]);
+        }
+    }
+    steps.extend((0..5).map(|_| Step::Damage(odds.next())));
+    steps
+}
+
 fn step(odds: &mut Odds, troubles: &Troubles, id: &mut u64) -> Step {
     match odds.below(40) {
         0 | 1 => Step::Stage(group(odds, id)),
@@ -67,6 +83,7 @@ fn step(odds: &mut Odds, troubles: &Troubles, id: &mut u64) -> Step {
         23 | 24 => Step::Read(1 + odds.below(7) as usize),
         25 => Step::Find(odds.below(4)),
         26 if troubles.removal => Step::Remove(1 + odds.below(3) as usize),
+        26 => Step::Snapshot(*id),
         27 | 28 if troubles.errors => Step::Fail(error(odds)),
         29 if troubles.full => Step::Room((8 + odds.below(40)) << 10),
         30 if troubles.full => Step::Room(PLENTY),
