@@ -3,6 +3,8 @@
 mod deletions; // topics that are gone
 mod deliveries; // delayed messages
 mod letters; // messages whose consumption failed
+#[cfg(feature = "faults")]
+mod plants; // a mistake made on purpose
 mod retention; // what goes, and when
 mod snapshots; // the broker's own state
 

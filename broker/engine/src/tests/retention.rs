@@ -1,18 +1,18 @@
 use super::*;
 
-const HOUR: u64 = 3_600_000;
+pub(super) const HOUR: u64 = 3_600_000;
 
 fn rig(retention: RetentionConfig) -> Rig {
     let config = EngineConfig { retention, ..EngineConfig::default() };
     Rig::open_with(SimDisk::new(1), ASYNC, config)
 }
 
-fn keeping(hours: u64) -> RetentionConfig {
+pub(super) fn keeping(hours: u64) -> RetentionConfig {
     RetentionConfig { keep_ms: hours * HOUR, ..RetentionConfig::default() }
 }
 
 /// Sends to one queue until that many more segments are full, and makes them durable.
-fn fill(rig: &mut Rig, topic: &str, queue: u32, segments: usize) {
+pub(super) fn fill(rig: &mut Rig, topic: &str, queue: u32, segments: usize) {
     let full = |rig: &Rig| rig.engine.watermarks().appended().0 / (64 << 10);
     let enough = full(rig) + segments as u64;
     while full(rig) < enough {
@@ -23,7 +23,7 @@ fn fill(rig: &mut Rig, topic: &str, queue: u32, segments: usize) {
     rig.let_pass(10_000);
 }
 
-fn bounds(rig: &mut Rig, topic: &str, queue: u32) -> (u64, u64) {
+pub(super) fn bounds(rig: &mut Rig, topic: &str, queue: u32) -> (u64, u64) {
     match rig.call(Request::Bounds { topic, queue: QueueId(queue) }) {
         Some(Answer::Bounds(bounds)) => (bounds.min.0, bounds.end.0),
         other => panic!("{other:?}"),
@@ -160,7 +160,7 @@ fn a_topic_may_keep_a_size_instead_of_a_time() {
 }
 
 /// A ledger record that says from where on a sink needs a queue.
-fn hold(rig: &mut Rig, next: u64) {
+pub(super) fn hold(rig: &mut Rig, next: u64) {
     let name = topic("MILLRACE_LEDGER");
     rig.call(Request::EnsureTopic { topic: &name, queues: 2 });
     let properties = format!("MR_EPOCH\x013\x02MR_HOLD\x01sink lake;orders:0:{next}\x02");
