@@ -4,7 +4,7 @@
 //! A short loop runs with the other tests. `tests/kill-loop` runs a long one.
 
 mod lines; // the input, and what must become of each line
-mod processes; // starting and killing the program
+pub(crate) mod processes; // starting and killing the program
 mod verdict; // what lies on the disk afterwards
 
 use std::path::Path;

@@ -3,5 +3,8 @@
 mod consumers; // members of groups on a real broker
 mod corpus; // what the fuzzers found, again
 mod kill_loop; // the real program, killed again and again
+mod kill_server; // a broker under load, killed again and again
 mod map; // who may use whom
+mod oracle; // what a broker owes to those who sent
 mod power_cut; // a whole pipeline on a disk that forgets
+mod real_faults; // what only the real kernel can do to files

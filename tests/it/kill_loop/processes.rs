@@ -47,7 +47,7 @@ sinks:
       metadata: offsets
 "#;
 
-pub(super) fn write_pipeline(dir: &Path) -> PathBuf {
+pub(crate) fn write_pipeline(dir: &Path) -> PathBuf {
     let rows = std::env::var("MILLRACE_PART_ROWS").unwrap_or_else(|_| "16".into());
     let path = dir.join("kill-loop.yaml");
     std::fs::write(&path, PIPELINE.replace("ROWS", &rows)).expect("the pipeline is written");
@@ -55,25 +55,36 @@ pub(super) fn write_pipeline(dir: &Path) -> PathBuf {
 }
 
 /// Addresses of a broker: name server, broker.
-pub(super) type Addresses = [String; 2];
+pub(crate) type Addresses = [String; 2];
 
-pub(super) struct Broker {
+pub(crate) struct Broker {
     child: Child,
     addresses: Addresses,
 }
 
 impl Broker {
-    pub(super) fn start(dir: &Path) -> Result<Self, String> {
+    pub(crate) fn start(dir: &Path) -> Result<Self, String> {
         Self::restart(dir, &["127.0.0.1:0".to_owned(), "127.0.0.1:0".to_owned()])
     }
 
     /// Starts a broker at these addresses and waits until it listens.
-    pub(super) fn restart(dir: &Path, addresses: &Addresses) -> Result<Self, String> {
+    pub(crate) fn restart(dir: &Path, addresses: &Addresses) -> Result<Self, String> {
+        Self::launch(dir, &dir.join("data"), addresses, &[])
+    }
+
+    /// The same with its data elsewhere and with further arguments.
+    pub(crate) fn launch(
+        dir: &Path,
+        data: &Path,
+        addresses: &Addresses,
+        arguments: &[&str],
+    ) -> Result<Self, String> {
         let said = dir.join("broker.out");
         let child = Command::new(program())
             .args(["server", "--json", "--namesrv-listen", &addresses[0]])
             .args(["--listen", &addresses[1], "--data-dir"])
-            .arg(dir.join("data"))
+            .arg(data)
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(File::create(&said).map_err(|error| error.to_string())?)
             .stderr(append(&dir.join("broker.err"))?)
@@ -96,14 +107,24 @@ impl Broker {
         }
     }
 
+    /// Where clients send and pull.
+    pub(crate) fn address(&self) -> &str {
+        &self.addresses[1]
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// SIGKILL. Answers where it listened.
-    pub(super) fn kill(mut self) -> Addresses {
+    pub(crate) fn kill(mut self) -> Addresses {
         kill(&mut self.child);
         self.addresses.clone()
     }
 
     /// SIGTERM, and waits until it has ended by itself.
-    pub(super) fn stop(mut self) -> Result<(), String> {
+    pub(crate) fn stop(mut self) -> Result<(), String> {
         let id = self.child.id().to_string();
         let sent = Command::new("kill").args(["-TERM", &id]).status();
         sent.map_err(|error| error.to_string())?;
@@ -120,13 +141,13 @@ impl Drop for Broker {
     }
 }
 
-pub(super) struct Runner {
+pub(crate) struct Runner {
     child: Child,
     errors: PathBuf,
 }
 
 impl Runner {
-    pub(super) fn start(
+    pub(crate) fn start(
         dir: &Path,
         pipeline: &Path,
         input: &Path,
@@ -155,23 +176,23 @@ impl Runner {
     }
 
     /// Waits at most so long; `None` if it still runs.
-    pub(super) fn wait(&mut self, at_most: Duration) -> Result<Option<ExitStatus>, String> {
+    pub(crate) fn wait(&mut self, at_most: Duration) -> Result<Option<ExitStatus>, String> {
         wait(&mut self.child, at_most)
     }
 
-    pub(super) fn wait_for_success(&mut self, at_most: Duration) -> Result<(), String> {
+    pub(crate) fn wait_for_success(&mut self, at_most: Duration) -> Result<(), String> {
         match self.wait(at_most)? {
             Some(status) if status.success() => Ok(()),
             other => Err(format!("the last run ended with {other:?}: {}", self.said())),
         }
     }
 
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         kill(&mut self.child);
     }
 
     /// What it wrote to stderr.
-    pub(super) fn said(&self) -> String {
+    pub(crate) fn said(&self) -> String {
         let mut text = String::new();
         let read = File::open(&self.errors).and_then(|mut file| file.read_to_string(&mut text));
         read.map_or_else(|error| error.to_string(), |_| text)
@@ -185,7 +206,7 @@ impl Drop for Runner {
 }
 
 /// Whether a failpoint ended it.
-pub(super) fn is_abort(status: ExitStatus) -> bool {
+pub(crate) fn is_abort(status: ExitStatus) -> bool {
     status.signal() == Some(6)
 }
 
@@ -220,7 +241,7 @@ fn value(line: &str, key: &str) -> Result<String, String> {
     json[key].as_str().map(str::to_owned).ok_or(format!("no {key} in {line}"))
 }
 
-pub(super) struct Odds(pub(super) u64);
+pub(crate) struct Odds(pub(crate) u64);
 
 impl Odds {
     fn next(&mut self) -> u64 {
@@ -231,13 +252,13 @@ impl Odds {
         z ^ (z >> 31)
     }
 
-    pub(super) fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.next() % end
     }
 
     /// A point at which the runner kills itself, and when it comes by for the n-th time. Those that
     /// chance hardly reaches stand twice.
-    pub(super) fn failpoint(&mut self) -> (&'static str, u64) {
+    pub(crate) fn failpoint(&mut self) -> (&'static str, u64) {
         let points = [
             "before-planned",
             "after-planned",
