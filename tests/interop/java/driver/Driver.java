@@ -8,10 +8,13 @@ import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.function.Predicate;
 import org.apache.rocketmq.common.message.MessageExt;
 
 /** Does what the harness says on standard input, with one client library; see the README. */
 final class Driver {
+    private static final int STARTS_MAX = 5;
+
     private final Library library;
     private final Report report;
     private final ExecutorService pool = Executors.newCachedThreadPool();
@@ -71,12 +74,27 @@ final class Driver {
         Library.Subscription subscription = new Library.Subscription(id, command.text("group"),
             command.text("topic"), command.text("mode").equals("broadcasting"),
             command.text("listen").equals("orderly"), command.text("tags", ""), command.text("sql", ""), 2);
-        consumers.put(id, library.consumer(subscription, message -> {
+        consumers.put(id, started(subscription, message -> {
             int number = Integer.parseInt(message.getUserProperty("n"));
             got(id, number, message);
             return !failing || !fails(number, message.getReconsumeTimes());
         }));
         report.line("started", id);
+    }
+
+    /** A consumer does not start when its broker takes more than 3 s to answer, as a busy one may. */
+    private AutoCloseable started(Library.Subscription subscription, Predicate<MessageExt> each)
+        throws Exception {
+        for (int attempt = 1; ; attempt++) {
+            try {
+                return library.consumer(subscription, each);
+            } catch (Exception e) {
+                if (attempt == STARTS_MAX) {
+                    throw e;
+                }
+                e.printStackTrace();
+            }
+        }
     }
 
     /** Numbers that end with 0 always fail, those that end with 5 the first time. */

@@ -68,7 +68,12 @@ public final class Plain implements Library {
                 messages.stream().allMatch(each)
                     ? ConsumeConcurrentlyStatus.CONSUME_SUCCESS : ConsumeConcurrentlyStatus.RECONSUME_LATER);
         }
-        consumer.start();
+        try {
+            consumer.start();
+        } catch (Exception e) {
+            consumer.shutdown();
+            throw e;
+        }
         return consumer::shutdown;
     }
 
