@@ -83,6 +83,35 @@ fn crates_follow_the_arrows() {
     }
 }
 
+/// All Rust sources below a folder.
+fn sources(dir: &Path, found: &mut Vec<String>) {
+    for entry in std::fs::read_dir(dir).unwrap().map(Result::unwrap) {
+        let path = entry.path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            found.push(std::fs::read_to_string(&path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn every_promise_is_cited_in_the_code_that_keeps_it() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let architecture = std::fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();
+    let promises: Vec<_> = architecture
+        .lines()
+        .filter_map(|line| line.strip_prefix("**P")?.split_once('.'))
+        .map(|(number, _)| format!("(P{number})"))
+        .collect();
+    assert!(promises.len() > 10, "the promises were not found: {promises:?}");
+    let mut code = Vec::new();
+    ["broker", "connect", "sinks"].iter().for_each(|dir| sources(&root.join(dir), &mut code));
+    for promise in promises {
+        assert!(code.iter().any(|file| file.contains(&promise)), "{promise} is cited nowhere");
+    }
+}
+
 #[test]
 fn the_picture_names_every_crate() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();

@@ -1,6 +1,6 @@
 //! Files: the real ones, and simulated ones that a power cut can make forget.
 //!
-//! Store, file sources and file sinks do all their I/O through [`Disk`], so that one seed can
+//! Store, file sources and file sinks do all their I/O through [`Disk`] (P10), so that one seed can
 //! drive them together through crashes, torn writes, full disks and failing syncs. [`RealDisk`] is
 //! Linux; [`SimDisk`] is memory with a durable and a volatile half. Start reading at [`Disk`].
 

@@ -1,4 +1,4 @@
-//! Who still needs messages that retention would remove.
+//! Who still needs messages that retention would remove (P13).
 
 use std::collections::BTreeMap;
 

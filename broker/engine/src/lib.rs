@@ -1,6 +1,6 @@
 //! Decides what the broker does with a request.
 //!
-//! The engine is a step function: no socket, thread or clock. The shell hands it requests with
+//! The engine is a step function: no socket, thread or clock (P11). The shell hands it requests with
 //! [`Engine::handle`], ends a burst with [`Engine::commit`], tells it what became durable with
 //! [`Engine::on_durable`] and that time passes with [`Engine::on_tick`]; answers come out of [`Out`]
 //! under the ticket of their request. A pull's answer names records; the shell makes them resident

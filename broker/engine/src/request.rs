@@ -186,8 +186,8 @@ pub struct SendBack<'a> {
     pub retry_queues: u32,
 }
 
-/// The epoch that a ledger queue must have for an append to go through: the highest `MR_EPOCH` of
-/// its messages.
+/// The epoch that a ledger queue must have for an append to go through (P8): the highest
+/// `MR_EPOCH` of its messages.
 #[derive(Clone, Copy, Debug)]
 pub struct Fence<'a> {
     /// Topic of the ledger.

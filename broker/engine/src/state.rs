@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::holds::{Loss, Place};
 use crate::settings::Space;
 
-/// The topic whose messages are the broker's own state: topics and group offsets. One queue.
+/// The topic whose messages are the broker's own state (P6): topics and group offsets. One queue.
 pub(crate) const META_TOPIC: &str = "MILLRACE_META";
 /// The topic in which pipelines keep their ledgers, one queue each.
 pub(crate) const LEDGER_TOPIC: &str = "MILLRACE_LEDGER";

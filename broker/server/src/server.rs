@@ -248,6 +248,7 @@ impl fmt::Debug for Server {
     }
 }
 
+/// Listens; beyond loopback only with a warning (P12).
 fn bind(address: SocketAddr, role: Role) -> Result<Listener, StartError> {
     if !address.ip().is_loopback() {
         warn!(%address, "open to everybody who can reach it: there is no access control");

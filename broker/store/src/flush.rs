@@ -71,8 +71,8 @@ const CHECKPOINT_SYNC_BYTES: u64 = 16 << 20;
 
 impl Flusher {
     /// Makes everything appended so far durable, whatever was appended by whom, and says how far
-    /// that is. After an error the store is poisoned: calling again cannot mend it, because the
-    /// system may have dropped the pages.
+    /// that is. After an error the store is poisoned (P2): calling again cannot mend it, because
+    /// the system may have dropped the pages.
     pub fn flush(&mut self) -> Result<PhysicalOffset, FlushError> {
         let (from, to) = (self.marks.durable(), self.marks.appended());
         if self.marks.poisoned() {

@@ -1,4 +1,4 @@
-//! What to trust after a crash.
+//! What to trust after a crash (P5).
 //!
 //! The checkpoint says how far the log was durable. Before that mark every byte was on disk once,
 //! so whatever does not verify there is damage: it is reported and passed over, and everything

@@ -8,7 +8,7 @@ use crate::segment::Segment;
 /// What lies at one position of a segment.
 pub(crate) enum Scanned<'a> {
     /// A whole record whose checksum holds and which was written for this position. Every record
-    /// of a store of ours has the checksum over all of it.
+    /// of a store of ours has the checksum over all of it (P4).
     Record(Record<'a>),
     /// Filler: the file is full and the next record starts in the next file.
     FileEnd,

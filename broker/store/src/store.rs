@@ -297,7 +297,7 @@ impl Store {
         self.index.end_within(queue, limit)
     }
 
-    /// Stages a group: all its messages become readable, and survive, together or not at all.
+    /// Stages a group: all its messages become readable, and survive, together or not at all (P3).
     /// Their places are added to `placed`. Nothing is written before [`Store::commit`]; after an
     /// error nothing is staged.
     pub fn stage(

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use millrace_types::PhysicalOffset;
 
 /// How far the log is written, and how far it is durable. Shared between the writer, the flusher
-/// and the readers; `appended ≥ durable` always.
+/// and the readers; `appended ≥ durable` always (P1).
 #[derive(Clone, Debug, Default)]
 pub struct Watermarks(Arc<Inner>);
 

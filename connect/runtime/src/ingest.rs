@@ -1,4 +1,4 @@
-//! From the source into the topic, each record once.
+//! From the source into the topic, each record once (P9).
 //!
 //! The log is the truth about what is there. Every message carries the identity of its origin and
 //! its offset in it, and so does every dead letter of the source. A SOURCE record in the ledger

@@ -1,4 +1,4 @@
-//! The ledger: what a pipeline did, as records in the log that the pipeline reads.
+//! The ledger: what a pipeline did, as records in the log that the pipeline reads (P7).
 //!
 //! The topic `MILLRACE_LEDGER` holds one queue for each pipeline. Queue 0 is the directory: each
 //! message `{"v":1,"pipeline":NAME,"queue":N}` gives a queue to a pipeline, and the first one that

@@ -54,7 +54,8 @@ impl<'a> Staging<'a> {
         if let Err(error) = self.disk.rename(&staged, &published) {
             // After a crash in between it may be there already.
             match error.kind() {
-                ErrorKind::NotFound | ErrorKind::AlreadyExists if self.is_published(part)? => {}
+                ErrorKind::NotFound if self.is_published(part)? => {}
+                ErrorKind::AlreadyExists if self.is_published(part)? => self.remove(&staged)?,
                 _ => return Err(FileSinkError::new(&published, error)),
             }
         }
@@ -103,23 +104,26 @@ impl<'a> Staging<'a> {
         Ok(())
     }
 
-    /// Whether the final name is there. A file of another length that has it is an error: it is
-    /// not ours, or it is damaged, and neither is for a program to mend.
+    /// Whether the part is there under its final name. Another file that has the name is an error:
+    /// it is not ours, or it is damaged, and neither is for a program to mend.
     fn is_published(&self, part: &Part) -> Result<bool, FileSinkError> {
         let path = self.path(&part.name);
-        match self.size(&path)? {
-            None => Ok(false),
-            Some(size) if size == part.bytes => Ok(true),
-            Some(size) => {
-                let error = format!(
-                    "{} has {size} bytes, where the part of that name has {}",
-                    path.display(),
-                    part.bytes
-                );
-                let error = std::io::Error::new(ErrorKind::AlreadyExists, error);
-                Err(FileSinkError::new(&path, error))
-            }
+        if !self.disk.exists(&path).at(&path)? {
+            return Ok(false);
         }
+        if self.is_whole(&path, part)? {
+            return Ok(true);
+        }
+        let error = format!(
+            "{} is another file than the part of that name ({} bytes, CRC-32 {:08x}): another \
+             pipeline wrote it, or this one with another data directory, or it is damaged; give \
+             the sink a directory of its own, or move the file away",
+            path.display(),
+            part.bytes,
+            part.checksum,
+        );
+        let error = std::io::Error::new(ErrorKind::AlreadyExists, error);
+        Err(FileSinkError::new(&path, error))
     }
 
     /// Whether a file has the length and the checksum of a part.

@@ -263,18 +263,36 @@ fn a_damaged_staged_part_is_gone() {
     assert_eq!(probe(&disk, &part), PartState::Gone);
 }
 
-#[test]
-fn another_file_of_the_name_is_never_replaced() {
+/// Publishes a part where a file of `bytes` already has its name.
+fn publish_over(bytes: impl FnOnce(&[u8]) -> Vec<u8>) -> (SimDisk, String, Result<(), SinkError>) {
     use millrace_disk::Disk;
     let disk = SimDisk::new(1);
     let (mut sink, part) = planned(&disk);
     let path = format!("/lake/events/{}", part.name);
+    let staged = format!("/lake/events/{}", part.staged);
     let other = disk.create(path.as_ref()).unwrap();
-    other.write_at(&[std::io::IoSlice::new(b"other")], 0).unwrap();
-    let error = ready(sink.publish(&part)).unwrap_err();
-    assert!(cause(&error).to_string().starts_with(&path), "{}", cause(&error));
-    ready(sink.probe(&part)).unwrap_err();
-    assert_eq!(disk.file_bytes(path).unwrap(), b"other");
+    let bytes = bytes(&disk.file_bytes(&staged).unwrap());
+    other.write_at(&[std::io::IoSlice::new(&bytes)], 0).unwrap();
+    let published = ready(sink.publish(&part));
+    assert_eq!(ready(sink.probe(&part)).is_ok(), published.is_ok());
+    assert_eq!(disk.file_bytes(&path).unwrap(), bytes);
+    (disk, path, published)
+}
+
+#[test]
+fn another_file_of_the_name_is_never_replaced_and_never_taken_for_the_part() {
+    let as_long = |bytes: &[u8]| bytes.iter().map(|byte| byte ^ 1).collect();
+    for (_, path, published) in [publish_over(|_| b"other".to_vec()), publish_over(as_long)] {
+        let error = published.unwrap_err();
+        assert!(cause(&error).to_string().starts_with(&path), "{}", cause(&error));
+    }
+}
+
+#[test]
+fn a_part_that_is_there_already_leaves_nothing_staged() {
+    let (disk, _, published) = publish_over(<[u8]>::to_vec);
+    published.unwrap();
+    assert_eq!(staged(&disk, "/lake/events"), Vec::<String>::new());
 }
 
 fn cause(error: &SinkError) -> &FileSinkError {
