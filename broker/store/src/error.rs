@@ -21,7 +21,7 @@ pub enum OpenError {
     },
     /// A CommitLog that does not say that it is ours, most likely that of Apache RocketMQ. Its
     /// records would look torn to us.
-    #[error("{0} has a CommitLog that Millrace did not write")]
+    #[error("{dir} has a CommitLog that Millrace did not write: there is no {dir}/format", dir = .0.display())]
     NotOurs(PathBuf),
     /// A segment that was durable and not removed is not there, so messages are missing.
     #[error(

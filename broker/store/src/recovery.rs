@@ -317,6 +317,16 @@ pub(crate) fn index_found(index: &mut QueueIndex, multi_dispatch: bool, found: &
     }
 }
 
+/// Whether the first bytes behind `end` are zero, in each segment that has any: a look that costs
+/// a start nothing. What cannot be read could not be copied aside either, and counts as zero.
+pub(crate) fn looks_unwritten(segments: &[Segment], end: PhysicalOffset) -> bool {
+    let mut block = [0; 4096];
+    segments.iter().filter(|segment| segment.end() > end).all(|segment| {
+        let read = segment.file.read_at(&mut block, end.max(segment.base).since(segment.base));
+        block[..read.unwrap_or(0)].iter().all(|byte| *byte == 0)
+    })
+}
+
 /// Cuts everything behind `end` off: copies it aside, then zeroes it, durably.
 pub(crate) fn cut_tail(
     disk: &dyn Disk,

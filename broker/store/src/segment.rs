@@ -87,14 +87,25 @@ pub(crate) fn path(dir: &Path, base: PhysicalOffset) -> PathBuf {
     dir.join(format!("{:020}", base.0))
 }
 
-/// The bases of the segments in a directory, ascending; other names are left alone.
+/// The bases of the segments in a directory, ascending; other names are left alone. A directory of
+/// such a name is an error, because no segment could be made there.
 pub(crate) fn list(disk: &dyn Disk, dir: &Path) -> io::Result<Vec<PhysicalOffset>> {
-    let mut bases: Vec<_> = disk
-        .list(dir)?
-        .into_iter()
-        .filter(|entry| !entry.is_dir && entry.name.len() == 20)
-        .filter_map(|entry| entry.name.parse().ok().map(PhysicalOffset))
-        .collect();
+    let mut bases = Vec::new();
+    for entry in disk.list(dir)? {
+        let name = &entry.name;
+        // A number may also be written with a plus, but not by us.
+        if name.len() != 20 || !name.bytes().all(|byte| byte.is_ascii_digit()) {
+            continue;
+        }
+        let Ok(base) = name.parse() else {
+            continue;
+        };
+        if entry.is_dir {
+            let what = format!("{} is a directory, not a segment", dir.join(name).display());
+            return Err(io::Error::new(io::ErrorKind::IsADirectory, what));
+        }
+        bases.push(PhysicalOffset(base));
+    }
     bases.sort();
     Ok(bases)
 }

@@ -172,7 +172,10 @@ impl Store {
         index.settle();
         found.end = scanned.end;
         // Behind the end of a store that was closed properly nothing was ever written.
-        let tail_is_empty = mark.clean && mark.durable == scanned.end;
+        // But somebody may have put another file there.
+        let tail_is_empty = mark.clean
+            && mark.durable == scanned.end
+            && recovery::looks_unwritten(&list, scanned.end);
         #[cfg(feature = "faults")]
         let tail_is_empty = tail_is_empty || config.faults.keep_torn_tail;
         if !scanned.out_of_segments && !tail_is_empty {

@@ -14,7 +14,7 @@ fn bounds(rig: &mut Rig, queue: u32) -> (u64, u64) {
 }
 
 #[test]
-fn nothing_of_a_deleted_topic_is_in_the_next_one_of_its_name() {
+fn s17_nothing_of_a_deleted_topic_is_in_the_next_one_of_its_name() {
     let mut rig = Rig::new(ASYNC);
     let group = GroupName::parse("readers").unwrap();
     for body in [b"a", b"b"] {
@@ -45,7 +45,7 @@ fn nothing_of_a_deleted_topic_is_in_the_next_one_of_its_name() {
 }
 
 #[test]
-fn a_deleted_topic_stays_away_however_the_state_is_read_again() {
+fn s17_a_deleted_topic_stays_away_however_the_state_is_read_again() {
     let config = EngineConfig { state_bytes_min: 1 << 10, ..EngineConfig::default() };
     let mut rig = Rig::open_with(SimDisk::new(1), ASYNC, config);
     for cycle in 0..200u64 {

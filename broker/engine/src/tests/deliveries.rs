@@ -175,7 +175,7 @@ fn a_held_pull_is_given_what_becomes_due() {
 }
 
 #[test]
-fn the_wall_clock_may_jump_and_nothing_is_early_or_late() {
+fn s18_the_wall_clock_may_jump_and_nothing_is_early_or_late() {
     for jump_ms in [3_600_000, -3_600_000] {
         let mut rig = Rig::new(ASYNC);
         rig.send_delayed("before", 2);

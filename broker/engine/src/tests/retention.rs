@@ -85,7 +85,7 @@ fn state_and_numbers_outlive_the_records_they_came_from() {
 }
 
 #[test]
-fn a_clock_that_jumps_makes_nothing_older() {
+fn s18_a_clock_that_jumps_makes_nothing_older() {
     for jump in [72 * HOUR as i64 + 1, -(24 * HOUR as i64), 10 * 365 * 24 * HOUR as i64] {
         let mut rig = rig(keeping(72));
         fill(&mut rig, "orders", 0, 2);
@@ -276,7 +276,42 @@ fn shrink_disk(rig: &Rig, percent: u64) {
 }
 
 #[test]
-fn producers_are_refused_before_anything_is_removed_and_consumers_go_on() {
+fn s11_a_disk_that_fills_slowly_refuses_producers_and_removes_nothing() {
+    let mut rig = rig(RetentionConfig { refuse_percent: 80, ..keeping(72) });
+    fill(&mut rig, "orders", 0, 2);
+    shrink_disk(&rig, 30);
+    let mut sent = bounds(&mut rig, "orders", 0).1;
+    let refused = loop {
+        match rig.send("orders", 0, &[7; 2_000], "x") {
+            Some(Answer::Appended(_)) => sent += 1,
+            other => break refusal(other),
+        }
+        rig.let_pass(1_000);
+    };
+    assert!(matches!(refused, Refusal::DiskFull(_)), "{refused}");
+    let space = rig.engine.store.space().unwrap();
+    let percent = (space.total - space.free) * 100 / space.total;
+    assert!((80..100).contains(&percent), "refused at {percent} %");
+    // Nothing has expired, so nothing goes, however long it stays full.
+    rig.let_pass(HOUR);
+    assert_eq!(bounds(&mut rig, "orders", 0), (0, sent));
+    assert_eq!(rig.engine.losses().count(), 0);
+    let group = GroupName::parse("readers").unwrap();
+    for from in 0..sent {
+        assert!(matches!(rig.pull(0, from, Filter::All, 0), Some(Answer::Found(_))), "{from}");
+        let (topic, queue, offset) = ("orders", QueueId(0), QueueOffset(from));
+        let done = rig.call(Request::CommitOffset { group: &group, topic, queue, offset });
+        assert!(matches!(done, Some(Answer::Done)), "{done:?}");
+    }
+    // What has expired goes, and makes room.
+    rig.let_pass(72 * HOUR);
+    rig.let_pass(1_000);
+    assert!(first_byte(&rig) > 0);
+    assert_eq!(offset_of(rig.send("orders", 0, b"x", "x")), sent);
+}
+
+#[test]
+fn s11_producers_are_refused_before_anything_is_removed_and_consumers_go_on() {
     let mut rig = rig(RetentionConfig { refuse_percent: 80, ..keeping(72) });
     let group = GroupName::parse("readers").unwrap();
     fill(&mut rig, "orders", 0, 4);
@@ -322,7 +357,7 @@ fn a_disk_without_room_for_a_segment_keeps_the_end_of_the_last_one_for_consumers
 }
 
 #[test]
-fn unread_messages_go_for_room_only_if_that_was_chosen() {
+fn s11_unread_messages_go_for_room_only_if_that_was_chosen() {
     let full = RetentionConfig { refuse_percent: 95, ..keeping(72) };
     for (sacrifice_percent, goes) in [(None, false), (Some(80), true)] {
         let mut rig = rig(RetentionConfig { sacrifice_percent, ..full.clone() });

@@ -169,6 +169,9 @@ pub(crate) fn list(
         let Some((Ok(from), Ok(to))) = range.map(|(from, to)| (from.parse(), to.parse())) else {
             continue;
         };
+        if entry.is_dir {
+            continue;
+        }
         runs.push((PhysicalOffset(from), PhysicalOffset(to), dir.join(entry.name)));
     }
     runs.sort();

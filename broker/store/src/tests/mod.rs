@@ -3,6 +3,7 @@
 mod apache;
 mod damage;
 mod finding;
+mod folder;
 mod model;
 #[cfg(feature = "faults")]
 mod plants;

@@ -188,7 +188,7 @@ fn a_removal_that_fails_is_tried_again() {
 }
 
 #[test]
-fn who_reads_a_segment_finishes_and_who_comes_later_is_told() {
+fn s16_who_reads_a_segment_finishes_and_who_comes_later_is_told() {
     let mut life = about_to_remove();
     let first = life.stored[0].at;
     let (reader, limit) = (life.opened.store.reader(), life.opened.store.watermarks().durable());
