@@ -4,6 +4,7 @@ import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
+import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageExt;
 
 /**
@@ -15,7 +16,10 @@ public class Hold {
     public static void main(String[] args) throws Exception {
         DefaultMQProducer producer = new DefaultMQProducer(args[3]);
         producer.setNamesrvAddr(args[0]);
+        producer.setHeartbeatBrokerInterval(1000);
         producer.start();
+        // It knows no broker, and so tells none of itself, before it has sent something.
+        producer.send(new Message("Elsewhere", "hello".getBytes(StandardCharsets.UTF_8)));
         DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(args[2]);
         consumer.setNamesrvAddr(args[0]);
         consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
