@@ -96,6 +96,7 @@ fn parquet(reader: &mut Reader<'_>, fields: &Fields<'_>, scope: &Scope) -> Optio
         && !listed.is_empty()
         && let Some(entry) = fields.get("partition_by")
         && listed.iter().all(|column| partition_by.contains(column))
+        && (fields.get("columns").is_some() || !available.open)
     {
         let message = "nothing is left for the files: every column is in their paths";
         let help = "leave a column out of `partition_by`, or add one to `columns`".to_owned();
