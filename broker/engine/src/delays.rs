@@ -132,7 +132,7 @@ impl Delays {
     /// A message was stored now in the queue of a level.
     pub(crate) fn note(&mut self, now: Now, index: usize, placed: QueueOffset) {
         let level = &mut self.levels[index];
-        let due_ms = now.mono_ms + level.delay_ms;
+        let due_ms = StoreClock::stored_now_ms(now) + level.delay_ms;
         if level.next + level.dues.len() as u64 == placed && level.dues.len() < DUES_MAX {
             level.dues.push_back(due_ms);
             if level.dues.len() == 1 {

@@ -9,7 +9,8 @@ use millrace_types::{Now, PhysicalOffset};
 /// before this process started has no such moment: its store time is taken to be right, but for
 /// one that is still to come, which counts as the start of the process.
 ///
-/// The moments it tells may be late, by little, but are never early.
+/// The moments it tells may be late, by little, but are never early: both clocks tell which
+/// millisecond has begun, and what is stored in it may be stored at its very end.
 #[derive(Debug, Default)]
 pub(crate) struct StoreClock {
     started: Option<Now>,
@@ -31,6 +32,8 @@ const SLACK_MS: i64 = 100;
 const LATE_MS: i64 = 1_000;
 /// Enough for more than an hour of store times standing still.
 const MARKS_MAX: usize = 1 << 16;
+/// How much later than a clock says a thing may have happened.
+const TICK_MS: u64 = 1;
 
 impl StoreClock {
     /// What time it is when the process starts; later calls change nothing.
@@ -56,16 +59,23 @@ impl StoreClock {
         }
     }
 
-    /// When a record was stored, by the monotonic clock; before 0 if it was before the process
-    /// started.
+    /// By when a record has been stored that is being stored now.
+    pub(crate) fn stored_now_ms(now: Now) -> u64 {
+        now.mono_ms + TICK_MS
+    }
+
+    /// By when a record has been stored, by the monotonic clock; before 0 if it was before the
+    /// process started.
     pub(crate) fn stored_ms(&self, at: PhysicalOffset, store_at_ms: i64) -> i64 {
         let after = self.marks.partition_point(|mark| mark.from <= at);
         if let Some(mark) = after.checked_sub(1).and_then(|n| self.marks.get(n)) {
-            return store_at_ms.saturating_sub(mark.ahead_ms);
+            let stored_ms = store_at_ms.saturating_sub(mark.ahead_ms);
+            return stored_ms.saturating_add_unsigned(TICK_MS);
         }
         let started = self.started.unwrap_or_default();
         let age_ms = started.wall_ms.saturating_sub(store_at_ms).max(0);
-        (started.mono_ms as i64).saturating_sub(age_ms)
+        // An age is the difference of two such times, so its error adds to the start's.
+        (started.mono_ms as i64).saturating_sub(age_ms).saturating_add_unsigned(2 * TICK_MS)
     }
 }
 
@@ -88,14 +98,14 @@ mod tests {
     #[test]
     fn what_was_stored_before_the_start_is_as_old_as_it_says() {
         let clock = started();
-        assert_eq!(clock.stored_ms(at(5), 999_000), 0);
-        assert_eq!(clock.stored_ms(at(5), 900_000), -99_000);
+        assert_eq!(clock.stored_ms(at(5), 999_000), 2);
+        assert_eq!(clock.stored_ms(at(5), 900_000), -98_998);
         assert!(clock.stored_ms(at(5), i64::MIN) < -1_000_000_000);
     }
 
     #[test]
     fn a_store_time_that_is_still_to_come_counts_as_the_start() {
-        assert_eq!(started().stored_ms(at(5), 9_000_000), 1_000);
+        assert_eq!(started().stored_ms(at(5), 9_000_000), 1_002);
     }
 
     #[test]
@@ -105,9 +115,9 @@ mod tests {
             clock.note(at(10), 1_000_500, Now { mono_ms: 1_500, wall_ms: 1_000_500 });
             let wall_ms = 1_001_000 + jump_ms;
             clock.note(at(20), wall_ms, Now { mono_ms: 2_000, wall_ms });
-            assert_eq!(clock.stored_ms(at(10), 1_000_500), 1_500);
+            assert_eq!(clock.stored_ms(at(10), 1_000_500), 1_501);
             let stored_ms = clock.stored_ms(at(20), wall_ms);
-            assert!((2_000..=2_000 + SLACK_MS).contains(&stored_ms), "{stored_ms}");
+            assert!((2_001..=2_001 + SLACK_MS).contains(&stored_ms), "{stored_ms}");
         }
     }
 
@@ -119,7 +129,7 @@ mod tests {
         }
         for mono_ms in 1_001..6_001u64 {
             let late_ms = clock.stored_ms(at(mono_ms), 2_000_000) - mono_ms as i64;
-            assert!((0..=LATE_MS).contains(&late_ms), "{mono_ms}: {late_ms}");
+            assert!((1..=1 + LATE_MS).contains(&late_ms), "{mono_ms}: {late_ms}");
         }
         assert!(clock.marks.len() < 60, "{}", clock.marks.len());
     }
@@ -134,7 +144,7 @@ mod tests {
         }
         assert!(clock.marks.len() <= MARKS_MAX);
         for n in 0..steps {
-            assert!(clock.stored_ms(at(1 + n), 2_000_000) >= (1_001 + n * 200) as i64, "{n}");
+            assert!(clock.stored_ms(at(1 + n), 2_000_000) > (1_001 + n * 200) as i64, "{n}");
         }
     }
 }

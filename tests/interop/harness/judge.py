@@ -13,11 +13,6 @@ from record import Ack, Error, Got, Mark, Started, Stopped, Try, Unknown
 SHARDS = 4
 
 
-# The age goes by the wall clock and the delay by the monotonic one, and store times are translated
-# between them: whole milliseconds that do not begin together.
-CLOCKS_MS = 2
-
-
 @dataclass
 class Reader:
     """A group of consumers, and what it has to get."""
@@ -150,7 +145,7 @@ def judge_view(events, sending, expected, reader, members, found, again):
             yield f"{who}, which it had not asked for"
         if reader.tag and event.tag != reader.tag(event.number):
             yield f"{who} with the tag {event.tag!r}"
-        if event.age_ms + CLOCKS_MS < reader.age_min_ms(event.number):
+        if event.age_ms < reader.age_min_ms(event.number):
             yield f"{who} after {event.age_ms} ms, before its delay was over"
         again[event.attempt, event.times] += 1
         deliveries[event.number].append(event.times)

@@ -69,7 +69,7 @@ fn a_failed_message_comes_back_later_and_says_where_it_comes_from() {
     let (at_once, durable) = rig.fail(letter(&group(), &first));
     assert!(at_once.is_none(), "the copy has to be durable first");
     assert!(matches!(durable[..], [Answer::Done]), "{durable:?}");
-    rig.wait(9_999);
+    rig.wait(10_000);
     assert!(rig.only("%RETRY%g").is_none());
     rig.wait(1);
     let second = rig.only("%RETRY%g").unwrap();
@@ -83,7 +83,7 @@ fn a_failed_message_comes_back_later_and_says_where_it_comes_from() {
     let again = SendBack { origin_topic: Some("orders"), ..letter(&group(), &second) };
     let (_, durable) = rig.fail(again);
     assert!(matches!(durable[..], [Answer::Done]), "{durable:?}");
-    rig.wait(30_000);
+    rig.wait(30_001);
     let topic = topic("%RETRY%g");
     let bounds = rig.call(Request::Bounds { topic: topic.as_str(), queue: QueueId(0) });
     assert!(matches!(bounds, Some(Answer::Bounds(bounds)) if bounds.end == QueueOffset(2)));
@@ -98,7 +98,7 @@ fn each_failure_waits_longer_until_the_message_is_a_dead_letter() {
         let group = GroupName::parse(&format!("g{n}")).unwrap();
         let topic = format!("%RETRY%{group}");
         rig.fail(letter(&group, &found));
-        rig.wait(seconds * 1_000 - 1);
+        rig.wait(seconds * 1_000);
         assert!(rig.only(&topic).is_none(), "{n}");
         rig.wait(1);
         found = rig.only(&topic).unwrap();
@@ -114,7 +114,7 @@ fn each_failure_waits_longer_until_the_message_is_a_dead_letter() {
 fn the_consumer_chooses_level_and_limit() {
     let (mut rig, found) = rig(ASYNC);
     rig.fail(SendBack { delay_level: 1, ..letter(&group(), &found) });
-    rig.wait(1_000);
+    rig.wait(1_001);
     assert!(rig.only("%RETRY%g").is_some());
     let hopeless = GroupName::parse("hopeless").unwrap();
     rig.fail(SendBack { delay_level: -1, ..letter(&hopeless, &found) });
@@ -130,7 +130,7 @@ fn letters_are_spread_over_the_queues_of_the_retry_topic() {
     for _ in 0..6 {
         rig.fail(SendBack { delay_level: 1, retry_queues: 3, ..letter(&group(), &found) });
     }
-    rig.wait(1_000);
+    rig.wait(1_001);
     for queue in 0..3 {
         let bounds = Request::Bounds { topic: "%RETRY%g", queue: QueueId(queue) };
         let bounds = rig.call(bounds);
