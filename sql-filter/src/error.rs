@@ -38,17 +38,31 @@ pub struct SyntaxError {
     pub span: Range<usize>,
     /// One line, lowercase, no full stop.
     pub message: String,
-    /// What to write instead, where that is known.
-    pub help: Option<String>,
+    /// What to write instead, or what belongs there.
+    pub help: String,
 }
 
 impl SyntaxError {
-    pub(crate) fn new(code: &'static str, span: Range<usize>, message: String) -> Self {
-        Self { code, span, message, help: None }
+    pub(crate) fn new(
+        code: &'static str,
+        span: Range<usize>,
+        message: String,
+        help: impl Into<String>,
+    ) -> Self {
+        Self { code, span, message, help: help.into() }
     }
 
-    pub(crate) fn with_help(self, help: impl Into<String>) -> Self {
-        Self { help: Some(help.into()), ..self }
+    /// Something is missing between the tokens; `found` is what stands there, if not the end.
+    pub(crate) fn expected(wanted: &str, span: Range<usize>, found: Option<&str>) -> Self {
+        let message = match found {
+            None => format!("expected {wanted}, but the expression ends"),
+            Some(found) => format!("expected {wanted}, found {}", crate::value::quoted(found)),
+        };
+        let help = match wanted {
+            "a value" => "a value is a column, a number or a text in single quotes".to_owned(),
+            wanted => format!("write {wanted} here"),
+        };
+        Self::new(code::UNEXPECTED, span, message, help)
     }
 }
 
@@ -62,17 +76,13 @@ pub struct TypeError {
     pub span: Range<usize>,
     /// One line, lowercase, no full stop.
     pub message: String,
-    /// What to write instead, where that is known.
-    pub help: Option<String>,
+    /// What to write instead, or what belongs there.
+    pub help: String,
 }
 
 impl TypeError {
-    pub(crate) fn new(span: Range<usize>, message: String) -> Self {
-        Self { code: code::TYPE, span, message, help: None }
-    }
-
-    pub(crate) fn with_help(self, help: impl Into<String>) -> Self {
-        Self { help: Some(help.into()), ..self }
+    pub(crate) fn new(span: Range<usize>, message: String, help: impl Into<String>) -> Self {
+        Self { code: code::TYPE, span, message, help: help.into() }
     }
 }
 

@@ -19,6 +19,8 @@ pub const NESTING_MAX: usize = 128;
 /// Chains of `AND` and `OR` do not count: each is one level.
 pub const DEPTH_MAX: usize = 256;
 
+const SHORTEN: &str = "shorten it, or divide it over several filters";
+
 pub(crate) fn check_length(text: &str) -> Result<(), SyntaxError> {
     if text.len() <= TEXT_BYTES_MAX {
         return Ok(());
@@ -28,16 +30,16 @@ pub(crate) fn check_length(text: &str) -> Result<(), SyntaxError> {
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    Err(SyntaxError::new(code::LIMIT, end..text.len(), message))
+    Err(SyntaxError::new(code::LIMIT, end..text.len(), message, SHORTEN))
 }
 
 pub(crate) fn too_many_tokens(span: Range<usize>) -> SyntaxError {
     let message = format!("the expression has more than {TOKENS_MAX} words and signs");
-    SyntaxError::new(code::LIMIT, span, message)
+    SyntaxError::new(code::LIMIT, span, message, SHORTEN)
 }
 
 pub(crate) fn too_deep(span: Range<usize>) -> SyntaxError {
-    SyntaxError::new(code::LIMIT, span, "the expression is nested too deeply".to_owned()).with_help(
-        format!("at most {NESTING_MAX} levels of parentheses and {DEPTH_MAX} of operators"),
-    )
+    let message = "the expression is nested too deeply".to_owned();
+    let help = format!("at most {NESTING_MAX} levels of parentheses and {DEPTH_MAX} of operators");
+    SyntaxError::new(code::LIMIT, span, message, help)
 }

@@ -81,7 +81,7 @@ fn error_line(failure: &Failure) -> ErrorLine<'_> {
         Some(first) => ErrorLine {
             code: first.code,
             message: &first.message,
-            help: first.help.as_deref(),
+            help: Some(&first.help),
             file: Some(&first.file),
             line: Some(first.line),
             col: Some(first.column),

@@ -21,7 +21,7 @@ pub struct Diagnostic {
     /// Characters from there on that are meant, at least 1.
     pub len: usize,
     /// What to write instead; sometimes of several lines.
-    pub help: Option<String>,
+    pub help: String,
     /// The whole line of the file.
     pub source_line: String,
 }
@@ -80,13 +80,11 @@ impl fmt::Display for Diagnostic {
         writeln!(f, "{:width$} |", "")?;
         writeln!(f, "{:>width$} | {}", self.line, shown.line)?;
         write!(f, "{:width$} | {}{}", "", shown.before, "^".repeat(shown.len))?;
-        if let Some(help) = &self.help {
-            let mut lines = help.lines();
-            write!(f, " help: {}", printable(lines.next().unwrap_or("")))?;
-            let indent = shown.before.chars().count() + shown.len + 3;
-            for line in lines {
-                write!(f, "\n{:width$} | {:indent$}{}", "", "", printable(line))?;
-            }
+        let mut lines = self.help.lines();
+        write!(f, " help: {}", printable(lines.next().unwrap_or("")))?;
+        let indent = shown.before.chars().count() + shown.len + 3;
+        for line in lines {
+            write!(f, "\n{:width$} | {:indent$}{}", "", "", printable(line))?;
         }
         writeln!(f)
     }
@@ -158,9 +156,8 @@ mod tests {
     use crate::text::Span;
 
     #[track_caller]
-    fn check(text: &str, span: Span, help: Option<&str>, expected: &str) {
+    fn check(text: &str, span: Span, help: &str, expected: &str) {
         let source = SourceText::new("orders.yaml", text);
-        let help = help.map(str::to_owned);
         let diagnostic =
             Diagnostic::new(&source, Mistake::new("E-KEY-01", span, "a message", help));
         assert_eq!(diagnostic.to_string(), expected);
@@ -170,29 +167,29 @@ mod tests {
     fn the_carets_stand_under_the_text() {
         let expected = "error[E-KEY-01]: a message\n  --> orders.yaml:1:6\n   |\n 1 | one: two\n   \
                         |      ^^^ help: try\n";
-        check("one: two", 5..8, Some("try"), expected);
+        check("one: two", 5..8, "try", expected);
     }
 
     #[test]
     fn further_lines_of_help_hang_under_the_first() {
         let expected = "error[E-KEY-01]: a message\n  --> orders.yaml:1:1\n   |\n 1 | one\n   \
                         | ^^^ help: this,\n   |       or that\n";
-        check("one", 0..3, Some("this,\nor that"), expected);
+        check("one", 0..3, "this,\nor that", expected);
     }
 
     #[test]
     fn a_high_line_number_widens_the_margin() {
         let text = format!("{}one", "\n".repeat(99));
         let expected = "error[E-KEY-01]: a message\n   --> orders.yaml:100:1\n    |\n100 | one\n    \
-                        | ^^^\n";
-        check(&text, 99..102, None, expected);
+                        | ^^^ help: h\n";
+        check(&text, 99..102, "h", expected);
     }
 
     #[test]
     fn control_characters_are_not_shown() {
         let expected = "error[E-KEY-01]: a message\n  --> orders.yaml:1:1\n   |\n 1 | \u{fffd}[31m\n   \
-                        | ^^^^^\n";
-        check("\u{1b}[31m", 0..5, None, expected);
+                        | ^^^^^ help: h\n";
+        check("\u{1b}[31m", 0..5, "h", expected);
     }
 
     #[test]
@@ -200,7 +197,7 @@ mod tests {
         let text = format!("{}here{}", "a".repeat(500), "b".repeat(500));
         let source = SourceText::new("f", &text);
         let shown =
-            Diagnostic::new(&source, Mistake::new("E-KEY-01", 500..504, "m", None)).to_string();
+            Diagnostic::new(&source, Mistake::new("E-KEY-01", 500..504, "m", "h")).to_string();
         let lines: Vec<&str> = shown.lines().collect();
         assert_eq!(lines[3].chars().count(), 5 + SHOWN_CHARS_MAX + 2);
         let caret = lines[4].chars().position(|char| char == '^').unwrap();

@@ -12,7 +12,7 @@ pub(crate) struct EnvError {
     pub(crate) code: &'static str,
     pub(crate) span: Span,
     pub(crate) message: String,
-    pub(crate) help: Option<String>,
+    pub(crate) help: String,
 }
 
 /// Errors reported of one text.
@@ -38,7 +38,10 @@ pub(crate) fn interpolate(text: &str, env: Env<'_>) -> Result<String, Vec<EnvErr
         let inner = &text[start + 2..end.map_or(text.len(), |end| end - 1)];
         let result = match end {
             Some(_) => value(inner, env),
-            None => Err((code::ENV_FORM, "this `${` has no `}`".into(), None)),
+            None => {
+                let help = "add it, or write `$${` for the characters themselves".to_owned();
+                Err((code::ENV_FORM, "this `${` has no `}`".into(), help))
+            }
         };
         at = end.unwrap_or(text.len());
         match result {
@@ -52,13 +55,13 @@ pub(crate) fn interpolate(text: &str, env: Env<'_>) -> Result<String, Vec<EnvErr
     if errors.is_empty() { Ok(out) } else { Err(errors) }
 }
 
-type Refusal = (&'static str, String, Option<String>);
+type Refusal = (&'static str, String, String);
 
 fn value(inner: &str, env: Env<'_>) -> Result<String, Refusal> {
     if inner.starts_with("secret:") {
         let help = "take it from the environment for now: `${env:NAME}`".to_owned();
         let message = "secrets are not available in this version".to_owned();
-        return Err((code::SECRET, message, Some(help)));
+        return Err((code::SECRET, message, help));
     }
     let Some(variable) = inner.strip_prefix("env:") else {
         let help = if is_name(inner) {
@@ -67,7 +70,7 @@ fn value(inner: &str, env: Env<'_>) -> Result<String, Refusal> {
             "write `${env:NAME}` or `${env:NAME:-default}`, or `$${` for the characters themselves"
                 .to_owned()
         };
-        return Err((code::ENV_FORM, format!("`${{{inner}}}` says nothing"), Some(help)));
+        return Err((code::ENV_FORM, format!("`${{{inner}}}` says nothing"), help));
     };
     let (name, default) = match variable.split_once(":-") {
         Some((name, default)) => (name, Some(default)),
@@ -75,7 +78,7 @@ fn value(inner: &str, env: Env<'_>) -> Result<String, Refusal> {
     };
     if !is_name(name) {
         let message = format!("`{name}` is not the name of an environment variable");
-        return Err((code::ENV_FORM, message, Some("letters, digits and `_`".to_owned())));
+        return Err((code::ENV_FORM, message, "letters, digits and `_`".to_owned()));
     }
     match (env(name), default) {
         // As in a shell, `:-` takes its default also where the variable is empty.
@@ -85,7 +88,7 @@ fn value(inner: &str, env: Env<'_>) -> Result<String, Refusal> {
         (None, None) => {
             let message = format!("the environment variable `{name}` is not set");
             let help = format!("set it, or give a default: `${{env:{name}:-…}}`");
-            Err((code::ENV_UNSET, message, Some(help)))
+            Err((code::ENV_UNSET, message, help))
         }
     }
 }

@@ -8,7 +8,8 @@ pub(crate) struct Mistake {
     pub(crate) code: &'static str,
     pub(crate) span: Span,
     pub(crate) message: String,
-    pub(crate) help: Option<String>,
+    /// What to write instead. There is always something to say.
+    pub(crate) help: String,
 }
 
 /// Mistakes in the order in which they were found.
@@ -30,10 +31,10 @@ impl Mistake {
         code: &'static str,
         span: Span,
         message: impl Into<String>,
-        help: impl Into<Option<String>>,
+        help: impl Into<String>,
     ) -> Self {
-        let help = help.into().map(shortened);
-        Self { code, span, message: shortened(message.into()), help }
+        let (message, help) = (shortened(message.into()), shortened(help.into()));
+        Self { code, span, message, help }
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) enum Wrong {
     /// Beyond limits, which are named as what follows "must be".
     Range(String),
     /// Why it is no name, and what to do.
-    Name(String, Option<String>),
+    Name(String, &'static str),
 }
 
 /// The longest name of a pipeline or a sink. Two of them make a consumer group, which may have
@@ -134,14 +134,14 @@ pub(crate) fn or_none<T>(
 }
 
 pub(crate) fn name(_: &Kind, text: &str) -> Result<String, Wrong> {
-    let help = Some("lowercase letters, digits and `-`, beginning with a letter".to_owned());
+    let help = "lowercase letters, digits and `-`, beginning with a letter";
     if text.chars().count() > NAME_CHARS_MAX {
         let reason = format!("it is longer than {NAME_CHARS_MAX} characters");
-        return Err(Wrong::Name(reason, None));
+        return Err(Wrong::Name(reason, "shorten it"));
     }
     if text.starts_with("x-") {
         let reason = "keys that begin with `x-` are notes".to_owned();
-        return Err(Wrong::Name(reason, None));
+        return Err(Wrong::Name(reason, "begin it with another letter"));
     }
     let legal = |char: char| char.is_ascii_lowercase() || char.is_ascii_digit() || char == '-';
     match text.chars().find(|&char| !legal(char)) {
@@ -154,10 +154,11 @@ pub(crate) fn name(_: &Kind, text: &str) -> Result<String, Wrong> {
 }
 
 pub(crate) fn topic_name(_: &Kind, text: &str) -> Result<TopicName, Wrong> {
-    let name = TopicName::parse(text).map_err(|error| Wrong::Name(error.to_string(), None))?;
+    let legal = "letters, digits, `_`, `-`, `|` and `%`, at most 127";
+    let name = TopicName::parse(text).map_err(|error| Wrong::Name(error.to_string(), legal))?;
     if millrace_types::is_system_topic(&name) {
         let reason = "topics that begin with `MILLRACE_` belong to the broker".to_owned();
-        return Err(Wrong::Name(reason, None));
+        return Err(Wrong::Name(reason, "choose another name"));
     }
     Ok(name)
 }

@@ -67,6 +67,14 @@ impl At {
         Self { name: self.name.clone(), item: true, span: node.span.clone() }
     }
 
+    /// What could stand there.
+    fn example(&self, kind: &Kind) -> String {
+        match self.item {
+            true => format!("for example `{}`", kind.example()),
+            false => format!("for example `{}: {}`", self.name, kind.example()),
+        }
+    }
+
     /// As the subject of a sentence.
     fn subject(&self) -> String {
         match (self.name.as_str(), self.item) {
@@ -95,7 +103,7 @@ impl<'a> Reader<'a> {
         code: &'static str,
         span: &Span,
         message: impl Into<String>,
-        help: impl Into<Option<String>>,
+        help: impl Into<String>,
     ) {
         self.mistakes.push(Mistake::new(code, span.clone(), message, help));
     }
@@ -106,7 +114,7 @@ impl<'a> Reader<'a> {
         code: &'static str,
         span: &Span,
         message: impl Into<String>,
-        help: impl Into<Option<String>>,
+        help: impl Into<String>,
     ) -> Option<T> {
         self.error(code, span, message, help);
         None
@@ -177,10 +185,7 @@ impl<'a> Reader<'a> {
             let meant = fields.guesses.contains(&Guess::Field(field.name));
             if matches!(field.need, Need::Required) && !there && !meant {
                 let message = format!("`{}` is missing {}", field.name, at.place());
-                let help = match field.kind.example() {
-                    Some(example) => format!("add `{}: {example}`", field.name),
-                    None => format!("add `{}: …`", field.name),
-                };
+                let help = format!("add `{}: {}`", field.name, field.kind.example());
                 self.error(code::KEY_MISSING, &span, message, help);
             }
         }
@@ -378,26 +383,24 @@ impl<'a> Reader<'a> {
     fn wrong_scalar(&mut self, entry: &Entry<'_>, text: &str, wrong: Wrong) {
         let span = entry.node.span.clone();
         let subject = entry.at.subject();
-        let name = &entry.at.name;
         match wrong {
             Wrong::Type => {
                 let message =
                     format!("{subject} must be {}, found {}", entry.kind.described(), found(text));
-                let help = entry.kind.example().map(|example| {
-                    let written =
-                        if entry.at.item { example } else { format!("{name}: {example}") };
-                    match entry.kind {
-                        Kind::Int { .. } => format!("write a number, for example `{written}`"),
-                        _ => format!("for example `{written}`"),
-                    }
-                });
+                let example = entry.at.example(entry.kind);
+                let help = match entry.kind {
+                    Kind::Int { .. } => format!("write a number, {example}"),
+                    _ => example,
+                };
                 self.error(code::TYPE_VALUE, &span, message, help);
             }
             Wrong::Choice(choices) => {
                 let message =
                     format!("{subject} must be {}, found {}", list_or(choices), found(text));
-                let help = nearest(text, choices.iter().copied())
-                    .map(|near| format!("did you mean `{near}`?"));
+                let help = match nearest(text, choices.iter().copied()) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => entry.at.example(entry.kind),
+                };
                 self.error(code::TYPE_CHOICE, &span, message, help);
             }
             Wrong::Duration { bare: true } => {
@@ -411,17 +414,17 @@ impl<'a> Reader<'a> {
             Wrong::Duration { bare: false } => {
                 let message = format!("{} is not a duration", found(text));
                 let help = "a whole number and `ms`, `s`, `m`, `h` or `d`, for example `10s`";
-                self.error(code::UNIT_DURATION, &span, message, help.to_owned());
+                self.error(code::UNIT_DURATION, &span, message, help);
             }
             Wrong::Size { bare: false } => {
                 let message = format!("{} is not a size", found(text));
                 let help = "a whole number and `B`, `KiB`, `MiB`, `GiB`, `kB`, `MB` or `GB`, for \
                             example `256MiB`";
-                self.error(code::UNIT_SIZE, &span, message, help.to_owned());
+                self.error(code::UNIT_SIZE, &span, message, help);
             }
             Wrong::Range(limits) => {
                 let message = format!("{subject} must be {limits}, found {}", found(text));
-                self.error(code::RANGE, &span, message, None);
+                self.error(code::RANGE, &span, message, entry.at.example(entry.kind));
             }
             Wrong::Name(reason, help) => {
                 let message = format!("{} cannot be a name: {reason}", found(text));
@@ -436,14 +439,11 @@ impl<'a> Reader<'a> {
         let message =
             format!("{} must be {}, found {}", at.subject(), kind.described(), describe(node));
         let help = if node.is_nothing() && !at.name.is_empty() {
-            Some("write a value behind the colon, or delete the line".to_owned())
+            "write a value behind the colon, or delete the line".to_owned()
         } else if let (Kind::List(_), Value::Scalar(scalar)) = (kind, &node.value) {
-            Some(format!("write `{}: [{}]`", at.name, scalar.text))
+            format!("write `{}: [{}]`", at.name, scalar.text)
         } else {
-            kind.example().map(|example| match at.item {
-                true => format!("for example `{example}`"),
-                false => format!("for example `{}: {example}`", at.name),
-            })
+            at.example(kind)
         };
         self.fail(code::TYPE_VALUE, &span, message, help)
     }

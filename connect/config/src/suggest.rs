@@ -1,7 +1,7 @@
 //! What somebody may have meant.
 
 /// The candidate nearest to `wrong`, if it is near enough to be a slip: at most two edits, or a
-/// third of the length, and never everything.
+/// third of the length, and never everything; or the beginning of the word, as `int` of `integer`.
 pub(crate) fn nearest<'a>(
     wrong: &str,
     candidates: impl IntoIterator<Item = &'a str>,
@@ -16,7 +16,8 @@ pub(crate) fn nearest<'a>(
             let shorter = wrong.len().min(chars.len());
             let allowed = 2.max(wrong.len() / 3).min(shorter / 2);
             let longer = chars.len().abs_diff(wrong.len());
-            (distance <= allowed).then_some((distance, longer, candidate))
+            let begins = shorter >= BEGINNING_LEN && wrong[..shorter] == chars[..shorter];
+            (distance <= allowed || begins).then_some((distance, longer, candidate))
         })
         .min_by_key(|&(distance, longer, _)| (distance, longer))
         .map(|(.., candidate)| candidate)
@@ -24,6 +25,9 @@ pub(crate) fn nearest<'a>(
 
 /// A list that is longer was not written by hand.
 const CANDIDATES_MAX: usize = 1000;
+
+/// So many characters say which word is meant.
+const BEGINNING_LEN: usize = 3;
 
 /// Names are short; this bounds the work for what is not a name.
 const LEN_MAX: usize = 64;
@@ -62,6 +66,13 @@ mod tests {
         check("regoin", &["region", "origin"], Some("region"));
         check("htttp", &["http", "parquet"], Some("http"));
         check("filtre", &["filter", "set"], Some("filter"));
+    }
+
+    #[test]
+    fn a_word_is_known_by_its_beginning() {
+        check("integer", &["int", "string"], Some("int"));
+        check("time", &["string", "timestamp"], Some("timestamp"));
+        check("ti", &["string", "timestamp"], None);
     }
 
     #[test]

@@ -124,21 +124,21 @@ impl Kind {
     }
 
     /// A value to show in a help text.
-    pub(crate) fn example(&self) -> Option<String> {
-        Some(match self {
+    pub(crate) fn example(&self) -> String {
+        match self {
             Kind::Int { min, max } => 8.clamp(*min, *max).to_string(),
             Kind::Number => "1.5".into(),
             Kind::Bool => "true".into(),
             Kind::Instant => "2026-01-02T03:04:05Z".into(),
             Kind::Duration { min, .. } => scalar::show_duration((*min).max(10_000)),
             Kind::Size { min, .. } => scalar::show_size((*min).max(1 << 20)),
-            Kind::Choice(choices) => (*choices.first()?).into(),
-            Kind::OrNone(kind) => kind.example()?,
-            Kind::Text | Kind::Name | Kind::TopicName | Kind::Expr => return None,
-            Kind::List(item) => format!("[{}]", item.example().unwrap_or("…".into())),
-            Kind::Map(..) | Kind::Table(_) | Kind::OneOf(_) => return None,
-            Kind::Either(short, _) => return short.example(),
-        })
+            Kind::Choice(choices) => choices.first().copied().unwrap_or("…").into(),
+            Kind::OrNone(kind) => kind.example(),
+            Kind::List(item) => format!("[{}]", item.example()),
+            Kind::Either(short, _) => short.example(),
+            Kind::Text | Kind::Name | Kind::TopicName | Kind::Expr => "…".into(),
+            Kind::Map(..) | Kind::Table(_) | Kind::OneOf(_) => "…".into(),
+        }
     }
 }
 

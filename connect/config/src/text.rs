@@ -72,17 +72,15 @@ pub(crate) struct Refusal<'a> {
     /// What comes before the place where it fails.
     pub(crate) readable: &'a str,
     pub(crate) message: String,
-    pub(crate) help: Option<String>,
+    pub(crate) help: &'static str,
 }
 
 /// The bytes of a file as text, without a byte order mark.
 pub(crate) fn decode(bytes: &[u8]) -> Result<&str, Refusal<'_>> {
-    let refuse = |readable, message: String, help: Option<&str>| {
-        Err(Refusal { readable, message, help: help.map(str::to_owned) })
-    };
+    let refuse = |readable, message, help| Err(Refusal { readable, message, help });
     if bytes.len() > TEXT_BYTES_MAX {
         let message = format!("the file has {} bytes, the limit is {TEXT_BYTES_MAX}", bytes.len());
-        return refuse("", message, None);
+        return refuse("", message, "is this the right file?");
     }
     let (text, utf8) = match std::str::from_utf8(bytes) {
         Ok(text) => (text, true),
@@ -90,14 +88,13 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<&str, Refusal<'_>> {
     };
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if !utf8 {
-        let help = "save the file as UTF-8";
-        return refuse(text, "this is not UTF-8".into(), Some(help));
+        return refuse(text, "this is not UTF-8".into(), "save the file as UTF-8");
     }
     // YAML knows no other control characters, and its parser takes a zero for the end.
     let control = |char: char| char.is_ascii_control() && !matches!(char, '\t' | '\n' | '\r');
     if let Some((at, char)) = text.char_indices().find(|&(_, char)| control(char)) {
         let message = format!("the control character {char:?} cannot stand in YAML");
-        return refuse(&text[..at], message, Some("inside double quotes, write it as `\\x…`"));
+        return refuse(&text[..at], message, "inside double quotes, write it as `\\x…`");
     }
     Ok(text)
 }

@@ -162,7 +162,7 @@ impl<'a, 'd> Builder<'a, 'd> {
             }
         }
         self.root.ok_or_else(|| {
-            let help = "a pipeline file begins with `version: 1`".to_owned();
+            let help = "a pipeline file begins with `version: 1`";
             Box::new(Mistake::new(code::YAML_SYNTAX, 0..0, "the file is empty", help))
         })
     }
@@ -260,5 +260,5 @@ impl<'a, 'd> Builder<'a, 'd> {
 }
 
 fn refuse(code: &'static str, span: Span, message: &str, help: &str) -> Refusal {
-    Box::new(Mistake::new(code, span, message, help.to_owned()))
+    Box::new(Mistake::new(code, span, message, help))
 }

@@ -101,8 +101,8 @@ impl<'t> Lexer<'t> {
         let span = self.at..self.at + char.len_utf8();
         if char == '\'' {
             let message = "this text has no end".to_owned();
-            return SyntaxError::new(code::UNCLOSED, self.at..self.text.len(), message)
-                .with_help("it ends with `'`");
+            let span = self.at..self.text.len();
+            return SyntaxError::new(code::UNCLOSED, span, message, "it ends with `'`");
         }
         let (code, message, help) = match rest.as_bytes() {
             [b'!', b'=', ..] => (code::OPERATOR, "`!=` is not an operator", "did you mean `<>`?"),
@@ -111,11 +111,12 @@ impl<'t> Lexer<'t> {
             [b'"', ..] => (code::CHARACTER, "texts stand in single quotes", "write `'...'`"),
             _ => {
                 let message = format!("`{}` does not belong in an expression", char.escape_debug());
-                return SyntaxError::new(code::CHARACTER, span, message);
+                let help = "delete it, or put it into single quotes if it is part of a text";
+                return SyntaxError::new(code::CHARACTER, span, message, help);
             }
         };
         let end = if code == code::OPERATOR { self.at + 2 } else { span.end };
-        SyntaxError::new(code, self.at..end, message.to_owned()).with_help(help)
+        SyntaxError::new(code, self.at..end, message.to_owned(), help)
     }
 }
 

@@ -158,9 +158,9 @@ impl Parser<'_> {
     fn equal(&self, left: Part, right: Part, negated: bool) -> Result<Part, Box<SyntaxError>> {
         if matches!(left.node, Node::Null) || matches!(right.node, Node::Null) {
             let message = "nothing compares with NULL".to_owned();
-            return Err(SyntaxError::new(code::NULL, left.start..self.before, message)
-                .with_help("write `IS NULL` or `IS NOT NULL`")
-                .into());
+            let help = "write `IS NULL` or `IS NOT NULL`";
+            let span = left.start..self.before;
+            return Err(SyntaxError::new(code::NULL, span, message, help).into());
         }
         let other =
             matches!(right.node, Node::Int(_) | Node::Long(_) | Node::Double(_) | Node::Text(_));
@@ -210,7 +210,8 @@ impl Parser<'_> {
         }
         if !negated && reversed(&low.node, &high.node) {
             let message = "the lower bound is above the upper bound".to_owned();
-            return Err(SyntaxError::new(code::TYPE, low.start..self.before, message).into());
+            let (span, help) = (low.start..self.before, "write the smaller one first");
+            return Err(SyntaxError::new(code::TYPE, span, message, help).into());
         }
         let depth = left.depth.max(low.depth).max(high.depth) + 1;
         let between = Between { operand: left.node, low: low.node, high: high.node, negated };
@@ -227,7 +228,8 @@ impl Parser<'_> {
         self.expect(Token::Close, "`,` or `)`")?;
         let Node::Column(slot) = left.node else {
             let message = "only a property can be looked up with IN".to_owned();
-            return Err(SyntaxError::new(code::TYPE, left.start..self.before, message).into());
+            let (span, help) = (left.start..self.before, "write a name before `IN`");
+            return Err(SyntaxError::new(code::TYPE, span, message, help).into());
         };
         texts.sort_unstable();
         texts.dedup();
@@ -328,9 +330,8 @@ impl Parser<'_> {
             _ if part.node.is_condition() => Ok(part),
             _ => {
                 let message = "a condition is needed here, found a value".to_owned();
-                Err(SyntaxError::new(code::TYPE, part.start..self.before, message)
-                    .with_help("compare it with something")
-                    .into())
+                let (span, help) = (part.start..self.before, "compare it with something");
+                Err(SyntaxError::new(code::TYPE, span, message, help).into())
             }
         }
     }
@@ -346,7 +347,8 @@ impl Parser<'_> {
 
     fn incomparable(&self, start: usize) -> SyntaxError {
         let message = "only numbers and properties can be compared like this".to_owned();
-        SyntaxError::new(code::TYPE, start..self.before, message)
+        let help = "texts are compared with `=` and `<>`";
+        SyntaxError::new(code::TYPE, start..self.before, message, help)
     }
 
     fn part(&self, start: usize, depth: usize, node: Node) -> Result<Part, Box<SyntaxError>> {
@@ -393,14 +395,8 @@ impl Parser<'_> {
     }
 
     fn unexpected(&self, wanted: &str) -> SyntaxError {
-        let message = match self.token {
-            Token::End => format!("expected {wanted}, but the expression ends"),
-            _ => {
-                let found = quoted(&self.text[self.span.clone()]);
-                format!("expected {wanted}, found {found}")
-            }
-        };
-        SyntaxError::new(code::UNEXPECTED, self.span.clone(), message)
+        let found = (self.token != Token::End).then(|| &self.text[self.span.clone()]);
+        SyntaxError::expected(wanted, self.span.clone(), found)
     }
 }
 
@@ -419,7 +415,12 @@ fn fraction(written: &str) -> Option<Node> {
 
 fn out_of_range(written: &str, span: Range<usize>) -> SyntaxError {
     let message = format!("the number {} is out of range", quoted(written));
-    SyntaxError::new(code::NUMBER, span, message)
+    SyntaxError::new(
+        code::NUMBER,
+        span,
+        message,
+        "whole numbers have 64 bits, others those of a double",
+    )
 }
 
 /// Whether two literal bounds are in the wrong order.

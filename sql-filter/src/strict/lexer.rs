@@ -140,7 +140,7 @@ impl<'t> Lexer<'t> {
 
     fn unclosed(&self, what: &str, help: &str) -> SyntaxError {
         let message = format!("this {what} has no end");
-        SyntaxError::new(code::UNCLOSED, self.at..self.text.len(), message).with_help(help)
+        SyntaxError::new(code::UNCLOSED, self.at..self.text.len(), message, help)
     }
 
     fn number(&mut self) -> Result<Token, SyntaxError> {
@@ -149,7 +149,7 @@ impl<'t> Lexer<'t> {
         let written = &self.text[start..self.at];
         let number = literal::read(written).map_err(|reason| {
             let message = format!("{} is not a number", crate::value::quoted(written));
-            SyntaxError::new(code::NUMBER, start..self.at, message).with_help(reason)
+            SyntaxError::new(code::NUMBER, start..self.at, message, reason)
         })?;
         Ok(Token::Number(number))
     }
@@ -185,7 +185,7 @@ impl<'t> Lexer<'t> {
         if let Some((sign, help)) = FOREIGN.iter().find(|(sign, _)| rest.starts_with(sign)) {
             let message = format!("`{sign}` is not an operator");
             let span = self.at..self.at + sign.len();
-            return Err(SyntaxError::new(code::OPERATOR, span, message).with_help(*help));
+            return Err(SyntaxError::new(code::OPERATOR, span, message, *help));
         }
         let (token, length) = match rest.as_bytes() {
             [b'<', b'=', ..] => (Token::Compare(Operator::LessOrEqual), 2),
@@ -212,7 +212,8 @@ impl<'t> Lexer<'t> {
         let char = self.rest().chars().next().unwrap_or_default();
         let message = format!("`{}` does not belong in an expression", char.escape_debug());
         let span = self.at..self.at + char.len_utf8();
-        SyntaxError::new(code::CHARACTER, span, message)
+        let help = "delete it, or put it into single quotes if it is part of a text";
+        SyntaxError::new(code::CHARACTER, span, message, help)
     }
 }
 

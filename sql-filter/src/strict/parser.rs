@@ -136,11 +136,8 @@ impl Parser<'_> {
     }
 
     fn unexpected(&self, wanted: &str) -> SyntaxError {
-        let message = match self.token {
-            Token::End => format!("expected {wanted}, but the expression ends"),
-            _ => format!("expected {wanted}, found {}", self.found()),
-        };
-        SyntaxError::new(code::UNEXPECTED, self.span.clone(), message)
+        let found = (self.token != Token::End).then(|| &self.text[self.span.clone()]);
+        SyntaxError::expected(wanted, self.span.clone(), found)
     }
 
     fn found(&self) -> String {
@@ -150,15 +147,15 @@ impl Parser<'_> {
     /// The error for a token behind a complete expression.
     fn left_over(&self) -> SyntaxError {
         let message = format!("{} does not continue the expression", self.found());
-        let error = SyntaxError::new(code::UNEXPECTED, self.span.clone(), message);
-        match &self.token {
-            Token::Close => error.with_help("no parenthesis is open here"),
+        let help = match &self.token {
+            Token::Close => "no parenthesis is open here".to_owned(),
             Token::Name(name) => match likely_operator(name) {
-                Some(word) => error.with_help(format!("did you mean `{word}`?")),
-                None => error.with_help("is an operator missing before it, `AND` or `OR`?"),
+                Some(word) => format!("did you mean `{word}`?"),
+                None => "is an operator missing before it, `AND` or `OR`?".to_owned(),
             },
-            _ => error.with_help("is an operator missing before it?"),
-        }
+            _ => "is an operator missing before it?".to_owned(),
+        };
+        SyntaxError::new(code::UNEXPECTED, self.span.clone(), message, help)
     }
 
     /// Makes a node that ends before the current token.
@@ -205,8 +202,8 @@ impl Parser<'_> {
 
     fn not(&mut self, floor: Level) -> Result<Part, Box<SyntaxError>> {
         if floor > Level::Not {
-            let error = self.unexpected("a value");
-            return Err(error.with_help("put parentheses around `NOT ...`").into());
+            let help = "put parentheses around `NOT ...`".to_owned();
+            return Err(SyntaxError { help, ..self.unexpected("a value") }.into());
         }
         let start = self.span.start;
         self.advance()?;
@@ -255,8 +252,8 @@ impl Parser<'_> {
             Token::Number(Literal::Double(double)) => Kind::Double(*double),
             Token::Number(Literal::MinMagnitude) => {
                 let message = format!("{} is not a number", self.found());
-                let error = SyntaxError::new(code::NUMBER, self.span.clone(), message);
-                return Err(error.with_help("whole numbers have 64 bits").into());
+                let help = "whole numbers have 64 bits";
+                return Err(SyntaxError::new(code::NUMBER, self.span.clone(), message, help).into());
             }
             Token::Keyword(Keyword::True) => Kind::Bool(true),
             Token::Keyword(Keyword::False) => Kind::Bool(false),
@@ -303,9 +300,8 @@ impl Parser<'_> {
             "DATE" => Kind::Date,
             _ => {
                 let message = format!("there is no function {}", crate::value::quoted(name));
-                return Err(SyntaxError::new(code::NAME, span, message)
-                    .with_help("there are CAST, COALESCE, DATE, LOWER and UPPER")
-                    .into());
+                let help = "there are CAST, COALESCE, DATE, LOWER and UPPER";
+                return Err(SyntaxError::new(code::NAME, span, message, help).into());
             }
         };
         self.wrapped(span.start, wrap)
@@ -339,9 +335,8 @@ impl Parser<'_> {
         let Some((_, to)) = known else {
             let message = format!("there is no type {}", self.found());
             let words = cast::TYPES.map(|(word, _)| word).join(", ");
-            return Err(SyntaxError::new(code::NAME, self.span.clone(), message)
-                .with_help(format!("there are {words}"))
-                .into());
+            let help = format!("there are {words}");
+            return Err(SyntaxError::new(code::NAME, self.span.clone(), message, help).into());
         };
         self.advance()?;
         Ok(*to)
@@ -447,9 +442,8 @@ impl Parser<'_> {
         for side in [&left.node, &right.node] {
             if matches!(side.kind, Kind::Null) {
                 let message = "nothing compares with NULL".to_owned();
-                return Err(SyntaxError::new(code::NULL, side.span(), message)
-                    .with_help("write `IS NULL` or `IS NOT NULL`")
-                    .into());
+                let help = "write `IS NULL` or `IS NOT NULL`";
+                return Err(SyntaxError::new(code::NULL, side.span(), message, help).into());
             }
         }
         let depth = left.depth.max(right.depth) + 1;
@@ -530,9 +524,8 @@ impl Parser<'_> {
         }
         if search.is_empty() {
             let message = "every text contains the empty text".to_owned();
-            return Err(SyntaxError::new(code::PATTERN, span, message)
-                .with_help("write `IS NOT NULL` to ask whether there is a text")
-                .into());
+            let help = "write `IS NOT NULL` to ask whether there is a text";
+            return Err(SyntaxError::new(code::PATTERN, span, message, help).into());
         }
         let search = search.into_boxed_str();
         Ok(match keyword {
@@ -553,7 +546,8 @@ impl Parser<'_> {
             (Some(char), None) => Ok(Some(char)),
             _ => {
                 let message = "ESCAPE takes exactly one character".to_owned();
-                Err(SyntaxError::new(code::PATTERN, span, message).into())
+                let help = "for example `ESCAPE '!'`";
+                Err(SyntaxError::new(code::PATTERN, span, message, help).into())
             }
         }
     }

@@ -87,11 +87,11 @@ pub(crate) fn check_condition(node: &Node, columns: &Columns<'_>) -> Result<(), 
         Some(found) => found,
     };
     let message = format!("a condition is needed here, found {}", found.with_article());
-    let error = TypeError::new(node.span(), message);
-    Err(match (&node.kind, found) {
-        (Kind::Column(_), Type::Text) => error.with_help("compare it, for example with `= TRUE`"),
-        _ => error.with_help("compare it with something"),
-    })
+    let help = match (&node.kind, found) {
+        (Kind::Column(_), Type::Text) => "compare it, for example with `= TRUE`",
+        _ => "compare it with something",
+    };
+    Err(TypeError::new(node.span(), message, help))
 }
 
 /// An operand with its type. Each node's type is inferred once, so that checking takes no more
@@ -122,7 +122,7 @@ fn check_pair(
     let span = left.span().start.min(right.span().start)..left.span().end.max(right.span().end);
     if operator.orders() && (left_type == Type::Bool || right_type == Type::Bool) {
         let message = "a Boolean is neither less nor greater than anything".to_owned();
-        return Err(TypeError::new(span, message).with_help("use `=` or `<>`"));
+        return Err(TypeError::new(span, message, "use `=` or `<>`"));
     }
     let readable = match (&left.kind, &right.kind) {
         _ if left_type == right_type => true,
@@ -134,7 +134,8 @@ fn check_pair(
         return Ok(());
     }
     let (left, right) = (left_type.with_article(), right_type.with_article());
-    Err(TypeError::new(span, format!("{left} cannot be compared with {right}")))
+    let message = format!("{left} cannot be compared with {right}");
+    Err(TypeError::new(span, message, "use CAST on one of them"))
 }
 
 /// An operand of BETWEEN, IN or CASE with one of the values it is held against. A mixture of
@@ -176,7 +177,7 @@ fn check_text(node: &Node, what: &str, columns: &Columns<'_>) -> Result<(), Type
         None | Some(Type::Text) => Ok(()),
         Some(found) => {
             let message = format!("{what} needs a text, found {}", found.with_article());
-            Err(TypeError::new(node.span(), message).with_help("write `CAST(... AS STRING)`"))
+            Err(TypeError::new(node.span(), message, "write `CAST(... AS STRING)`"))
         }
     }
 }
@@ -191,7 +192,8 @@ fn check_number(node: &Node, sign: &str, columns: &Columns<'_>) -> Result<Option
         _ => {}
     }
     let found = found.map_or("NULL", Type::with_article);
-    Err(TypeError::new(node.span(), format!("`{sign}` needs a number, found {found}")))
+    let message = format!("`{sign}` needs a number, found {found}");
+    Err(TypeError::new(node.span(), message, "write `CAST(... AS DOUBLE)` if it holds one"))
 }
 
 fn infer_arithmetic(
@@ -244,7 +246,7 @@ fn common_type<'n>(
             Some(common) => {
                 let (common, found) = (common.with_article(), found.with_article());
                 let message = format!("results differ in type: {common} before, {found} here");
-                return Err(TypeError::new(node.span(), message).with_help("use CAST on one"));
+                return Err(TypeError::new(node.span(), message, "use CAST on one"));
             }
         };
     }
@@ -255,7 +257,8 @@ fn check_cast(node: &Node, to: Type, columns: &Columns<'_>) -> Result<(), TypeEr
     match infer(node, columns)? {
         Some(from) if !cast::exists(from, to) => {
             let (from, to) = (from.with_article(), to.with_article());
-            Err(TypeError::new(node.span(), format!("{from} cannot become {to}")))
+            let message = format!("{from} cannot become {to}");
+            Err(TypeError::new(node.span(), message, "cast it to a text first, or to another type"))
         }
         _ => Ok(()),
     }

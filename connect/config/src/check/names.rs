@@ -138,7 +138,7 @@ impl Scope {
         if typed.data_type.is_none() && typed.certain {
             let message = format!("the type of `{}` cannot be told", entry.at.name);
             let help = "say it: `CAST(… AS STRING)`, or INT, DOUBLE, BOOL, TIMESTAMP, DATE";
-            reader.error(code::TYPE_EXPRESSION, &entry.node.span, message, help.to_owned());
+            reader.error(code::TYPE_EXPRESSION, &entry.node.span, message, help);
         }
         Some((typed.resolved, typed.data_type?))
     }
@@ -169,14 +169,15 @@ impl Scope {
             let end = text[start..].find('}').map_or(text.len(), |end| start + end + 1);
             let span = entry.node.span_of(reader.source, &(start..end));
             let message = "an expression cannot take values from the environment";
-            reader.error(code::ENV_FORM, &span, message, None);
+            let help = "write the value itself";
+            reader.error(code::ENV_FORM, &span, message, help);
             return None;
         }
         let expr = match Expr::parse(text, Dialect::Strict) {
             Ok(expr) => expr,
             Err(error) => {
                 let span = entry.node.span_of(reader.source, &error.span);
-                let help = cut_by_comment(reader.source, entry).or(error.help);
+                let help = cut_by_comment(reader.source, entry).unwrap_or(error.help);
                 reader.error(error.code, &span, error.message, help);
                 return None;
             }
@@ -241,7 +242,7 @@ impl Scope {
                 message: format!(
                     "`{name}` is both a property of the topic and a column of a `set` step"
                 ),
-                help: Some(format!("write `props.{name}` for the property, or rename the column")),
+                help: format!("write `props.{name}` for the property, or rename the column"),
             })),
             (None, None) if self.any_bare_name => Err(None),
             (None, None) => Err(Some(self.unknown(name))),
@@ -260,23 +261,23 @@ impl Scope {
         Err(Some(Refusal {
             code: code::COLUMN_UNKNOWN,
             message: format!("unknown column `body.{path}`"),
-            help: Some(known(nearest(path, names()).map(|near| format!("body.{near}")), names())),
+            help: known(nearest(path, names()).map(|near| format!("body.{near}")), names()),
         }))
     }
 
     fn only_the_body(&self, name: &str) -> Refusal {
         let help = match &self.body {
             Some(schema) if schema.column(name).is_some() => {
-                Some(format!("did you mean `body.{name}`?"))
+                format!("did you mean `body.{name}`?")
             }
-            _ => Some("here only `body.…` is known: there is no message yet".to_owned()),
+            _ => "here only `body.…` is known: there is no message yet".to_owned(),
         };
         Refusal { code: code::COLUMN_UNKNOWN, message: format!("unknown column `{name}`"), help }
     }
 
     fn unknown(&self, name: &str) -> Refusal {
         let message = format!("unknown column `{name}`");
-        let refusal = |help| Refusal { code: code::COLUMN_UNKNOWN, message, help: Some(help) };
+        let refusal = |help| Refusal { code: code::COLUMN_UNKNOWN, message, help };
         let columns = || self.body.iter().flat_map(|schema| &schema.columns);
         if name == "body" {
             let first = columns().next().map_or("name", |column| column.name.as_str());
@@ -317,7 +318,7 @@ fn cut_by_comment(source: &SourceText<'_>, entry: &Entry<'_>) -> Option<String> 
 struct Refusal {
     code: &'static str,
     message: String,
-    help: Option<String>,
+    help: String,
 }
 
 /// `` did you mean `a`? known: a, b, c ``

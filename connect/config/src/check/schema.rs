@@ -36,22 +36,21 @@ pub(super) fn bodies(
     source: Option<&CheckedSource>,
     topic_at: Option<Span>,
 ) -> Bodies {
-    let decode = match source {
+    let CheckedDecode { spec: decode, columns, mut untyped } = match source {
         Some(source) => source.decode.clone(),
-        None => Some(DecodeSpec::Json),
+        None => CheckedDecode::json(),
     };
-    let mut untyped = Vec::new();
     let declared = schema.map(|entry| (entry, declared_columns(reader, entry, &mut untyped)));
     let schema = match (&decode, declared) {
-        (None, Some((_, declared))) => declared,
-        (None, None) => None,
+        (None, Some((_, declared))) => columns.or(declared),
+        (None, None) => columns,
         (Some(DecodeSpec::Json), Some((_, declared))) => declared,
         (Some(DecodeSpec::Json), None) => {
             let message = "bodies are JSON, so their columns must be given";
             let help = "add `schema:` with a line such as `amount: double` for each column";
             // With neither a source nor a topic there is nothing yet that has columns.
             if let Some(at) = source.map(|source| source.decode_at.clone()).or(topic_at) {
-                reader.error(code::SCHEMA, &at, message, help.to_owned());
+                reader.error(code::SCHEMA, &at, message, help);
             }
             None
         }
@@ -67,9 +66,9 @@ pub(super) fn bodies(
                         "delete it, and give the types of groups under `regex: {types: …}`",
                     ),
                 };
-                reader.error(code::SCHEMA, &entry.at.span, message, help.to_owned());
+                reader.error(code::SCHEMA, &entry.at.span, message, help);
             }
-            other.known_schema()
+            columns
         }
     };
     Bodies { decode, schema, untyped }
@@ -86,7 +85,7 @@ fn declared_columns(
     let map = reader.map(entry)?;
     if map.len() > COLUMNS_MAX {
         let message = format!("`schema` has {} columns, the limit is {COLUMNS_MAX}", map.len());
-        reader.error(code::RANGE, &entry.at.span, message, None);
+        reader.error(code::RANGE, &entry.at.span, message, "leave columns out");
         return None;
     }
     let mut columns = Vec::new();
@@ -99,19 +98,19 @@ fn declared_columns(
         columns.push(Column { name: key.text.clone(), data_type });
     }
     if columns.is_empty() {
-        let help = "add a line such as `amount: double` for each column".to_owned();
+        let help = "add a line such as `amount: double` for each column";
         reader.error(code::SCHEMA, &entry.at.span, "`schema` has no column", help);
         return None;
     }
     if let Err(error) = DecodeSpec::Json.decoder(&columns) {
         let at = |name: &str| map.iter().find(|(key, _)| key.text == name).map(|(key, _)| key);
-        let (name, message) = match &error {
-            DecodeSpecError::EmptyPath { name } => (name, error.to_string()),
-            DecodeSpecError::Nested { inner, .. } => (inner, error.to_string()),
-            other => (&entry.at.name, other.to_string()),
+        let (name, help) = match &error {
+            DecodeSpecError::EmptyPath { name } => (name, "a path is `user`, or `user.id`"),
+            DecodeSpecError::Nested { inner, .. } => (inner, "delete one of the two"),
+            _ => (&entry.at.name, "a column is the path of a field, once"),
         };
         let span = at(name).map_or(&entry.at.span, |key| &key.span).clone();
-        reader.error(code::SCHEMA, &span, message, None);
+        reader.error(code::SCHEMA, &span, error.to_string(), help);
     }
     Some(Schema { columns })
 }
@@ -171,18 +170,45 @@ fn types_of(generator: &Generator) -> &'static [DataType] {
     }
 }
 
-/// How bodies are decoded.
-pub(super) fn decode(reader: &mut Reader<'_>, entry: &Entry<'_>) -> Option<DecodeSpec> {
-    let chosen = reader.choose(&keys::DECODES, &entry.at, entry.node)?;
-    let fields = reader.table(&chosen.entry)?;
-    match chosen.name {
-        "json" => Some(DecodeSpec::Json),
-        "lines" => Some(DecodeSpec::Lines),
-        _ => regex(reader, &fields).map(DecodeSpec::Regex),
+/// How bodies are decoded, as far as it could be read.
+#[derive(Clone, Default)]
+pub(super) struct CheckedDecode {
+    /// `None` if there is a mistake in it.
+    spec: Option<DecodeSpec>,
+    /// The columns, even if there is a mistake: what other parts of the file say of them can still
+    /// be checked.
+    columns: Option<Schema>,
+    /// Columns whose type is hidden by a mistake.
+    untyped: Vec<String>,
+}
+
+impl CheckedDecode {
+    pub(super) fn json() -> Self {
+        DecodeSpec::Json.into()
     }
 }
 
-fn regex(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<RegexSpec> {
+impl From<DecodeSpec> for CheckedDecode {
+    fn from(spec: DecodeSpec) -> Self {
+        Self { columns: spec.known_schema(), spec: Some(spec), untyped: Vec::new() }
+    }
+}
+
+pub(super) fn decode(reader: &mut Reader<'_>, entry: &Entry<'_>) -> CheckedDecode {
+    let chosen = reader.choose(&keys::DECODES, &entry.at, entry.node);
+    let fields = chosen.as_ref().and_then(|chosen| reader.table(&chosen.entry));
+    let (Some(chosen), Some(fields)) = (chosen, fields) else {
+        return CheckedDecode::default();
+    };
+    match chosen.name {
+        "json" => CheckedDecode::json(),
+        "lines" => DecodeSpec::Lines.into(),
+        _ => regex(reader, &fields).unwrap_or_default(),
+    }
+}
+
+/// `None` if not even the names of the groups are known.
+fn regex(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<CheckedDecode> {
     let pattern = reader.value(fields, "pattern", parse::text);
     let null = reader.value(fields, "null", parse::text);
     let mut types = Vec::new();
@@ -191,40 +217,52 @@ fn regex(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<RegexSpec> {
         let data_type = data_type(reader, value);
         types.extend(data_type.map(|data_type| Column { name: key.text.clone(), data_type }));
     }
-    let time_fields = fields.get("time").and_then(|entry| reader.table(entry));
-    let time = time_fields.as_ref().and_then(|time| {
-        let field = reader.value(time, "field", parse::text);
-        let format = reader.value(time, "format", parse::text);
+    let mut broken = types.len() < declared.len()
+        || fields.is_misspelled("types")
+        || fields.is_misspelled("time");
+    let time_fields = fields.get("time").map(|entry| (entry, reader.table(entry)));
+    let time = time_fields.as_ref().and_then(|(_, time)| {
+        let field = reader.value(time.as_ref()?, "field", parse::text);
+        let format = reader.value(time.as_ref()?, "format", parse::text);
         field.zip(format)
     });
+    broken |= time_fields.is_some() && time.is_none();
 
-    let spec = RegexSpec { pattern: pattern?, types, time, null };
-    let mut broken = spec.types.len() < declared.len();
     // One after the other: each mistake is found by asking for a decoder without the others.
-    let bare = RegexSpec { types: Vec::new(), time: None, ..spec.clone() };
+    let bare = RegexSpec { pattern: pattern?, types: Vec::new(), time: None, null };
     if let Err(error) = DecodeSpec::Regex(bare.clone()).decoder(&[]) {
         pattern_error(reader, fields.get("pattern")?, &error);
         return None;
     }
-    for column in &spec.types {
+    types.retain(|column| {
         let one = RegexSpec { types: vec![column.clone()], ..bare.clone() };
         let key = declared.iter().find(|(key, _)| key.text == column.name);
-        if let (Err(error), Some((key, _))) = (DecodeSpec::Regex(one).decoder(&[]), key) {
-            broken = true;
-            group_error(reader, &key.span, &error);
-        }
-    }
-    if let Some((field, _)) = &spec.time {
-        let types = spec.types.iter().filter(|column| column.name == *field).cloned().collect();
-        let one = RegexSpec { types, time: spec.time.clone(), ..bare };
+        let (Err(error), Some((key, _))) = (DecodeSpec::Regex(one).decoder(&[]), key) else {
+            return true;
+        };
+        group_error(reader, &key.span, &error);
+        broken = true;
+        false
+    });
+    if let (Some((field, _)), Some((_, Some(time_fields)))) = (&time, &time_fields) {
+        let types = types.iter().filter(|column| column.name == *field).cloned().collect();
+        let one = RegexSpec { types, time: time.clone(), ..bare.clone() };
         if let Err(error) = DecodeSpec::Regex(one).decoder(&[]) {
-            broken = true;
             let format = matches!(error, DecodeSpecError::TimeFormat { .. });
-            let at = time_fields.as_ref()?.get(if format { "format" } else { "field" })?;
+            let at = time_fields.get(if format { "format" } else { "field" })?;
             group_error(reader, &at.node.span, &error);
+            broken = true;
         }
     }
-    (!broken).then_some(spec)
+    if !broken {
+        return Some(DecodeSpec::Regex(RegexSpec { types, time, ..bare }).into());
+    }
+    let columns = DecodeSpec::Regex(RegexSpec { types: types.clone(), ..bare }).known_schema()?;
+    // One of the others may be what a mistake was meant for.
+    let names = columns.columns.iter().map(|column| &column.name);
+    let untyped = names.filter(|name| types.iter().all(|column| column.name != **name));
+    let untyped = untyped.cloned().collect();
+    Some(CheckedDecode { spec: None, columns: Some(columns), untyped })
 }
 
 fn pattern_error(reader: &mut Reader<'_>, entry: &Entry<'_>, error: &DecodeSpecError) {
@@ -232,10 +270,11 @@ fn pattern_error(reader: &mut Reader<'_>, entry: &Entry<'_>, error: &DecodeSpecE
         DecodeSpecError::Pattern(error) => {
             // The last line says what is wrong, those before draw where.
             let text = error.to_string();
-            let reason = text.lines().last().unwrap_or("").trim_start_matches("error: ").to_owned();
-            (format!("the pattern is not a regular expression: {reason}"), None)
+            let reason = text.lines().last().unwrap_or("").trim_start_matches("error: ");
+            let message = format!("the pattern is not a regular expression: {reason}");
+            (message, "`\\` before a character takes its meaning away, as in `\\[` and `\\(`")
         }
-        other => (other.to_string(), Some("each named group is a column".to_owned())),
+        other => (other.to_string(), "each named group is a column"),
     };
     reader.error(code::REGEX, &entry.node.span, message, help);
 }
@@ -249,8 +288,12 @@ fn group_error(reader: &mut Reader<'_>, span: &Span, error: &DecodeSpecError) {
         }
         DecodeSpecError::TimeFormat { source, .. } => {
             let message = format!("this time format cannot be used: {source}");
-            reader.error(code::REGEX, span, message, None);
+            let help = "for example `%Y-%m-%dT%H:%M:%S%z`, or `%d/%b/%Y:%H:%M:%S %z`";
+            reader.error(code::REGEX, span, message, help);
         }
-        other => reader.error(code::KEY_CONFLICT, span, other.to_string(), None),
+        other => {
+            let help = "delete it from `types`, or from `time`";
+            reader.error(code::KEY_CONFLICT, span, other.to_string(), help);
+        }
     }
 }

@@ -22,7 +22,7 @@ pub(super) fn sinks(
 ) -> Option<Vec<SinkSpec>> {
     let map = reader.map(entry)?;
     if map.is_empty() {
-        reader.error(code::RANGE, &entry.at.span, "there is no sink", None);
+        reader.error(code::RANGE, &entry.at.span, "there is no sink", "add one");
     }
     let mut sinks = Vec::new();
     for (key, value) in &map {
@@ -39,7 +39,7 @@ fn sink_name(reader: &mut Reader<'_>, key: &Key) -> bool {
     if key.text == "source" {
         // The dead letters of a source have the topic that those of this sink would have.
         let message = "a sink cannot be called `source`";
-        reader.error(code::NAME_TAKEN, &key.span, message, None);
+        reader.error(code::NAME_TAKEN, &key.span, message, "choose another name");
         return false;
     }
     match parse::name(&Kind::Name, &key.text) {
@@ -87,7 +87,7 @@ fn parquet(reader: &mut Reader<'_>, fields: &Fields<'_>, scope: &Scope) -> Optio
     let listed = match fields.get("columns") {
         Some(entry) => columns(reader, entry, &available).inspect(|listed| {
             if listed.is_empty() {
-                reader.error(code::RANGE, &entry.node.span, "a file needs a column", None);
+                reader.error(code::RANGE, &entry.node.span, "a file needs a column", ALL_COLUMNS);
             }
         }),
         None => Some(available.all()),
@@ -99,7 +99,7 @@ fn parquet(reader: &mut Reader<'_>, fields: &Fields<'_>, scope: &Scope) -> Optio
         && (fields.get("columns").is_some() || !available.open)
     {
         let message = "nothing is left for the files: every column is in their paths";
-        let help = "leave a column out of `partition_by`, or add one to `columns`".to_owned();
+        let help = "leave a column out of `partition_by`, or add one to `columns`";
         reader.error(code::RANGE, &entry.node.span, message, help);
     }
     let rotate = reader.nested(fields, "rotate").and_then(|own| {
@@ -108,7 +108,7 @@ fn parquet(reader: &mut Reader<'_>, fields: &Fields<'_>, scope: &Scope) -> Optio
             && let Some(entry) = fields.get("rotate")
         {
             let message = "no file would ever be closed";
-            let help = "set one of `rows`, `size`, `every` and `idle`".to_owned();
+            let help = "set one of `rows`, `size`, `every` and `idle`";
             reader.error(code::RANGE, &entry.at.span, message, help);
         }
         Some(rotate)
@@ -141,17 +141,24 @@ fn parquet(reader: &mut Reader<'_>, fields: &Fields<'_>, scope: &Scope) -> Optio
     })
 }
 
+const ALL_COLUMNS: &str = "name one, or delete `columns`: then a file has all of them";
+
 fn directory(reader: &mut Reader<'_>, entry: &Entry<'_>) -> Option<PathBuf> {
     let to = reader.scalar(entry, parse::text)?;
     let path = to.strip_prefix("file://").unwrap_or(&to);
     if path.trim().is_empty() {
-        reader.error(code::PATH, &entry.node.span, "`to` names no directory", None);
+        reader.error(
+            code::PATH,
+            &entry.node.span,
+            "`to` names no directory",
+            "for example `to: ./lake`",
+        );
         return None;
     }
     if let Some((scheme, _)) = path.split_once("://") {
         let message =
             format!("this version writes to local directories only, not to `{scheme}://`");
-        reader.error(code::PATH, &entry.node.span, message, None);
+        reader.error(code::PATH, &entry.node.span, message, "for example `to: ./lake`");
         return None;
     }
     Some(PathBuf::from(path))
@@ -195,7 +202,7 @@ fn columns(
         match found {
             Some((name, _)) if columns.iter().any(|column| column.name == *name) => {
                 let message = format!("`{written}` is listed twice");
-                reader.error(code::COLUMN_TWICE, span, message, None);
+                reader.error(code::COLUMN_TWICE, span, message, "delete one of the two");
             }
             Some((name, data_type)) => columns.push(column(name, *data_type)),
             None if available.open => columns.push(column(&written, None)),
@@ -253,7 +260,7 @@ fn metadata_clash(
     for column in columns {
         if added.iter().any(|names| names.contains(&column.name.as_str())) {
             let message = format!("there is a column `{}` already", column.name);
-            let help = "leave it out with `columns`, or write `metadata: none`".to_owned();
+            let help = "leave it out with `columns`, or write `metadata: none`";
             reader.error(code::COLUMN_TWICE, &entry.node.span, message, help);
         }
     }

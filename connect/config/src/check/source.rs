@@ -1,6 +1,4 @@
-use millrace_connect_api::decode::DecodeSpec;
-
-use super::schema;
+use super::schema::{self, CheckedDecode};
 use crate::code;
 use crate::keys;
 use crate::model::{FileSpec, GenerateSpec, Generator, SourceSpec, StartAt};
@@ -12,12 +10,16 @@ use crate::text::Span;
 pub(super) struct CheckedSource {
     pub(super) spec: Option<SourceSpec>,
     /// How its records are decoded, and where that is said.
-    pub(super) decode: Option<DecodeSpec>,
+    pub(super) decode: CheckedDecode,
     pub(super) decode_at: Span,
 }
 
 pub(super) fn source(reader: &mut Reader<'_>, entry: &Entry<'_>) -> CheckedSource {
-    let mut checked = CheckedSource { spec: None, decode: None, decode_at: entry.at.span.clone() };
+    let mut checked = CheckedSource {
+        spec: None,
+        decode: CheckedDecode::default(),
+        decode_at: entry.at.span.clone(),
+    };
     let Some(chosen) = reader.choose(&keys::SOURCES, &entry.at, entry.node) else {
         return checked;
     };
@@ -28,12 +30,13 @@ pub(super) fn source(reader: &mut Reader<'_>, entry: &Entry<'_>) -> CheckedSourc
     checked.decode_at =
         fields.get("decode").map_or(&chosen.entry.at, |entry| &entry.at).span.clone();
     if chosen.name == "file" {
-        checked.decode = fields.get("decode").and_then(|entry| schema::decode(reader, entry));
+        checked.decode =
+            fields.get("decode").map(|entry| schema::decode(reader, entry)).unwrap_or_default();
         checked.spec = file(reader, &fields).map(SourceSpec::File);
     } else {
         checked.decode = match fields.get("decode") {
             Some(entry) => schema::decode(reader, entry),
-            None => Some(DecodeSpec::Json),
+            None => CheckedDecode::json(),
         };
         checked.spec = generate(reader, &fields).map(SourceSpec::Generate);
     }
@@ -59,11 +62,13 @@ fn file(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<FileSpec> {
     })
 }
 
+const INCLUDE: &str = "name a file, for example `[logs/*.jsonl]`";
+const CHOICE: &str = "for example `choice: [red, green]`";
+
 fn include(reader: &mut Reader<'_>, entry: &Entry<'_>) -> Option<Vec<String>> {
     let items = reader.items(entry)?;
     if items.is_empty() {
-        let help = "name a file, for example `[logs/*.jsonl]`".to_owned();
-        reader.error(code::RANGE, &entry.node.span, "`include` names no file", help);
+        reader.error(code::RANGE, &entry.node.span, "`include` names no file", INCLUDE);
     }
     let mut paths = Vec::new();
     for item in &items {
@@ -71,7 +76,7 @@ fn include(reader: &mut Reader<'_>, entry: &Entry<'_>) -> Option<Vec<String>> {
             continue;
         };
         if path.trim().is_empty() {
-            reader.error(code::PATH, &item.node.span, "an empty text is not a path", None);
+            reader.error(code::PATH, &item.node.span, "an empty text is not a path", INCLUDE);
         }
         paths.push(path);
     }
@@ -97,7 +102,8 @@ fn generate(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<GenerateSpec
 fn made_fields(reader: &mut Reader<'_>, entry: &Entry<'_>) -> Option<Vec<(String, Generator)>> {
     let map = reader.map(entry)?;
     if map.is_empty() {
-        reader.error(code::RANGE, &entry.node.span, "`fields` names no field", None);
+        let help = "add a line such as `amount: {int: {min: 1, max: 9}}`";
+        reader.error(code::RANGE, &entry.node.span, "`fields` names no field", help);
     }
     let mut made = Vec::new();
     for (key, value) in &map {
@@ -113,7 +119,7 @@ fn generator(reader: &mut Reader<'_>, name: &str, entry: &Entry<'_>) -> Option<G
     if name == "choice" {
         let items = reader.items(entry)?;
         if items.is_empty() {
-            reader.error(code::RANGE, &entry.node.span, "there is nothing to choose from", None);
+            reader.error(code::RANGE, &entry.node.span, "there is nothing to choose from", CHOICE);
         }
         let texts: Vec<_> =
             items.iter().filter_map(|item| reader.scalar(item, parse::text)).collect();
@@ -148,7 +154,12 @@ fn generator(reader: &mut Reader<'_>, name: &str, entry: &Entry<'_>) -> Option<G
             if s < 0.0
                 && let Some(entry) = fields.get("s")
             {
-                reader.error(code::RANGE, &entry.node.span, "`s` must be at least 0", None);
+                reader.error(
+                    code::RANGE,
+                    &entry.node.span,
+                    "`s` must be at least 0",
+                    "for example `s: 1.1`",
+                );
             }
             Some(Generator::Zipf { n: n.unsigned_abs(), s })
         }
@@ -166,7 +177,8 @@ fn generator(reader: &mut Reader<'_>, name: &str, entry: &Entry<'_>) -> Option<G
 
 fn in_order(reader: &mut Reader<'_>, fields: &Fields<'_>, holds: bool) -> Option<()> {
     if !holds && let Some(max) = fields.get("max") {
-        reader.error(code::RANGE, &max.node.span, "`max` must be at least `min`", None);
+        let help = "exchange the two";
+        reader.error(code::RANGE, &max.node.span, "`max` must be at least `min`", help);
     }
     holds.then_some(())
 }
@@ -179,9 +191,11 @@ fn corrupt(reader: &mut Reader<'_>, entry: &Entry<'_>, count: Option<i64>) -> Op
         let Some(record) = reader.scalar(item, parse::int) else {
             continue;
         };
-        if count.is_some_and(|count| record > count) {
+        if let Some(count) = count
+            && record > count
+        {
             let message = format!("there is no record {record}");
-            let help = count.map(|count| format!("`count` is {count}"));
+            let help = format!("`count` is {count}");
             reader.error(code::RANGE, &item.node.span, message, help);
         }
         // The file counts as people count lines.

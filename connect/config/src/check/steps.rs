@@ -53,7 +53,7 @@ fn set(reader: &mut Reader<'_>, entry: &Entry<'_>, scope: &mut Scope) -> Option<
     };
     if scope.set_columns() + map.len() > COLUMNS_MAX {
         let message = format!("steps may set {COLUMNS_MAX} columns, and here they become more");
-        reader.error(code::RANGE, &entry.at.span, message, None);
+        reader.error(code::RANGE, &entry.at.span, message, "set fewer columns");
         scope.any_bare_name();
         return None;
     }
@@ -72,7 +72,7 @@ fn set(reader: &mut Reader<'_>, entry: &Entry<'_>, scope: &mut Scope) -> Option<
 fn column_name(reader: &mut Reader<'_>, key: &Key, scope: &Scope) -> bool {
     let Key { span, text } = key;
     let mut refuse = |code, span: &Span, message, help: &str| {
-        reader.error(code, span, message, help.to_owned());
+        reader.error(code, span, message, help);
         false
     };
     if !is_plain_name(text) {

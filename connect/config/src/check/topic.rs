@@ -77,7 +77,7 @@ fn property_name(reader: &mut Reader<'_>, key: &Key) -> bool {
         let message = format!("`{}` cannot be the name of a property", key.text);
         let help = "letters, digits and `_`, beginning with a letter; no word of the expression \
                     language";
-        reader.error(code::NAME_SHAPE, &key.span, message, help.to_owned());
+        reader.error(code::NAME_SHAPE, &key.span, message, help);
         return false;
     }
     let reserved = Scope::is_reserved(&key.text);
@@ -91,7 +91,7 @@ fn property_name(reader: &mut Reader<'_>, key: &Key) -> bool {
         } else {
             "names in capitals and those that begin with `__` or `dlq_` belong to the broker"
         };
-        reader.error(code::NAME_TAKEN, &key.span, message, help.to_owned());
+        reader.error(code::NAME_TAKEN, &key.span, message, help);
         return false;
     }
     true

@@ -16,13 +16,14 @@ fn check(code: &str, marked: &str) -> Diagnostic {
     let report = parse(&marked.replace(['«', '»'], "")).expect_err("a mistake");
     let found: Vec<_> =
         report.diagnostics.iter().map(|d| (d.code, d.line, d.column, d.len)).collect();
+    assert!(report.diagnostics.iter().all(|found| !found.help.is_empty()), "{report}");
     assert_eq!(found, [(code, line, column, len)], "{report}");
     report.diagnostics.into_iter().next().unwrap()
 }
 
 #[track_caller]
 fn check_help(code: &str, marked: &str, help: &str) {
-    let found = check(code, marked).help.unwrap_or_default();
+    let found = check(code, marked).help;
     assert!(found.contains(help), "{found}");
 }
 
@@ -38,7 +39,7 @@ fn check_json(code: &str, marked: &str) -> Diagnostic {
 
 #[track_caller]
 fn check_json_help(code: &str, marked: &str, help: &str) {
-    let found = check_json(code, marked).help.unwrap_or_default();
+    let found = check_json(code, marked).help;
     assert!(found.contains(help), "{found}");
 }
 
@@ -422,4 +423,27 @@ fn every_code_is_explained() {
     }
     assert_eq!(explain("E-NONE-01"), None);
     assert!(explain("e-key-01").is_some());
+}
+
+/// A mistake in the types of groups hides no mistake further down: their names are known.
+#[test]
+fn columns_of_a_pattern_are_known_behind_its_mistakes() {
+    for (inside, code) in [
+        ("types: {status: integr}", "E-TYPE-02"),
+        ("types: {statu: int}", "E-COL-01"),
+        ("tpyes: {status: int}", "E-KEY-01"),
+        ("time: {field: tim, format: '%s'}", "E-COL-01"),
+        ("time: {feild: time, format: '%s'}", "E-KEY-01"),
+        ("time: {field: time, format: '%Q'}", "E-REGEX-01"),
+    ] {
+        let text = format!(
+            "version: 1\npipeline: p\ntopic: t\nsource:\n  file:\n    include: [a]\n    decode:\n      \
+             regex: {{pattern: '(?<time>b)(?<status>c)', {inside}}}\n\
+             steps:\n  - filter: body.status >= 400\n  - set: {{day: body.tme}}\n\
+             sinks: {{lake: {{parquet: {{to: x, partition_by: [staus, time]}}}}}}\n"
+        );
+        let report = parse(&text).expect_err("mistakes");
+        let found: Vec<_> = report.diagnostics.iter().map(|found| found.code).collect();
+        assert_eq!(found, [code, "E-COL-01", "E-COL-01"], "{report}");
+    }
 }

@@ -66,9 +66,8 @@ fn defaults_and_examples_are_values_of_their_kind() {
             defaults += 1;
             assert!(fits(&field.kind, text), "`{}: {text}`", field.name);
         }
-        if let Some(example) = field.kind.example()
-            && !matches!(field.kind, Kind::List(_))
-        {
+        let example = field.kind.example();
+        if !example.contains('…') && !matches!(field.kind, Kind::List(_)) {
             assert!(fits(&field.kind, &example), "`{}: {example}`", field.name);
         }
     });

@@ -19,11 +19,11 @@ pub(super) fn explain(source: &SourceText<'_>, byte: usize, info: &str) -> Mista
         // A colon too many is either in a text or on a line that is indented too far.
         Some(Complaint { info: VALUES, .. }) if !line_before.contains(": ") => (
             "this line is indented further than the one before, which has a value already".into(),
-            Some("move it to the left"),
+            "move it to the left",
         ),
         Some(Complaint { message: "", help, .. }) => (format!("this is not YAML: {info}"), *help),
         Some(Complaint { message, help, .. }) => ((*message).to_owned(), *help),
-        None => (format!("this is not YAML: {info}"), None),
+        None => (format!("this is not YAML: {info}"), NEXT_LINE),
     };
     let byte = match info.contains("tab").then(|| source.text[before.len()..].find('\t')).flatten()
     {
@@ -32,7 +32,6 @@ pub(super) fn explain(source: &SourceText<'_>, byte: usize, info: &str) -> Mista
         None if byte >= source.text.len() => before.trim_end().len(),
         None => byte,
     };
-    let help = help.map(str::to_owned);
     Mistake::new(code::YAML_SYNTAX, byte..byte, message, help)
 }
 
@@ -41,11 +40,11 @@ struct Complaint {
     info: &'static str,
     /// Empty: its own words are good enough.
     message: &'static str,
-    help: Option<&'static str>,
+    help: &'static str,
 }
 
 const fn complaint(info: &'static str, message: &'static str, help: &'static str) -> Complaint {
-    Complaint { info, message, help: Some(help) }
+    Complaint { info, message, help }
 }
 
 const VALUES: &str = "mapping values are not allowed";
@@ -113,14 +112,14 @@ pub(super) fn key_is_no_text(source: &SourceText<'_>, span: Span) -> Mistake {
         return quote_it(source, span);
     }
     let message = "a key must be a plain text, found a list or a map";
-    let help = "if this is meant as a text, put it between quotes".to_owned();
+    let help = "if this is meant as a text, put it between quotes";
     Mistake::new(code::YAML_SYNTAX, span, message, help)
 }
 
 pub(super) fn no_anchors(span: Span) -> Mistake {
     let message = "pipeline files have no anchors (`&…`) and no aliases (`*…`)";
     let help = "write the value out; a text that begins with `&` or `*` needs quotes";
-    Mistake::new(code::YAML_FEATURE, span, message, help.to_owned())
+    Mistake::new(code::YAML_FEATURE, span, message, help)
 }
 
 fn quote_it(source: &SourceText<'_>, span: Span) -> Mistake {
