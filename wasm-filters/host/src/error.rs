@@ -1,0 +1,134 @@
+/// A module that cannot be used, whatever the records.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// It was not read.
+    #[error("the module has {len} bytes; at most {max} are read")]
+    TooLong {
+        /// Its length.
+        len: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// It was not compiled.
+    #[error("the module has {count} functions; at most {max} are compiled")]
+    TooManyFunctions {
+        /// How many.
+        count: u32,
+        /// The limit.
+        max: u32,
+    },
+    /// It was not compiled.
+    #[error("function {number} of the module has {len} bytes; at most {max} are compiled")]
+    FunctionTooLong {
+        /// Which one, counted from 0 without imports.
+        number: u32,
+        /// Its length.
+        len: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// Something else.
+    #[error("this is not a WebAssembly module: {reason}")]
+    NotAModule {
+        /// What it is instead.
+        reason: String,
+    },
+    /// The section is not there.
+    #[error(
+        "the module has no manifest; it must carry one in a custom section called `{section}`",
+        section = crate::sections::MANIFEST
+    )]
+    NoManifest,
+    /// The section is not what it should be.
+    #[error("the module's manifest cannot be used: {reason}")]
+    Manifest {
+        /// Why.
+        reason: String,
+    },
+    /// Made for another host.
+    #[error(
+        "the module is made for version {found} of the filter ABI, and this is version {known}"
+    )]
+    Version {
+        /// What it says.
+        found: u32,
+        /// What there is.
+        known: u32,
+    },
+    /// Made for a later version.
+    #[error("{what} are not available in this version")]
+    Unsupported {
+        /// What it asks for.
+        what: &'static str,
+    },
+    /// The contract asks for it.
+    #[error("the module does not export `{name}` as {expected}")]
+    Export {
+        /// What is missing.
+        name: &'static str,
+        /// What it must be.
+        expected: &'static str,
+    },
+    /// There is no such thing here.
+    #[error(
+        "the module imports `{module}` `{name}`, which a filter does not get; it gets `log` and \
+         `fail` of `millrace_v1`, and an empty WASI"
+    )]
+    Import {
+        /// From where.
+        module: String,
+        /// What.
+        name: String,
+    },
+    /// Not valid, or it needs what is switched off, for instance threads.
+    #[error("the module cannot be compiled: {reason}")]
+    Compile {
+        /// What the compiler says.
+        reason: String,
+    },
+}
+
+/// A module that could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// They do not fit the manifest.
+    #[error("{reason}")]
+    Params {
+        /// What is wrong with them.
+        reason: String,
+    },
+    /// Before it saw a record.
+    #[error("the filter `{name}` cannot be started: {fault}")]
+    Fault {
+        /// The filter.
+        name: String,
+        /// What happened.
+        fault: Fault,
+    },
+}
+
+/// Why a module could not handle a record, or could not start.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// It stopped in the middle: a panic, an access outside of its memory, a division by zero.
+    #[error("the filter trapped: {0}")]
+    Trap(String),
+    /// It did not come back in time.
+    #[error("the filter trapped: it did not end within {ticks} ticks")]
+    Deadline {
+        /// The limit.
+        ticks: u32,
+    },
+    /// What it answered makes no sense.
+    #[error("the filter broke the contract: {0}")]
+    Contract(String),
+    /// It says that it cannot handle this.
+    #[error("the filter refuses the record: {0}")]
+    Refused(String),
+}
+
+impl LoadError {
+    pub(crate) fn compile(error: &wasmtime::Error) -> Self {
+        LoadError::Compile { reason: format!("{error:#}") }
+    }
+}

@@ -1,0 +1,82 @@
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use wasmtime::{Config, Engine, OptLevel};
+
+use crate::error::LoadError;
+use crate::hash::ModuleHash;
+use crate::limits::Limits;
+use crate::module::Module;
+use crate::ticker::Ticker;
+
+/// Compiled modules kept though nobody uses them.
+const IDLE_MODULES_MAX: usize = 16;
+
+/// Compiles modules and measures their time. A process has one, made when the first filter comes.
+pub struct Host {
+    engine: Engine,
+    limits: Arc<Limits>,
+    modules: Mutex<BTreeMap<ModuleHash, Arc<Module>>>,
+    _ticker: Option<Ticker>,
+}
+
+impl Host {
+    /// A host whose ticks come from a thread of its own.
+    pub fn new(limits: Limits) -> Self {
+        let mut host = Self::without_clock(limits);
+        host._ticker = Some(Ticker::start(&host.engine, host.limits.tick));
+        host
+    }
+
+    /// A host whose ticks are calls of [`Host::tick`], so that a test can replay a run.
+    ///
+    /// # Panics
+    /// If this machine cannot run compiled modules.
+    pub fn without_clock(limits: Limits) -> Self {
+        let engine = Engine::new(&config()).expect("the settings suit every machine we build for");
+        Self { engine, limits: Arc::new(limits), modules: Mutex::default(), _ticker: None }
+    }
+
+    /// Lets the time of running modules go on by one tick.
+    pub fn tick(&self) {
+        self.engine.increment_epoch();
+    }
+
+    /// What modules may use.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Checks and compiles a module, or finds it among those that were compiled before. It may
+    /// take seconds for a large one, so it has no place where records flow.
+    pub fn load(&self, bytes: &[u8]) -> Result<Arc<Module>, LoadError> {
+        let (len, max) = (bytes.len(), self.limits.module_bytes_max);
+        if len > max {
+            return Err(LoadError::TooLong { len, max });
+        }
+        let hash = ModuleHash::of(bytes);
+        let modules = || self.modules.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(module) = modules().get(&hash) {
+            return Ok(Arc::clone(module));
+        }
+        let module = Module::compile(&self.engine, bytes, hash, &self.limits)?;
+        let mut modules = modules();
+        if modules.len() >= IDLE_MODULES_MAX {
+            modules.retain(|_, module| Arc::strong_count(module) > 1);
+        }
+        // Two at once may have compiled the same one; the first one counts.
+        Ok(Arc::clone(modules.entry(hash).or_insert_with(|| Arc::new(module))))
+    }
+}
+
+fn config() -> Config {
+    let mut config = Config::new();
+    config
+        .epoch_interruption(true)
+        .cranelift_opt_level(OptLevel::Speed)
+        .wasm_backtrace_max_frames(None)
+        .wasm_relaxed_simd(false)
+        .wasm_memory64(false)
+        .wasm_multi_memory(false);
+    config
+}
