@@ -1,5 +1,6 @@
 //! Modules in WebAssembly's text form, so that tests need no compiler for another language.
 
+mod examples; // the modules that people copy
 mod hostile; // modules that mean harm
 mod maps; // modules that put records in the place of others
 mod ordinary; // modules that mean well

@@ -1,0 +1,237 @@
+//! What the macros make the module's functions of. Not for anybody else.
+//!
+//! A module has one thread, and the host calls one function at a time and waits for it. That is
+//! what makes the one instance below sound, and the buffers that outlive a call.
+
+#![expect(unsafe_code, reason = "memory is shared with the host by address")]
+
+use std::alloc::Layout;
+use std::cell::UnsafeCell;
+use std::slice;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::batch::Batch;
+use crate::out::Out;
+use crate::{Filter, Map, Next, Params};
+
+const DROP: u8 = 0;
+const KEEP: u8 = 1;
+const REPLACE: u8 = 2;
+const ERROR: u8 = 3;
+/// What a function answers that cannot handle the whole batch.
+const REFUSED: i32 = -1;
+
+/// The number of the record that the module is at.
+#[allow(non_upper_case_globals, reason = "the contract names it so")]
+#[unsafe(no_mangle)]
+pub static mr_progress: AtomicU32 = AtomicU32::new(0);
+
+/// The filter or map of this module, once it is there, and the buffers that the host reads.
+pub struct Loaded<T>(UnsafeCell<Option<State<T>>>);
+
+struct State<T> {
+    loaded: T,
+    out: Out,
+    verdicts: Vec<u8>,
+    encoded: Vec<u8>,
+}
+
+// SAFETY: there is one thread; see the top of the file.
+unsafe impl<T> Sync for Loaded<T> {}
+
+impl<T> Loaded<T> {
+    /// Nothing yet.
+    #[allow(clippy::new_without_default, reason = "it is for statics")]
+    pub const fn new() -> Self {
+        Self(UnsafeCell::new(None))
+    }
+
+    /// # Safety
+    /// No other reference that this gave may be in use.
+    #[expect(clippy::mut_from_ref, reason = "that is what the cell is for")]
+    unsafe fn get(&self) -> &mut Option<State<T>> {
+        // SAFETY: the caller says so.
+        unsafe { &mut *self.0.get() }
+    }
+}
+
+/// The bytes of a text, as an array for a custom section.
+pub const fn bytes<const LEN: usize>(text: &str) -> [u8; LEN] {
+    match text.as_bytes().first_chunk() {
+        Some(bytes) => *bytes,
+        None => panic!("the array is as long as the text"),
+    }
+}
+
+/// Memory for the host.
+pub fn alloc(len: usize, align: usize) -> *mut u8 {
+    match Layout::from_size_align(len.max(1), align) {
+        // SAFETY: the layout is not empty.
+        Ok(layout) => unsafe { std::alloc::alloc(layout) },
+        Err(_) => std::ptr::null_mut(),
+    }
+}
+
+/// Takes memory back.
+///
+/// # Safety
+/// It must come from [`alloc`] with the same numbers.
+pub unsafe fn free(at: *mut u8, len: usize, align: usize) {
+    if let Ok(layout) = Layout::from_size_align(len.max(1), align) {
+        // SAFETY: the caller says so.
+        unsafe { std::alloc::dealloc(at, layout) }
+    }
+}
+
+/// # Safety
+/// `params` must be `len` bytes that nobody changes meanwhile.
+pub unsafe fn init<T>(
+    loaded: &Loaded<T>,
+    params: *const u8,
+    len: usize,
+    new: fn(&Params<'_>) -> Result<T, String>,
+) -> i32 {
+    std::panic::set_hook(Box::new(|info| host::log(1, &info.to_string())));
+    // SAFETY: the caller says so.
+    let text = unsafe { slice::from_raw_parts(params, len) };
+    let text = std::str::from_utf8(text).unwrap_or_default();
+    match Params::parse(text).and_then(|params| new(&params)) {
+        Ok(filter) => {
+            let state = State {
+                loaded: filter,
+                out: Out::default(),
+                verdicts: Vec::new(),
+                encoded: Vec::new(),
+            };
+            // SAFETY: nobody else runs.
+            unsafe { *loaded.get() = Some(state) };
+            0
+        }
+        Err(reason) => {
+            host::fail(&reason);
+            REFUSED
+        }
+    }
+}
+
+/// # Safety
+/// `batch` must be `len` bytes that nobody changes meanwhile, and `verdicts` as many as there are
+/// records, which nobody reads meanwhile.
+pub unsafe fn filter<T: Filter>(
+    loaded: &Loaded<T>,
+    batch: *const u8,
+    len: usize,
+    verdicts: *mut u8,
+) -> i32 {
+    // SAFETY: nobody else runs, and the caller says so.
+    let (state, bytes) = unsafe { (loaded.get(), slice::from_raw_parts(batch, len)) };
+    let (Some(State { loaded, .. }), Some(batch)) = (state, Batch::parse(bytes)) else {
+        return refuse_batch();
+    };
+    // SAFETY: the caller says so.
+    let verdicts = unsafe { slice::from_raw_parts_mut(verdicts, batch.len()) };
+    let mut kept = 0;
+    for (number, verdict) in verdicts.iter_mut().enumerate() {
+        mr_progress.store(number as u32, Ordering::Relaxed);
+        let Some(record) = batch.get(number) else {
+            return refuse_batch();
+        };
+        *verdict = match loaded.keep(&record) {
+            Ok(true) => {
+                kept += 1;
+                KEEP
+            }
+            Ok(false) => DROP,
+            Err(reason) => {
+                host::fail(&reason);
+                ERROR
+            }
+        };
+    }
+    kept
+}
+
+/// # Safety
+/// `batch` must be `len` bytes that nobody changes meanwhile, and `out` 48 bytes that nobody reads
+/// meanwhile.
+pub unsafe fn map<T: Map>(loaded: &Loaded<T>, batch: *const u8, len: usize, out: *mut u8) -> i32 {
+    // SAFETY: nobody else runs, and the caller says so.
+    let (state, bytes) = unsafe { (loaded.get(), slice::from_raw_parts(batch, len)) };
+    let (Some(state), Some(batch)) = (state, Batch::parse(bytes)) else {
+        return refuse_batch();
+    };
+    let State { loaded, out: outputs, verdicts, encoded } = state;
+    outputs.clear();
+    verdicts.clear();
+    for number in 0..batch.len() {
+        mr_progress.store(number as u32, Ordering::Relaxed);
+        let Some(record) = batch.get(number) else {
+            return refuse_batch();
+        };
+        outputs.begin(number as u32);
+        let verdict = match loaded.map(&record, outputs) {
+            Ok(Next::Replace) => REPLACE,
+            Ok(Next::Keep) => KEEP,
+            Ok(Next::Drop) => DROP,
+            Err(reason) => {
+                host::fail(&reason);
+                ERROR
+            }
+        };
+        if verdict != REPLACE {
+            outputs.take_back();
+        }
+        verdicts.push(verdict);
+    }
+    outputs.encode(encoded);
+    let words = [
+        verdicts.as_ptr() as usize as u32,
+        verdicts.len() as u32,
+        encoded.as_ptr() as usize as u32,
+        outputs.len() as u32,
+    ];
+    // SAFETY: the caller says so.
+    let out = unsafe { slice::from_raw_parts_mut(out, 16) };
+    for (place, word) in out.chunks_exact_mut(4).zip(words) {
+        place.copy_from_slice(&word.to_le_bytes());
+    }
+    0
+}
+
+fn refuse_batch() -> i32 {
+    host::fail("the batch cannot be read");
+    REFUSED
+}
+
+#[cfg(target_arch = "wasm32")]
+mod host {
+    #[link(wasm_import_module = "millrace_v1")]
+    unsafe extern "C" {
+        #[link_name = "log"]
+        fn host_log(level: u32, at: *const u8, len: usize);
+        #[link_name = "fail"]
+        fn host_fail(at: *const u8, len: usize);
+    }
+
+    pub(super) fn log(level: u32, text: &str) {
+        // SAFETY: the host reads the text before it comes back.
+        unsafe { host_log(level, text.as_ptr(), text.len()) }
+    }
+
+    pub(super) fn fail(reason: &str) {
+        // SAFETY: the host reads the text before it comes back.
+        unsafe { host_fail(reason.as_ptr(), reason.len()) }
+    }
+}
+
+/// On other machines there is no host: the exports are there to be checked by the compiler.
+#[cfg(not(target_arch = "wasm32"))]
+mod host {
+    pub(super) fn log(_level: u32, text: &str) {
+        eprintln!("{text}");
+    }
+
+    pub(super) fn fail(reason: &str) {
+        eprintln!("{reason}");
+    }
+}

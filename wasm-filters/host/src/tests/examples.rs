@@ -1,0 +1,126 @@
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::json;
+
+use super::*;
+
+fn examples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples")
+}
+
+fn example(name: &str, params: Value) -> Filter {
+    let module = std::fs::read(examples().join(name).join(format!("{name}.wasm"))).unwrap();
+    let Value::Object(params) = params else { panic!("parameters are a map") };
+    Filter::start(HOST.load(&module).unwrap(), params).unwrap()
+}
+
+/// What a map makes of records with these bodies: verdicts, and the bodies and properties of the
+/// outputs.
+fn mapped(filter: &Filter, bodies: &[&str]) -> (String, Vec<(u32, String, String)>) {
+    let decisions = run(filter, bodies);
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let outputs = decisions.outputs().map(|output| {
+        let properties = match output.properties {
+            Some(crate::Properties::Beside(properties)) => text(properties),
+            Some(crate::Properties::Instead(_)) => panic!("the guest has no such thing"),
+            None => String::new(),
+        };
+        (output.record, text(output.body.unwrap()), properties)
+    });
+    (short(&decisions), outputs.collect())
+}
+
+#[test]
+fn crawlers_are_dropped() {
+    let line = |agent| format!(r#"1.2.3.4 - - [x] "GET / HTTP/1.1" 200 5 "-" "{agent}""#);
+    let lines = [line("Mozilla/5.0"), line("Googlebot/2.1"), "garbage".to_owned(), line("-")];
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let filter = example("drop-crawlers", json!({}));
+    for _ in 0..2 {
+        let decisions = run(&filter, &lines);
+        assert_eq!(short(&decisions), "kdxk");
+        assert_eq!(
+            first_fault(decisions.verdicts()).to_string(),
+            "the filter refuses the record: the line does not end with a user agent"
+        );
+    }
+    let filter = example("drop-crawlers", json!({"agents": ["MOZILLA"]}));
+    assert_eq!(short(&run(&filter, &lines)), "dkxk");
+}
+
+#[test]
+fn parameters_that_make_no_sense_are_refused_by_the_guest() {
+    let module = std::fs::read(examples().join("drop-crawlers/drop-crawlers.wasm")).unwrap();
+    let Value::Object(params) = json!({"agents": [1]}) else { unreachable!() };
+    let Err(error) = Filter::start(HOST.load(&module).unwrap(), params) else {
+        panic!("it started")
+    };
+    assert_eq!(
+        error.to_string(),
+        "the filter `drop-crawlers` cannot be started: the filter refuses the record: the \
+         parameter `agents` must be a list of texts"
+    );
+}
+
+#[test]
+fn personal_data_is_masked() {
+    let filter = example("mask", json!({"fields": ["email"]}));
+    let bodies = [r#"{"email":"a@b.c","n":1}"#, r#"{"n":2}"#, "{", r#"[{"email":[1,2]}]"#];
+    for _ in 0..2 {
+        let (verdicts, outputs) = mapped(&filter, &bodies);
+        assert_eq!(verdicts, "rkxr");
+        let expected = [(0, r#"{"email":"***","n":1}"#), (3, r#"[{"email":"***"}]"#)];
+        let found: Vec<_> = outputs.iter().map(|(row, body, _)| (*row, body.as_str())).collect();
+        assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn lists_are_split() {
+    let filter = example("split-array", json!({"field": "items"}));
+    let bodies = [r#"{"items": [1, {"a": 2}]}"#, r#"{"items": []}"#, "{}"];
+    let (verdicts, outputs) = mapped(&filter, &bodies);
+    assert_eq!(verdicts, "rrx");
+    let output = |body: &str, at| (0, body.to_owned(), format!("split_index\x01{at}\x02"));
+    assert_eq!(outputs, [output("1", 0), output(r#"{"a": 2}"#, 1)]);
+}
+
+#[test]
+fn a_large_batch_goes_through_a_guest() {
+    let filter = example("mask", json!({"fields": ["email"]}));
+    let body = format!(r#"{{"email":"a@b.c","text":"{}"}}"#, "x".repeat(500));
+    let bodies = vec![body.as_str(); 5_000];
+    let decided = run_all(&filter, &bodies);
+    assert_eq!(letters(&decided), "r".repeat(5_000));
+}
+
+/// The examples in Rust as they are checked in are what their sources give. That can be seen where
+/// the compiler for WebAssembly is installed; elsewhere only that they are there.
+#[test]
+fn modules_are_what_their_sources_give() {
+    let rustc = |arguments: &[&str]| {
+        Command::new("rustc").args(arguments).env("RUSTUP_TOOLCHAIN", "1.95.0").output().unwrap()
+    };
+    let library = rustc(&["--print", "target-libdir", "--target", "wasm32-unknown-unknown"]);
+    let library = String::from_utf8(library.stdout).unwrap();
+    let is_installed = Path::new(library.trim()).is_dir();
+    let out = std::env::temp_dir().join(format!("millrace-examples-{}", std::process::id()));
+    let names = ["drop-crawlers", "mask", "split-array"];
+    if is_installed {
+        let built = Command::new(examples().join("build")).arg("--out").arg(&out).output().unwrap();
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    }
+    for name in names {
+        let module = format!("{name}.wasm");
+        let shipped = std::fs::read(examples().join(name).join(&module)).unwrap();
+        assert!(shipped.len() < 64 << 10, "{name} has {} bytes", shipped.len());
+        if is_installed {
+            let built = crate::ModuleHash::of(&std::fs::read(out.join(&module)).unwrap());
+            assert_eq!(crate::ModuleHash::of(&shipped), built, "run wasm-filters/examples/build");
+        }
+    }
+    if is_installed {
+        std::fs::remove_dir_all(&out).unwrap();
+    }
+}
