@@ -149,6 +149,17 @@ pub enum Refusal {
     /// More waits to become durable than is allowed.
     #[error("[REJECTREQUEST]system busy, start flow control for a while")]
     Busy,
+    /// More pulls wait for a message than is allowed. Clients ask again after a while.
+    #[error("[OVERLOAD]system busy, start flow control for a while")]
+    Overloaded,
+    /// The broker remembers as much of something as it may.
+    #[error("the broker has room for {max} {what}, and all of it is taken")]
+    NoRoom {
+        /// What there are too many of.
+        what: &'static str,
+        /// How many there may be.
+        max: usize,
+    },
     /// No room on the disk.
     #[error("the broker's disk is full: {0}")]
     DiskFull(String),

@@ -14,7 +14,7 @@ use crate::state::{LEDGER_TOPIC, META_TOPIC, StateRecord};
 use crate::topics::{Permission, Topic};
 
 /// Most queues that one topic may have.
-const QUEUES_MAX: u32 = 16_384;
+pub const QUEUES_MAX: u32 = 16_384;
 
 /// About what a state record has besides its body.
 pub(crate) const RECORD_BYTES: u64 = 150;
@@ -126,6 +126,7 @@ impl Engine {
         if self.topics.get(topic.name.as_str()) == Some(&topic) {
             return Ok(Some(Answer::Topic(topic)));
         }
+        self.check_queues(&topic.name, topic.read_queues.max(topic.write_queues))?;
         self.store_topic(now, &topic)?;
         self.answer_when_stored(now, ticket, Wait::Policy, Answer::Topic(topic));
         Ok(None)
@@ -180,6 +181,10 @@ impl Engine {
         self.queue_to_read(topic, queue)?;
         let known = self.topics.get(topic);
         let topic = known.ok_or_else(|| Refusal::UnknownTopic(topic.to_owned()))?.name.clone();
+        let max = self.config.limits.group_offsets_max;
+        if self.groups.len() >= max && self.groups.get(group, &topic, queue).is_none() {
+            return Err(Refusal::NoRoom { what: "offsets of groups", max });
+        }
         if !self.groups.put(group, &topic, queue, offset) {
             return Ok(Some(Answer::Done));
         }
@@ -271,6 +276,7 @@ impl Engine {
         queues: u32,
     ) -> Result<Topic, Refusal> {
         let queues = queues.clamp(1, QUEUES_MAX);
+        self.check_queues(name, queues)?;
         let known = self.topics.get(name.as_str());
         let permission = known.map_or(Permission::ALL, |topic| topic.permission);
         let read_queues = known.map_or(queues, |topic| topic.read_queues.max(queues));

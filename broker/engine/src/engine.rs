@@ -12,6 +12,7 @@ use crate::deletions::Deletions;
 use crate::filter::Conditions;
 use crate::held::HeldPulls;
 use crate::holds::LedgerHolds;
+use crate::limits::EngineLimits;
 use crate::pending::PendingAnswers;
 use crate::reads::Reads;
 use crate::request::{Caller, ConnectionId, Request, Ticket};
@@ -49,6 +50,8 @@ pub struct EngineConfig {
     pub lost_state: LostState,
     /// How long messages are kept.
     pub retention: RetentionConfig,
+    /// What all clients together may make the broker remember.
+    pub limits: EngineLimits,
 }
 
 impl Default for EngineConfig {
@@ -65,6 +68,7 @@ impl Default for EngineConfig {
             state_bytes_min: 1 << 20,
             lost_state: LostState::Refuse,
             retention: RetentionConfig::default(),
+            limits: EngineLimits::default(),
         }
     }
 }

@@ -12,6 +12,7 @@ pub(crate) struct HeldPulls {
     by_queue: BTreeMap<QueueNo, Vec<HeldPull>>,
     /// No pull expires before this, so a tick before it has nothing to do.
     earliest_ms: Option<u64>,
+    count: usize,
 }
 
 /// One waiting pull.
@@ -30,6 +31,7 @@ impl HeldPulls {
     pub(crate) fn hold(&mut self, queue: QueueNo, pull: HeldPull) {
         self.earliest_ms = Some(self.earliest_ms.map_or(pull.until_ms, |e| e.min(pull.until_ms)));
         self.by_queue.entry(queue).or_default().push(pull);
+        self.count += 1;
     }
 
     /// Takes out the pulls that the messages of a queue before `end` satisfy, in order of arrival.
@@ -37,7 +39,8 @@ impl HeldPulls {
         let Some(held) = self.by_queue.get_mut(&queue) else {
             return Vec::new();
         };
-        let ready = held.extract_if(.., |pull| pull.from < end).collect();
+        let ready: Vec<HeldPull> = held.extract_if(.., |pull| pull.from < end).collect();
+        self.count -= ready.len();
         if held.is_empty() {
             self.by_queue.remove(&queue);
         }
@@ -46,7 +49,9 @@ impl HeldPulls {
 
     /// Takes out all pulls of a queue.
     pub(crate) fn take(&mut self, queue: QueueNo) -> Vec<HeldPull> {
-        self.by_queue.remove(&queue).unwrap_or_default()
+        let taken = self.by_queue.remove(&queue).unwrap_or_default();
+        self.count -= taken.len();
+        taken
     }
 
     /// Takes out the pulls that have waited long enough.
@@ -58,6 +63,7 @@ impl HeldPulls {
         for (&queue, held) in &mut self.by_queue {
             expired.extend(held.extract_if(.., |p| p.until_ms <= now_ms).map(|p| (queue, p)));
         }
+        self.count -= expired.len();
         self.by_queue.retain(|_, held| !held.is_empty());
         self.earliest_ms = self.by_queue.values().flatten().map(|pull| pull.until_ms).min();
         expired
@@ -69,6 +75,12 @@ impl HeldPulls {
             held.retain(|pull| pull.connection != connection);
             !held.is_empty()
         });
+        self.count = self.by_queue.values().map(Vec::len).sum();
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.count
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -106,7 +118,9 @@ mod tests {
         assert_eq!(tickets(held.on_arrival(queue, QueueOffset(40))), [0u64; 0]);
         assert_eq!(tickets(held.on_arrival(queue, QueueOffset(41))), [1]);
         assert_eq!(tickets(held.on_arrival(queue, QueueOffset(50))), [2]);
-        assert!(!held.is_empty());
+        assert_eq!((held.is_empty(), held.len()), (false, 1));
+        assert_eq!(tickets(held.take(other)), [3]);
+        assert_eq!(held.len(), 0);
     }
 
     #[test]
@@ -117,7 +131,7 @@ mod tests {
         assert!(held.on_tick(99).is_empty());
         assert_eq!(held.on_tick(100).len(), 1);
         assert!(held.on_arrival(queue, QueueOffset(50)).is_empty());
-        assert!(held.is_empty());
+        assert_eq!((held.is_empty(), held.len()), (true, 0));
     }
 
     #[test]
@@ -127,6 +141,7 @@ mod tests {
         held.hold(queue, pull(1, 40, 100));
         held.hold(queue, pull(2, 40, 100));
         held.forget(ConnectionId(1));
+        assert_eq!(held.len(), 1);
         assert_eq!(tickets(held.on_arrival(queue, QueueOffset(41))), [2]);
     }
 

@@ -7,7 +7,7 @@ use millrace_types::record::Record;
 use millrace_types::{
     GroupName, Now, OffsetMessageId, PhysicalOffset, QueueId, TopicName, is_system_topic, keys,
 };
-use tracing::{debug, warn};
+use tracing::debug;
 
 use crate::answer::{Answer, Out, Refusal};
 use crate::deliveries::copy;
@@ -76,7 +76,8 @@ impl Engine {
             }),
             Ok(_) => Err(Refusal::NoMessage(letter.at)),
             Err(error) => {
-                warn!(error = %error, "a failed message cannot be read");
+                // Clients name any offset, so this may be nobody's trouble but the client's.
+                debug!(error = %error, "a failed message cannot be read");
                 Err(Refusal::NoMessage(letter.at))
             }
         };

@@ -19,6 +19,7 @@ mod held; // pulls that wait for a message
 mod holds; // who needs messages that would go
 mod inspection; // the state in a log that nobody serves
 mod letters; // messages whose consumption failed
+mod limits; // what clients may make the broker remember
 mod pending; // answers that wait for the log
 mod pulls; // from a request to the records it touches
 mod reads; // records the engine needs itself
@@ -35,6 +36,7 @@ mod topics; // which topics and queues there are
 mod tests;
 
 pub use answer::{Answer, Found, Out, Places, PullStatus, Refusal};
+pub use appends::QUEUES_MAX;
 pub use delay_levels::{DelayLevels, DelayLevelsError};
 pub use deliveries::{SCHEDULE_TOPIC, TIMER_TOPIC};
 pub use engine::{Engine, EngineConfig, OpenEngineError};
@@ -42,6 +44,7 @@ pub use filter::{Conditions, Filter, NoConditions, Verdicts, finish};
 pub use holds::{Hold, Loss};
 pub use inspection::StateInspection;
 pub use letters::{DEAD_PREFIX, RETRY_PREFIX};
+pub use limits::EngineLimits;
 pub use reads::{Read, ReadId};
 pub use request::{
     Append, Caller, ConnectionId, Delay, Fence, Message, Origin, Principal, Pull, Request,
@@ -49,5 +52,5 @@ pub use request::{
 };
 pub use restore::{LostState, StateGap};
 pub use retention::RetentionConfig;
-pub use settings::Space;
+pub use settings::{SETTING_BYTES_MAX, SETTINGS_MAX, Space};
 pub use topics::{Permission, Topic};

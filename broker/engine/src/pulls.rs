@@ -94,8 +94,7 @@ impl Engine {
             if !may_hold {
                 return Some(nothing(PullStatus::Empty, QueueOffset(0)));
             }
-            self.held.hold(queue, pull);
-            return None;
+            return self.hold(queue, pull);
         }
         if pull.from < min {
             return Some(nothing(PullStatus::BelowMin, min));
@@ -117,6 +116,14 @@ impl Engine {
         }
         if !may_hold {
             return Some(nothing(PullStatus::AtEnd, pull.from));
+        }
+        self.hold(queue, pull)
+    }
+
+    /// Lets a pull wait, if there is room for one more.
+    fn hold(&mut self, queue: QueueNo, pull: HeldPull) -> Option<Answer> {
+        if self.held.len() >= self.config.limits.held_pulls_max {
+            return Some(Answer::Refused(Refusal::Overloaded));
         }
         self.held.hold(queue, pull);
         None

@@ -29,9 +29,10 @@ pub enum Space {
 #[derive(Debug, Default)]
 pub(crate) struct Settings(BTreeMap<(Space, String), String>);
 
-/// Far above what anybody sets by hand.
-const SETTINGS_MAX: usize = 10_000;
-const SETTING_BYTES_MAX: usize = 32 << 10;
+/// How many settings there may be: far more than anybody sets by hand.
+pub const SETTINGS_MAX: usize = 10_000;
+/// What the name and the value of one may have, in bytes.
+pub const SETTING_BYTES_MAX: usize = 32 << 10;
 
 impl Settings {
     pub(crate) fn put(&mut self, space: Space, key: String, value: Option<String>) {

@@ -114,6 +114,11 @@ impl GroupOffsets {
         self.0.iter().map(|((group, topic, queue), offset)| (group, topic, *queue, *offset))
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(crate) fn get(
         &self,
         group: &GroupName,

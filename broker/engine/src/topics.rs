@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use millrace_store::QueueNo;
-use millrace_types::{QueueId, TopicName};
+use millrace_types::{QueueId, TopicName, is_system_topic};
 
 /// A topic on this broker. (In RocketMQ, `TopicConfig`.)
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +46,8 @@ pub(crate) struct Topics {
     known: BTreeMap<TopicName, (Topic, Vec<QueueNo>)>,
     /// Counts changes.
     version: u64,
+    /// Queues of all topics but the broker's own.
+    queues: usize,
 }
 
 impl Topics {
@@ -65,13 +67,21 @@ impl Topics {
 
     /// Adds or replaces a topic; `queues` has one number per queue.
     pub(crate) fn put(&mut self, topic: Topic, queues: Vec<QueueNo>) {
-        self.version += 1;
+        self.remove(&topic.name);
+        self.queues += if is_system_topic(&topic.name) { 0 } else { queues.len() };
         self.known.insert(topic.name.clone(), (topic, queues));
     }
 
     pub(crate) fn remove(&mut self, name: &TopicName) {
         self.version += 1;
-        self.known.remove(name);
+        if let Some((_, before)) = self.known.remove(name) {
+            self.queues -= if is_system_topic(name) { 0 } else { before.len() };
+        }
+    }
+
+    /// Queues of all topics but the broker's own.
+    pub(crate) fn queues(&self) -> usize {
+        self.queues
     }
 
     /// Counts changes, so that name servers can be told of them.

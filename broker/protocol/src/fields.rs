@@ -10,7 +10,7 @@ pub use value::FieldValue;
 pub use writer::FieldWriter;
 
 /// More fields than any request has; walking stops there.
-const FIELDS_MAX: usize = 256;
+pub const FIELDS_MAX: usize = 256;
 /// As many as a Java client sends with a pull, its longest header.
 const INDEXED_MAX: usize = 20;
 

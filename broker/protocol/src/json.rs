@@ -8,6 +8,7 @@ mod tree;
 mod writer;
 
 pub(crate) use scanner::{Scanner, Token, lossy, parse_int};
+pub use tree::BODY_VALUES_MAX;
 pub(crate) use tree::{Json, Node};
 pub(crate) use writer::{ObjectWriter, push_escaped, push_list, push_text};
 
@@ -15,7 +16,7 @@ pub(crate) use writer::{ObjectWriter, push_escaped, push_list, push_text};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
     /// Not JSON, not even of the lenient kind, or nested too deeply, or with too many values.
-    #[error("the body is not JSON")]
+    #[error("the body is not JSON, or has too many values or too deep ones")]
     Json,
     /// A length in a binary body points outside of it.
     #[error("the lengths in the body do not fit together")]

@@ -31,19 +31,19 @@ pub use answer::{
 };
 pub use batch::{BatchItem, batch_items, push_batch_item};
 pub use code::{RequestCode, ResponseCode};
-pub use fields::{FieldText, FieldValue, FieldWriter, Fields, FieldsError, FromFields};
+pub use fields::{FIELDS_MAX, FieldText, FieldValue, FieldWriter, Fields, FieldsError, FromFields};
 pub use frame::{Frame, FrameBuf, FrameError, HeaderKind, Limits, Split};
 pub use group::{AppendGroup, AppendGroupWriter, AppendWait, Fence, GroupMessage, PullStored};
 pub use header::{Header, HeaderError, Language, VERSION};
 pub use heartbeat::{
     ConsumeFrom, ConsumeType, ConsumerData, Heartbeat, MessageModel, Subscription,
 };
-pub use json::BodyError;
+pub use json::{BODY_VALUES_MAX, BodyError};
 pub use millrace_types::OffsetMessageId;
 pub use queues::{LockQueues, LockedQueues, MessageQueue};
 pub use registration::{
-    AddTopic, BrokerGroup, BrokerIdentity, Compression, DataVersion, DropTopic, OfBroker,
-    RegisterBroker, Registered, RegisteredTopics, RegistrationAnswer, RegistrationError,
+    AddTopic, BrokerGroup, BrokerIdentity, Compression, DataVersion, DropTopic, INFLATED_BYTES_MAX,
+    OfBroker, RegisterBroker, Registered, RegisteredTopics, RegistrationAnswer, RegistrationError,
     RegistrationTerms, Registry, SettingsText, TouchedTopics, UnregisterBroker, VersionAnswer,
 };
 pub use request::{

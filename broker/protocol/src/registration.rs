@@ -13,7 +13,7 @@ use crate::{
 
 mod body; // the topics of a registration, in two encodings
 
-pub use body::{Compression, RegisteredTopics, RegistrationError};
+pub use body::{Compression, INFLATED_BYTES_MAX, RegisteredTopics, RegistrationError};
 
 fields! {
     /// Which broker says something.

@@ -4,7 +4,6 @@ use millrace_engine::{Conditions, ConnectionId, Filter};
 use millrace_protocol::{
     ConnectedClient, ConsumerConnections, ConsumerData, Heartbeat, MessageModel, Subscription,
 };
-use tracing::warn;
 
 /// Which clients consume in which group, and what the groups want. (In RocketMQ,
 /// `ConsumerManager`.) Kept by client id and not by connection, because a client that comes back
@@ -12,6 +11,8 @@ use tracing::warn;
 #[derive(Debug, Default)]
 pub(crate) struct Clients {
     groups: BTreeMap<String, Group>,
+    /// What all of it takes of memory, about.
+    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -21,6 +22,10 @@ struct Group {
     described: Option<ConsumerData>,
     members: BTreeMap<String, Member>,
     subscriptions: BTreeMap<String, KnownSubscription>,
+    /// What its subscriptions take of memory, about.
+    wanted: usize,
+    /// The same for all of it.
+    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -49,10 +54,22 @@ pub(crate) struct Changed {
 
 /// A client that is silent for so long is gone.
 const LIFETIME_MS: u64 = 120_000;
-/// What heartbeats may make us remember. Far above what one broker serves.
-const GROUPS_MAX: usize = 20_000;
-const MEMBERS_MAX: usize = 10_000;
-const SUBSCRIPTIONS_MAX: usize = 1_000;
+/// What heartbeats may make us remember. Far above what one broker serves: a group of ten members
+/// with a handful of subscriptions takes 5 KB.
+pub(crate) const BYTES_MAX: usize = 64 << 20;
+/// What one group may have.
+pub(crate) const MEMBERS_MAX: usize = 10_000;
+pub(crate) const SUBSCRIPTIONS_MAX: usize = 1_000;
+/// What a group, a member and a subscription take beside their texts.
+const ENTRY_BYTES: usize = 256;
+
+/// What became of a heartbeat.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Heard {
+    pub(crate) changed: Vec<Changed>,
+    /// Why something of it is not remembered.
+    pub(crate) refused: Option<&'static str>,
+}
 
 impl Clients {
     /// A client says what it is; tells which groups have changed.
@@ -62,41 +79,58 @@ impl Clients {
         connection: ConnectionId,
         heartbeat: &Heartbeat,
         conditions: &dyn Conditions,
-    ) -> Vec<Changed> {
-        let mut changed = Vec::new();
+    ) -> Heard {
+        let mut heard = Heard::default();
         for consumer in &heartbeat.consumers {
-            let known = self.groups.len();
-            let group = match self.groups.get_mut(&consumer.group) {
-                Some(group) => group,
-                None if known < GROUPS_MAX => {
-                    self.groups.entry(consumer.group.clone()).or_insert(Group {
-                        model: consumer.message_model,
-                        described: None,
-                        members: BTreeMap::new(),
-                        subscriptions: BTreeMap::new(),
-                    })
-                }
-                None => {
-                    warn!(group = consumer.group, "too many groups; this one is not remembered");
-                    continue;
-                }
-            };
+            let group = self.groups.get(&consumer.group);
+            if let Some(reason) = self.no_room(group, &heartbeat.client_id, consumer) {
+                heard.refused = Some(reason);
+                continue;
+            }
+            let group = self.groups.entry(consumer.group.clone()).or_insert_with(|| {
+                let new = Group::new(consumer);
+                self.bytes += new.bytes;
+                new
+            });
+            let before = group.bytes;
             group.model = consumer.message_model;
             let mut news = group.hear(now_ms, connection, &heartbeat.client_id);
             if !heartbeat.without_subscriptions {
                 news |= group.subscribe(consumer, conditions);
             }
+            self.bytes = self.bytes + group.bytes - before;
             if news {
-                changed.extend(group.changed(&consumer.group));
+                heard.changed.extend(group.changed(&consumer.group));
             }
         }
-        changed
+        heard
+    }
+
+    /// Why a client's word about a group cannot be remembered.
+    fn no_room(
+        &self,
+        group: Option<&Group>,
+        client_id: &str,
+        consumer: &ConsumerData,
+    ) -> Option<&'static str> {
+        let is_member = group.is_some_and(|group| group.members.contains_key(client_id));
+        let members = group.map_or(0, |group| group.members.len());
+        if !is_member && members >= MEMBERS_MAX {
+            return Some("the group has as many members as one may have");
+        }
+        if consumer.subscriptions.len() > SUBSCRIPTIONS_MAX {
+            return Some("a group has at most 1000 subscriptions");
+        }
+        let grows = wanted_bytes(consumer).saturating_sub(group.map_or(0, |group| group.wanted));
+        let more = grows + if is_member { 0 } else { 2 * ENTRY_BYTES + consumer.group.len() };
+        let full = more > 0 && self.bytes + more > BYTES_MAX;
+        full.then_some("the broker remembers as much of consumers as it may")
     }
 
     /// A client leaves a group.
     pub(crate) fn unregister(&mut self, group: &str, client_id: &str) -> Option<Changed> {
         let known = self.groups.get_mut(group)?;
-        known.members.remove(client_id)?;
+        self.bytes -= known.forget(|id, _| id == client_id);
         let changed = known.changed(group);
         self.drop_empty();
         changed
@@ -189,7 +223,7 @@ impl Clients {
         let mut changed = Vec::new();
         for (name, group) in &mut self.groups {
             let before = group.members.len();
-            group.members.retain(|_, member| !gone(member));
+            self.bytes -= group.forget(|_, member| gone(member));
             if group.members.len() < before {
                 changed.extend(group.changed(name));
             }
@@ -199,21 +233,46 @@ impl Clients {
     }
 
     fn drop_empty(&mut self) {
-        self.groups.retain(|_, group| !group.members.is_empty());
+        let bytes = &mut self.bytes;
+        self.groups.retain(|_, group| {
+            let stays = !group.members.is_empty();
+            *bytes -= if stays { 0 } else { group.bytes };
+            stays
+        });
     }
 }
 
 impl Group {
+    fn new(consumer: &ConsumerData) -> Self {
+        Self {
+            model: consumer.message_model,
+            described: None,
+            members: BTreeMap::new(),
+            subscriptions: BTreeMap::new(),
+            wanted: 0,
+            bytes: ENTRY_BYTES + consumer.group.len(),
+        }
+    }
+
+    /// Forgets members; tells how many bytes that gives back.
+    fn forget(&mut self, goes: impl Fn(&str, &Member) -> bool) -> usize {
+        let mut given_back = 0;
+        self.members.retain(|id, member| {
+            let goes = goes(id, member);
+            given_back += if goes { ENTRY_BYTES + id.len() } else { 0 };
+            !goes
+        });
+        self.bytes -= given_back;
+        given_back
+    }
+
     fn hear(&mut self, now_ms: u64, connection: ConnectionId, client_id: &str) -> bool {
         if let Some(member) = self.members.get_mut(client_id) {
             member.connection = connection;
             member.heard_at_ms = now_ms;
             return false;
         }
-        if self.members.len() >= MEMBERS_MAX {
-            warn!(client_id, "too many members; this one is not remembered");
-            return false;
-        }
+        self.bytes += ENTRY_BYTES + client_id.len();
         let heard = Member { client: None, connection, heard_at_ms: now_ms };
         self.members.insert(client_id.to_owned(), heard);
         true
@@ -223,10 +282,12 @@ impl Group {
     /// have to want the same.
     fn subscribe(&mut self, consumer: &ConsumerData, conditions: &dyn Conditions) -> bool {
         let wanted = &consumer.subscriptions;
+        let bytes = wanted_bytes(consumer);
+        self.bytes = self.bytes - std::mem::replace(&mut self.wanted, bytes) + bytes;
         let before = self.subscriptions.len();
         self.subscriptions.retain(|topic, _| wanted.iter().any(|each| each.topic == *topic));
         let mut news = self.subscriptions.len() < before;
-        for subscription in wanted.iter().take(SUBSCRIPTIONS_MAX) {
+        for subscription in wanted {
             let known = self.subscriptions.get(&subscription.topic);
             if known.is_none_or(|known| {
                 known.version < subscription.version
@@ -254,6 +315,16 @@ impl Group {
         members.dedup();
         Some(Changed { group: name.to_owned(), members })
     }
+}
+
+/// What a consumer's subscriptions take of memory, about: as they came and as filters.
+fn wanted_bytes(consumer: &ConsumerData) -> usize {
+    let of_one = |wanted: &Subscription| {
+        let Subscription { topic, expression, tags, codes, .. } = wanted;
+        let tags: usize = tags.iter().map(|tag| tag.len() + size_of::<String>()).sum();
+        ENTRY_BYTES + 2 * (topic.len() + expression.len()) + tags + codes.len() * 12
+    };
+    consumer.subscriptions.iter().map(of_one).sum()
 }
 
 /// Makes the filter of a subscription.
@@ -307,8 +378,9 @@ mod tests {
 
     /// Sends a heartbeat; answers the connections that have to be told of a change.
     fn beat(clients: &mut Clients, at: u64, connection: u64, heartbeat: &Heartbeat) -> Vec<u64> {
-        let changed = clients.heartbeat(at, ConnectionId(connection), heartbeat, &SqlConditions);
-        told(changed)
+        let heard = clients.heartbeat(at, ConnectionId(connection), heartbeat, &SqlConditions);
+        assert_eq!(heard.refused, None);
+        told(heard.changed)
     }
 
     fn told(changed: Vec<Changed>) -> Vec<u64> {
@@ -358,6 +430,45 @@ mod tests {
         assert!(clients.subscription("g", "u").is_none());
         assert_eq!(beat(&mut clients, 0, 1, &heartbeat("a", &[("t", "y", 3)])), [1]);
         assert_eq!(clients.subscription("g", "t").unwrap().version, 3);
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded_and_given_back() {
+        let mut clients = Clients::default();
+        let long = "a".repeat(1 << 20);
+        let mut kept = 0;
+        for n in 0..100u64 {
+            let mut beat = heartbeat(&format!("c{n}"), &[("t", &long, 1)]);
+            beat.consumers[0].group = format!("g{n}");
+            let heard = clients.heartbeat(0, ConnectionId(n), &beat, &SqlConditions);
+            kept += usize::from(heard.refused.is_none());
+            assert_eq!(heard.refused.is_none(), clients.is_online(&format!("g{n}")));
+        }
+        assert!((20..40).contains(&kept) && clients.bytes <= BYTES_MAX, "{kept}");
+        // Who is known already may go on, and change its mind.
+        let mut again = heartbeat("c0", &[("t", "b", 2)]);
+        again.consumers[0].group = "g0".into();
+        assert_eq!(clients.heartbeat(1, ConnectionId(0), &again, &SqlConditions).refused, None);
+        clients.unregister("g0", "c0");
+        (1..100).for_each(|n| drop(clients.on_closed(ConnectionId(n))));
+        assert_eq!((clients.len(), clients.bytes), (0, 0));
+    }
+
+    #[test]
+    fn a_group_has_so_many_members_and_subscriptions() {
+        let mut clients = Clients::default();
+        let mut refused = |beat: &Heartbeat| {
+            clients.heartbeat(0, ConnectionId(1), beat, &SqlConditions).refused.is_some()
+        };
+        for n in 0..MEMBERS_MAX {
+            assert!(!refused(&heartbeat(&n.to_string(), &[])));
+        }
+        assert!(refused(&heartbeat("one too many", &[])));
+        assert!(!refused(&heartbeat("0", &[("t", "*", 1)])));
+        let topics: Vec<String> = (0..=SUBSCRIPTIONS_MAX).map(|n| n.to_string()).collect();
+        let all: Vec<_> = topics.iter().map(|topic| (topic.as_str(), "*", 1)).collect();
+        assert!(refused(&heartbeat("0", &all)));
+        assert!(!refused(&heartbeat("0", &all[1..])));
     }
 
     #[test]

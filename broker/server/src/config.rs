@@ -2,7 +2,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use millrace_engine::{DelayLevels, LostState, RetentionConfig};
+use millrace_engine::{DelayLevels, EngineLimits, LostState, RetentionConfig};
 use millrace_protocol as protocol;
 use millrace_store::FlushMode;
 
@@ -88,6 +88,19 @@ pub struct Limits {
     pub held_bytes_max: usize,
     /// A connection that says nothing for so long, and waits for nothing, is closed.
     pub idle: Duration,
+    /// A frame is whole so long after its first byte, or its connection is closed: whoever sends
+    /// a byte now and then would hold its place for ever.
+    pub frame_time_max: Duration,
+    /// A send that may have waited for so long in this process is refused: by then its producer has
+    /// given up, 3 s by default, and sends it again. (`waitTimeMillsInSendQueue`)
+    pub send_wait_max: Duration,
+    /// Pulls of one connection that wait for a message; further ones are told to come again.
+    pub held_pulls_max: usize,
+    /// What all peers together may make the broker remember.
+    pub remembered: EngineLimits,
+    /// Questions of tools that wait for a thread to look into the log; further ones are told to
+    /// come again.
+    pub questions_max: usize,
 }
 
 impl Default for Limits {
@@ -99,15 +112,38 @@ impl Default for Limits {
             requests_in_flight_max: 16_384,
             held_bytes_max: 1 << 30,
             idle: Duration::from_secs(120),
+            frame_time_max: Duration::from_secs(120),
+            send_wait_max: Duration::from_secs(3),
+            held_pulls_max: 4_096,
+            remembered: EngineLimits::default(),
+            questions_max: 1_000,
         }
     }
 }
 
 impl Limits {
+    /// The same with no more connections than leave files for the log: a quarter of what the
+    /// process may have open.
+    pub(crate) fn within(self, open_files_max: Option<u64>) -> Self {
+        let most = open_files_max.map_or(usize::MAX, |files| (files - files / 4) as usize);
+        Self { connections_max: self.connections_max.min(most), ..self }
+    }
+
     pub(crate) fn frames(&self) -> protocol::Limits {
         protocol::Limits {
             frame_bytes_max: self.frame_bytes_max,
             ..protocol::Limits::for_requests()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_files_for_the_log() {
+        let most = |files| Limits::default().within(files).connections_max;
+        assert_eq!([most(Some(1_024)), most(Some(1 << 20)), most(None)], [768, 20_000, 20_000]);
     }
 }

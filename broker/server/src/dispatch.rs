@@ -12,7 +12,7 @@ use crate::handlers::{
     routes, send, topics,
 };
 use crate::reactor::Output;
-use crate::readers::Job;
+use crate::readers::Question;
 use crate::refusal::{Dialect, write_refusal};
 use crate::shell::Shell;
 use crate::waiting::{Awaited, NOBODY, ReplyTo, Waiting};
@@ -190,7 +190,11 @@ impl Exchange<'_, '_> {
             }
         };
         let Step { engine, now, out, .. } = &mut *self.step;
+        let answered = out.answers.len();
         engine.handle(*now, self.caller, ticket, request, out);
+        if let Some((_, Answered::Found(found))) = out.answers.get(answered) {
+            self.shell.planned += found.plan.entries.len();
+        }
     }
 
     /// Hands a request to the engine whose answer nobody needs.
@@ -215,11 +219,15 @@ impl Exchange<'_, '_> {
 
     /// Leaves a request to the readers, which may wait for the disk.
     pub(crate) fn job(&mut self, work: impl FnOnce() -> Output + Send + 'static) {
-        if self.mode == CallMode::Answered {
-            *self.in_flight += 1;
-            let connection = self.to.connection;
-            self.shell.jobs.push(Job { connection, work: Box::new(work) });
+        if self.mode != CallMode::Answered {
+            return;
         }
+        if self.shell.questions.len() >= self.shell.limits.questions_max {
+            return self.refuse_as(&Refusal::Overloaded);
+        }
+        *self.in_flight += 1;
+        let (to, asked_ms, work) = (self.to, self.step.now.mono_ms, Box::new(work));
+        self.shell.questions.push_back(Question { to, asked_ms, work });
     }
 }
 

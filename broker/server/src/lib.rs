@@ -7,6 +7,7 @@
 mod answers; // from the engine's terms to the wire's
 mod clients; // who consumes, and what
 mod clock; // what time it is
+mod complaints; // how much is said about peers
 mod conditions; // SQL92 subscriptions, for the engine
 mod config; // what an operator may choose
 mod core; // the engine, and who waits for its answers
@@ -38,6 +39,6 @@ pub use core::{CloseError, Core, CoreConfig, OpenError};
 pub use flushing::Flushing;
 pub use local::LocalBroker;
 pub use millrace_engine::{
-    DelayLevels, DelayLevelsError, Loss, LostState, RetentionConfig, StateInspection,
+    DelayLevels, DelayLevelsError, EngineLimits, Loss, LostState, RetentionConfig, StateInspection,
 };
 pub use server::{Addresses, Load, Server, StartError, StopError};

@@ -372,6 +372,8 @@ fn failure(answer: Answer, topic: &TopicName, queue: QueueId) -> BrokerError {
         | Refusal::NotReadable(_)
         | Refusal::NoMessage(_)
         | Refusal::Busy
+        | Refusal::Overloaded
+        | Refusal::NoRoom { .. }
         | Refusal::IllegalMessage(_)
         | Refusal::IllegalFilter(_) => BrokerError::Refused(refusal.to_string()),
     }

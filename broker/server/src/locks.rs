@@ -19,7 +19,7 @@ struct Lock {
 /// A lock that is not refreshed for so long may be taken by another client.
 const LIFETIME_MS: u64 = 60_000;
 /// More locks than any broker has queues; further ones are not granted.
-const LOCKS_MAX: usize = 200_000;
+pub(crate) const LOCKS_MAX: usize = 200_000;
 
 impl QueueLocks {
     /// Whether a group consumes in order: somebody holds a lock that has not expired.
@@ -36,7 +36,7 @@ impl QueueLocks {
         client_id: &str,
         queues: Vec<MessageQueue>,
     ) -> Vec<MessageQueue> {
-        if !self.groups.contains_key(group) && self.count < LOCKS_MAX {
+        if !self.groups.contains_key(group) && self.count < LOCKS_MAX && !queues.is_empty() {
             self.groups.insert(group.to_owned(), BTreeMap::new());
         }
         let Some(locks) = self.groups.get_mut(group) else {
@@ -117,6 +117,19 @@ mod tests {
         assert!(locks.lock(1, "g", "b", vec![queue(0)]).is_empty());
         locks.unlock("g", "a", &[queue(0)]);
         assert_eq!(ids(locks.lock(1, "g", "b", vec![queue(0)])), [0]);
+    }
+
+    #[test]
+    fn so_many_locks_are_granted() {
+        let mut locks = QueueLocks::default();
+        let all: Vec<_> = (0..=LOCKS_MAX as u32).map(queue).collect();
+        assert_eq!(locks.lock(0, "g", "a", all).len(), LOCKS_MAX);
+        assert!(locks.lock(0, "h", "a", vec![queue(0)]).is_empty());
+        assert_eq!(ids(locks.lock(1, "g", "a", vec![queue(7)])), [7]);
+        // A group that locks nothing is not remembered.
+        locks.on_tick(u64::MAX);
+        locks.lock(0, "h", "a", Vec::new());
+        assert!(locks.groups.is_empty());
     }
 
     #[test]

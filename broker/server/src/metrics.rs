@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use millrace_types::{QueueId, is_system_topic};
 use tracing::warn;
 
+use crate::complaints::Complaints;
 use crate::core::{Needs, Shared};
 use crate::reactor::Control;
 
@@ -27,7 +28,7 @@ pub(crate) struct Metrics {
 /// How long a client may take to ask, and then to take the answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// More than any scraper sends.
-const REQUEST_BYTES_MAX: usize = 8 << 10;
+pub(crate) const REQUEST_BYTES_MAX: usize = 8 << 10;
 
 impl Metrics {
     /// Listens; port 0 takes any free one.
@@ -45,13 +46,16 @@ impl Metrics {
         let stopping = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&stopping);
         let builder = thread::Builder::new().name("millrace-metrics".into());
+        let mut complaints = Complaints::default();
         let thread = builder.spawn(move || {
             for stream in listener.incoming() {
                 if told.load(Ordering::Acquire) {
                     return;
                 }
                 let served = stream.and_then(|stream| serve(stream, &shared, &control));
-                if let Err(error) = served {
+                if let Err(error) = served
+                    && complaints.may_say(shared.now().mono_ms)
+                {
                     warn!(error = %error, "metrics not given");
                 }
             }

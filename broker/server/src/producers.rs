@@ -3,7 +3,6 @@ use std::collections::BTreeMap;
 use millrace_engine::ConnectionId;
 use millrace_protocol::{AllProducers, ConnectedClient, KnownProducer, ProducerConnections};
 use millrace_types::Now;
-use tracing::warn;
 
 /// Which clients produce in which group, as tools show it. (In RocketMQ, `ProducerManager`.)
 #[derive(Debug, Default)]
@@ -22,32 +21,33 @@ struct Producer {
 /// A client that is silent for so long is gone.
 const LIFETIME_MS: u64 = 120_000;
 /// What heartbeats may make us remember, over all groups.
-const PRODUCERS_MAX: usize = 100_000;
+pub(crate) const PRODUCERS_MAX: usize = 100_000;
 
 impl Producers {
-    /// A client says that it produces in a group.
+    /// A client says that it produces in a group; `false` if there are too many already.
     pub(crate) fn hear(
         &mut self,
         now: Now,
         group: &str,
         connection: ConnectionId,
         client: &ConnectedClient,
-    ) {
+    ) -> bool {
         let known = self.groups.get_mut(group).and_then(|group| group.get_mut(&client.client_id));
         if let Some(known) = known {
             (known.connection, known.heard) = (connection, now);
             if known.client != *client {
                 known.client = client.clone();
             }
-            return;
+            return true;
         }
         if self.count >= PRODUCERS_MAX {
-            return warn!(group, "too many producers; this one is not remembered");
+            return false;
         }
         let producer = Producer { client: client.clone(), connection, heard: now };
         let group = self.groups.entry(group.to_owned()).or_default();
         group.insert(client.client_id.clone(), producer);
         self.count += 1;
+        true
     }
 
     /// A client leaves a group.
@@ -122,7 +122,7 @@ mod tests {
         };
         let at = |mono_ms| Now { mono_ms, wall_ms: 0 };
         for (now, id, connection) in [(0, "a", 1), (0, "b", 2), (60_000, "b", 3)] {
-            producers.hear(at(now), "g", ConnectionId(connection), &client(id));
+            assert!(producers.hear(at(now), "g", ConnectionId(connection), &client(id)));
         }
         assert_eq!(producers.connections("g").map(|found| found.0.len()), Some(2));
         producers.on_closed(ConnectionId(2));
@@ -131,5 +131,10 @@ mod tests {
         assert_eq!(producers.connections("g").map(|found| found.0), Some(vec![client("b")]));
         producers.unregister("g", "b");
         assert_eq!((producers.connections("g"), producers.len()), (None, 0));
+        for n in 0..PRODUCERS_MAX {
+            assert!(producers.hear(at(0), "g", ConnectionId(1), &client(&n.to_string())));
+        }
+        assert!(!producers.hear(at(0), "h", ConnectionId(1), &client("one too many")));
+        assert!(producers.hear(at(1), "g", ConnectionId(1), &client("7")));
     }
 }

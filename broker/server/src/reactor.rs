@@ -18,22 +18,23 @@ use std::time::Duration;
 
 use millrace_engine::{Answer as Answered, ConnectionId, Read, Ticket};
 use millrace_namesrv::{Departure, Link};
-use millrace_protocol::{Call, CallMode, GroupChanged, HeaderKind};
+use millrace_protocol::{Answer, Call, CallMode, GroupChanged, HeaderKind};
 use millrace_types::Now;
 use mio::{Events, Poll, Token, Waker};
 use tracing::{debug, error, warn};
 
 use crate::answers::{takes_long, write_answer, write_records};
 use crate::clients::Changed;
-use crate::config::Limits;
 use crate::core::{Needs, Shared};
 use crate::handlers::registry::log_gone;
-use crate::readers::{Done, Job, Readers};
+use crate::readers::{Done, Job, Question, Readers};
+use crate::refusal::waited_too_long;
 use crate::relays::Passed;
 use crate::shell::Shell;
 use crate::waiting::Awaited;
-use connection::Closing;
+use connection::{Closing, Connection};
 use input::Buffers;
+use listener::Accepted;
 pub(crate) use listener::Listener;
 pub(crate) use output::Output;
 use slots::Slots;
@@ -46,7 +47,6 @@ pub(crate) struct Reactor {
     shell: Shell,
     shared: Arc<Shared>,
     readers: Readers,
-    limits: Limits,
     control: Arc<Control>,
     buffers: Buffers,
     /// Connections to be served, and those with something to send.
@@ -58,10 +58,12 @@ pub(crate) struct Reactor {
     swept_ms: u64,
     /// What the engine needs from the disk and no reader had time for yet.
     engine_reads: Vec<Read>,
-    /// What handlers left to the readers and these have no time for yet.
-    waiting_jobs: Vec<Job>,
     /// Some connections have pulls that no reader had time for.
     short_of_readers: bool,
+    /// How long the last turn took: what comes in this one may have waited for as long.
+    busy_ms: u64,
+    /// When to look again for who wants to come in, after the system had no room, ms.
+    accept_at_ms: Option<u64>,
 }
 
 /// How others stop the reactor, and what it lets them see of itself.
@@ -79,6 +81,10 @@ pub(crate) struct Control {
 const WAKER: Token = Token(0);
 /// How often is looked for what has expired.
 const SWEEP_MS: u64 = 10_000;
+/// A question that has waited for so long is not looked into any more. (In RocketMQ, the same.)
+pub(crate) const QUESTION_MS_MAX: u64 = 5_000;
+/// The system has no room for another connection: others have to end first.
+const ACCEPT_AGAIN_MS: u64 = 100;
 /// Answers that readers make for one connection at a time; each may hold several MiB.
 const AT_READERS_MAX: usize = 2;
 /// No connection has this id: what is read for the engine answers nobody.
@@ -90,7 +96,6 @@ impl Reactor {
     pub(crate) fn new(
         shared: &Arc<Shared>,
         shell: Shell,
-        limits: Limits,
         mut listeners: Vec<Listener>,
         control: Arc<Control>,
     ) -> io::Result<(Self, Arc<Waker>)> {
@@ -113,7 +118,6 @@ impl Reactor {
             shell,
             shared: Arc::clone(shared),
             readers,
-            limits,
             control,
             buffers: Buffers::default(),
             ready: Vec::new(),
@@ -122,8 +126,9 @@ impl Reactor {
             held: 0,
             swept_ms: 0,
             engine_reads: Vec::new(),
-            waiting_jobs: Vec::new(),
             short_of_readers: false,
+            busy_ms: 0,
+            accept_at_ms: None,
         };
         Ok((reactor, waker))
     }
@@ -143,19 +148,25 @@ impl Reactor {
             self.turn();
         }
         self.release_held_pulls();
-        while self.connections.iter().any(|connection| !connection.output.is_empty())
+        while self.connections.iter().any(Connection::owes_answers)
             && self.shared.now().mono_ms < deadline
         {
             self.poll_once(&mut events, Duration::from_millis(10))?;
             self.ready.clear();
             self.turn();
         }
+        self.connections.iter_mut().for_each(Connection::hang_up);
         Ok(())
     }
 
     /// One burst.
     fn turn(&mut self) {
         let now = self.shared.now();
+        self.shell.late_ms = std::mem::take(&mut self.busy_ms);
+        if self.accept_at_ms.is_some_and(|at| at <= now.mono_ms) {
+            self.accept_at_ms = None;
+            (0..self.listeners.len()).for_each(|n| self.accept(n));
+        }
         let mut ready = std::mem::take(&mut self.ready);
         for &slot in &ready {
             if let Some(connection) = self.connections.get_mut(slot) {
@@ -170,7 +181,7 @@ impl Reactor {
         self.tell_changed();
         self.pass_on(now);
         self.take_done();
-        self.hand_out_jobs();
+        self.hand_out_questions(now);
         self.hand_out_reads();
         for &slot in &ready {
             self.settle(slot);
@@ -186,6 +197,7 @@ impl Reactor {
         }
         self.control.connections.store(self.connections.len(), Ordering::Relaxed);
         self.control.held_bytes.store(self.held, Ordering::Relaxed);
+        self.busy_ms = self.shared.now().mono_ms.saturating_sub(now.mono_ms);
         if now.mono_ms >= self.swept_ms + SWEEP_MS {
             self.sweep(now);
         }
@@ -193,7 +205,7 @@ impl Reactor {
 
     /// Hands everything that was read to the engine, in one step.
     fn serve(&mut self, now: Now, ready: &[usize]) {
-        let Self { shared, shell, connections, limits, answers, buffers, engine_reads, .. } = self;
+        let Self { shared, shell, connections, answers, buffers, engine_reads, .. } = self;
         let ticks = shell.waiting.earliest_ms().is_some_and(|at| at <= now.mono_ms)
             || shared.due_ms() <= now.mono_ms;
         let mut lost: Vec<(usize, Closing)> = Vec::new();
@@ -203,12 +215,13 @@ impl Reactor {
             engine_reads,
             |step| {
                 shell.needs = Needs::Policy;
+                shell.planned = 0;
                 if ticks {
                     step.engine.on_tick(step.now, step.out);
                 }
                 for &slot in ready {
                     if let Some(connection) = connections.get_mut(slot)
-                        && let Err(closing) = connection.serve(step, shell, limits, buffers)
+                        && let Err(closing) = connection.serve(step, shell, buffers)
                     {
                         lost.push((slot, closing));
                     }
@@ -245,8 +258,9 @@ impl Reactor {
                 self.shared.traffic.gave_nothing();
             }
             if let Some(found) = write_answer(answer, waiting.to, &waiting.awaited, host, output) {
-                connection.deferred.push_back((waiting, found));
+                connection.deferred.push_back(waiting, found);
                 self.pump(slot);
+                self.count(slot);
             }
             self.mark_dirty(slot);
         }
@@ -258,7 +272,7 @@ impl Reactor {
         let Some(connection) = self.connections.get_mut(slot) else {
             return;
         };
-        while connection.output.len() <= self.limits.output_bytes_max {
+        while connection.output.len() <= self.shell.limits.output_bytes_max {
             let Some((waiting, found)) = connection.deferred.pop_front() else {
                 return;
             };
@@ -270,7 +284,7 @@ impl Reactor {
                 continue;
             }
             if connection.at_readers >= AT_READERS_MAX {
-                return connection.deferred.push_front((waiting, found));
+                return connection.deferred.push_front(waiting, found);
             }
             // A copy, because a job that is not taken is gone.
             let (again, reader) = ((waiting.clone(), found.clone()), reader.clone());
@@ -283,7 +297,7 @@ impl Reactor {
             let job = Job { connection: again.0.to.connection, work: Box::new(work) };
             if self.readers.submit(job).is_err() {
                 self.short_of_readers = true;
-                return connection.deferred.push_front(again);
+                return connection.deferred.push_front(again.0, again.1);
             }
             connection.at_readers += 1;
         }
@@ -311,26 +325,31 @@ impl Reactor {
         }
     }
 
-    /// Gives the readers what handlers left to them.
-    fn hand_out_jobs(&mut self) {
-        self.waiting_jobs.append(&mut self.shell.jobs);
-        let mut jobs = std::mem::take(&mut self.waiting_jobs).into_iter();
-        for job in jobs.by_ref() {
-            let Some((_, connection)) = self.connections.find(job.connection) else {
+    /// Gives the readers the questions that handlers left to them. Whoever has waited for too long
+    /// is told so, and has probably given up.
+    fn hand_out_questions(&mut self, now: Now) {
+        while let Some(Question { to, asked_ms, work }) = self.shell.questions.pop_front() {
+            let Some((slot, connection)) = self.connections.find(to.connection) else {
                 continue;
             };
-            match self.readers.submit(job) {
+            let waited_ms = now.mono_ms.saturating_sub(asked_ms);
+            if waited_ms > QUESTION_MS_MAX {
+                connection.in_flight -= 1;
+                let refused = waited_too_long(waited_ms, self.shell.questions.len());
+                connection.output.write(|out| refused.write(to.kind, to.opaque, out));
+                self.mark_dirty(slot);
+                continue;
+            }
+            match self.readers.submit(Job { connection: to.connection, work }) {
                 Ok(()) => {
                     connection.in_flight -= 1;
                     connection.at_readers += 1;
                 }
-                Err(job) => {
-                    self.waiting_jobs.push(job);
-                    break;
+                Err(Job { work, .. }) => {
+                    return self.shell.questions.push_front(Question { to, asked_ms, work });
                 }
             }
         }
-        self.waiting_jobs.extend(jobs);
     }
 
     /// Gives the readers what the engine needs. Their threads tell the engine themselves.
@@ -418,7 +437,7 @@ impl Reactor {
                 Err(error) => self.close(slot, &error.into()),
                 Ok(()) if connection.ended => self.remove(slot),
                 Ok(()) => {
-                    if left <= self.limits.output_bytes_max && !connection.deferred.is_empty() {
+                    if left <= self.shell.limits.output_bytes_max && connection.deferred.len() > 0 {
                         self.pump(slot);
                         self.mark_dirty_if_filled(slot, left);
                     }
@@ -454,7 +473,7 @@ impl Reactor {
     /// Serves a connection again in the next turn if no event will say so.
     fn go_on(&mut self, slot: usize) {
         if let Some(connection) = self.connections.get_mut(slot)
-            && connection.has_more(&self.limits)
+            && connection.has_more(&self.shell.limits)
             && !connection.is_ready
         {
             connection.is_ready = true;
@@ -462,7 +481,7 @@ impl Reactor {
         }
     }
 
-    /// Counts the bytes held for a peer; above the limit for all, it has to go.
+    /// Counts the bytes held for a peer; above the limit for all, somebody has to go.
     fn count(&mut self, slot: usize) {
         let Some(connection) = self.connections.get_mut(slot) else {
             return;
@@ -472,11 +491,21 @@ impl Reactor {
         self.control.held_bytes_peak.fetch_max(self.held, Ordering::Relaxed);
         let grew = held > connection.counted.max(input::BUFFER_BYTES);
         connection.counted = held;
-        if grew && self.held > self.limits.held_bytes_max {
-            let peer = connection.caller.peer;
-            warn!(%peer, bytes = held, "connection closed: too much is held for all peers");
-            self.remove(slot);
+        if grew && self.held > self.shell.limits.held_bytes_max {
+            self.close_largest();
         }
+    }
+
+    /// Closes the connection for which most is held, so that it is not the others that suffer.
+    fn close_largest(&mut self) {
+        let Some((slot, connection)) = self.connections.largest() else {
+            return;
+        };
+        let (peer, bytes) = (connection.caller.peer, connection.counted);
+        if self.shell.complaints.may_say(self.shared.now().mono_ms) {
+            warn!(%peer, bytes, "connection closed: too much is held for all peers");
+        }
+        self.remove(slot);
     }
 
     fn sweep(&mut self, now: Now) {
@@ -491,7 +520,9 @@ impl Reactor {
         self.shell.changed.extend(changed);
         self.shell.locks.on_tick(now.mono_ms);
         log_gone(&self.shell.routes.on_tick(now), "it was silent for too long");
-        let idle_ms = self.limits.idle.as_millis() as u64;
+        self.shell.complaints.on_tick(now.mono_ms);
+        let idle_ms = self.shell.limits.idle.as_millis() as u64;
+        let frame_ms = self.shell.limits.frame_time_max.as_millis() as u64;
         for slot in self.connections.slots() {
             let Some(connection) = self.connections.get_mut(slot) else {
                 continue;
@@ -501,6 +532,12 @@ impl Reactor {
             let stuck = waits == 0 || !connection.output.is_empty();
             if stuck && connection.active_ms + idle_ms <= now.mono_ms {
                 debug!(peer = %connection.caller.peer, "connection closed: idle");
+                self.remove(slot);
+            } else if connection.drips(now.mono_ms, frame_ms) {
+                let peer = connection.caller.peer;
+                if self.shell.complaints.may_say(now.mono_ms) {
+                    warn!(%peer, "connection closed: a frame takes too long to come");
+                }
                 self.remove(slot);
             }
         }
@@ -512,13 +549,15 @@ impl Reactor {
         if let Some(connection) = self.connections.get_mut(slot) {
             let peer = connection.caller.peer;
             match closing {
+                Closing::Io(error) => debug!(%peer, error = %error, "connection lost"),
+                Closing::Frame(_) | Closing::Header(_)
+                    if !self.shell.complaints.may_say(self.shared.now().mono_ms) => {}
                 Closing::Frame(error) => {
                     warn!(%peer, error = %error, "connection closed: not a RocketMQ frame");
                 }
                 Closing::Header(error) => {
                     warn!(%peer, error = %error, "connection closed: not a RocketMQ header");
                 }
-                Closing::Io(error) => debug!(%peer, error = %error, "connection lost"),
             }
             self.remove(slot);
         }
@@ -551,6 +590,16 @@ impl Reactor {
         self.turn();
     }
 
+    /// Takes in who waits at a listener.
+    fn accept(&mut self, listener: usize) {
+        let Self { connections, shell, poll, .. } = self;
+        let now_ms = self.shared.now().mono_ms;
+        let accepted = self.listeners[listener].accept(connections, poll.registry(), shell, now_ms);
+        if accepted == Accepted::NoRoom {
+            self.accept_at_ms = Some(now_ms + ACCEPT_AGAIN_MS);
+        }
+    }
+
     /// Waits for something to do and notes who has it.
     fn wait(&mut self, events: &mut Events) -> io::Result<()> {
         let now_ms = self.shared.now().mono_ms;
@@ -558,6 +607,7 @@ impl Reactor {
             let sweep = self.swept_ms + SWEEP_MS;
             let next = self.shell.waiting.earliest_ms().map_or(sweep, |at| at.min(sweep));
             let next = next.min(self.shared.due_ms());
+            let next = self.accept_at_ms.map_or(next, |at| at.min(next));
             let next = self.shell.relays.earliest_ms().map_or(next, |at| at.min(next));
             Duration::from_millis(next.saturating_sub(now_ms))
         } else {
@@ -577,10 +627,8 @@ impl Reactor {
             if event.token() == WAKER {
                 continue;
             }
-            if let Some(listener) = self.listeners.get(token - 1) {
-                let room = self.limits.connections_max;
-                let now_ms = self.shared.now().mono_ms;
-                listener.accept(&mut self.connections, self.poll.registry(), room, now_ms);
+            if token <= self.listeners.len() {
+                self.accept(token - 1);
                 continue;
             }
             let Some((slot, connection)) = self.connections.by_token(token) else {

@@ -7,6 +7,7 @@ use std::thread::{self, JoinHandle};
 use millrace_engine::ConnectionId;
 
 use crate::reactor::Output;
+use crate::waiting::ReplyTo;
 
 /// Threads that read what is not in memory, so that the reactor never waits for a disk.
 #[derive(Debug)]
@@ -20,6 +21,14 @@ pub(crate) struct Readers {
 pub(crate) struct Job {
     pub(crate) connection: ConnectionId,
     /// Gives the whole answer.
+    pub(crate) work: Box<dyn FnOnce() -> Output + Send>,
+}
+
+/// What a peer has asked and only a reader can tell.
+pub(crate) struct Question {
+    pub(crate) to: ReplyTo,
+    /// When it came, ms.
+    pub(crate) asked_ms: u64,
     pub(crate) work: Box<dyn FnOnce() -> Output + Send>,
 }
 
@@ -87,6 +96,12 @@ fn read(jobs: &Mutex<Receiver<Job>>, done: &Mutex<Vec<Done>>, wake: &dyn Fn()) {
         done.push(Done { connection, output });
         drop(done);
         wake();
+    }
+}
+
+impl fmt::Debug for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Question").field("to", &self.to).finish_non_exhaustive()
     }
 }
 

@@ -34,16 +34,25 @@ fn code(refusal: &Refusal, dialect: Dialect) -> ResponseCode {
         (Refusal::NotWritable(_) | Refusal::NotReadable(_), _) => ResponseCode::NO_PERMISSION,
         (Refusal::IllegalMessage(_), _) => ResponseCode::MESSAGE_ILLEGAL,
         (Refusal::IllegalFilter(_), _) => ResponseCode::SUBSCRIPTION_PARSE_FAILED,
-        (Refusal::Busy, _) => ResponseCode::SYSTEM_BUSY,
+        (Refusal::Busy | Refusal::Overloaded, _) => ResponseCode::SYSTEM_BUSY,
         (Refusal::Fenced { .. }, _) => ResponseCode::MR_FENCED,
         (Refusal::DiskFull(_), Dialect::Own) => ResponseCode::MR_DISK_FULL,
         (Refusal::Poisoned(_), Dialect::Own) => ResponseCode::MR_POISONED,
         // Producers try another broker on both.
         (Refusal::DiskFull(_), Dialect::RocketMq) => ResponseCode::SERVICE_NOT_AVAILABLE,
-        (Refusal::Poisoned(_), Dialect::RocketMq) | (Refusal::NoMessage(_), _) => {
-            ResponseCode::SYSTEM_ERROR
-        }
+        (Refusal::Poisoned(_), Dialect::RocketMq)
+        | (Refusal::NoMessage(_) | Refusal::NoRoom { .. }, _) => ResponseCode::SYSTEM_ERROR,
     }
+}
+
+/// What a client is told that has waited for so long that it has probably given up. Tools look for
+/// this text. (In RocketMQ, `BrokerFastFailure`.)
+pub(crate) fn waited_too_long(waited_ms: u64, waiting: usize) -> Refused {
+    let remark = format!(
+        "[TIMEOUT_CLEAN_QUEUE]broker busy, start flow control for a while, \
+         period in queue: {waited_ms}ms, size of queue: {waiting}"
+    );
+    Refused::new(ResponseCode::SYSTEM_BUSY, remark)
 }
 
 /// What a client is told of stored bytes that cannot be read.
@@ -80,6 +89,11 @@ mod tests {
         check(&poisoned, ResponseCode::SYSTEM_ERROR, ResponseCode::MR_POISONED);
         let queue = Refusal::NoSuchQueue { topic: "t".into(), queue: QueueId(9), queues: 1 };
         check(&queue, ResponseCode::INVALID_PARAMETER, ResponseCode::TOPIC_NOT_EXIST);
+        for busy in [Refusal::Busy, Refusal::Overloaded] {
+            check(&busy, ResponseCode::SYSTEM_BUSY, ResponseCode::SYSTEM_BUSY);
+        }
+        let no_room = Refusal::NoRoom { what: "queues", max: 1 };
+        check(&no_room, ResponseCode::SYSTEM_ERROR, ResponseCode::SYSTEM_ERROR);
         let topic = Refusal::UnknownTopic("t".into());
         check(&topic, ResponseCode::TOPIC_NOT_EXIST, ResponseCode::TOPIC_NOT_EXIST);
     }

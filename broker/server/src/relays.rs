@@ -39,7 +39,7 @@ pub(crate) struct Passed {
 /// How long a client may take. (In RocketMQ, the same.)
 const PATIENCE_MS: u64 = 10_000;
 /// Tools ask one thing at a time.
-const RELAYS_MAX: usize = 1_000;
+pub(crate) const RELAYS_MAX: usize = 1_000;
 
 impl Relays {
     /// Passes a request on; `false` if there are too many already.
@@ -176,6 +176,18 @@ mod tests {
         assert_eq!(passed(&mut relays), [(1, 5, 77)]);
         relays.answered(CLIENT, &frame.header().unwrap(), b"");
         assert_eq!(passed(&mut relays), []);
+    }
+
+    #[test]
+    fn so_many_tools_wait_at_once() {
+        let mut relays = Relays::default();
+        for n in 0..RELAYS_MAX as i32 {
+            ask(&mut relays, 0, n);
+        }
+        let call = OfMember { group: "g".into(), client_id: "c".into(), threads: false };
+        assert!(!relays.pass_on(0, tool(-1), CLIENT, &call));
+        relays.on_tick(PATIENCE_MS);
+        assert!(relays.pass_on(PATIENCE_MS, tool(-1), CLIENT, &call));
     }
 
     #[test]

@@ -9,9 +9,10 @@ use std::thread;
 use millrace_disk::Disk;
 use millrace_engine::EngineConfig;
 use millrace_store::{OpenError as StoreError, Recovered, StoreConfig};
+use rustix::process::{Resource, getrlimit};
 use tracing::{error, info, warn};
 
-use crate::clock::system_clock;
+use crate::clock::{Clock, system_clock};
 use crate::config::ServerConfig;
 use crate::core::{CloseError, Core, CoreConfig, OpenError};
 use crate::dispatch::Role;
@@ -112,6 +113,14 @@ pub enum StopError {
 impl Server {
     /// Takes up the data directory, listens, and starts to serve.
     pub fn start(disk: Arc<dyn Disk>, config: ServerConfig) -> Result<Self, StartError> {
+        Self::start_at(disk, config, system_clock())
+    }
+
+    fn start_at(
+        disk: Arc<dyn Disk>,
+        config: ServerConfig,
+        clock: Clock,
+    ) -> Result<Self, StartError> {
         let broker = config.broker_listen.map(|at| bind(at, Role::Broker)).transpose()?;
         let namesrv = config.namesrv_listen.map(|at| bind(at, Role::NameServer)).transpose()?;
         let metrics = config.metrics_listen.map(bind_metrics).transpose()?;
@@ -130,11 +139,12 @@ impl Server {
                 delay_levels: config.delay_levels,
                 retention: config.retention,
                 lost_state: config.lost_state,
+                limits: config.limits.remembered,
                 timer_ms_max: config.timer_max.as_millis() as u64,
                 ..EngineConfig::default()
             },
             flushing: Flushing::Thread,
-            clock: system_clock(),
+            clock,
         };
         let (core, recovered) = Core::open(disk, &config.dir, core_config)?;
         let names = Names {
@@ -152,12 +162,22 @@ impl Server {
             _ => None,
         };
         let registrar = registrar.transpose().map_err(StartError::Resources)?;
-        let shell = Shell::new(names, Arc::clone(core.shared()));
+        let connections_max = config.limits.connections_max;
+        let open_files_max = getrlimit(Resource::Nofile).current;
+        let limits = config.limits.within(open_files_max);
+        if limits.connections_max < connections_max {
+            let most = limits.connections_max;
+            warn!(
+                most,
+                wanted = connections_max,
+                "the process may open few files, so there are fewer connections"
+            );
+        }
+        let shell = Shell::new(names, limits, Arc::clone(core.shared()));
         let control = Arc::new(Control::default());
         let listeners = namesrv.into_iter().chain(broker).collect();
-        let (reactor, waker) =
-            Reactor::new(core.shared(), shell, config.limits, listeners, Arc::clone(&control))
-                .map_err(StartError::Resources)?;
+        let (reactor, waker) = Reactor::new(core.shared(), shell, listeners, Arc::clone(&control))
+            .map_err(StartError::Resources)?;
         let metrics = metrics
             .map(|listener| {
                 Metrics::start(listener, Arc::clone(core.shared()), Arc::clone(&control))

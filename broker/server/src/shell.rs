@@ -1,3 +1,4 @@
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -7,11 +8,13 @@ use millrace_protocol::permission;
 use millrace_types::{Now, TopicName};
 
 use crate::clients::{Changed, Clients};
+use crate::complaints::Complaints;
+use crate::config::Limits;
 use crate::core::{Needs, Shared};
 use crate::handlers::topics::{TEMPLATE_QUEUES, TEMPLATE_TOPIC};
 use crate::locks::QueueLocks;
 use crate::producers::Producers;
-use crate::readers::Job;
+use crate::readers::Question;
 use crate::relays::Relays;
 use crate::resets::Resets;
 use crate::rules::Rules;
@@ -36,10 +39,18 @@ pub(crate) struct Shell {
     pub(crate) waiting: WaitingList,
     /// Groups whose members are to be told of a change after this burst.
     pub(crate) changed: Vec<Changed>,
-    /// What this burst leaves to the readers.
-    pub(crate) jobs: Vec<Job>,
+    /// What waits for a reader, oldest first.
+    pub(crate) questions: VecDeque<Question>,
+    pub(crate) complaints: Complaints,
+    /// What peers may take of this machine.
+    pub(crate) limits: Limits,
+    /// For so long what comes in this burst may have waited already, because the last one took
+    /// as long.
+    pub(crate) late_ms: u64,
     /// What this burst needs of the flush thread.
     pub(crate) needs: Needs,
+    /// Records that the pulls of this burst have found so far.
+    pub(crate) planned: usize,
     /// Encoded properties that got something added.
     pub(crate) properties: Vec<u8>,
 }
@@ -77,7 +88,7 @@ impl Names {
 }
 
 impl Shell {
-    pub(crate) fn new(names: Names, shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(names: Names, limits: Limits, shared: Arc<Shared>) -> Self {
         let now = shared.now();
         let mut routes = RouteTable::default();
         if names.serves == Serves::Messages {
@@ -98,8 +109,12 @@ impl Shell {
             routes,
             waiting: WaitingList::default(),
             changed: Vec::new(),
-            jobs: Vec::new(),
+            questions: VecDeque::new(),
+            complaints: Complaints::default(),
+            limits,
+            late_ms: 0,
             needs: Needs::Policy,
+            planned: 0,
             properties: Vec::new(),
         }
     }

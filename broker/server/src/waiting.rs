@@ -58,8 +58,7 @@ pub(crate) const NOBODY: Ticket = Ticket(0);
 
 impl WaitingList {
     /// How many there are.
-    #[cfg(test)]
-    fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.places.len() - self.free.len()
     }
 

@@ -3,6 +3,7 @@
 mod deletions; // topics that are gone
 mod deliveries; // delayed messages
 mod letters; // messages whose consumption failed
+mod limits; // what clients may make the broker remember
 #[cfg(feature = "faults")]
 mod plants; // a mistake made on purpose
 mod retention; // what goes, and when

@@ -6,7 +6,7 @@ use super::{BodyError, NotJson, Scanner};
 const DEPTH_MAX: usize = 32;
 /// A heartbeat has a few dozen values per subscription; a body of small numbers must not take
 /// twenty times its size in memory.
-const VALUES_MAX: usize = 1 << 17;
+pub const BODY_VALUES_MAX: usize = 1 << 17;
 /// What a broker with 50,000 topics says about them has a million; a frame has at most 16 MiB.
 const ANSWER_VALUES_MAX: usize = 1 << 22;
 /// Java writes one where the same object stands twice; each costs a walk through the body.
@@ -25,7 +25,7 @@ pub(crate) enum Json<'a> {
 
 impl<'a> Json<'a> {
     pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, BodyError> {
-        Self::parse_within(bytes, VALUES_MAX)
+        Self::parse_within(bytes, BODY_VALUES_MAX)
     }
 
     /// The same for what somebody answers whom we asked: it may be long.
@@ -260,7 +260,7 @@ mod tests {
         assert_eq!(Json::parse(deep.as_bytes()), Err(BodyError::Json));
         let keys = "{".repeat(100) + &"}".repeat(100);
         assert_eq!(Json::parse(keys.as_bytes()), Err(BodyError::Json));
-        let wide = format!("[{}]", "1,".repeat(VALUES_MAX));
+        let wide = format!("[{}]", "1,".repeat(BODY_VALUES_MAX));
         assert_eq!(Json::parse(wide.as_bytes()), Err(BodyError::Json));
         assert!(Json::parse_answer(wide.as_bytes()).is_ok());
         let references = format!("[{}]", r#"{"$ref":"$"},"#.repeat(REFERENCES_MAX + 1));

@@ -8,7 +8,7 @@ use crate::wire::{Reader, push_bytes32};
 
 /// What the body of a registration may take once it is inflated: a million topics, and far below
 /// what 16 MiB of zeroes inflate to.
-const INFLATED_BYTES_MAX: usize = 32 << 20;
+pub const INFLATED_BYTES_MAX: usize = 32 << 20;
 /// Values of a body in JSON, nine per topic. A frame of 16 MiB ends at 70,000 topics anyway.
 const VALUES_MAX: usize = 1 << 20;
 /// One byte less of a frame is not worth more than this.

@@ -16,12 +16,13 @@ pub(crate) fn heartbeat(exchange: &mut Exchange<'_, '_>, heartbeat: &Heartbeat) 
     let conditions = std::sync::Arc::clone(exchange.step.engine.conditions());
     let now_ms = exchange.step.now.mono_ms;
     let connection = exchange.caller.connection;
-    let legal: Cow<'_, Heartbeat> = legal_groups(heartbeat);
-    for consumer in &legal.consumers {
-        make_retry_topic(exchange, &consumer.group);
+    if heartbeat.client_id.len() > CLIENT_ID_BYTES_MAX {
+        let remark = format!("a client id has at most {CLIENT_ID_BYTES_MAX} bytes");
+        return exchange.refuse(ResponseCode::INVALID_PARAMETER, remark);
     }
+    let legal: Cow<'_, Heartbeat> = legal_groups(heartbeat);
     let clients = &mut exchange.shell.clients;
-    let changed = clients.heartbeat(now_ms, connection, &legal, &*conditions);
+    let heard = clients.heartbeat(now_ms, connection, &legal, &*conditions);
     let client = ConnectedClient {
         client_id: legal.client_id.clone(),
         address: exchange.caller.peer.to_string(),
@@ -30,12 +31,29 @@ pub(crate) fn heartbeat(exchange: &mut Exchange<'_, '_>, heartbeat: &Heartbeat) 
     };
     clients.describe(&legal, &client);
     let groups = legal.producer_groups.iter().filter(|group| GroupName::parse(group).is_ok());
+    let mut refused = heard.refused;
     for group in groups {
-        exchange.shell.producers.hear(exchange.step.now, group, connection, &client);
+        if !exchange.shell.producers.hear(exchange.step.now, group, connection, &client) {
+            refused = Some("the broker remembers as many producers as it may");
+        }
     }
-    exchange.shell.changed.extend(changed);
-    exchange.answer(&HeartbeatAnswer { supports_v2: false, subscriptions_changed: true });
+    for consumer in &legal.consumers {
+        if exchange.shell.clients.is_online(&consumer.group) {
+            make_retry_topic(exchange, &consumer.group);
+        }
+    }
+    exchange.shell.changed.extend(heard.changed);
+    match refused {
+        Some(reason) => exchange.refuse(ResponseCode::SYSTEM_BUSY, reason),
+        None => {
+            let answer = HeartbeatAnswer { supports_v2: false, subscriptions_changed: true };
+            exchange.answer(&answer);
+        }
+    }
 }
+
+/// Clients name themselves by address, process and a number; this is twenty times as much.
+pub(crate) const CLIENT_ID_BYTES_MAX: usize = 1_024;
 
 /// As in RocketMQ, a group whose name is illegal is passed over.
 fn legal_groups(heartbeat: &Heartbeat) -> Cow<'_, Heartbeat> {

@@ -1,13 +1,23 @@
-use millrace_protocol::{Done, LockQueues, LockedQueues};
+use millrace_protocol::{Done, LockQueues, LockedQueues, MessageQueue};
+use millrace_types::{GroupName, TopicName};
 
 use crate::dispatch::Exchange;
+use crate::handlers::clients::CLIENT_ID_BYTES_MAX;
 
-/// Code 41.
+/// Code 41. As in RocketMQ nobody checks that the queues exist, but only names that could are kept.
 pub(crate) fn lock(exchange: &mut Exchange<'_, '_>, request: LockQueues) {
-    let LockQueues { client_id, group, queues } = request;
+    let LockQueues { client_id, group, mut queues } = request;
+    queues.retain(|queue| is_legal(&group, &client_id, queue));
     let now_ms = exchange.step.now.mono_ms;
     let granted = exchange.shell.locks.lock(now_ms, &group, &client_id, queues);
     exchange.answer(&LockedQueues(granted));
+}
+
+fn is_legal(group: &str, client_id: &str, queue: &MessageQueue) -> bool {
+    client_id.len() <= CLIENT_ID_BYTES_MAX
+        && GroupName::parse(group).is_ok()
+        && TopicName::parse(&queue.topic).is_ok()
+        && queue.broker_name.len() <= 127
 }
 
 /// Code 42.

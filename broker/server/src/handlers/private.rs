@@ -3,7 +3,7 @@ use std::borrow::Cow;
 use millrace_engine::{
     Answer as Answered, Append, Delay, Fence, Filter, Message, Origin, Pull, Refusal, Request, Wait,
 };
-use millrace_protocol::{AppendGroup, AppendWait, EnsureTopic, HelloAnswer, PullStored};
+use millrace_protocol::{AppendGroup, AppendWait, CallMode, EnsureTopic, HelloAnswer, PullStored};
 use millrace_types::{QueueOffset, TopicName};
 
 use crate::core::Needs;
@@ -75,7 +75,14 @@ pub(crate) fn pull_stored(exchange: &mut Exchange<'_, '_>, request: &PullStored<
         Ok(_) => QueueOffset(0),
         Err(refusal) => return exchange.refuse_own(&refusal),
     };
+    if exchange.mode == CallMode::Oneway {
+        // Nobody waits for messages.
+        return;
+    }
     let hold_ms = u64::from(request.wait_ms).min(HOLD_MS_MAX);
+    if hold_ms > 0 && *exchange.in_flight >= exchange.shell.limits.held_pulls_max {
+        return exchange.refuse_own(&Refusal::Overloaded);
+    }
     let pull = Pull {
         topic,
         queue,

@@ -1,7 +1,7 @@
-use millrace_engine::{Filter, Pull, Request};
+use millrace_engine::{Filter, Pull, Refusal, Request};
 use millrace_protocol::{
-    GroupRules, MessageModel, PullAnswer, PullMessage, PullStatus, ResponseCode, Subscription,
-    pull_flag,
+    CallMode, GroupRules, MessageModel, PullAnswer, PullMessage, PullStatus, ResponseCode,
+    Subscription, pull_flag,
 };
 use millrace_types::{GroupName, QueueOffset};
 
@@ -12,7 +12,7 @@ use crate::waiting::Awaited;
 /// No pull is held for longer: a client's own patience is 30 s.
 const HOLD_MS_MAX: u64 = 60_000;
 /// Most messages that one pull gives.
-const MESSAGES_MAX: i32 = 4096;
+pub(crate) const MESSAGES_MAX: i32 = 4096;
 /// What a pull gives that names no size, and what it gives at most. A Java client closes its
 /// connection on frames above 16 MiB.
 const BYTES: u64 = 256 << 10;
@@ -49,8 +49,15 @@ pub(crate) fn pull(exchange: &mut Exchange<'_, '_>, request: &PullMessage<'_>) {
             offset,
         });
     }
+    if exchange.mode == CallMode::Oneway {
+        // Nobody waits for messages.
+        return;
+    }
     let asked = u64::try_from(request.suspend_ms).unwrap_or(0).min(HOLD_MS_MAX);
     let hold_ms = if request.has(pull_flag::SUSPEND) { asked } else { 0 };
+    if hold_ms > 0 && *exchange.in_flight >= exchange.shell.limits.held_pulls_max {
+        return exchange.refuse_as(&Refusal::Overloaded);
+    }
     let bytes = request.bytes_max.and_then(|bytes| u64::try_from(bytes).ok());
     let pull = Pull {
         topic: &request.topic,

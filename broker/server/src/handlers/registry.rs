@@ -79,7 +79,9 @@ fn register(exchange: &mut Exchange<'_, '_>, request: &RegisterBroker<'_>) {
             exchange.answer(&Registered { header, orders: orders(exchange) });
         }
         Err(error) => {
-            warn!(broker = %broker, address, error = %error, "broker not registered");
+            if exchange.shell.complaints.may_say(exchange.step.now.mono_ms) {
+                warn!(broker = %broker, address, error = %error, "broker not registered");
+            }
             exchange.refuse(ResponseCode::SYSTEM_ERROR, error.to_string());
         }
     }
@@ -87,7 +89,7 @@ fn register(exchange: &mut Exchange<'_, '_>, request: &RegisterBroker<'_>) {
 
 /// What a registration says, if that is something to tell clients.
 fn registration(
-    exchange: &Exchange<'_, '_>,
+    exchange: &mut Exchange<'_, '_>,
     request: &RegisterBroker<'_>,
     topics: RegisteredTopics,
 ) -> Option<Registration> {
@@ -106,7 +108,9 @@ fn registration(
         Some((TopicName::parse(&topic.topic).ok()?, queues))
     });
     let served: Vec<_> = served.collect();
-    if served.len() < topics.topics.len() {
+    if served.len() < topics.topics.len()
+        && exchange.shell.complaints.may_say(exchange.step.now.mono_ms)
+    {
         let illegal = topics.topics.len() - served.len();
         warn!(broker = %broker_name, illegal, "topics with illegal names are not registered");
     }

@@ -7,12 +7,18 @@ use millrace_types::{Properties, keys, record};
 use crate::dispatch::Exchange;
 use crate::handlers::letters;
 use crate::handlers::topics::{TEMPLATE_QUEUES, TEMPLATE_TOPIC, takes_no_sends};
+use crate::refusal::waited_too_long;
 use crate::waiting::{Awaited, UniqueKey};
 
 /// Codes 10, 310 and 320.
 pub(crate) fn send(exchange: &mut Exchange<'_, '_>, sent: &SendMessage<'_>) {
     if let Err(refused) = check(sent) {
         return exchange.refuse(refused.0, refused.1);
+    }
+    let late_ms = exchange.shell.late_ms;
+    if u128::from(late_ms) >= exchange.shell.limits.send_wait_max.as_millis() {
+        // It would be stored although its producer has given up and sent it again.
+        return exchange.answer(&waited_too_long(late_ms, exchange.shell.waiting.len()));
     }
     if sent.batch {
         return send_batch(exchange, sent);
@@ -50,7 +56,7 @@ pub(crate) fn store(exchange: &mut Exchange<'_, '_>, sent: &SendMessage<'_>) {
 }
 
 /// More messages than any client puts into a batch; all their ids have to fit the answer's header.
-const BATCH_MAX: usize = 32_768;
+pub(crate) const BATCH_MAX: usize = 32_768;
 
 fn send_batch(exchange: &mut Exchange<'_, '_>, sent: &SendMessage<'_>) {
     if sent.topic.starts_with("%RETRY%") {

@@ -1,5 +1,6 @@
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, Read};
+use std::net::Shutdown;
 
 use millrace_engine::{Caller, Found};
 use millrace_protocol::{Frame, FrameError, HeaderError, Split};
@@ -13,6 +14,13 @@ use crate::reactor::output::Output;
 use crate::shell::Shell;
 use crate::waiting::Waiting;
 
+/// Records that all pulls of one burst may find; who asks for more is served in the next one. Each
+/// takes 24 bytes until it is read, and a usual pull finds 32.
+const PLANNED_MAX: usize = 1 << 18;
+
+/// What a connection that we close is relieved of at most.
+const UNREAD_BYTES_MAX: usize = 1 << 20;
+
 /// One peer.
 pub(super) struct Connection {
     pub(super) stream: TcpStream,
@@ -21,7 +29,7 @@ pub(super) struct Connection {
     input: Input,
     pub(super) output: Output,
     /// Pulls whose records wait until the peer has taken what it was given, or for a reader.
-    pub(super) deferred: VecDeque<(Waiting, Found)>,
+    pub(super) deferred: Deferred,
     /// Requests that wait for the engine or a reader.
     pub(super) in_flight: usize,
     /// Answers that readers are making.
@@ -34,6 +42,8 @@ pub(super) struct Connection {
     stalled: bool,
     /// The peer will not send anything any more.
     pub(super) ended: bool,
+    /// Since when a frame has been coming that is not whole yet, ms.
+    partial_since_ms: Option<u64>,
     /// When bytes last came or went, ms.
     pub(super) active_ms: u64,
     /// In the list of those to be served next.
@@ -63,13 +73,14 @@ impl Connection {
             role,
             input: Input::default(),
             output: Output::default(),
-            deferred: VecDeque::new(),
+            deferred: Deferred::default(),
             in_flight: 0,
             at_readers: 0,
             readable: false,
             closing: false,
             stalled: false,
             ended: false,
+            partial_since_ms: None,
             active_ms: now_ms,
             is_ready: false,
             is_dirty: false,
@@ -105,20 +116,20 @@ impl Connection {
         &mut self,
         step: &mut Step<'_>,
         shell: &mut Shell,
-        limits: &Limits,
         buffers: &mut Buffers,
     ) -> Result<(), Closing> {
         let Self { input, output, in_flight, caller, deferred, role, .. } = self;
         let pending = input.pending();
+        let frames = shell.limits.frames();
         let mut used = 0;
         let mut wanted = 0;
         self.stalled = false;
         while used < pending.len() {
-            if is_full(output, *in_flight, deferred.len(), limits) {
+            if is_full(output, *in_flight, deferred, &shell.limits) || shell.planned > PLANNED_MAX {
                 self.stalled = true;
                 break;
             }
-            match Frame::split(&pending[used..], &limits.frames())? {
+            match Frame::split(&pending[used..], &frames)? {
                 Split::Frame(frame, len) => {
                     let destination = Destination { role: *role, caller, output, in_flight };
                     dispatch(step, shell, destination, &frame)?;
@@ -130,9 +141,31 @@ impl Connection {
                 }
             }
         }
+        let since_ms = self.partial_since_ms.filter(|_| used == 0).unwrap_or(step.now.mono_ms);
+        self.partial_since_ms = (wanted > 0).then_some(since_ms);
         input.consume(used);
         input.make_room(wanted, buffers);
         Ok(())
+    }
+
+    /// Whether the frame that is coming has taken longer than `time_ms` so far.
+    pub(super) fn drips(&self, now_ms: u64, time_ms: u64) -> bool {
+        self.partial_since_ms.is_some_and(|since_ms| since_ms + time_ms <= now_ms)
+    }
+
+    /// Whether anything of what the peer has asked for is still to be sent to it.
+    pub(super) fn owes_answers(&self) -> bool {
+        !self.output.is_empty() || self.in_flight + self.at_readers + self.deferred.len() > 0
+    }
+
+    /// Ends what is sent, and takes what has come meanwhile: a socket that is closed with bytes in
+    /// it is reset, and what it has sent may be lost on its way.
+    pub(super) fn hang_up(&mut self) {
+        let mut unread = [0; 16 << 10];
+        if self.stream.shutdown(Shutdown::Write).is_ok() {
+            let mut reads = 0..UNREAD_BYTES_MAX / unread.len();
+            while reads.next().is_some() && matches!(self.stream.read(&mut unread), Ok(1..)) {}
+        }
     }
 
     /// Whether there is something to do that no event will announce.
@@ -148,22 +181,60 @@ impl Connection {
     fn may_go_on(&self, limits: &Limits) -> bool {
         self.output.len() <= limits.output_bytes_max / 2
             && self.in_flight < limits.requests_in_flight_max
-            && self.deferred.is_empty()
+            && self.deferred.len() == 0
     }
 
-    /// Gives memory back that is not needed until the peer sends again.
+    /// Gives memory back that is not needed until the peer sends again. Who is known to have sent
+    /// more is served again at once.
     pub(super) fn rest_input(&mut self, buffers: &mut Buffers) {
-        self.input.rest(buffers);
+        if !self.readable || self.input.pending().is_empty() {
+            self.input.rest(buffers);
+        }
     }
 
     /// Bytes held for this peer.
     pub(super) fn held(&self) -> usize {
-        self.input.held() + self.output.len()
+        self.input.held() + self.output.len() + self.deferred.bytes
     }
 }
 
-fn is_full(output: &Output, in_flight: usize, deferred: usize, limits: &Limits) -> bool {
+fn is_full(output: &Output, in_flight: usize, deferred: &Deferred, limits: &Limits) -> bool {
     output.len() > limits.output_bytes_max
         || in_flight >= limits.requests_in_flight_max
-        || deferred > 0
+        || deferred.len() > 0
+}
+
+/// Pulls whose records are known and not read yet, in order.
+#[derive(Default)]
+pub(super) struct Deferred {
+    pulls: VecDeque<(Waiting, Found)>,
+    /// What they take of memory.
+    bytes: usize,
+}
+
+impl Deferred {
+    pub(super) fn len(&self) -> usize {
+        self.pulls.len()
+    }
+
+    pub(super) fn push_back(&mut self, waiting: Waiting, found: Found) {
+        self.bytes += cost(&found);
+        self.pulls.push_back((waiting, found));
+    }
+
+    pub(super) fn push_front(&mut self, waiting: Waiting, found: Found) {
+        self.bytes += cost(&found);
+        self.pulls.push_front((waiting, found));
+    }
+
+    pub(super) fn pop_front(&mut self) -> Option<(Waiting, Found)> {
+        let (waiting, found) = self.pulls.pop_front()?;
+        self.bytes -= cost(&found);
+        Some((waiting, found))
+    }
+}
+
+fn cost(found: &Found) -> usize {
+    let entry = size_of_val(found.plan.entries.as_slice());
+    size_of::<(Waiting, Found)>() + entry
 }

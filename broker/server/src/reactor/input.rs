@@ -3,6 +3,9 @@ use std::io::{self, ErrorKind, Read};
 /// What one read takes at most from a connection before the others get their turn, unless its
 /// frames are larger.
 pub(crate) const BUFFER_BYTES: usize = 64 << 10;
+/// A beginning of a frame up to this size gets memory of its own until more of it comes, so that
+/// those who send half a frame and wait do not hold a buffer each.
+const LITTLE_BYTES_MAX: usize = 4 << 10;
 /// Bytes of empty buffers kept for the next burst; more are given back to the system.
 const SPARE_BYTES_MAX: usize = 32 << 20;
 
@@ -40,13 +43,9 @@ impl Input {
         &self.bytes[self.start..self.end]
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.start == self.end
-    }
-
     /// Bytes of memory held.
     pub(crate) fn held(&self) -> usize {
-        self.end - self.start
+        self.bytes.len()
     }
 
     /// The first `len` pending bytes are handled.
@@ -58,14 +57,19 @@ impl Input {
     /// announces a large frame does not get it: the room doubles with what it has sent. (Memory
     /// that is only reserved is not free: what was used before is given out again, and zeroed.)
     pub(crate) fn make_room(&mut self, len: usize, buffers: &mut Buffers) {
-        let held = self.held();
-        if len <= self.bytes.len() || held < self.bytes.len() {
+        let pending = self.pending().len();
+        if len <= self.bytes.len() || pending < self.bytes.len() {
             return;
         }
-        let mut larger = buffers.take(len.min(2 * held.max(BUFFER_BYTES)));
-        larger[..held].copy_from_slice(self.pending());
-        let smaller = std::mem::replace(self, Self { bytes: larger, start: 0, end: held });
-        buffers.give_back(smaller.bytes);
+        self.move_to(buffers.take(len.min(2 * pending.max(BUFFER_BYTES))), buffers);
+    }
+
+    /// Moves what is pending to another place.
+    fn move_to(&mut self, mut bytes: Vec<u8>, buffers: &mut Buffers) {
+        let end = self.pending().len();
+        bytes[..end].copy_from_slice(self.pending());
+        let before = std::mem::replace(self, Self { bytes, start: 0, end });
+        buffers.give_back(before.bytes);
     }
 
     /// Reads once, as much as there is room for. `closing` says that the peer is known to have
@@ -76,8 +80,8 @@ impl Input {
         closing: bool,
         buffers: &mut Buffers,
     ) -> io::Result<Filled> {
-        if self.bytes.is_empty() {
-            self.bytes = buffers.take(BUFFER_BYTES);
+        if self.bytes.len() < BUFFER_BYTES {
+            self.move_to(buffers.take(BUFFER_BYTES), buffers);
         } else if self.start > 0 {
             self.bytes.copy_within(self.start..self.end, 0);
             self.end -= self.start;
@@ -104,11 +108,13 @@ impl Input {
         }
     }
 
-    /// Gives the memory back if nothing is pending.
+    /// Gives the memory back if nothing or little is pending.
     pub(crate) fn rest(&mut self, buffers: &mut Buffers) {
-        if self.is_empty() && !self.bytes.is_empty() {
-            let Self { bytes, .. } = std::mem::take(self);
-            buffers.give_back(bytes);
+        let pending = self.pending().len();
+        if pending == 0 {
+            buffers.give_back(std::mem::take(self).bytes);
+        } else if pending <= LITTLE_BYTES_MAX && self.bytes.len() >= BUFFER_BYTES {
+            self.move_to(vec![0; pending], buffers);
         }
     }
 }
@@ -134,7 +140,7 @@ impl Buffers {
     }
 
     fn give_back(&mut self, buffer: Vec<u8>) {
-        if buffer.is_empty() || self.bytes + buffer.len() > SPARE_BYTES_MAX {
+        if buffer.len() < BUFFER_BYTES || self.bytes + buffer.len() > SPARE_BYTES_MAX {
             return;
         }
         self.bytes += buffer.len();
@@ -161,9 +167,10 @@ mod tests {
                 Filled::Drained | Filled::More => {}
             }
             input.make_room(100_000, &mut buffers);
-            let len = input.held().min(30_000);
+            let len = input.pending().len().min(30_000);
             taken.extend_from_slice(&input.pending()[..len]);
             input.consume(len);
+            input.rest(&mut buffers);
         }
         taken.extend_from_slice(input.pending());
         assert_eq!(taken, sent);
@@ -192,21 +199,23 @@ mod tests {
         for _ in 0..3 {
             input.fill(&mut from, false, &mut buffers).unwrap();
             input.make_room(16 << 20, &mut buffers);
-            assert!(input.bytes.len() <= 2 * input.held(), "{}", input.bytes.len());
+            assert!(input.held() <= 2 * input.pending().len(), "{}", input.held());
         }
-        assert_eq!(input.held(), 4 * BUFFER_BYTES);
-        assert_eq!(input.pending(), &sent[..input.held()]);
+        assert_eq!(input.pending(), &sent[..4 * BUFFER_BYTES]);
     }
 
     #[test]
-    fn an_idle_connection_holds_no_memory() {
+    fn an_idle_connection_holds_no_more_than_what_is_pending() {
         let mut buffers = Buffers::default();
         let mut input = Input::default();
         input.fill(&mut &b"abc"[..], false, &mut buffers).unwrap();
+        assert_eq!((input.held(), buffers.bytes), (BUFFER_BYTES, 0));
         input.rest(&mut buffers);
-        assert_eq!((input.held(), buffers.bytes), (3, 0));
-        input.consume(3);
+        assert_eq!((input.held(), buffers.bytes), (3, BUFFER_BYTES));
+        input.fill(&mut &b"de"[..], false, &mut buffers).unwrap();
+        assert_eq!(input.pending(), b"abcde");
+        input.consume(5);
         input.rest(&mut buffers);
-        assert_eq!((input.bytes.len(), buffers.bytes), (0, BUFFER_BYTES));
+        assert_eq!((input.held(), buffers.bytes), (0, BUFFER_BYTES));
     }
 }

@@ -9,11 +9,21 @@ use tracing::{debug, warn};
 use super::connection::Connection;
 use super::slots::Slots;
 use crate::dispatch::Role;
+use crate::shell::Shell;
 
 /// Where peers come in.
 pub(crate) struct Listener {
     socket: TcpListener,
     role: Role,
+}
+
+/// Who of those that waited was taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Accepted {
+    /// All of them, or as many as are allowed.
+    Everybody,
+    /// Some still wait: the system gives nothing more for now.
+    NoRoom,
 }
 
 impl Listener {
@@ -31,28 +41,33 @@ impl Listener {
         registry.register(&mut self.socket, token, Interest::READABLE)
     }
 
-    /// Takes in everybody who waits, up to `connections_max` connections in all.
+    /// Takes in everybody who waits, up to as many connections as are allowed in all.
     pub(super) fn accept(
         &self,
         connections: &mut Slots,
         registry: &Registry,
-        connections_max: usize,
+        shell: &mut Shell,
         now_ms: u64,
-    ) {
+    ) -> Accepted {
         loop {
             let (stream, peer) = match self.socket.accept() {
                 Ok(accepted) => accepted,
                 Err(error) => match error.kind() {
-                    ErrorKind::WouldBlock => return,
+                    ErrorKind::WouldBlock => return Accepted::Everybody,
                     ErrorKind::Interrupted | ErrorKind::ConnectionAborted => continue,
                     _ => {
-                        // Out of file descriptors, most likely: whoever comes next tries again.
-                        return warn!(error = %error, "no connection accepted");
+                        // Out of file descriptors, most likely. Who waits is not announced again.
+                        if shell.complaints.may_say(now_ms) {
+                            warn!(error = %error, "no connection accepted for now");
+                        }
+                        return Accepted::NoRoom;
                     }
                 },
             };
-            if connections.len() >= connections_max {
-                warn!(%peer, "connection closed: there are too many");
+            if connections.len() >= shell.limits.connections_max {
+                if shell.complaints.may_say(now_ms) {
+                    warn!(%peer, "connection closed: there are too many");
+                }
                 continue;
             }
             if let Err(error) = self.take_in(stream, peer, connections, registry, now_ms) {

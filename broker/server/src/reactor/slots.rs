@@ -74,8 +74,19 @@ impl Slots {
         place.connection.as_mut().map(|connection| (slot, connection))
     }
 
+    /// The connection for which most is held.
+    pub(super) fn largest(&self) -> Option<(usize, &Connection)> {
+        let known = self.places.iter().enumerate();
+        let known = known.filter_map(|(slot, place)| Some((slot, place.connection.as_ref()?)));
+        known.max_by_key(|(_, connection)| connection.counted)
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Connection> {
         self.places.iter().filter_map(|place| place.connection.as_ref())
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Connection> {
+        self.places.iter_mut().filter_map(|place| place.connection.as_mut())
     }
 
     /// The numbers that may have a connection.

@@ -4,18 +4,21 @@ mod admin; // requests of tools
 mod broker; // what producers, consumers and tools ask for
 mod compat; // COMPAT.md against the code
 mod delivery; // delayed messages, and those whose consumption fails
-mod gate; // a disk whose syncs wait
+mod gate; // a disk whose work waits
 mod golden; // our answers beside those of Apache RocketMQ
+mod limits; // what peers may take, and what they are told
 mod metrics; // figures over HTTP
 mod names; // brokers and name servers of several processes
 mod peer; // a client that writes and reads frames
 mod reactor; // connections that behave, and some that do not
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use millrace_disk::SimDisk;
 use millrace_protocol::HeaderKind;
 use millrace_store::FlushMode;
+use millrace_types::Now;
 
 use super::*;
 use peer::Peer;
@@ -38,6 +41,24 @@ fn start(config: ServerConfig) -> Server {
 
 fn start_default() -> Server {
     start(config())
+}
+
+/// A clock that a test moves.
+#[derive(Clone, Debug, Default)]
+struct Hands(Arc<AtomicU64>);
+
+impl Hands {
+    fn clock(&self) -> Clock {
+        let mono_ms = Arc::clone(&self.0);
+        Arc::new(move || {
+            let mono_ms = mono_ms.load(Ordering::SeqCst);
+            Now { mono_ms, wall_ms: 1_700_000_000_000 + mono_ms as i64 }
+        })
+    }
+
+    fn pass(&self, ms: u64) {
+        self.0.fetch_add(ms, Ordering::SeqCst);
+    }
 }
 
 impl Server {

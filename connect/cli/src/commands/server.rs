@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use millrace_disk::RealDisk;
 use millrace_server::{Addresses, LostState, Server, ServerConfig, StartError};
 use millrace_store::{FlushMode, Missing, Recovered, fill_missing, missing_segments};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
 use serde_json::json;
 
@@ -153,6 +154,7 @@ impl RunServer {
             let hint = "name it with --namesrv HOST:PORT, or be one as well: --role all";
             return Err(argument(message).hint(hint));
         }
+        raise_open_files();
         let told = config.clone();
         let server = if self.repair { repair(config)? } else { start(config)? };
         self.announce(&server, &told);
@@ -240,6 +242,16 @@ impl RunServer {
         for line in findings(recovered) {
             complain(&format!("{line}\n"));
         }
+    }
+}
+
+/// Lets the process open as many files as it may at all. Systems start programs with room for
+/// 1,024 for the sake of some that are older than the number; each connection takes one.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current < limit.maximum {
+        // If it stays as it is, the server takes fewer connections and says so.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
     }
 }
 

@@ -22,7 +22,7 @@ fn offset_of(answer: &Received) -> u64 {
 }
 
 #[track_caller]
-fn check_refused(answer: &Received, code: ResponseCode, remark: &str) {
+pub(super) fn check_refused(answer: &Received, code: ResponseCode, remark: &str) {
     assert_eq!(answer.code(), code, "{}", answer.remark());
     assert!(answer.remark().contains(remark), "{}", answer.remark());
 }

@@ -5,28 +5,52 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use millrace_disk::{Access, Disk, Entry, File, Identity, Lock, Map, SimDisk};
 
-/// A disk whose files are synced only while the gate is open.
+/// A disk some of whose work waits while its gate is closed. Syncs unless said otherwise.
 #[derive(Clone, Debug)]
 pub(super) struct GatedDisk {
     disk: SimDisk,
     gate: Arc<Gate>,
 }
 
-#[derive(Debug)]
+/// What can be made to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Work {
+    Sync,
+    Write,
+    Read,
+}
+
+#[derive(Debug, Default)]
 struct Gate {
-    open: Mutex<bool>,
-    opened: Condvar,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    closed: Option<Work>,
+    waiting: usize,
 }
 
 impl GatedDisk {
     pub(super) fn open() -> Self {
-        let gate = Gate { open: Mutex::new(true), opened: Condvar::new() };
-        Self { disk: SimDisk::new(1), gate: Arc::new(gate) }
+        Self { disk: SimDisk::new(1), gate: Arc::default() }
     }
 
     pub(super) fn set_open(&self, open: bool) {
-        *self.gate.open.lock().unwrap() = open;
-        self.gate.opened.notify_all();
+        self.close((!open).then_some(Work::Sync));
+    }
+
+    /// Closes the gate to one kind of work, or opens it to all.
+    pub(super) fn close(&self, to: Option<Work>) {
+        self.gate.state.lock().unwrap().closed = to;
+        self.gate.changed.notify_all();
+    }
+
+    /// Comes back once somebody waits at the gate.
+    pub(super) fn is_waited_for(&self) {
+        let state = self.gate.state.lock().unwrap();
+        drop(self.gate.changed.wait_while(state, |state| state.waiting == 0).unwrap());
     }
 
     fn gated(&self, file: io::Result<Arc<dyn File>>) -> io::Result<Arc<dyn File>> {
@@ -38,6 +62,19 @@ impl GatedDisk {
 struct GatedFile {
     file: Arc<dyn File>,
     gate: Arc<Gate>,
+}
+
+impl Gate {
+    fn pass(&self, work: Work) {
+        let mut state = self.state.lock().unwrap();
+        if state.closed != Some(work) {
+            return;
+        }
+        state.waiting += 1;
+        self.changed.notify_all();
+        let closed = |state: &mut State| state.closed == Some(work);
+        self.changed.wait_while(state, closed).unwrap().waiting -= 1;
+    }
 }
 
 impl Disk for GatedDisk {
@@ -81,14 +118,15 @@ impl Disk for GatedDisk {
 
 impl File for GatedFile {
     fn sync(&self) -> io::Result<()> {
-        let open = self.gate.open.lock().unwrap();
-        drop(self.gate.opened.wait_while(open, |open| !*open).unwrap());
+        self.gate.pass(Work::Sync);
         self.file.sync()
     }
     fn write_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<()> {
+        self.gate.pass(Work::Write);
         self.file.write_at(slices, offset)
     }
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.gate.pass(Work::Read);
         self.file.read_at(buf, offset)
     }
     fn allocate(&self, len: u64) -> io::Result<()> {

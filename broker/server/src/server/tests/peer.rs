@@ -1,9 +1,10 @@
+use std::borrow::Cow;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use millrace_protocol::{
-    Call, CallMode, Frame, Header, HeaderKind, Limits, PullAnswer, PullMessage, RequestCode,
+    Call, CallMode, Frame, Header, HeaderKind, Hello, Limits, PullAnswer, PullMessage, RequestCode,
     ResponseCode, SendAnswer, SendMessage, Split, pull_flag,
 };
 use millrace_types::record::{self, Record};
@@ -68,6 +69,10 @@ impl Call for Bare {
 
     fn fields(&self, _to: &mut millrace_protocol::FieldWriter<'_>) {}
 }
+
+/// Answered at once.
+pub(super) const HELLO: Hello<'static> =
+    Hello { product: Cow::Borrowed("test"), version: Cow::Borrowed("0") };
 
 impl Peer {
     pub(super) fn connect(address: SocketAddr, kind: HeaderKind) -> Self {
@@ -137,6 +142,12 @@ impl Peer {
         assert!(header.is_response());
         assert_eq!((header.opaque, header.kind), (opaque, self.kind));
         received
+    }
+
+    /// Comes back once everything sent before has been handled, by whomever: answers come in the
+    /// order in which they are ready, and this one is ready at once.
+    pub(super) fn handled_so_far(&mut self) {
+        self.call(&HELLO);
     }
 
     /// Sends one message to queue 0, creating the topic.

@@ -1,20 +1,16 @@
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use millrace_client::{Append, Broker, Outgoing, Wait};
 use millrace_disk::Fault;
 use millrace_protocol::{
-    CallMode, GetMaxOffset, Hello, OffsetAnswer, PullAnswer, PullMessage, PullStatus, ResponseCode,
+    CallMode, GetMaxOffset, OffsetAnswer, PullAnswer, PullMessage, PullStatus, ResponseCode,
     SendAnswer, SendMessage,
 };
 use millrace_types::{QueueId, QueueOffset, TopicName};
 
 use super::gate::GatedDisk;
-use super::peer::{Bare, long_pull, message, pull};
+use super::peer::{Bare, HELLO, long_pull, message, pull};
 use super::*;
 use crate::config::Limits;
-
-const HELLO: Hello<'static> = Hello { product: Cow::Borrowed("test"), version: Cow::Borrowed("0") };
 
 #[test]
 fn a_frame_may_come_in_pieces() {
@@ -307,12 +303,4 @@ fn an_unknown_request_is_said_to_be_unknown() {
     }
     let at_name_server = server.connect_namesrv().call(&message("t", b"x"));
     assert_eq!(at_name_server.code(), ResponseCode::REQUEST_CODE_NOT_SUPPORTED);
-}
-
-impl Peer {
-    /// Comes back once everything sent before has been handled: answers come in the order in
-    /// which they are ready, and this one is ready at once.
-    fn handled_so_far(&mut self) {
-        self.call(&HELLO);
-    }
 }
