@@ -1,7 +1,7 @@
 use millrace_protocol::{AnswerError, Refused};
 
-use crate::BrokerError;
 use crate::peers::{Answered, Lost};
+use crate::{BrokerError, StorageTrouble};
 
 /// Why a producer, a consumer or a tool did not get what it asked a cluster for.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -50,6 +50,19 @@ pub enum ClientError {
 }
 
 impl ClientError {
+    /// Whether the broker stores nothing, and why; `None` for every other failure.
+    pub fn storage_trouble(&self) -> Option<StorageTrouble> {
+        match self {
+            Self::Refused { refused, .. } => StorageTrouble::of(refused),
+            Self::Unreachable { .. }
+            | Self::Unanswered { .. }
+            | Self::Garbled { .. }
+            | Self::NoRoute(_)
+            | Self::NoBroker(_)
+            | Self::Invalid(_) => None,
+        }
+    }
+
     /// What an answer that is not the expected one means.
     pub(crate) fn of_answer(error: AnswerError, answered: &Answered) -> Self {
         let address = answered.address.to_string();

@@ -25,6 +25,7 @@ mod received; // what is consumed
 mod remote; // a broker in another process
 mod retry; // when a producer tries another broker
 mod routes; // which queues a route offers
+mod storage_trouble; // why a broker stores nothing
 mod subscription; // which messages a consumer wants
 #[cfg(test)]
 mod tests;
@@ -50,4 +51,5 @@ pub use push_consumer::{
 };
 pub use received::Received;
 pub use remote::{RemoteBroker, RemoteOptions};
+pub use storage_trouble::StorageTrouble;
 pub use subscription::Filter;

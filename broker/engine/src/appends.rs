@@ -314,11 +314,17 @@ impl Engine {
         drafts: &[(QueueNo, Draft<'_>)],
         placed: &mut Vec<Placed>,
     ) -> Result<(), Refusal> {
-        self.store.stage(drafts, now.wall_ms, placed).map_err(|error| match error {
-            AppendError::TooLarge { .. } => Refusal::IllegalMessage(error.to_string()),
-            AppendError::DiskFull(full) => Refusal::DiskFull(full.to_string()),
-            AppendError::Poisoned | AppendError::Io(_) => Refusal::Poisoned(error.to_string()),
-        })?;
+        if let Err(error) = self.store.stage(drafts, now.wall_ms, placed) {
+            return Err(match error {
+                AppendError::TooLarge { .. } => Refusal::IllegalMessage(error.to_string()),
+                AppendError::DiskFull(cause) => {
+                    let why = cause.to_string();
+                    self.no_room_for_a_segment(&why);
+                    Refusal::DiskFull(why)
+                }
+                AppendError::Poisoned | AppendError::Io(_) => Refusal::Poisoned(error.to_string()),
+            });
+        }
         let end = self.store.staged_end();
         let meta = self.meta_queue();
         for (no, draft) in drafts.iter().map(|(no, draft)| (*no, draft)) {

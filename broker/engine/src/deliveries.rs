@@ -12,7 +12,7 @@ use millrace_types::record::{self, Draft, PROPERTIES_BYTES_MAX, Record};
 use millrace_types::{
     GroupName, Now, Properties, PropertiesBuf, QueueId, QueueOffset, TopicName, keys,
 };
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 
 use crate::answer::{Answer, Out, Places, Refusal};
 use crate::appends::draft;
@@ -371,7 +371,7 @@ impl Engine {
                 }
             }
             Err(Refusal::DiskFull(reason)) => {
-                warn!(error = reason, "delayed messages wait for room on the disk");
+                debug!(error = reason, "delayed messages wait for room on the disk");
                 level.pause(now);
             }
             Err(Refusal::IllegalMessage(_)) if count > 1 => level.take_singly(&plan.entries),

@@ -18,6 +18,7 @@ use crate::reads::Reads;
 use crate::request::{Caller, ConnectionId, Request, Ticket};
 use crate::restore::{LostState, StateGap};
 use crate::retention::{Retention, RetentionConfig};
+use crate::room::Room;
 use crate::settings::Settings;
 use crate::snapshot::StateLog;
 use crate::state::{Epochs, GroupOffsets, META_TOPIC};
@@ -112,6 +113,7 @@ pub struct Engine {
     pub(crate) placed: Vec<Placed>,
     pub(crate) state_log: StateLog,
     pub(crate) retention: Retention,
+    pub(crate) room: Room,
     pub(crate) ledger_holds: LedgerHolds,
     pub(crate) deletions: Deletions,
     /// What of the broker's own state was lost before this start.
@@ -149,6 +151,7 @@ impl Engine {
             placed: Vec::new(),
             state_log: StateLog::default(),
             retention: Retention::default(),
+            room: Room::default(),
             ledger_holds: LedgerHolds::default(),
             deletions: Deletions::default(),
             gaps: Vec::new(),

@@ -26,6 +26,7 @@ mod reads; // records the engine needs itself
 mod request; // what the shell asks
 mod restore; // from the log to the state
 mod retention; // which segments may go
+mod room; // whether there is any on the disk
 mod settings; // what administrators set
 mod snapshot; // the state, appended again
 mod state; // topics, groups and epochs, as records of the log

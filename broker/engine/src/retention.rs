@@ -115,7 +115,6 @@ pub(crate) struct Retention {
     noted_ms: u64,
     next_check_ms: u64,
     next_space_ms: u64,
-    used_percent: u8,
     /// Segments that go once the log is durable up to `end`.
     cut: Option<Cut>,
     /// What keeps the oldest segment that would go.
@@ -158,17 +157,6 @@ impl Retention {
 }
 
 impl Engine {
-    /// How much of the disk is in use, percent, as of the last look.
-    pub fn disk_used_percent(&self) -> u8 {
-        self.retention.used_percent
-    }
-
-    /// Why producers are refused for now, if they are.
-    pub fn disk_trouble(&self) -> Option<String> {
-        let (used, max) = (self.retention.used_percent, self.config.retention.refuse_percent);
-        (used >= max).then(|| format!("{used} percent of the disk is in use, {max} are allowed"))
-    }
-
     /// What keeps the oldest segment that would go by now.
     pub fn held_by(&self) -> &[Hold] {
         &self.retention.held_by
@@ -210,23 +198,6 @@ impl Engine {
         self.store.remove_before(cut.to);
         self.retention.sealed = self.retention.sealed.split_off(&cut.to);
         info!(physical_offset = %cut.to, "the log starts here now");
-    }
-
-    fn look_at_the_disk(&mut self) {
-        let was_full = self.disk_trouble().is_some();
-        match self.store.space() {
-            Ok(space) => {
-                let used = space.total - space.free;
-                let percent = u128::from(used) * 100 / u128::from(space.total.max(1));
-                self.retention.used_percent = u8::try_from(percent).unwrap_or(100);
-            }
-            Err(error) => debug!(error = %error, "the disk's space is not known"),
-        }
-        match (was_full, self.disk_trouble()) {
-            (false, Some(trouble)) => warn!("producers are refused: {trouble}"),
-            (true, None) => info!("there is room on the disk again"),
-            _ => {}
-        }
     }
 
     /// Tells the log what the broker was started with, so that it can be seen without a broker.
@@ -324,7 +295,7 @@ impl Engine {
             let age = self.retention.clock_ms - sealed;
             let config = &self.config.retention;
             let sacrifice = to.is_none()
-                && config.sacrifice_percent.is_some_and(|max| self.retention.used_percent >= max);
+                && config.sacrifice_percent.is_some_and(|max| self.room.used_percent >= max);
             if !sacrifice && !self.is_due(now, end, age, bytes) {
                 break;
             }
@@ -345,7 +316,7 @@ impl Engine {
     fn is_due(&self, now: Now, end: PhysicalOffset, age: u64, rest: u64) -> bool {
         let config = &self.config.retention;
         let hour = now.wall_ms.div_euclid(HOUR_MS as i64).rem_euclid(24) as u8;
-        let any_hour = self.retention.used_percent >= config.any_hour_percent;
+        let any_hour = self.room.used_percent >= config.any_hour_percent;
         if !(config.hours.is_empty() || config.hours.contains(&hour) || any_hour) {
             return false;
         }

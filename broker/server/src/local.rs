@@ -367,12 +367,15 @@ fn failure(answer: Answer, topic: &TopicName, queue: QueueId) -> BrokerError {
         Refusal::Fenced { current } => BrokerError::Fenced { current },
         Refusal::DiskFull(reason) => BrokerError::DiskFull(reason),
         Refusal::Poisoned(reason) => BrokerError::Poisoned(reason),
+        // Turned away before anything was done.
+        Refusal::Busy | Refusal::Overloaded => BrokerError::Unreachable {
+            address: "this process".to_owned(),
+            reason: refusal.to_string(),
+        },
         Refusal::IllegalTopic(_)
         | Refusal::NotWritable(_)
         | Refusal::NotReadable(_)
         | Refusal::NoMessage(_)
-        | Refusal::Busy
-        | Refusal::Overloaded
         | Refusal::NoRoom { .. }
         | Refusal::IllegalMessage(_)
         | Refusal::IllegalFilter(_) => BrokerError::Refused(refusal.to_string()),

@@ -58,13 +58,16 @@ pub(crate) fn waited_too_long(waited_ms: u64, waiting: usize) -> Refused {
 /// What a client is told of stored bytes that cannot be read.
 pub(crate) fn unreadable(error: &ReadError, dialect: Dialect) -> Refused {
     let code = match (error, dialect) {
-        (ReadError::Damaged { .. } | ReadError::Io { .. }, Dialect::Own) => {
-            ResponseCode::MR_UNREADABLE
-        }
+        (
+            ReadError::Damaged { .. } | ReadError::Io { .. } | ReadError::BeyondLimit { .. },
+            Dialect::Own,
+        ) => ResponseCode::MR_UNREADABLE,
         // The next try is told where the queue starts now.
         (ReadError::Removed { .. }, _) => ResponseCode::SYSTEM_BUSY,
-        (ReadError::Damaged { .. } | ReadError::Io { .. }, Dialect::RocketMq)
-        | (ReadError::BeyondLimit { .. }, _) => ResponseCode::SYSTEM_ERROR,
+        (
+            ReadError::Damaged { .. } | ReadError::Io { .. } | ReadError::BeyondLimit { .. },
+            Dialect::RocketMq,
+        ) => ResponseCode::SYSTEM_ERROR,
     };
     Refused::new(code, error.to_string())
 }

@@ -16,6 +16,9 @@ use crate::exit::{Exit, Failure, codes};
 const MAKE_ROOM: &str =
     "make room and start again: nothing that was committed is lost, and nothing is written twice";
 
+pub(crate) const LOOK_AT_DISK: &str =
+    "look at the disk, then start the broker again: recovery keeps what is on it";
+
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
         let failure = match &error {
@@ -162,14 +165,11 @@ fn broker(error: &BrokerError, doing: Option<&String>) -> Failure {
             let hint = "start again once the broker answers: nothing is lost or written twice";
             (Exit::Environment, codes::BROKER_AWAY, Some(hint))
         }
-        BrokerError::DiskFull(reason) => {
-            let message = format!("the disk is full: {reason}");
-            return Failure::new(Exit::Environment, codes::DISK_FULL, message).hint(MAKE_ROOM);
+        BrokerError::DiskFull(_) => {
+            return Failure::new(Exit::Environment, codes::DISK_FULL, error.to_string())
+                .hint(MAKE_ROOM);
         }
-        BrokerError::Poisoned(_) => {
-            let hint = "look at the disk, then start again: recovery keeps what is on it";
-            (Exit::Environment, codes::DISK_IO, Some(hint))
-        }
+        BrokerError::Poisoned(_) => (Exit::Environment, codes::DISK_IO, Some(LOOK_AT_DISK)),
         BrokerError::Unreadable(_) => {
             let hint = "`millrace inspect` tells which stretches of the log are damaged";
             (Exit::Failed, codes::DATA_DAMAGED, Some(hint))
@@ -271,7 +271,7 @@ mod tests {
 
         let source = BrokerError::DiskFull("no room for a segment".into());
         let error = RunError::Broker { doing: "append".into(), source };
-        check(error.into(), Exit::Environment, "E-DISK-01", "the disk is full: no room");
+        check(error.into(), Exit::Environment, "E-DISK-01", "the broker's disk is full: no");
 
         let file = FileSinkError { path: path(), source: no_space() };
         let source = SinkError::Broken(Box::new(file));

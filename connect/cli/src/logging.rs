@@ -7,9 +7,9 @@ use tracing_subscriber::EnvFilter;
 /// The variable that says what is logged, for instance `info` or `millrace_runtime=debug`.
 const VARIABLE: &str = "MILLRACE_LOG";
 
-/// Warnings, but for those of retries and of a disk that fills. Where the broker is in this
-/// process they come a moment before the error that ends it and tells the same.
-const QUIET: &str = "warn,millrace_runtime::link=error,millrace_store::flush=error";
+/// Warnings, but for those of a disk that fills. Where the broker is in this process, its pipeline
+/// tells the same: at once in the error that ends it, or as a warning while it waits.
+const QUIET: &str = "warn,millrace_engine::room=error,millrace_store::flush=error";
 
 /// Starts logging: warnings, or more with each `--verbose`, or what `MILLRACE_LOG` says.
 pub(crate) fn start(verbose: u8, broker_is_inside: bool) {

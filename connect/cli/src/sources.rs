@@ -30,6 +30,14 @@ pub(crate) fn check(spec: &SourceSpec, disk: Arc<dyn Disk>, once: bool) -> Resul
     open(spec, disk, once)(Vec::new()).map(drop)
 }
 
+/// Whether the source of this specification ends by itself.
+pub(crate) fn ends(spec: &SourceSpec) -> bool {
+    match spec {
+        SourceSpec::File(spec) => spec.once,
+        SourceSpec::Generate(_) => true,
+    }
+}
+
 fn file(spec: &FileSpec, once: bool) -> FileOptions {
     FileOptions {
         include: spec.include.clone(),

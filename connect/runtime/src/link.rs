@@ -12,27 +12,39 @@ use crate::error::RunError;
 use crate::rng::Rng;
 use crate::stop::Stop;
 
-/// How long to go on asking a broker that does not answer.
+/// How long to go on with what does not work now and may work later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
     /// The first pause; each one after it is twice as long.
     pub first: Duration,
     /// The longest pause.
     pub max: Duration,
-    /// Attempts before giving up; without end if `None`.
+    /// Attempts before giving up on a broker or a destination that does not answer; without end if
+    /// `None`.
     pub attempts: Option<u32>,
+    /// Attempts before giving up on a broker whose disk is full; without end if `None`.
+    pub attempts_when_full: Option<u32>,
 }
 
 impl Patience {
+    /// So many attempts take less than a second.
+    pub const FEW: u32 = 4;
     /// For a run: as long as it takes.
-    pub const ENDLESS: Self =
-        Self { first: Duration::from_millis(100), max: Duration::from_secs(10), attempts: None };
+    pub const ENDLESS: Self = Self {
+        first: Duration::from_millis(100),
+        max: Duration::from_secs(10),
+        attempts: None,
+        attempts_when_full: None,
+    };
     /// For somebody who waits at a terminal.
-    pub const SHORT: Self = Self { attempts: Some(4), ..Self::ENDLESS };
+    pub const SHORT: Self =
+        Self { attempts: Some(Self::FEW), attempts_when_full: Some(Self::FEW), ..Self::ENDLESS };
 }
 
 /// Attempts that are left once a run was asked to stop and the other side does not answer.
 const ATTEMPTS_WHEN_STOPPING: u32 = 4;
+/// What still does not work is told again this often, milliseconds.
+const TOLD_EVERY_MS: u64 = 60_000;
 /// How long one pull waits for messages that are appended but not yet visible.
 const VISIBLE_WAIT: Duration = Duration::from_millis(100);
 /// Bytes of one pull when reading a queue through.
@@ -52,6 +64,8 @@ pub(crate) struct Pauses<'a> {
     link: &'a Link,
     made: u32,
     made_stopping: u32,
+    /// When it was last told that it does not work, by the monotonic clock.
+    told_at_ms: Option<u64>,
 }
 
 impl Link {
@@ -79,7 +93,7 @@ impl Link {
 
     /// Begins a row of attempts at something.
     pub(crate) fn pauses(&self) -> Pauses<'_> {
-        Pauses { link: self, made: 0, made_stopping: 0 }
+        Pauses { link: self, made: 0, made_stopping: 0, told_at_ms: None }
     }
 
     /// One append, asked once: what an error means depends on what was appended.
@@ -189,7 +203,7 @@ impl Link {
 impl Pauses<'_> {
     /// It worked at last; said only if somebody heard that it did not.
     pub(crate) fn over(&self) {
-        if self.made > 0 {
+        if self.told_at_ms.is_some() {
             info!(attempts = self.made, "works again");
         }
     }
@@ -200,35 +214,41 @@ impl Pauses<'_> {
         error: BrokerError,
         doing: impl Fn() -> String,
     ) -> Result<(), RunError> {
-        match error {
-            BrokerError::Unreachable { .. }
-            | BrokerError::OutcomeUnknown(_)
-            | BrokerError::DiskFull(_) => {
-                if self.pause(&error, &doing).await {
-                    Ok(())
-                } else {
-                    Err(RunError::broker(doing(), error))
-                }
-            }
+        let patience = self.link.patience;
+        let attempts = match error {
+            BrokerError::Unreachable { .. } | BrokerError::OutcomeUnknown(_) => patience.attempts,
+            BrokerError::DiskFull(_) => patience.attempts_when_full,
             BrokerError::Fenced { .. }
             | BrokerError::NoSuchQueue { .. }
             | BrokerError::Poisoned(_)
             | BrokerError::Refused(_)
-            | BrokerError::Unreadable(_) => Err(RunError::broker(doing(), error)),
+            | BrokerError::Unreadable(_) => return Err(RunError::broker(doing(), error)),
+        };
+        if self.pause_within(attempts, &error, &doing).await {
+            Ok(())
+        } else {
+            Err(RunError::broker(doing(), error))
         }
     }
 
-    /// Pauses, unless it has been tried often enough: then `false`. The first failure is reported.
+    /// Pauses after a failure of a destination, unless it has been tried often enough: then
+    /// `false`.
     pub(crate) async fn pause(
         &mut self,
         error: &(dyn fmt::Display + Sync),
         doing: impl Fn() -> String,
     ) -> bool {
-        if self.made == 0 {
-            warn!(what = %doing(), error = %error, "failed, will try again");
-        }
+        self.pause_within(self.link.patience.attempts, error, doing).await
+    }
+
+    async fn pause_within(
+        &mut self,
+        attempts: Option<u32>,
+        error: &(dyn fmt::Display + Sync),
+        doing: impl Fn() -> String,
+    ) -> bool {
         self.made += 1;
-        if self.link.patience.attempts.is_some_and(|most| self.made >= most) {
+        if attempts.is_some_and(|most| self.made >= most) {
             return false;
         }
         if self.link.stop.is_requested() {
@@ -236,6 +256,9 @@ impl Pauses<'_> {
             if self.made_stopping >= ATTEMPTS_WHEN_STOPPING {
                 return false;
             }
+        }
+        if self.is_to_be_told() {
+            warn!(what = %doing(), error = %error, "failed, will try again");
         }
         let Patience { first, max, .. } = self.link.patience;
         let whole = first.saturating_mul(1 << (self.made - 1).min(16)).min(max);
@@ -252,5 +275,90 @@ impl Pauses<'_> {
             () = self.link.stop.requested(), if self.made_stopping == 0 => {}
         }
         true
+    }
+
+    /// Whether it is time to tell that it does not work. Not of the first few attempts: whoever
+    /// gives up after these tells by itself, and what has passed after them was nothing.
+    fn is_to_be_told(&mut self) -> bool {
+        let now_ms = self.link.now().mono_ms;
+        let is_due = match self.told_at_ms {
+            None => self.made >= Patience::FEW,
+            Some(told_at_ms) => now_ms >= told_at_ms + TOLD_EVERY_MS,
+        };
+        if is_due {
+            self.told_at_ms = Some(now_ms);
+        }
+        is_due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Chances, MemoryBroker, SimClock};
+
+    fn link(patience: Patience) -> Link {
+        let broker = MemoryBroker::new(1, Chances::default());
+        Link::new(broker, Arc::new(SimClock::new()), patience, 1, Stop::default())
+    }
+
+    fn away() -> BrokerError {
+        BrokerError::Unreachable { address: "b:1".into(), reason: "refused".into() }
+    }
+
+    fn full() -> BrokerError {
+        BrokerError::DiskFull("no room".into())
+    }
+
+    /// How many attempts are made at what fails with `error`, up to a thousand.
+    async fn attempts(patience: Patience, error: fn() -> BrokerError) -> u32 {
+        let link = link(patience);
+        let mut pauses = link.pauses();
+        for made in 1..1_000 {
+            if pauses.pause_or(error(), || "append".into()).await.is_err() {
+                return made;
+            }
+        }
+        1_000
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn there_is_a_patience_for_brokers_away_and_one_for_full_disks() {
+        let patience =
+            Patience { attempts: Some(7), attempts_when_full: Some(3), ..Patience::ENDLESS };
+        assert_eq!(attempts(patience, away).await, 7);
+        assert_eq!(attempts(patience, full).await, 3);
+        assert_eq!(attempts(Patience::ENDLESS, full).await, 1_000);
+        let poisoned = || BrokerError::Poisoned("fsync".into());
+        assert_eq!(attempts(Patience::ENDLESS, poisoned).await, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_lasts_is_told_after_a_moment_and_then_every_minute() {
+        let link = link(Patience::ENDLESS);
+        let mut pauses = link.pauses();
+        let mut told = Vec::new();
+        while link.now().mono_ms < 200_000 {
+            let before = pauses.told_at_ms;
+            pauses.pause_or(full(), || "append".into()).await.unwrap();
+            if pauses.told_at_ms != before {
+                told.extend(pauses.told_at_ms);
+            }
+        }
+        assert!(told[0] < 1_000, "{told:?}");
+        let gaps: Vec<u64> = told.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(
+            gaps.len() >= 2 && gaps.iter().all(|gap| (60_000..71_000).contains(gap)),
+            "{gaps:?}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_gives_up_soon_tells_nothing_before() {
+        let link = link(Patience::SHORT);
+        let mut pauses = link.pauses();
+        while pauses.pause_or(full(), || "append".into()).await.is_ok() {}
+        assert_eq!(pauses.told_at_ms, None);
+        assert!(link.now().mono_ms < 1_000);
     }
 }

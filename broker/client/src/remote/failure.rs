@@ -2,12 +2,9 @@ use millrace_protocol::{AnswerError, Fenced, Header, Refused, ResponseCode};
 use millrace_types::{QueueId, TopicName};
 
 use crate::peers::{Answered, Lost, with_causes};
-use crate::{Append, BrokerError};
+use crate::{Append, BrokerError, StorageTrouble};
 
-/// How a broker's remarks begin where its code alone does not tell enough, or where our error says
-/// the same.
-const FULL: &str = "the broker's disk is full: ";
-const STOPPED: &str = "the broker stopped writing: ";
+/// How a broker's remark begins where its code alone does not tell enough.
 const ILLEGAL_QUEUE: &str = "queueId[";
 
 /// What was asked, as far as it decides over what a failure means.
@@ -52,21 +49,16 @@ impl Asked<'_> {
     /// What a code means; the one place where codes become errors.
     fn refused(&self, refused: Refused, header: &Header<'_>, address: &str) -> BrokerError {
         let remark = &*refused.remark;
+        match StorageTrouble::of(&refused) {
+            Some(StorageTrouble::DiskFull(reason)) => return BrokerError::DiskFull(reason),
+            Some(StorageTrouble::Stopped(reason)) => return BrokerError::Poisoned(reason),
+            None => {}
+        }
         match refused.code {
             ResponseCode::MR_FENCED => match Fenced::decode(header) {
                 Some(Fenced { epoch }) => BrokerError::Fenced { current: epoch },
                 None => BrokerError::Refused(refused.to_string()),
             },
-            // The codes of RocketMQ tell less; a request of RocketMQ is answered with those.
-            ResponseCode::MR_DISK_FULL | ResponseCode::SERVICE_NOT_AVAILABLE => {
-                BrokerError::DiskFull(remark.strip_prefix(FULL).unwrap_or(remark).to_owned())
-            }
-            ResponseCode::MR_POISONED => {
-                BrokerError::Poisoned(remark.strip_prefix(STOPPED).unwrap_or(remark).to_owned())
-            }
-            ResponseCode::SYSTEM_ERROR if remark.starts_with(STOPPED) => {
-                BrokerError::Poisoned(remark[STOPPED.len()..].to_owned())
-            }
             ResponseCode::MR_UNREADABLE => BrokerError::Unreadable(remark.to_owned()),
             ResponseCode::TOPIC_NOT_EXIST => self.no_such_queue(remark),
             // RocketMQ has one code for everything that may be wrong with a request.
@@ -78,7 +70,9 @@ impl Asked<'_> {
             | ResponseCode::FLUSH_SLAVE_TIMEOUT
             | ResponseCode::SLAVE_NOT_AVAILABLE => BrokerError::OutcomeUnknown(refused.to_string()),
             // Turned away before anything was done.
-            ResponseCode::SYSTEM_BUSY | ResponseCode::GO_AWAY => BrokerError::Unreachable {
+            ResponseCode::SYSTEM_BUSY
+            | ResponseCode::GO_AWAY
+            | ResponseCode::SERVICE_NOT_AVAILABLE => BrokerError::Unreachable {
                 address: address.to_owned(),
                 reason: refused.to_string(),
             },

@@ -1,6 +1,7 @@
 //! A whole server on a simulated disk, spoken to over sockets with the protocol's own words.
 
 mod admin; // requests of tools
+mod alike; // the broker of pipelines, here and over the wire
 mod broker; // what producers, consumers and tools ask for
 mod compat; // COMPAT.md against the code
 mod delivery; // delayed messages, and those whose consumption fails

@@ -25,6 +25,9 @@ use crate::{embedded, pipeline_file, sources, wire};
 ///
 /// The first SIGINT or SIGTERM ends it after its next commit, the second at once. Whatever ends
 /// it, also kill -9 or a power cut: start it again, and it goes on where its ledger says.
+///
+/// When the broker's disk is full, a pipeline whose source ends (or that runs with --once) ends
+/// with exit code 3; one that goes on until it is stopped waits for room.
 #[derive(Args, Debug)]
 pub(crate) struct RunPipeline {
     /// The pipeline file.
@@ -53,10 +56,8 @@ pub(crate) struct RunPipeline {
     pub(crate) json: bool,
 }
 
-/// For a broker inside this process: what it cannot do now it will not be able to in a moment.
-const EMBEDDED: Patience = Patience::SHORT;
-/// For a run over the wire that is to end: about a minute.
-const ONCE: Patience = Patience { attempts: Some(12), ..Patience::ENDLESS };
+/// Attempts at a broker over the wire that does not answer, for a run that is to end: about a minute.
+const ATTEMPTS_ONCE: u32 = 12;
 
 impl RunPipeline {
     pub(crate) fn brings_its_broker(&self) -> bool {
@@ -93,7 +94,8 @@ impl RunPipeline {
         for line in embedded::findings(&found) {
             complain(&format!("{line}\n"));
         }
-        let manner = self.manner(EMBEDDED);
+        // What a broker inside this process cannot do now it will not be able to in a moment.
+        let manner = self.manner(pipeline, Some(Patience::FEW));
         let broker = Arc::new(core.local());
         let ended = runtime.block_on(running::run(pipeline, broker, manner, signals));
         let closed = core.close();
@@ -109,7 +111,7 @@ impl RunPipeline {
         signals: Signals,
         runtime: &Runtime,
     ) -> Result<Summary, Failure> {
-        let manner = self.manner(if self.once { ONCE } else { Patience::ENDLESS });
+        let manner = self.manner(pipeline, self.once.then_some(ATTEMPTS_ONCE));
         runtime.block_on(async {
             let broker = Arc::new(wire::connect(namesrv, self.broker.as_deref()).await?);
             let through: Arc<dyn Broker> = Arc::<RemoteBroker>::clone(&broker);
@@ -119,8 +121,21 @@ impl RunPipeline {
         })
     }
 
-    fn manner(&self, patience: Patience) -> Manner {
-        Manner { once: self.once, patience, grace: Duration::from_secs(self.grace) }
+    /// How to run, with so many attempts at a broker that does not answer.
+    ///
+    /// A full disk is the same wherever the broker is. A run that ends by itself has somebody or
+    /// something that waits for it, so it soon says that it cannot go on. One that goes on until it
+    /// is stopped waits for room, because retention or a person will make some; it says so in the
+    /// log, and nothing is lost by waiting.
+    fn manner(&self, pipeline: &Pipeline, attempts: Option<u32>) -> Manner {
+        let source = pipeline.source.as_ref();
+        let ends = self.once || source.is_some_and(sources::ends);
+        let attempts_when_full = ends.then_some(Patience::FEW);
+        Manner {
+            once: self.once,
+            patience: Patience { attempts, attempts_when_full, ..Patience::ENDLESS },
+            grace: Duration::from_secs(self.grace),
+        }
     }
 }
 

@@ -3,7 +3,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::rig::{Home, first_column, parquet_files};
+use crate::rig::{Home, Started, first_column, parquet_files, rows, serve_in, wait_for};
 
 /// So many rows into files of 20,000.
 fn pipeline(rows: u64, lake: &Path) -> String {
@@ -150,7 +150,7 @@ fn check_full_on_the_way(test: &str, size: &str, args: &[&str], lake: &str) {
     let home = Home::new();
     let small = small_disk_or_skip!(home, size, test);
     home.write("gen.yaml", &pipeline(ROWS, Path::new(lake)));
-    home.run(args).expect(3).one_error("E-DISK-01", "the disk is full");
+    home.run(args).expect(3).one_error("E-DISK-01", "disk is full");
     let before = first_column(&parquet_files(&home.path(lake)));
     assert!(!before.is_empty() && before.len() < ROWS as usize, "{} rows", before.len());
     small.resize("400m");
@@ -169,4 +169,88 @@ fn a_disk_that_fills_under_the_log() {
 fn a_disk_that_fills_under_the_files() {
     let args = ["run", "gen.yaml", "--data-dir", "data"];
     check_full_on_the_way("a_disk_that_fills_under_the_files", "2m", &args, "small/lake");
+}
+
+/// Of segments of this size the small disks have room for two.
+const TWO_SEGMENTS: [&str; 2] = ["--segment-size", "16MiB"];
+
+/// How often a server has said that it refuses messages, and that it takes them again.
+fn told(server: &Started) -> (usize, usize) {
+    let said = server.said();
+    (said.matches("messages are refused").count(), said.matches("messages are taken").count())
+}
+
+#[test]
+fn a_disk_that_fills_under_a_broker_over_the_wire() {
+    const ROWS: u64 = 200_000;
+    let home = Home::new();
+    let test = "a_disk_that_fills_under_a_broker_over_the_wire";
+    let small = small_disk_or_skip!(home, "40m", test);
+    home.write("gen.yaml", &pipeline(ROWS, Path::new("lake")));
+    let (server, listening) =
+        serve_in(&home, "small/data", &[&TWO_SEGMENTS[..], &["--verbose"]].concat());
+    let namesrv = listening["namesrv"].as_str().unwrap();
+    let run = ["run", "gen.yaml", "--namesrv", namesrv];
+    let full = "the broker's disk is full: ";
+    for _ in 0..2 {
+        home.run(&run).expect(3).one_error("E-DISK-01", full);
+    }
+    let line = "x".repeat(1 << 20);
+    home.write("lines", &format!("{line}\n{line}\n"));
+    let produce = ["produce", "gen", "--file", "lines", "--namesrv", namesrv];
+    home.run(&produce).expect(3).one_error("E-DISK-01", full);
+    assert_eq!(told(&server), (1, 0), "{}", server.said());
+
+    small.resize("400m");
+    home.run(&run).expect(0);
+    let after = first_column(&parquet_files(&home.path("lake")));
+    assert!(after.into_iter().eq(0..ROWS as i64), "rows are lost or doubled");
+    wait_for("the word that messages are taken", || told(&server) == (1, 1));
+}
+
+/// A pipeline that goes on until it is stopped waits for room, wherever its broker is.
+#[track_caller]
+fn check_waits_for_room(home: &Home, small: &SmallDisk, args: &[&str]) {
+    let lines: Vec<String> =
+        (0..80_000).map(|id| format!("{{\"id\":{id},\"x\":\"{}\"}}", "x".repeat(300))).collect();
+    home.write("lines.jsonl", &(lines.join("\n") + "\n"));
+    home.write(
+        "tail.yaml",
+        "version: 1\npipeline: tail\nsource: {file: {include: [lines.jsonl], decode: {json: {}}}}\n\
+         topic: tail\nschema: {id: int}\nsinks: {lake: {parquet: {to: lake, rotate: {rows: 20000}}}}\n",
+    );
+    let mut run = home.start(args);
+    wait_for("the word that the disk is full", || {
+        run.said().contains("disk is full") || !run.is_running()
+    });
+    assert!(run.is_running(), "{}", run.said());
+    assert!(run.said().contains("failed, will try again"), "{}", run.said());
+    small.resize("400m");
+    wait_for("the rows", || {
+        let files = parquet_files(&home.path("lake"));
+        files.iter().map(|file| rows(file)).sum::<i64>() == 80_000 || !run.is_running()
+    });
+    run.signal("TERM");
+    run.ended().expect(0);
+    let after = first_column(&parquet_files(&home.path("lake")));
+    assert!(after.into_iter().eq(0..80_000), "rows are lost or doubled");
+}
+
+#[test]
+fn a_pipeline_that_does_not_end_waits_for_room_in_its_process() {
+    let home = Home::new();
+    let test = "a_pipeline_that_does_not_end_waits_for_room_in_its_process";
+    let small = small_disk_or_skip!(home, "40m", test);
+    let args = ["run", "tail.yaml", "--data-dir", "small/data", "--segment-size", "16MiB"];
+    check_waits_for_room(&home, &small, &args);
+}
+
+#[test]
+fn a_pipeline_that_does_not_end_waits_for_room_over_the_wire() {
+    let home = Home::new();
+    let test = "a_pipeline_that_does_not_end_waits_for_room_over_the_wire";
+    let small = small_disk_or_skip!(home, "40m", test);
+    let (_server, listening) = serve_in(&home, "small/data", &TWO_SEGMENTS);
+    let namesrv = listening["namesrv"].as_str().unwrap();
+    check_waits_for_room(&home, &small, &["run", "tail.yaml", "--namesrv", namesrv]);
 }

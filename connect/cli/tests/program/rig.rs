@@ -164,7 +164,12 @@ impl Ran {
 
 /// Starts a server on free ports, and tells what it says once it listens.
 pub(crate) fn serve(home: &Home, more: &[&str]) -> (Started, Value) {
-    let mut args = vec!["server", "--json", "--data-dir", "data"];
+    serve_in(home, "data", more)
+}
+
+/// The same with another data directory.
+pub(crate) fn serve_in(home: &Home, dir: &str, more: &[&str]) -> (Started, Value) {
+    let mut args = vec!["server", "--json", "--data-dir", dir];
     args.extend(["--listen", "127.0.0.1:0", "--namesrv-listen", "127.0.0.1:0"]);
     args.extend(more);
     let mut server = home.start(&args);

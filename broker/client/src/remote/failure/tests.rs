@@ -82,7 +82,7 @@ fn check_both(code: ResponseCode, remark: &'static str, expected: fn(String) -> 
 fn a_full_disk_and_a_stopped_log_are_told_apart() {
     check_both(ResponseCode::MR_DISK_FULL, "why", DiskFull);
     check_both(ResponseCode::MR_DISK_FULL, "the broker's disk is full: why", DiskFull);
-    check_both(ResponseCode::SERVICE_NOT_AVAILABLE, "why", DiskFull);
+    check_both(ResponseCode::SERVICE_NOT_AVAILABLE, "the broker's disk is full: why", DiskFull);
     check_both(ResponseCode::MR_POISONED, "why", Poisoned);
     check_both(ResponseCode::MR_POISONED, "the broker stopped writing: why", Poisoned);
     check_both(ResponseCode::SYSTEM_ERROR, "the broker stopped writing: why", Poisoned);
@@ -124,6 +124,7 @@ fn what_is_stored_but_not_on_disk_is_neither_success_nor_failure() {
 #[test]
 fn who_is_turned_away_may_ask_again() {
     check(ResponseCode::SYSTEM_BUSY, "", Unreachable, Unreachable);
+    check(ResponseCode::SERVICE_NOT_AVAILABLE, "", Unreachable, Unreachable);
     check(ResponseCode::GO_AWAY, "", Unreachable, Unreachable);
 }
 

@@ -1,0 +1,116 @@
+//! Whether the disk has room for messages.
+//!
+//! Messages are refused for two reasons: more of the disk is in use than the operator allows, or
+//! there is none for another segment of the log. The operator is told when that begins and when it
+//! ends, however many messages are refused in between.
+
+use millrace_types::PhysicalOffset;
+use tracing::{debug, info, warn};
+
+use crate::engine::Engine;
+
+/// What is known of the disk's room.
+#[derive(Debug, Default)]
+pub(crate) struct Room {
+    /// How much of the disk is in use, percent, as of the last look.
+    pub(crate) used_percent: u8,
+    /// Where a segment of the log should start that there is no room for, and why not.
+    missing: Option<(PhysicalOffset, String)>,
+    /// Whether the operator has been told that messages are refused.
+    is_told: bool,
+}
+
+/// What there is to tell.
+#[derive(Debug, PartialEq, Eq)]
+enum News {
+    Refused(String),
+    TakenAgain,
+}
+
+impl Room {
+    fn news(&mut self, trouble: Option<String>) -> Option<News> {
+        match (self.is_told, trouble) {
+            (false, Some(trouble)) => {
+                self.is_told = true;
+                Some(News::Refused(trouble))
+            }
+            (true, None) => {
+                self.is_told = false;
+                Some(News::TakenAgain)
+            }
+            (false, None) | (true, Some(_)) => None,
+        }
+    }
+}
+
+impl Engine {
+    /// How much of the disk is in use, percent, as of the last look.
+    pub fn disk_used_percent(&self) -> u8 {
+        self.room.used_percent
+    }
+
+    /// Why producers are refused for now, if more of the disk is in use than is allowed.
+    pub(crate) fn disk_trouble(&self) -> Option<String> {
+        let (used, max) = (self.room.used_percent, self.config.retention.refuse_percent);
+        (used >= max).then(|| format!("{used} percent of the disk is in use, {max} are allowed"))
+    }
+
+    /// Looks how full the disk is.
+    pub(crate) fn look_at_the_disk(&mut self) {
+        match self.store.space() {
+            Ok(space) => {
+                let used = space.total - space.free;
+                let percent = u128::from(used) * 100 / u128::from(space.total.max(1));
+                self.room.used_percent = u8::try_from(percent).unwrap_or(100);
+            }
+            Err(error) => debug!(error = %error, "the disk's space is not known"),
+        }
+        let end = self.log_can_end_at();
+        self.room.missing.take_if(|(missing, _)| *missing < end);
+        self.tell_of_room();
+    }
+
+    /// There was no room for the next segment.
+    pub(crate) fn no_room_for_a_segment(&mut self, why: &str) {
+        if self.room.missing.is_none() {
+            self.room.missing = Some((self.log_can_end_at(), why.to_owned()));
+            self.tell_of_room();
+        }
+    }
+
+    fn tell_of_room(&mut self) {
+        let missing = || self.room.missing.as_ref().map(|(_, why)| why.clone());
+        let trouble = self.disk_trouble().or_else(missing);
+        match self.room.news(trouble) {
+            Some(News::Refused(trouble)) => {
+                warn!(error = trouble, "the disk is full; messages are refused");
+            }
+            Some(News::TakenAgain) => {
+                info!("there is room on the disk again; messages are taken");
+            }
+            None => {}
+        }
+    }
+
+    /// The end of the last segment.
+    fn log_can_end_at(&self) -> PhysicalOffset {
+        self.store.segments().last().map_or(PhysicalOffset(0), |(_, end)| *end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_told_once() {
+        let mut room = Room::default();
+        let full = || Some("96 percent".to_owned());
+        assert_eq!(room.news(None), None);
+        assert_eq!(room.news(full()), Some(News::Refused("96 percent".to_owned())));
+        assert_eq!(room.news(full()), None);
+        assert_eq!(room.news(Some("no room for a segment".to_owned())), None);
+        assert_eq!(room.news(None), Some(News::TakenAgain));
+        assert_eq!(room.news(None), None);
+    }
+}
