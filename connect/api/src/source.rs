@@ -84,6 +84,14 @@ pub enum SourceError {
     /// What it is to read is not there.
     #[error("{0}")]
     Missing(String),
+    /// What it is to read is there, and nothing that it can read.
+    #[error("cannot read {path}: {reason}")]
+    Unsuitable {
+        /// What was to be read.
+        path: String,
+        /// What it is.
+        reason: String,
+    },
     /// Reading failed.
     #[error("cannot read {path}")]
     Io {

@@ -192,6 +192,10 @@ pub(crate) fn source_failure(error: &SourceError) -> Failure {
     match error {
         SourceError::Missing(what) => Failure::new(Exit::Input, codes::SOURCE_MISSING, what)
             .hint("paths are relative to the directory in which the program is started"),
+        SourceError::Unsuitable { .. } => {
+            Failure::new(Exit::Input, codes::SOURCE_UNSUITABLE, error.to_string())
+                .hint("name files, or write a pattern for files such as `logs/*.log`")
+        }
         SourceError::Io { .. } => Failure::new(Exit::Environment, codes::SOURCE_IO, chain(error)),
     }
 }

@@ -145,6 +145,9 @@ pub(crate) mod codes {
         SOURCE_MISSING = "E-SOURCE-02";
         /// The input of a pipeline cannot be read.
         SOURCE_IO = "E-SOURCE-03";
+        /// A path of `include` leads to something that no lines can be read from: a directory, a
+        /// pipe, a compressed file.
+        SOURCE_UNSUITABLE = "E-SOURCE-04";
         /// Another process has the data directory open. One process at a time writes a data
         /// directory; others talk to it over the wire, or look at it with `millrace inspect`.
         DATA_IN_USE = "E-DATA-01";

@@ -58,6 +58,10 @@ fn files_that_are_not_there() {
     let ran = home.run(&["inspect", "gone"]).expect(2);
     ran.one_error("E-DATA-02", "gone");
     assert_eq!(home.entries(), ["access-log.yaml"]);
+    std::fs::create_dir(home.path("access.log")).unwrap();
+    let ran = home.run(&["run", "access-log.yaml"]).expect(2);
+    ran.one_error("E-SOURCE-04", "access.log: it is a directory");
+    assert_eq!(home.entries(), ["access-log.yaml", "access.log"]);
 }
 
 #[test]

@@ -1,5 +1,4 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,7 +7,9 @@ use millrace_disk::{File, Identity};
 use tracing::{info, warn};
 
 use super::names::{AsWhat, Forms, Head, Named};
-use super::tail::{Found, State, Tail, cannot_read, go_on_alike, last_line_start, open_again};
+use super::tail::{
+    Found, State, Tail, cannot_read, go_on_alike, last_line_start, open_again, unsuitable,
+};
 use super::{FileSource, OPEN_MAX};
 use crate::lines::Lines;
 
@@ -99,9 +100,8 @@ impl FileSource {
     fn admit(&mut self, found: Found, when: When) -> Result<(), SourceError> {
         if let Some(compression) = found.head.compression() {
             if found.is_named {
-                let text = format!("it is compressed with {compression}; unpack it first");
-                let error = io::Error::new(io::ErrorKind::InvalidData, text);
-                return Err(cannot_read(&found.path, error));
+                let reason = format!("it is compressed with {compression}; unpack it first");
+                return Err(unsuitable(&found.path, reason));
             }
             if self.passed_over.insert((found.file.device, found.file.inode)) {
                 warn!(path = %found.path.display(), compression, "compressed file skipped");

@@ -127,10 +127,12 @@ impl Found {
         let handle = match disk.open(path, Access::Read) {
             Ok(handle) => handle,
             Err(error) => match error.kind() {
-                io::ErrorKind::NotFound => return Ok(None),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => return Ok(None),
                 io::ErrorKind::InvalidInput | io::ErrorKind::IsADirectory if !is_named => {
                     return Ok(None);
                 }
+                io::ErrorKind::IsADirectory => return Err(unsuitable(path, "it is a directory")),
+                io::ErrorKind::InvalidInput => return Err(unsuitable(path, "it is no file")),
                 _ => return Err(cannot_read(path, error)),
             },
         };
@@ -197,6 +199,11 @@ pub(super) fn last_line_start(file: &dyn File, size: u64, max: usize) -> io::Res
         None if start == 0 => 0,
         None => size,
     })
+}
+
+/// What is there is not what could be read, however often that is tried.
+pub(super) fn unsuitable(path: &Path, reason: impl Into<String>) -> SourceError {
+    SourceError::Unsuitable { path: path.display().to_string(), reason: reason.into() }
 }
 
 pub(super) fn cannot_read(path: &Path, source: io::Error) -> SourceError {

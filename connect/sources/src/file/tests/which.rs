@@ -129,9 +129,9 @@ fn compressed_files_are_refused_by_name_and_skipped_in_patterns() {
         writer.append("a.gz", [0x1f, 0x8b, 8, 0, 0, 0, b'\n']);
         assert_eq!(writer.open(writer.once(&["*"]), &[]).bodies().await, ["one"]);
         let error = writer.try_open(writer.once(&["a.gz"]), &[]).err();
-        let Some(SourceError::Io { path, source }) = error else { panic!("{error:?}") };
+        let Some(SourceError::Unsuitable { path, reason }) = error else { panic!("{error:?}") };
         assert_eq!(path, writer.path("a.gz"));
-        assert!(source.to_string().contains("gzip"), "{source}");
+        assert!(reason.contains("gzip"), "{reason}");
     });
 }
 
@@ -141,8 +141,12 @@ fn a_directory_is_no_file() {
         writer.append("a", "one\n");
         writer.disk.create_dir_all(writer.path("b").as_ref()).unwrap();
         assert_eq!(writer.open(writer.once(&["*"]), &[]).bodies().await, ["one"]);
-        let error = writer.try_open(writer.once(&["b"]), &[]).err();
-        let Some(SourceError::Io { path, .. }) = error else { panic!("{error:?}") };
-        assert_eq!(path, writer.path("b"));
+        for options in [writer.once(&["b"]), writer.options(&["b"])] {
+            let error = writer.try_open(options, &[]).err();
+            let Some(SourceError::Unsuitable { path, .. }) = error else { panic!("{error:?}") };
+            assert_eq!(path, writer.path("b"));
+        }
+        let error = writer.try_open(writer.once(&["a/below"]), &[]).err();
+        assert!(matches!(error, Some(SourceError::Missing(_))), "{error:?}");
     });
 }
