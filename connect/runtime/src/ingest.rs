@@ -24,6 +24,7 @@ use millrace_config::Pipeline;
 use millrace_connect_api::{
     Chunk, Message, Polled, Position, Reject, Source, SourceCursor, SourceError, Span,
 };
+use millrace_types::record::PROPERTIES_BYTES_MAX;
 use millrace_types::{PropertiesBuf, QueueId, QueueOffset, TopicName};
 use tracing::info;
 
@@ -33,6 +34,7 @@ use crate::fault;
 use crate::ledger::{Cursor, Landed, Ledger, QueueAt, Record, SourceMark};
 use crate::letter::{self, Breaker, Envelope};
 use crate::link::Link;
+use crate::origins::OriginPaths;
 use crate::progress::{self, Progress};
 
 /// Property with the identity of the origin of a record.
@@ -41,8 +43,9 @@ pub const FILE_ID: &str = "file.id";
 pub const FILE_OFFSET: &str = "file.offset";
 /// Property with the lines before a record in its origin.
 pub const FILE_LINE: &str = "file.line";
-/// Property with the path of the origin, on dead letters of the source only: on every message it
-/// would cost more than it tells. The SOURCE records of the ledger say which path an identity has.
+/// Property with the path of the origin, on dead letters and on the first message of each origin:
+/// on every message it would cost more than it tells. The SOURCE records of the ledger say which
+/// path an identity has; the first message says it until there is such a record.
 pub const FILE_PATH: &str = "file.path";
 
 /// Records without a key go to one queue for this many bytes of their origin, so that a chunk
@@ -76,6 +79,7 @@ pub(crate) struct Ingest {
     breaker: Breaker,
     promotion: Option<Promotion>,
     cursors: BTreeMap<String, At>,
+    paths: OriginPaths,
     /// Where the queues end as far as is known; everything of ours before it is in `cursors`.
     tails: Tails,
     unmarked_bytes: usize,
@@ -130,6 +134,15 @@ struct Last {
     len: u64,
 }
 
+/// What the queues have behind the last SOURCE record.
+struct ReadBack {
+    last: BTreeMap<String, Last>,
+    /// Of origins whose first message is there.
+    paths: BTreeMap<String, String>,
+    /// Where the queues end.
+    ends: Tails,
+}
+
 /// A message on its way, and what it was made from.
 struct Placed {
     message: Outgoing,
@@ -140,6 +153,7 @@ struct Placed {
 
 impl Ingest {
     /// Reads back what the log has. `open` makes the source, which goes on at the cursors given.
+    #[expect(clippy::too_many_arguments, reason = "it is where all parts of a run come together")]
     pub(crate) async fn open(
         link: Arc<Link>,
         ledger: Arc<Ledger>,
@@ -147,6 +161,7 @@ impl Ingest {
         queues: u32,
         mark: Option<SourceMark>,
         open: OpenSource,
+        paths: OriginPaths,
         progress: Progress,
     ) -> Result<Self, RunError> {
         let letters = Envelope {
@@ -178,19 +193,20 @@ impl Ingest {
             cursors.insert(cursor.identity, at);
         }
         if is_known {
-            let (last, ends) = read_back(&link, &tails).await?;
-            info!(origins = last.len(), "read back what the source appended");
-            for (identity, Last { position: next, len: taken }) in last {
+            let back = read_back(&link, &tails).await?;
+            info!(origins = back.last.len(), "read back what the source appended");
+            for (identity, Last { position: next, len: taken }) in back.last {
                 match cursors.get_mut(&identity) {
                     Some(at) if at.covers(next) => {}
                     Some(at) => (at.next, at.taken) = (next, taken),
                     None => {
-                        let at = At { path: String::new(), next, taken };
-                        cursors.insert(identity, at);
+                        let path = back.paths.get(&identity).cloned().unwrap_or_default();
+                        paths.learn(&identity, &path);
+                        cursors.insert(identity, At { path, next, taken });
                     }
                 }
             }
-            tails = ends;
+            tails = back.ends;
         } else {
             // Nothing of this source can be in the topic yet, however much of others is.
             for ((topic, queue), tail) in &mut tails {
@@ -211,6 +227,7 @@ impl Ingest {
             queues,
             letters,
             cursors,
+            paths,
             tails,
             unmarked_bytes: 0,
             is_marked: is_known,
@@ -271,12 +288,14 @@ impl Ingest {
             (None, Some(promotion)) => promotion.promote(&chunk.data, &fresh)?,
             (None, None) => Vec::new(),
         };
+        let mut is_path_known = at.is_some_and(|at| !at.path.is_empty());
         let mut promoted = promoted.into_iter();
         let born_at_ms = self.link.now().wall_ms;
         let mut group = Vec::new();
         let mut bytes = 0;
         for (number, span) in fresh.iter().enumerate() {
-            let placed = self.place(chunk, span, born_at_ms, promoted.next())?;
+            let names_path = !std::mem::replace(&mut is_path_known, true);
+            let placed = self.place(chunk, span, names_path, born_at_ms, promoted.next())?;
             bytes += placed.message.body.len();
             group.push(placed);
             let is_last = number + 1 == fresh.len();
@@ -303,15 +322,17 @@ impl Ingest {
                 if !at.covers(span.next) {
                     (at.next, at.taken) = (span.next, 0);
                 }
-                if at.path != origin.path {
-                    at.path.clone_from(&origin.path);
+                if at.path == origin.path {
+                    return;
                 }
+                at.path.clone_from(&origin.path);
             }
             None => {
                 let at = At { path: origin.path.clone(), next: span.next, taken: 0 };
                 self.cursors.insert(origin.identity.clone(), at);
             }
         }
+        self.paths.learn(&origin.identity, &origin.path);
     }
 
     /// A record as the message or the dead letter that it becomes.
@@ -319,6 +340,7 @@ impl Ingest {
         &mut self,
         chunk: &Chunk,
         span: &Span,
+        names_path: bool,
         born_at_ms: i64,
         promoted: Option<Result<Promoted, promote::Refused>>,
     ) -> Result<Placed, RunError> {
@@ -351,6 +373,12 @@ impl Ingest {
         };
         let mut properties = properties;
         stamp(&mut properties, &chunk.origin.identity, position);
+        let path = &chunk.origin.path;
+        let bytes = properties.as_bytes().len() + FILE_PATH.len() + path.len() + 2;
+        // Promoted properties may leave no room for a long one.
+        if names_path && bytes <= PROPERTIES_BYTES_MAX {
+            properties.push(FILE_PATH, path);
+        }
         let message = Outgoing {
             topic: self.topic.clone(),
             queue: QueueId(queue),
@@ -382,7 +410,7 @@ impl Ingest {
                 }
                 Landed::Found => break,
                 Landed::Unknown => {
-                    let (last, ends) = read_back(&self.link, &self.tails).await?;
+                    let ReadBack { last, ends, .. } = read_back(&self.link, &self.tails).await?;
                     self.tails = ends;
                     if last.get(identity).is_some_and(|last| last.position.offset >= first) {
                         break;
@@ -461,15 +489,16 @@ impl Ingest {
 }
 
 /// The last record of each origin at or after `tails`, and where the queues end.
-async fn read_back(
-    link: &Link,
-    tails: &Tails,
-) -> Result<(BTreeMap<String, Last>, Tails), RunError> {
+async fn read_back(link: &Link, tails: &Tails) -> Result<ReadBack, RunError> {
     let mut last: BTreeMap<String, Last> = BTreeMap::new();
+    let mut paths = BTreeMap::new();
     let mut ends = BTreeMap::new();
     for ((topic, queue), from) in tails {
         let mut each = |message: Message<'_>| {
             if let Some((identity, found)) = stamped(&message) {
+                if let Some(path) = message.properties.get(FILE_PATH) {
+                    paths.insert(identity.to_owned(), path.to_owned());
+                }
                 match last.get_mut(identity) {
                     Some(last) if last.position >= found.position => {}
                     Some(last) => *last = found,
@@ -483,7 +512,7 @@ async fn read_back(
         let end = link.read_through(topic, *queue, *from, &mut each).await?;
         ends.insert((topic.clone(), *queue), end);
     }
-    Ok((last, ends))
+    Ok(ReadBack { last, paths, ends })
 }
 
 /// Where a message comes from, if a source appended it.

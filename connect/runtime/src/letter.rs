@@ -1,4 +1,26 @@
 //! Dead letters: what they look like, and when there are too many.
+//!
+//! A letter is a message of the topic `%DLQ%<pipeline>_<sink>`, or `%DLQ%<pipeline>_source` for what
+//! the source could not make a message of. It has the body and the properties of the message, byte
+//! for byte, and these properties more:
+//!
+//! | property       | meaning                                                                     |
+//! |----------------|-----------------------------------------------------------------------------|
+//! | `dlq_code`     | what kind of mistake; `millrace explain` tells more                         |
+//! | `dlq_sink`     | the sink, or `source`                                                       |
+//! | `dlq_queue`    | the queue of the message, if it was one                                     |
+//! | `dlq_offset`   | its queue offset                                                            |
+//! | `file.path`    | the path of the file it comes from, if the pipeline itself has read it      |
+//! | `dlq_step`     | where it failed: `read`, `decode`, a step, or the name of the sink          |
+//! | `dlq_attempts` | how often it was tried                                                      |
+//! | `dlq_first_at` | when it was stored, or read                                                 |
+//! | `dlq_config`   | fingerprint of the pipeline, hexadecimal                                    |
+//! | `dlq_field`    | the offending field, if it is known                                         |
+//! | `dlq_error`    | the reason, at most 1 KiB                                                   |
+//!
+//! What a source read has `file.id`, `file.offset` (bytes before the record) and `file.line` (lines
+//! before it) from there on. The path is the last one under which the file was seen. Properties
+//! are left out, from the last on, where the message has no room for more.
 
 use bytes::Bytes;
 use millrace_client::Outgoing;
@@ -8,6 +30,7 @@ use millrace_types::record::PROPERTIES_BYTES_MAX;
 use millrace_types::{GroupName, PropertiesBuf, QueueId, TopicName};
 
 use crate::error::RunError;
+use crate::ingest::FILE_PATH;
 
 /// The name that stands for the source where a sink's is asked for.
 pub(crate) const SOURCE: &str = "source";
@@ -48,14 +71,19 @@ impl Envelope {
         &self,
         message: &Message<'_>,
         queue: &QueueRef,
+        path: Option<&str>,
         step: &str,
         reject: &Reject,
         born_at_ms: i64,
     ) -> Outgoing {
-        let at = [
+        let mut at = vec![
             ("dlq_queue", queue.queue.to_string()),
             ("dlq_offset", message.queue_offset.to_string()),
         ];
+        // The first message of a file says it already.
+        if message.properties.get(FILE_PATH).is_none() {
+            at.extend(path.map(|path| (FILE_PATH, path.to_owned())));
+        }
         let properties = message.properties.as_bytes().to_vec();
         let body = Bytes::copy_from_slice(message.body);
         self.seal(body, properties, &at, message.store_at_ms, step, reject, born_at_ms)
@@ -239,7 +267,8 @@ mod tests {
         };
         let reject =
             Reject { code: "E-DECODE-01", error: "é".repeat(600), field: Some("x".to_owned()) };
-        let letter = envelope.of_message(&message, &queue, "decode", &reject, 5);
+        let path = Some("/logs/a");
+        let letter = envelope.of_message(&message, &queue, path, "decode", &reject, 5);
         assert_eq!(&letter.body[..], b"\x00\xff{");
         let read = Properties::new(&letter.properties);
         let expected = [
@@ -248,6 +277,7 @@ mod tests {
             ("dlq_sink", "lake"),
             ("dlq_queue", "3"),
             ("dlq_offset", "7"),
+            (FILE_PATH, "/logs/a"),
             (STEP, "decode"),
             ("dlq_attempts", "1"),
             ("dlq_first_at", "2026-01-01T00:00:00Z"),
@@ -257,6 +287,13 @@ mod tests {
         ];
         assert_eq!(read.iter().collect::<Vec<_>>(), expected);
         assert!(letter.properties.starts_with(b"a\x011\x02dlq_code"));
+
+        // A message that names its file already does so once.
+        let first = Message { properties: Properties::new(b"file.path\x01/logs/b"), ..message };
+        let letter = envelope.of_message(&first, &queue, path, "decode", &reject, 5);
+        let paths = Properties::new(&letter.properties);
+        let paths = paths.iter().filter(|(name, _)| *name == FILE_PATH);
+        assert_eq!(paths.collect::<Vec<_>>(), [(FILE_PATH, "/logs/b")]);
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod ingest; // from the source into the topic
 pub mod ledger; // what a pipeline did, in the log
 mod letter; // dead letters
 mod link; // a broker that is asked again
+mod origins; // where records come from, for people
 mod progress; // what a run did
 mod rng; // seeded chance
 mod run; // all parts of one pipeline

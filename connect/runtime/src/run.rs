@@ -15,6 +15,7 @@ use crate::error::RunError;
 use crate::ingest::{Ingest, OpenSource};
 use crate::ledger::Ledger;
 use crate::link::{Link, Patience};
+use crate::origins::OriginPaths;
 use crate::progress::{Progress, Summary};
 use crate::stop::Stop;
 
@@ -129,6 +130,10 @@ impl Run {
         let ledger = Arc::new(ledger);
         let topic = &pipeline.topic.name;
         let queues = queues(&link, topic, pipeline.topic.queues).await?;
+        let paths = OriginPaths::default();
+        for cursor in state.source.iter().flat_map(|mark| &mark.cursors) {
+            paths.learn(&cursor.identity, &cursor.path);
+        }
         let (ends, known_ends) = watch::channel(None);
         let mut deliveries = Vec::new();
         for sink in &pipeline.sinks {
@@ -140,6 +145,7 @@ impl Run {
                 queues,
                 state: state.sinks.remove(&sink.name).unwrap_or_default(),
                 open: &mut connectors.sink,
+                paths: paths.clone(),
                 ends: known_ends.clone(),
                 progress: control.progress.clone(),
             };
@@ -151,7 +157,8 @@ impl Run {
             let progress = control.progress.clone();
             let source = state.source.take();
             let opened =
-                Ingest::open(link, ledger, &pipeline, queues, source, open, progress).await?;
+                Ingest::open(link, ledger, &pipeline, queues, source, open, paths, progress)
+                    .await?;
             ingest = Some(opened);
         }
 

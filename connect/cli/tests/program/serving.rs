@@ -18,6 +18,17 @@ fn a_pipeline_over_the_wire_does_what_it_does_inside() {
     assert_eq!(second["result"]["source"]["appended"], 0);
     let files = parquet_files(&home.path("lake"));
     assert_eq!(files.iter().map(|file| rows(file)).sum::<i64>(), 6);
+    // The line that is none: which file it is from, and where it stands there.
+    let letter = ["message", "get", "--topic", "%DLQ%access-log_errors", "--queue", "0"];
+    let letter = [&letter[..], &["--offset", "0", "--namesrv", namesrv, "--json"]].concat();
+    let letter = &home.run(&letter).expect(0).json()["result"]["messages"][0];
+    let (properties, text) = (&letter["properties"], include_str!("../data/access.log"));
+    let at = text.lines().position(|line| letter["body"] == line).expect("a line of the log");
+    let before: usize = text.split_inclusive('\n').take(at).map(str::len).sum();
+    assert_eq!(properties["file.path"], "access.log");
+    assert_eq!(properties["file.offset"], before.to_string());
+    assert_eq!(properties["file.line"], at.to_string());
+    assert_eq!(properties["dlq_code"], "E-DECODE-06");
     // By its name it is the same broker; another one is not there.
     home.run(&[&over[..], &["--broker", "millrace"]].concat()).expect(0);
     let other = home.run(&[&over[..], &["--broker", "other"]].concat()).expect(3);

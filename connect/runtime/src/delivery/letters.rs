@@ -7,9 +7,11 @@ use millrace_types::QueueOffset;
 
 use crate::error::RunError;
 use crate::fault;
+use crate::ingest::FILE_ID;
 use crate::ledger::{Ledger, LetterRows, Letters, Record};
 use crate::letter::{Breaker, Envelope};
 use crate::link::Link;
+use crate::origins::OriginPaths;
 use crate::progress::{self, Progress};
 use crate::steps::Rejected;
 
@@ -27,6 +29,7 @@ pub(super) struct DeadLetters {
     pub(super) breaker: Breaker,
     /// Messages that are letters already.
     pub(super) known: BTreeMap<QueueRef, BTreeSet<QueueOffset>>,
+    pub(super) paths: OriginPaths,
     pub(super) progress: Progress,
 }
 
@@ -58,7 +61,9 @@ impl DeadLetters {
                 continue;
             }
             let Rejected { step, reject, .. } = rejected;
-            let letter = self.envelope.of_message(&message, &queue, step, reject, born_at_ms);
+            let path = message.properties.get(FILE_ID).and_then(|identity| self.paths.of(identity));
+            let path = path.as_deref();
+            let letter = self.envelope.of_message(&message, &queue, path, step, reject, born_at_ms);
             bytes += letter.body.len() + letter.properties.len();
             group.push(letter);
             offsets.push(message.queue_offset);

@@ -15,6 +15,7 @@ use crate::error::RunError;
 use crate::ledger::{Aborted, Committed, CommittedPart, Ledger, Offsets, Record, SinkState};
 use crate::letter::{self, Breaker, Envelope};
 use crate::link::Link;
+use crate::origins::OriginPaths;
 use crate::progress::Progress;
 use crate::steps::Chain;
 
@@ -44,6 +45,7 @@ pub(crate) struct Opening<'a> {
     pub(crate) queues: u32,
     pub(crate) state: SinkState,
     pub(crate) open: &'a mut OpenSink,
+    pub(crate) paths: OriginPaths,
     pub(crate) ends: watch::Receiver<Option<Ends>>,
     pub(crate) progress: Progress,
 }
@@ -96,6 +98,7 @@ impl Opening<'_> {
                 stops: self.sink.on_reject == OnReject::Stop,
                 breaker: Breaker::new(),
                 known: self.state.lettered,
+                paths: self.paths,
                 progress: self.progress.clone(),
             },
             committed: resume,

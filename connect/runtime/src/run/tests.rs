@@ -214,6 +214,13 @@ impl World {
                 assert_eq!(letters, expected, "seed {seed}: letters of {sink}, {text}");
             }
         }
+        for topic in ["source", "all", "even"].map(|sink| format!("%DLQ%p_{sink}")) {
+            for (_, offset, properties, _) in self.broker.messages(&topic) {
+                let expected = format!("/logs/{}", properties[crate::ingest::FILE_ID]);
+                let path = properties.get(crate::ingest::FILE_PATH);
+                assert_eq!(path, Some(&expected), "seed {seed}: letter {offset} of {topic}");
+            }
+        }
         for sink in sinks {
             let lines = self.files.lines();
             let visible = lines.filter(|line| fate(line, self.promotes).visible.contains(sink));
