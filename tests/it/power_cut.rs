@@ -1,7 +1,7 @@
 //! Store, engine, runtime and Parquet sink on one thread, over a disk that forgets what was not
 //! synced, through power cuts at random operations.
 //!
-//! A few seeds run with the other tests. `tests/power-cut` runs many; `MILLRACE_SEED` replays one.
+//! A few seeds run with the other tests. `tests/power-cut` runs many; `cargo sim SEED` replays one.
 
 mod judge; // what must hold
 mod world; // one simulated machine
@@ -51,8 +51,19 @@ fn found(plant: Plant) {
 
 fn seeds(default: u64) -> Vec<u64> {
     let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
-    match (number("MILLRACE_SEED"), number("MILLRACE_SEEDS")) {
+    match (asked().or_else(|| number("MILLRACE_SEED")), number("MILLRACE_SEEDS")) {
         (Some(seed), _) => vec![seed],
         (None, count) => (0..count.unwrap_or(default)).collect(),
     }
 }
+
+/// The seed that `cargo sim SEED` asks for: what follows the name of the test on the command line.
+/// (The test runner takes it for the name of one more test, which there is not.)
+fn asked() -> Option<u64> {
+    let mut arguments = std::env::args().skip_while(|argument| argument != SIMULATION).skip(1);
+    let seed = arguments.next().filter(|argument| !argument.starts_with('-'))?;
+    Some(seed.parse().expect("a seed is a number"))
+}
+
+/// As in `.cargo/config.toml`.
+const SIMULATION: &str = "power_cut::nothing_promised_is_lost_and_nothing_appears_twice";
