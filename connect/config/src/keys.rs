@@ -529,7 +529,8 @@ pub(crate) static PARQUET: Table = Table {
             "max_open",
             Kind::Int { min: 1, max: 4096 },
             Default("64"),
-            "How many files may be open at once.",
+            "How many file handles are held at once. A file whose handle was given back goes on \
+             with its next row; none is completed early for it.",
         ),
     ],
     components: None,

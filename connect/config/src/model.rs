@@ -306,7 +306,7 @@ pub struct ParquetSpec {
     pub row_group_rows: u64,
     /// The most bytes of a row group, encoded.
     pub row_group_bytes: u64,
-    /// How many files may be open at once.
+    /// How many file handles are held at once.
     pub max_open: usize,
 }
 
