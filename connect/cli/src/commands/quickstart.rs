@@ -11,7 +11,7 @@ use millrace_client::Broker;
 use millrace_config::Pipeline;
 use millrace_disk::RealDisk;
 use millrace_runtime::{Patience, Summary};
-use millrace_server::{Addresses, Server, ServerConfig};
+use millrace_server::{Addresses, Limits, Server, ServerConfig};
 use serde_json::json;
 
 use super::run::one_thread;
@@ -113,6 +113,8 @@ impl Quickstart {
             namesrv_listen: Some(any),
             broker_listen: Some(any),
             segment_bytes: SEGMENT_BYTES,
+            // For whoever tries it out; no system is short of files for so many.
+            limits: Limits { connections_max: 100, ..Limits::default() },
             ..ServerConfig::new(&self.data_dir)
         }
     }
