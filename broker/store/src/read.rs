@@ -35,6 +35,10 @@ impl LogReader {
         let mut rest = entries.iter().filter(|entry| entry.size > 0).peekable();
         while let Some(first) = rest.next() {
             let start = first.physical_offset;
+            if first.is_unreadable() {
+                let reason = "the index that leads to it cannot be read".into();
+                return Err(ReadError::Damaged { at: start, reason });
+            }
             let mut end = start + u64::from(first.size);
             let segment = self.holding(start)?;
             while let Some(next) = rest

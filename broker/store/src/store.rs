@@ -495,7 +495,7 @@ impl Store {
     pub fn first_at(&self, queue: QueueNo, from: QueueOffset) -> Option<PhysicalOffset> {
         let bounds = self.bounds(queue);
         let found = self.index.next_kept(queue, from.max(bounds.min), bounds.end);
-        found.map(|(_, at)| at)
+        found.map(|(_, entry)| entry.physical_offset)
     }
 
     /// The first offset of a queue whose message lies at or after `to`; its end without one.
@@ -506,8 +506,8 @@ impl Store {
     /// The segment in which a message of a queue lies or, if it was lost, must have lain.
     pub fn segment_near(&self, queue: QueueNo, at: QueueOffset) -> PathBuf {
         let bounds = self.bounds(queue);
-        let after = self.index.next_kept(queue, at, bounds.end).map(|(_, at)| at);
-        let near = after.unwrap_or(self.staged_end());
+        let after = self.index.next_kept(queue, at, bounds.end);
+        let near = after.map_or(self.staged_end(), |(_, entry)| entry.physical_offset);
         let spans = self.segments.spans();
         let holding = spans.iter().rfind(|(base, _)| *base <= near);
         let base = holding.map_or(PhysicalOffset(0), |(base, _)| *base);

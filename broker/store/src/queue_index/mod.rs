@@ -32,11 +32,24 @@ pub struct Entry {
     pub tags_code: TagsCode,
 }
 
+impl Entry {
+    /// Stands for an entry that could not be read. Its message lies at or after `from`.
+    pub(crate) fn unreadable(from: PhysicalOffset) -> Self {
+        Self { physical_offset: from, size: UNREADABLE_BYTES, tags_code: TagsCode(0) }
+    }
+
+    pub(crate) fn is_unreadable(&self) -> bool {
+        self.size == UNREADABLE_BYTES
+    }
+}
+
 /// A queue's number within an open store. Only for quick access; it may change between starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QueueNo(pub(crate) u32);
 
 const LOST: Entry = Entry { physical_offset: PhysicalOffset(0), size: 0, tags_code: TagsCode(0) };
+/// The size in an entry that could not be read; no record is as short as that.
+const UNREADABLE_BYTES: u32 = 1;
 /// A stretch is frozen once it has so many entries per queue, or so many times the bytes that are
 /// usual.
 const ENTRIES_EACH: u64 = 16;

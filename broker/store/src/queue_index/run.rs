@@ -1,10 +1,11 @@
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use bytes::Bytes;
-use millrace_disk::{Access, Disk, File, Map};
+use millrace_disk::{Access, Disk, File};
 use millrace_types::{PhysicalOffset, QueueId, QueueOffset, TagsCode, TopicName};
+use tracing::error;
 
 use super::{Entry, Frozen, QueueName, QueueNo};
 use crate::key_index::{KEY_ENTRY_BYTES, KeyEntry, KeyHash};
@@ -30,23 +31,26 @@ use crate::key_index::{KEY_ENTRY_BYTES, KeyEntry, KeyHash};
 ///
 /// A run holds all queues that were known when it was written, by their numbers, even those that
 /// got nothing: so an offset is found by a search over the runs that needs no memory per queue and
-/// run, and a queue goes on with the right offset however long it has been idle. Nothing of it
-/// stays in memory but this struct.
+/// run, and a queue goes on with the right offset however long it has been idle. The directory of
+/// queues stays in memory, twelve bytes for each; all else is read from the file and never through
+/// a map, so that a bad sector is an error to whoever needs it and not a signal.
 #[derive(Debug)]
 pub(crate) struct Run {
     header: Header,
-    /// First offset and first entry of each queue, in the map.
-    directory: Bytes,
+    /// First offset and first entry of each queue, as in the file.
+    directory: Vec<u8>,
     /// Where the entries start in the file.
     entries_at: u64,
     keys_at: u64,
     keys: u64,
     file: Arc<dyn File>,
-    map: Arc<dyn Map>,
+    /// Whether it has been said that the file cannot be read.
+    complained: AtomicBool,
 }
 
 #[derive(Debug)]
 struct Header {
+    from: PhysicalOffset,
     to: PhysicalOffset,
     first_store_ms: i64,
     last_store_ms: i64,
@@ -81,6 +85,7 @@ const QUEUE_BYTES: usize = 12;
 /// What is read at once: of a run that is opened, and of the keys around a guess.
 const BLOCK: usize = 1 << 20;
 const WINDOW: u64 = 2048;
+const SECTOR_ENTRIES: u64 = 512 / ENTRY_BYTES;
 
 /// Writes the whole content of a run to an empty file, block by block.
 pub(crate) fn write(frozen: &Frozen, file: &dyn File) -> io::Result<()> {
@@ -186,10 +191,11 @@ impl Run {
 
     /// The run that was just written from a frozen stretch into `file`. Nothing is read again.
     pub(crate) fn written(frozen: &Frozen, file: Arc<dyn File>) -> io::Result<Arc<Self>> {
-        let len = file.size()?;
         let header = read_header(&*file)?;
-        let keys = frozen.keys.len() as u64;
-        Ok(Arc::new(Self::laid_out(header, frozen.entries.entry_count(), keys, file, len)?))
+        let mut directory = vec![0; header.directory_bytes() as usize];
+        fill(&*file, &mut directory, HEADER_BYTES as u64)?;
+        let (entries, keys) = (frozen.entries.entry_count(), frozen.keys.len() as u64);
+        Ok(Arc::new(Self::laid_out(header, directory, entries, keys, file)))
     }
 
     /// Opens a run, checking all of it block by block; `InvalidData` if it is not whole. Only a test
@@ -209,28 +215,26 @@ impl Run {
         }
         let mut bytes = vec![0; (entries_at - HEADER_BYTES as u64) as usize];
         fill(&*file, &mut bytes, HEADER_BYTES as u64)?;
-        let (directory, names) = bytes.split_at(header.directory_bytes() as usize);
-        let entries = check_directory(directory).ok_or_else(damaged)?;
-        let names = parse_names(names, header.queues).ok_or_else(damaged)?;
+        let names = bytes.split_off(header.directory_bytes() as usize);
+        let entries = check_directory(&bytes).ok_or_else(damaged)?;
+        let names = parse_names(&names, header.queues).ok_or_else(damaged)?;
         let keys_len = content.checked_sub(entries_at + entries * ENTRY_BYTES);
         let keys_len = keys_len.filter(|len| len % KEY_ENTRY_BYTES == 0).ok_or_else(damaged)?;
-        let run = Self::laid_out(header, entries, keys_len / KEY_ENTRY_BYTES, file, len)?;
+        let run = Self::laid_out(header, bytes, entries, keys_len / KEY_ENTRY_BYTES, file);
         Ok(OpenedRun { run: Arc::new(run), names })
     }
 
     fn laid_out(
         header: Header,
+        directory: Vec<u8>,
         entries: u64,
         keys: u64,
         file: Arc<dyn File>,
-        len: u64,
-    ) -> io::Result<Self> {
+    ) -> Self {
         let entries_at = header.entries_at();
         let keys_at = entries_at + entries * ENTRY_BYTES;
-        let map = file.map(len)?;
-        let directory = HEADER_BYTES as u64..HEADER_BYTES as u64 + header.directory_bytes();
-        let directory = map.slice(directory);
-        Ok(Self { header, directory, entries_at, keys_at, keys, file, map })
+        let complained = AtomicBool::new(false);
+        Self { header, directory, entries_at, keys_at, keys, file, complained }
     }
 
     /// How many queues it holds.
@@ -274,6 +278,8 @@ impl Run {
     }
 
     /// At most `count` entries of a queue from an offset on that is not before its first one here.
+    /// Where the file cannot be read, whoever reads these messages meets with an error, and nobody
+    /// else does.
     pub(crate) fn read(&self, no: QueueNo, from: QueueOffset, count: u64) -> Vec<Entry> {
         let (first, end) = self.range(no);
         let first = u64::from(first) + from.since(self.from(no));
@@ -281,9 +287,30 @@ impl Run {
         if count == 0 {
             return Vec::new();
         }
-        let start = self.entries_at + first * ENTRY_BYTES;
-        let bytes = self.map.slice(start..start + count * ENTRY_BYTES);
-        bytes.chunks_exact(ENTRY_BYTES as usize).map(decode_entry).collect()
+        let error = match self.entries(first, count) {
+            Ok(entries) => return entries,
+            Err(error) => error,
+        };
+        let at = self.header.from;
+        if !self.complained.swap(true, Ordering::Relaxed) {
+            error!(physical_offset = %at, error = %error, "index run unreadable");
+        }
+        // A sector's worth at a time, so that a bad one hides its own entries and few others.
+        let (mut entries, end) = (Vec::new(), first + count);
+        for start in (first..end).step_by(SECTOR_ENTRIES as usize) {
+            let count = SECTOR_ENTRIES.min(end - start);
+            match self.entries(start, count) {
+                Ok(read) => entries.extend(read),
+                Err(_) => entries.extend((0..count).map(|_| Entry::unreadable(at))),
+            }
+        }
+        entries
+    }
+
+    fn entries(&self, first: u64, count: u64) -> io::Result<Vec<Entry>> {
+        let mut bytes = vec![0; (count * ENTRY_BYTES) as usize];
+        fill(&*self.file, &mut bytes, self.entries_at + first * ENTRY_BYTES)?;
+        Ok(bytes.chunks_exact(ENTRY_BYTES as usize).map(decode_entry).collect())
     }
 
     /// Where the newest records lie that have a key of this hash, newest first.
@@ -387,10 +414,10 @@ fn read_header(file: &dyn File) -> io::Result<Header> {
 fn parse_header(bytes: &[u8]) -> Option<Header> {
     let mut fields = Fields(bytes.strip_prefix(MAGIC)?);
     let version = fields.be32()?;
-    let (_from, to) = (fields.be64()?, PhysicalOffset(fields.be64()?));
+    let (from, to) = (PhysicalOffset(fields.be64()?), PhysicalOffset(fields.be64()?));
     let (first_store_ms, last_store_ms) = (fields.be64()? as i64, fields.be64()? as i64);
     let (queues, names_bytes) = (fields.be32()?, fields.be32()?);
-    let header = Header { to, first_store_ms, last_store_ms, queues, names_bytes };
+    let header = Header { from, to, first_store_ms, last_store_ms, queues, names_bytes };
     (version == VERSION).then_some(header)
 }
 

@@ -2,7 +2,7 @@
 
 use millrace_types::{PhysicalOffset, QueueOffset};
 
-use super::{LOST, LOST_MAX, QueueIndex, QueueNo};
+use super::{Entry, LOST, LOST_MAX, QueueIndex, QueueNo};
 
 impl QueueIndex {
     /// Forgets every message before `to`, where the log starts from now on.
@@ -40,26 +40,28 @@ impl QueueIndex {
         let (mut low, mut high) = (self.min(no), self.live.settled_end(no));
         // Most queues have nothing to forget, and many others have nothing left.
         let first = self.next_kept(no, low, high);
-        if first.is_none_or(|(_, at)| at >= to) {
+        // What cannot be read is not hidden, because it may lie anywhere.
+        let goes = |entry: &Entry| entry.physical_offset < to && !entry.is_unreadable();
+        if !first.as_ref().is_some_and(|(_, entry)| goes(entry)) {
             return if first.is_some() { low } else { high };
         }
         while low < high {
             let middle = QueueOffset(low.0 + (high.0 - low.0) / 2);
             match self.next_kept(no, middle, high) {
-                Some((found, at)) if at < to => low = found + 1,
+                Some((found, entry)) if goes(&entry) => low = found + 1,
                 _ => high = middle,
             }
         }
         low
     }
 
-    /// The first message in `from..end` that was not lost to damage, and where it lies.
+    /// The first message in `from..end` that was not lost to damage, and its entry.
     pub(crate) fn next_kept(
         &self,
         no: QueueNo,
         from: QueueOffset,
         end: QueueOffset,
-    ) -> Option<(QueueOffset, PhysicalOffset)> {
+    ) -> Option<(QueueOffset, Entry)> {
         let mut at = from;
         let mut count = 1;
         while at < end {
@@ -68,7 +70,7 @@ impl QueueIndex {
                 return None;
             }
             if let Some(n) = entries.iter().position(|entry| entry.size > 0) {
-                return Some((at + n as u64, entries[n].physical_offset));
+                return Some((at + n as u64, entries[n]));
             }
             at = at + entries.len() as u64;
             count = 4096;

@@ -133,3 +133,69 @@ fn cold_records_read_ahead_are_those_asked_for() {
         assert_eq!(opened.bodies("orders", queue.into()).unwrap(), expected);
     }
 }
+
+#[test]
+fn a_bad_sector_in_an_index_run_is_an_error_to_who_needs_it_and_to_nobody_else() {
+    let disk = SimDisk::new(0);
+    let mut opened = open(&disk, small()).unwrap();
+    for n in 0..400u32 {
+        let body = vec![n as u8; 30];
+        opened.append(&[Kept { topic: "orders", queue: n % 2, body }]).unwrap();
+        opened.flusher.flush().unwrap();
+        opened.flusher.housekeep();
+    }
+    let mut runs = disk.paths();
+    runs.retain(|path| path.extension().is_some_and(|extension| extension == "run"));
+    assert!(runs.len() > 1);
+    disk.inject(millrace_disk::Fault::BadSector { path: runs[1].clone(), sector: 1 });
+    let mut hidden = 0;
+    for queue in 0..2 {
+        let no = opened.store.find_queue("orders", QueueId(queue)).unwrap();
+        let plan = opened.store.plan(no, QueueOffset(0), 500, u64::MAX, PhysicalOffset(u64::MAX));
+        assert_eq!(plan.entries.len(), 200, "every offset is there");
+        for (offset, entry) in (0..).zip(&plan.entries) {
+            match opened.store.reader().read(std::slice::from_ref(entry)) {
+                Ok(runs) => {
+                    let record = record::Record::parse(&runs[0]).unwrap();
+                    assert_eq!(record.queue_offset(), QueueOffset(offset));
+                }
+                Err(error) => {
+                    assert!(error.to_string().contains("index"), "{error}");
+                    hidden += 1;
+                }
+            }
+        }
+    }
+    // A sector has 25 entries and parts of two more.
+    assert!((10..=75).contains(&hidden), "{hidden}");
+    // The next start builds the run again.
+    drop(opened);
+    let opened = open(&disk.kill(), small()).unwrap();
+    assert_eq!(opened.bodies("orders", 0).unwrap().len(), 200);
+}
+
+#[test]
+fn an_index_run_that_is_cut_short_is_an_error_and_no_signal() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("data");
+    let disk: Arc<dyn Disk> = Arc::new(millrace_disk::RealDisk::new());
+    let (store, flusher, found) = Store::open(Arc::clone(&disk), &dir, small()).unwrap();
+    let mut opened = Opened { store, flusher, found };
+    for n in 0..400u32 {
+        opened.append(&[Kept { topic: "orders", queue: 0, body: vec![n as u8; 30] }]).unwrap();
+        opened.flusher.flush().unwrap();
+        opened.flusher.housekeep();
+    }
+    // So that the store knows the written runs.
+    opened.append(&[Kept { topic: "orders", queue: 0, body: vec![1] }]).unwrap();
+    for entry in disk.list(&dir.join("index")).unwrap() {
+        let run = disk.open(&dir.join("index").join(entry.name), millrace_disk::Access::ReadWrite);
+        run.unwrap().truncate(10).unwrap();
+    }
+    let no = opened.store.find_queue("orders", QueueId(0)).unwrap();
+    let plan = opened.store.plan(no, QueueOffset(0), 500, u64::MAX, PhysicalOffset(u64::MAX));
+    assert_eq!(plan.entries.len(), 401);
+    let read = |entry: &Entry| opened.store.reader().read(std::slice::from_ref(entry));
+    assert!(matches!(read(&plan.entries[0]), Err(ReadError::Damaged { .. })));
+    assert!(read(&plan.entries[400]).is_ok());
+}
