@@ -58,7 +58,8 @@ impl Engine {
         if !gaps.is_empty() && self.config.lost_state == LostState::Refuse {
             return Err(OpenEngineError::StateLost(gaps));
         }
-        if !gaps.is_empty() {
+        // Which offsets are left out where messages were lost is not in the log yet.
+        if !gaps.is_empty() || self.store.was_damaged() {
             // The sooner what is left is whole again, the better.
             self.state_log.bytes_since = u64::MAX / 2;
         }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use millrace_disk::{Access, Disk, File};
 use millrace_types::PhysicalOffset;
 
+use crate::tally::Tally;
+
 /// How far the log is known to be durable, kept outside of the log.
 ///
 /// Two slots of 512 bytes are written in turn, so a torn write leaves the other one:
@@ -12,18 +14,21 @@ use millrace_types::PhysicalOffset;
 /// | bytes  | field                                            |
 /// |--------|--------------------------------------------------|
 /// | 0..4   | `MRCP`                                           |
-/// | 4..8   | format version, 2                                |
+/// | 4..8   | format version, 3                                |
 /// | 8..16  | sequence number; the higher valid slot counts    |
 /// | 16..24 | durable watermark, bytes                         |
 /// | 24..28 | 1 if the store was closed cleanly, else 0        |
 /// | 28..36 | first byte of the log that was not removed       |
-/// | 36..40 | CRC-32 of bytes 0..36                            |
+/// | 36..44 | entries of queues up to the watermark            |
+/// | 44..52 | the same, of the broker's own state              |
+/// | 52..56 | CRC-32 of bytes 0..52                            |
 ///
 /// All integers are big-endian. The watermark may lag behind the truth, never lead it: what lies
 /// before it was on disk, so a record that does not verify there is *damage*, while one that does
 /// not verify behind it may be a *torn tail*. The first byte is durable before any segment below
-/// it is removed, so a segment that is missing from there on was not removed by us. Version 1,
-/// still read, knew no removal and had its CRC in bytes 28..32.
+/// it is removed, so a segment that is missing from there on was not removed by us. What a start
+/// finds less than the numbers of entries say was lost to damage. Versions 1 and 2 are still read:
+/// 2 had no such numbers and its CRC in bytes 36..40, 1 knew no removal and had it in 28..32.
 #[derive(Debug)]
 pub(crate) struct Checkpoint {
     file: Arc<dyn File>,
@@ -36,6 +41,8 @@ pub(crate) struct Mark {
     pub(crate) clean: bool,
     /// First byte of the log that was not removed; `None` if no slot says.
     pub(crate) min: Option<PhysicalOffset>,
+    /// Entries of queues up to `durable`; `None` if no slot says.
+    pub(crate) tally: Option<Tally>,
 }
 
 const SLOT: u64 = 512;
@@ -61,13 +68,16 @@ impl Checkpoint {
         self.sequence += 1;
         let mut slot = [0u8; SLOT as usize];
         slot[0..4].copy_from_slice(b"MRCP");
-        slot[4..8].copy_from_slice(&2u32.to_be_bytes());
+        slot[4..8].copy_from_slice(&3u32.to_be_bytes());
         slot[8..16].copy_from_slice(&self.sequence.to_be_bytes());
         slot[16..24].copy_from_slice(&mark.durable.0.to_be_bytes());
         slot[24..28].copy_from_slice(&u32::from(mark.clean).to_be_bytes());
         slot[28..36].copy_from_slice(&mark.min.unwrap_or_default().0.to_be_bytes());
-        let crc = crc32fast::hash(&slot[..36]);
-        slot[36..40].copy_from_slice(&crc.to_be_bytes());
+        let tally = mark.tally.unwrap_or_default();
+        slot[36..44].copy_from_slice(&tally.messages.to_be_bytes());
+        slot[44..52].copy_from_slice(&tally.state.to_be_bytes());
+        let crc = crc32fast::hash(&slot[..52]);
+        slot[52..56].copy_from_slice(&crc.to_be_bytes());
         self.file.write_at(&[IoSlice::new(&slot)], self.sequence % 2 * SLOT)
     }
 
@@ -88,7 +98,7 @@ pub(crate) fn peek(disk: &dyn Disk, dir: &Path) -> io::Result<Mark> {
 fn read(file: &dyn File) -> io::Result<(u64, Mark)> {
     let mut newest = (0, Mark::default());
     for slot in 0..2 {
-        let mut bytes = [0u8; 40];
+        let mut bytes = [0u8; 56];
         let mut filled = 0;
         while filled < bytes.len() {
             match file.read_at(&mut bytes[filled..], slot * SLOT + filled as u64)? {
@@ -101,15 +111,19 @@ fn read(file: &dyn File) -> io::Result<(u64, Mark)> {
             raw.copy_from_slice(&bytes[at..at + 8]);
             u64::from_be_bytes(raw)
         };
-        // Version 1 has nothing after the flag.
-        let (crc_at, min) = if bytes[7] == 1 { (28, 0) } else { (36, be64(28)) };
+        let tally = Tally { messages: be64(36), state: be64(44) };
+        let (crc_at, min, tally) = match bytes[7] {
+            1 => (28, 0, None),
+            2 => (36, be64(28), None),
+            _ => (52, be64(28), Some(tally)),
+        };
         let min = Some(PhysicalOffset(min));
         let valid = filled == bytes.len()
             && bytes[0..4] == *b"MRCP"
             && crc32fast::hash(&bytes[..crc_at]).to_be_bytes() == bytes[crc_at..crc_at + 4];
         if valid && be64(8) > newest.0 {
             let (durable, clean) = (PhysicalOffset(be64(16)), bytes[27] == 1);
-            newest = (be64(8), Mark { durable, clean, min });
+            newest = (be64(8), Mark { durable, clean, min, tally });
         }
     }
     Ok(newest)

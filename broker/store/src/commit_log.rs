@@ -8,6 +8,7 @@ use millrace_types::record::{MAGIC_BLANK, PREFIX_BYTES};
 
 use crate::error::AppendError;
 use crate::segment::Segment;
+use crate::tally::Tally;
 use crate::watermark::Watermarks;
 
 /// So many of the newest segments are read through maps: the one written to, the one made ahead of
@@ -190,7 +191,8 @@ impl CommitLog {
     }
 
     /// Writes everything staged. After an error the log is poisoned: part of it may be on disk.
-    pub(crate) fn commit(&mut self) -> Result<PhysicalOffset, AppendError> {
+    /// `tally` is that of everything staged.
+    pub(crate) fn commit(&mut self, tally: Tally) -> Result<PhysicalOffset, AppendError> {
         if self.marks.poisoned() {
             return Err(AppendError::Poisoned);
         }
@@ -198,7 +200,7 @@ impl CommitLog {
             self.marks.poison();
             return Err(AppendError::Io(error));
         }
-        self.marks.raise_appended(self.next);
+        self.marks.raise_appended(self.next, tally);
         Ok(self.next)
     }
 

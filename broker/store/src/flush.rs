@@ -12,6 +12,7 @@ use crate::error::FlushError;
 use crate::queue_index::{self, Frozen, Run};
 use crate::segment;
 use crate::snapshot::SnapshotExchange;
+use crate::tally::Tally;
 use crate::watermark::Watermarks;
 
 /// Makes the log durable, and does what else may block: making the next segment and writing out
@@ -31,6 +32,8 @@ pub struct Flusher {
     pub(crate) min: PhysicalOffset,
     /// What lies before this has no file any more.
     pub(crate) removed_to: PhysicalOffset,
+    /// Entries of queues up to the durable watermark.
+    pub(crate) tally: Tally,
     #[cfg(feature = "faults")]
     pub(crate) faults: crate::config::Faults,
 }
@@ -74,7 +77,7 @@ impl Flusher {
     /// that is. After an error the store is poisoned (P2): calling again cannot mend it, because
     /// the system may have dropped the pages.
     pub fn flush(&mut self) -> Result<PhysicalOffset, FlushError> {
-        let (from, to) = (self.marks.durable(), self.marks.appended());
+        let (from, (to, tally)) = (self.marks.durable(), self.marks.appended_and_tally());
         if self.marks.poisoned() {
             return Err(FlushError(io::Error::other("an earlier write or flush failed")));
         }
@@ -96,7 +99,8 @@ impl Flusher {
             }
         }
         self.marks.raise_durable(to);
-        self.mark(Mark { durable: to, clean: false, min: Some(self.min) });
+        self.tally = tally;
+        self.mark(self.mark_at(to));
         Ok(to)
     }
 
@@ -134,7 +138,7 @@ impl Flusher {
             return Ok(());
         }
         let durable = self.marks.durable();
-        self.checkpoint.write(Mark { durable, clean: false, min: Some(min) })?;
+        self.checkpoint.write(Mark { min: Some(min), ..self.mark_at(durable) })?;
         self.checkpoint.sync()?;
         (self.min, self.checkpoint_synced) = (min, durable);
         let dir = self.segments.dir();
@@ -155,8 +159,13 @@ impl Flusher {
     /// Leaves a mark that the store was closed with everything durable.
     pub(crate) fn mark_clean(&mut self) -> io::Result<()> {
         let durable = self.marks.durable();
-        self.checkpoint.write(Mark { durable, clean: true, min: Some(self.min) })?;
+        self.checkpoint.write(Mark { clean: true, ..self.mark_at(durable) })?;
         self.checkpoint.sync()
+    }
+
+    /// What the checkpoint has to say about the durable watermark.
+    fn mark_at(&self, durable: PhysicalOffset) -> Mark {
+        Mark { durable, clean: false, min: Some(self.min), tally: Some(self.tally) }
     }
 
     fn mark(&mut self, mark: Mark) {

@@ -15,6 +15,7 @@ mod fill; // going on without segments
 mod flush; // what makes the log durable
 mod inspect; // reading a store that nobody serves
 mod key_index; // key -> records
+mod lost; // what damage took, queue by queue
 #[cfg(feature = "faults")]
 mod planted; // mistakes made on purpose
 mod queue_index; // queue offset -> record
@@ -24,6 +25,7 @@ mod scan; // one position of the log after the other
 mod segment; // one file of the CommitLog
 mod snapshot; // the broker's state, beside the log
 mod store;
+mod tally; // how many entries were made
 mod watermark; // appended and durable
 
 #[cfg(test)]
@@ -37,6 +39,7 @@ pub use fill::{Missing, fill_missing, missing_segments};
 pub use flush::Flusher;
 pub use inspect::{InspectedRecord, Inspection, QueueInspection, SegmentInspection, inspect};
 pub use key_index::{KeyLookup, KeyQuery, KeysFound};
+pub use lost::LostMessages;
 pub use queue_index::{Entry, QueueNo};
 pub use read::LogReader;
 pub use recovery::{Damage, Recovered};

@@ -17,6 +17,7 @@ use tracing::warn;
 use crate::checkpoint::Mark;
 use crate::dispatch::Dispatch;
 use crate::error::OpenError;
+use crate::lost::LostMessages;
 use crate::queue_index::{Entry, QueueIndex, Run, list};
 use crate::scan::{Origin, Scanned, Scanner};
 use crate::segment::{self, Segment};
@@ -32,6 +33,8 @@ pub struct Recovered {
     pub scanned_bytes: u64,
     /// Stretches before the durable mark that are not what was written.
     pub damage: Vec<Damage>,
+    /// The messages that were in there, as far as what follows them tells.
+    pub lost: Vec<LostMessages>,
     /// Bytes behind the end that were cut off, and the file that has a copy of them.
     pub torn: Option<(u64, Option<PathBuf>)>,
     /// Records of an unfinished group that were cut off.
@@ -279,8 +282,23 @@ impl Found<'_> {
     }
 }
 
-/// Adds a found record to the indexes.
-pub(crate) fn index_found(index: &mut QueueIndex, multi_dispatch: bool, found: &Found<'_>) {
+/// Whether the log still has its first byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogStart {
+    /// Nothing was ever removed from it.
+    Whole,
+    /// Its first segments were removed.
+    Removed,
+}
+
+/// Adds a found record to the indexes, and what it tells of those before it to `lost`.
+pub(crate) fn index_found(
+    index: &mut QueueIndex,
+    multi_dispatch: bool,
+    log_start: LogStart,
+    found: &Found<'_>,
+    lost: &mut Vec<LostMessages>,
+) {
     let (record, entry) = (&found.record, found.entry());
     let at = entry.physical_offset;
     let dispatch = Dispatch::of(record.topic(), record.sys_flag(), record.properties());
@@ -295,13 +313,26 @@ pub(crate) fn index_found(index: &mut QueueIndex, multi_dispatch: bool, found: &
     }
     index.note_time(record.store_at_ms());
     dispatch.each_key(|hash| index.push_key(hash, at));
-    let add = |index: &mut QueueIndex, no, offset: QueueOffset| {
-        if !index.push_found(no, offset, entry) {
-            let (topic, queue_id) = index.name(no);
-            warn!(
-                topic = %topic, queue_id = %queue_id, queue_offset = %offset, physical_offset = %at,
+    let mut add = |index: &mut QueueIndex, no, offset: QueueOffset| {
+        let (from, is_first) = (index.end(no), !index.is_filled(no));
+        let added = index.push_found(no, offset, entry);
+        let (topic, queue) = index.name(no);
+        match added {
+            None => warn!(
+                topic = %topic, queue_id = %queue, queue_offset = %offset, physical_offset = %at,
                 "record out of order passed over",
-            );
+            ),
+            Some(gap) => {
+                // The first message of a queue that is still there shows a gap only if none was
+                // ever removed before it.
+                let shown = is_first && log_start == LogStart::Whole;
+                let gap = if shown { offset.since(from) } else { gap };
+                if gap > 0 {
+                    let (topic, to) = (topic.clone(), offset);
+                    lost.push(LostMessages { topic, queue, from, to, certain: true });
+                }
+                index.count(topic.clone().as_str(), gap + 1);
+            }
         }
     };
     if let Some(no) = queue.filter(|_| dispatch.is_queued()) {

@@ -17,11 +17,12 @@ use crate::dispatch::Dispatch;
 use crate::error::{AppendError, FlushError, OpenError};
 use crate::flush::{Flusher, RunExchange, write_run};
 use crate::key_index::KeyLookup;
+use crate::lost;
 #[cfg(feature = "faults")]
 use crate::planted;
 use crate::queue_index::{Entry, QueueIndex, QueueNo};
 use crate::read::LogReader;
-use crate::recovery::{self, Recovered, ScanFaults};
+use crate::recovery::{self, LogStart, Recovered, ScanFaults};
 use crate::scan::Origin;
 use crate::snapshot::{self, Checksums, Snapshot, SnapshotExchange};
 use crate::watermark::Watermarks;
@@ -51,6 +52,10 @@ pub struct Store {
     found_snapshots: Vec<Snapshot>,
     config: StoreConfig,
     last_store_ms: i64,
+    /// The last place at which the start found damage.
+    damaged_at: Option<PhysicalOffset>,
+    /// Whether only the index in memory knows which offsets are left out because of it.
+    keeps_left_out: bool,
     disk: Arc<dyn Disk>,
     index_dir: PathBuf,
     _lock: Box<dyn Lock>,
@@ -143,6 +148,13 @@ impl Store {
         let durable = mark.durable.max(indexed_to);
         let run_bytes = config.index_run_bytes;
         let mut unwritten = None;
+        // Without a run, only the very start of the log tells how much was there before it.
+        let log_start = match log_min {
+            PhysicalOffset(0) => LogStart::Whole,
+            _ => LogStart::Removed,
+        };
+        let is_counted = indexed_to > log_min || log_start == LogStart::Whole;
+        let (mut at_mark, mut lost) = (None, Vec::new());
         let scanned = recovery::scan(
             &list,
             indexed_to,
@@ -155,6 +167,9 @@ impl Store {
                 // large log costs no more memory than a working one. Only durable bytes may be
                 // covered by a run.
                 let at = record.entry().physical_offset;
+                if at >= mark.durable {
+                    at_mark.get_or_insert(index.tally());
+                }
                 if at <= durable
                     && let Some(frozen) = index.freeze(at, run_bytes)
                 {
@@ -166,11 +181,27 @@ impl Store {
                         }
                     }
                 }
-                recovery::index_found(&mut index, config.multi_dispatch, &record);
+                recovery::index_found(
+                    &mut index,
+                    config.multi_dispatch,
+                    log_start,
+                    &record,
+                    &mut lost,
+                );
             },
         );
-        index.settle();
         found.end = scanned.end;
+        let at_mark = at_mark.unwrap_or(index.tally());
+        let missing = mark.tally.filter(|_| is_counted).map(|due| due.without(at_mark));
+        index.settle();
+        if !found.damage.is_empty() {
+            lost::leave_out(&mut index, &found.damage, missing, &mut lost);
+            index.settle();
+        }
+        // Counted, so that the next start does not miss it again.
+        let counted = at_mark.max(mark.tally.unwrap_or_default());
+        index.set_tally(counted + index.tally().without(at_mark));
+        found.lost = lost;
         // Behind the end of a store that was closed properly nothing was ever written.
         // But somebody may have put another file there.
         let tail_is_empty = mark.clean
@@ -183,7 +214,8 @@ impl Store {
         }
         recovery::drop_unused(&*disk, &log_dir, &mut list, scanned.end, config.segment_bytes)?;
         recovery::write_again(&list, durable, found.end)?;
-        checkpoint.write(Mark { durable: found.end, clean: false, min: Some(log_min) })?;
+        let tally = Some(index.tally());
+        checkpoint.write(Mark { durable: found.end, clean: false, min: Some(log_min), tally })?;
         checkpoint.sync()?;
 
         let snapshot_dir = dir.join("state");
@@ -195,7 +227,7 @@ impl Store {
         let found_snapshots = snapshot::read_all(&*disk, &snapshot_dir, checksums)?;
         found.snapshots_damaged = found_snapshots.damaged;
 
-        let marks = Watermarks::starting_at(found.end);
+        let marks = Watermarks::starting_at(found.end, index.tally());
         let segments =
             Arc::new(Segments::new(Arc::clone(&disk), &log_dir, config.segment_bytes, list));
         let log =
@@ -224,10 +256,12 @@ impl Store {
             snapshot_dir,
             min: log_min,
             removed_to: log_min,
+            tally: index.tally(),
             #[cfg(feature = "faults")]
             faults: config.faults,
         };
         let last_store_ms = found.last_store_ms;
+        let damaged_at = found.damage.last().map(|damage| damage.from);
         let store = Self {
             log,
             index,
@@ -239,6 +273,8 @@ impl Store {
             found_snapshots: found_snapshots.whole,
             config,
             last_store_ms,
+            damaged_at,
+            keeps_left_out: damaged_at.is_some(),
             disk,
             index_dir,
             _lock: lock,
@@ -311,6 +347,9 @@ impl Store {
     ) -> Result<(), AppendError> {
         let host = self.config.store_host;
         let last = group.len().saturating_sub(1);
+        if self.keeps_left_out {
+            self.write_left_out();
+        }
         // With many queues nothing of a queue is in the processor's caches. These loads do not
         // depend on each other, so many are on their way at once.
         if group.len() > 1 {
@@ -354,6 +393,7 @@ impl Store {
             let entry = Entry { physical_offset: at, size: len as u32, tags_code };
             if queued {
                 self.index.push(*queue, entry);
+                self.index.count(draft.topic, 1);
             }
             if self.config.multi_dispatch {
                 self.push_further(&dispatch, entry);
@@ -361,6 +401,22 @@ impl Store {
             placed.push(Placed { queue_offset, physical_offset: at, size: len as u32 });
         }
         Ok(())
+    }
+
+    /// Writes a run that knows which offsets are left out, before a message comes after them. The log
+    /// does not tell, and a count of what is missing in it would be wrong from then on. Until then
+    /// every start finds the damage again, and says so.
+    fn write_left_out(&mut self) {
+        self.keeps_left_out = false;
+        if let Some(frozen) = self.index.freeze(self.marks.appended(), 1) {
+            match write_run(&*self.disk, &self.index_dir, &frozen) {
+                Ok(run) => self.index.install(run),
+                Err(error) => {
+                    warn!(error = %error, "index run not written");
+                    self.runs.hand_over(frozen);
+                }
+            }
+        }
     }
 
     /// Adds a record to the lite queues it names, where the offset it names is the next one.
@@ -372,6 +428,7 @@ impl Store {
             let queue = self.index.find_or_add(&topic, QueueId(0));
             if self.index.end(queue) == offset {
                 self.index.push(queue, entry);
+                self.index.count(name, 1);
             }
         }
     }
@@ -402,7 +459,7 @@ impl Store {
     /// error the store is poisoned and takes nothing more.
     pub fn commit(&mut self) -> Result<PhysicalOffset, AppendError> {
         self.index.settle();
-        let appended = self.log.commit()?;
+        let appended = self.log.commit(self.index.tally())?;
         if self.index.is_frozen()
             && let Some(run) = self.runs.take_written()
         {
@@ -443,6 +500,11 @@ impl Store {
             }
         }
         plan
+    }
+
+    /// Whether the start found damage, and so queues may leave out offsets.
+    pub fn was_damaged(&self) -> bool {
+        self.damaged_at.is_some()
     }
 
     /// The snapshots of the broker's state that a start found whole, newest first; once.
@@ -507,7 +569,8 @@ impl Store {
     pub fn segment_near(&self, queue: QueueNo, at: QueueOffset) -> PathBuf {
         let bounds = self.bounds(queue);
         let after = self.index.next_kept(queue, at, bounds.end);
-        let near = after.map_or(self.staged_end(), |(_, entry)| entry.physical_offset);
+        let after = after.map(|(_, entry)| entry.physical_offset).or(self.damaged_at);
+        let near = after.unwrap_or(self.staged_end());
         let spans = self.segments.spans();
         let holding = spans.iter().rfind(|(base, _)| *base <= near);
         let base = holding.map_or(PhysicalOffset(0), |(base, _)| *base);

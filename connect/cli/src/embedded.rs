@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use millrace_disk::RealDisk;
 use millrace_server::{Core, CoreConfig};
-use millrace_store::{FlushMode, Recovered, StoreConfig};
+use millrace_store::{FlushMode, LostMessages, Recovered, StoreConfig};
 
 use crate::exit::Failure;
 use crate::figures;
@@ -42,6 +42,9 @@ fn planted() -> millrace_store::Faults {
     }
 }
 
+/// So many stretches of lost messages are listed.
+const LOST_SHOWN: usize = 20;
+
 /// What a start found, one line for each thing that a person may want to know.
 pub(crate) fn findings(found: &Recovered) -> Vec<String> {
     let mut lines = Vec::new();
@@ -50,6 +53,19 @@ pub(crate) fn findings(found: &Recovered) -> Vec<String> {
             "damage: physical offsets {} to {} are not what was written ({}); passed over",
             damage.from, damage.to, damage.reason
         ));
+    }
+    for lost in found.lost.iter().take(LOST_SHOWN) {
+        let LostMessages { topic, queue, from, to, certain } = lost;
+        lines.push(match certain {
+            true => format!("lost: {topic}/{queue} from {from} to {to}"),
+            false => format!(
+                "lost, perhaps: {topic}/{queue} from {from} to {to}; no other message gets these \
+                 offsets"
+            ),
+        });
+    }
+    if let Some(more) = found.lost.len().checked_sub(LOST_SHOWN).filter(|more| *more > 0) {
+        lines.push(format!("lost, perhaps: messages of {more} queues more; see millrace inspect"));
     }
     if let Some((bytes, copy)) = &found.torn {
         let copy = match copy {

@@ -133,6 +133,38 @@ fn a_state_record_that_nothing_can_replace_stops_the_start_by_name() {
 }
 
 #[test]
+fn a_lost_last_state_record_stops_the_start_and_a_lost_last_message_does_not() {
+    let mut rig = Rig::new(ASYNC);
+    rig.send("orders", 0, b"a", "x");
+    commit(&mut rig, "g", 1);
+    rig.flush();
+    let disk = rig.disk.kill();
+    // Nothing follows it, so only the number of records tells that there was one.
+    damage_state(&rig, &disk, 0);
+    let last = rig.engine.store.bounds(rig.engine.meta_queue()).end.0 - 1;
+    let refused = rig.restart_on(disk).err().expect("a record is missing").to_string();
+    assert_eq!(
+        refused,
+        format!(
+            "the broker's own state cannot be read: 1 record of MILLRACE_META/0 from offset {last} \
+             in /data/commitlog/00000000000000000000"
+        )
+    );
+
+    let mut rig = Rig::new(ASYNC);
+    commit(&mut rig, "g", 1);
+    rig.send("orders", 0, b"a", "x");
+    rig.flush();
+    let before = state(&rig);
+    let at = rig.engine.watermarks().durable().0 - 30;
+    let disk = rig.disk.kill();
+    disk.flip_bit("/data/commitlog/00000000000000000000", at, 1);
+    let mut rig = rig.restart_on(disk).unwrap();
+    assert_eq!(state(&rig), before);
+    assert_eq!(offset_of(rig.send("orders", 0, b"b", "x")), 1, "0 was another message");
+}
+
+#[test]
 fn a_snapshot_knows_what_a_damaged_record_said() {
     let mut rig = lively();
     for offset in 0..200 {

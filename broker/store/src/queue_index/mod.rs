@@ -5,6 +5,7 @@
 //! *run*: a file for all queues together, so that 50,000 small queues cost one file and one sync.
 //! Runs are caches: what they say can be read from the log again.
 
+mod left_out; // offsets that damage may have taken
 mod run;
 mod stretch;
 mod trim; // what is removed
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use millrace_types::{PhysicalOffset, QueueId, QueueOffset, TagsCode, TopicName};
 
 use crate::key_index::{KeyEntry, KeyHash, KeyLog};
+use crate::tally::Tally;
 pub(crate) use run::{OpenedRun, Run, list, write};
 use stretch::Stretch;
 
@@ -74,6 +76,11 @@ pub(crate) struct QueueIndex {
     store_ms: Option<(i64, i64)>,
     /// First byte of the log that no run and nothing frozen covers.
     live_from: PhysicalOffset,
+    /// How many entries were made for messages, over all starts.
+    tally: Tally,
+    /// So many offsets does a queue leave out that has no message, because one that it had may have
+    /// been lost to damage.
+    left_out: Tally,
 }
 
 /// What a queue is called.
@@ -103,6 +110,7 @@ pub(crate) struct Frozen {
     pub(crate) keys: KeyLog,
     /// First and last store time, ms; equal and meaningless without a record.
     pub(crate) store_ms: (i64, i64),
+    pub(crate) tally: Tally,
 }
 
 impl QueueNo {
@@ -135,6 +143,7 @@ impl QueueIndex {
         Arc::make_mut(&mut self.names).push(name);
         self.kept.push(Kept::default());
         self.live.add_queue();
+        self.leave_out_unseen(no);
         no
     }
 
@@ -192,24 +201,51 @@ impl QueueIndex {
         (self.keys.clone(), self.frozen.clone(), self.runs.iter().cloned().collect())
     }
 
-    /// Adds a message found in the log. Offsets skipped on the way were lost; an offset that is
-    /// already taken, or an absurd gap, is refused.
-    pub(crate) fn push_found(&mut self, no: QueueNo, offset: QueueOffset, entry: Entry) -> bool {
+    /// Adds a message found in the log, and says how many offsets before it have none: these were
+    /// lost. An offset that is already taken, or an absurd gap, is refused.
+    pub(crate) fn push_found(
+        &mut self,
+        no: QueueNo,
+        offset: QueueOffset,
+        entry: Entry,
+    ) -> Option<u64> {
         let end = self.end(no);
         let untouched = end == QueueOffset(0) && !self.is_filled(no);
+        let mut lost = 0;
         if untouched {
             self.start_at(no, offset);
         } else if offset < end || offset.since(end) > LOST_MAX {
-            return false;
+            return None;
         } else {
-            (0..offset.since(end)).for_each(|_| self.push(no, LOST));
+            lost = offset.since(end);
+            self.push_lost(no, lost);
         }
         self.push(no, entry);
-        true
+        Some(lost)
+    }
+
+    /// Adds offsets that no message has.
+    fn push_lost(&mut self, no: QueueNo, count: u64) {
+        (0..count).for_each(|_| self.push(no, LOST));
+    }
+
+    /// How many entries were made for messages so far.
+    pub(crate) fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// Counts entries made for messages of a topic.
+    pub(crate) fn count(&mut self, topic: &str, entries: u64) {
+        self.tally = self.tally + Tally::of(topic, entries);
+    }
+
+    /// Corrects the count, once a start knows what it misses.
+    pub(crate) fn set_tally(&mut self, tally: Tally) {
+        self.tally = tally;
     }
 
     /// Whether a queue has or had an entry.
-    fn is_filled(&self, no: QueueNo) -> bool {
+    pub(crate) fn is_filled(&self, no: QueueNo) -> bool {
         self.kept[no.0 as usize].filled || self.end(no) > self.live.from(no)
     }
 
@@ -286,6 +322,7 @@ impl QueueIndex {
             entries,
             keys: std::mem::take(&mut self.keys),
             store_ms: self.store_ms.take().unwrap_or_default(),
+            tally: self.tally,
         });
         self.live_from = to;
         self.frozen = Some(Arc::clone(&frozen));
@@ -332,6 +369,7 @@ impl QueueIndex {
             self.live.start_at(no, from + count);
         }
         self.live_from = run.to();
+        self.tally = run.tally();
         self.runs.push_back(run);
         true
     }

@@ -9,6 +9,7 @@ use tracing::error;
 
 use super::{Entry, Frozen, QueueName, QueueNo};
 use crate::key_index::{KEY_ENTRY_BYTES, KeyEntry, KeyHash};
+use crate::tally::Tally;
 
 /// The index of one stretch of the log, in one file for all queues and keys.
 ///
@@ -17,9 +18,10 @@ use crate::key_index::{KEY_ENTRY_BYTES, KeyEntry, KeyHash};
 /// | bytes             | field                                                       |
 /// |-------------------|-------------------------------------------------------------|
 /// | 4                 | `MRQX`                                                      |
-/// | 4                 | format version, 3                                           |
+/// | 4                 | format version, 4                                           |
 /// | 8, 8              | first byte of the stretch, one past its last                |
 /// | 8, 8              | first and last store time, ms                               |
+/// | 8, 8              | entries made up to its end: of messages, of own state       |
 /// | 4                 | number of queues                                            |
 /// | 4                 | bytes of all names                                          |
 /// | per queue         | first queue offset 8, number of its first entry 4           |
@@ -54,6 +56,7 @@ struct Header {
     to: PhysicalOffset,
     first_store_ms: i64,
     last_store_ms: i64,
+    tally: Tally,
     queues: u32,
     names_bytes: u32,
 }
@@ -77,8 +80,8 @@ pub(crate) struct OpenedRun {
 }
 
 const MAGIC: &[u8; 4] = b"MRQX";
-const VERSION: u32 = 3;
-const HEADER_BYTES: usize = 48;
+const VERSION: u32 = 4;
+const HEADER_BYTES: usize = 64;
 const ENTRY_BYTES: u64 = 20;
 /// First queue offset 8, number of the first entry 4.
 const QUEUE_BYTES: usize = 12;
@@ -99,6 +102,8 @@ pub(crate) fn write(frozen: &Frozen, file: &dyn File) -> io::Result<()> {
     out.put(&frozen.to.0.to_be_bytes())?;
     out.put(&frozen.store_ms.0.to_be_bytes())?;
     out.put(&frozen.store_ms.1.to_be_bytes())?;
+    out.put(&frozen.tally.messages.to_be_bytes())?;
+    out.put(&frozen.tally.state.to_be_bytes())?;
     out.put(&(queues as u32).to_be_bytes())?;
     out.put(&(names_bytes as u32).to_be_bytes())?;
     let mut first = 0;
@@ -269,6 +274,10 @@ impl Run {
         self.header.to
     }
 
+    pub(crate) fn tally(&self) -> Tally {
+        self.header.tally
+    }
+
     pub(crate) fn first_store_ms(&self) -> i64 {
         self.header.first_store_ms
     }
@@ -416,8 +425,9 @@ fn parse_header(bytes: &[u8]) -> Option<Header> {
     let version = fields.be32()?;
     let (from, to) = (PhysicalOffset(fields.be64()?), PhysicalOffset(fields.be64()?));
     let (first_store_ms, last_store_ms) = (fields.be64()? as i64, fields.be64()? as i64);
+    let tally = Tally { messages: fields.be64()?, state: fields.be64()? };
     let (queues, names_bytes) = (fields.be32()?, fields.be32()?);
-    let header = Header { from, to, first_store_ms, last_store_ms, queues, names_bytes };
+    let header = Header { from, to, first_store_ms, last_store_ms, tally, queues, names_bytes };
     (version == VERSION).then_some(header)
 }
 

@@ -2,7 +2,7 @@
 
 use millrace_types::{PhysicalOffset, QueueOffset};
 
-use super::{Entry, LOST, LOST_MAX, QueueIndex, QueueNo};
+use super::{Entry, LOST_MAX, QueueIndex, QueueNo};
 
 impl QueueIndex {
     /// Forgets every message before `to`, where the log starts from now on.
@@ -24,14 +24,15 @@ impl QueueIndex {
 
     /// Lets a queue whose messages are gone go on with the offset that it would have given next.
     pub(crate) fn raise_end(&mut self, no: QueueNo, next: QueueOffset) {
-        let end = self.end(no);
+        let (filled, end) = (self.is_filled(no), self.end(no));
+        let next = if filled { next } else { next + self.left_out_of(no) };
         if next <= end {
             return;
         }
-        if !self.is_filled(no) {
+        if !filled {
             self.start_at(no, next);
         } else if next.since(end) <= LOST_MAX {
-            (0..next.since(end)).for_each(|_| self.push(no, LOST));
+            self.push_lost(no, next.since(end));
         }
     }
 

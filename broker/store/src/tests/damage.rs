@@ -185,7 +185,7 @@ fn a_full_disk_refuses_the_next_segment_and_keeps_serving() {
 /// Overwrites the first queue offset of the first queue of a run, and mends the checksum.
 fn claim(disk: &SimDisk, run: &Path, offset: u64) {
     let mut bytes = disk.file_bytes(run).unwrap();
-    bytes[48..56].copy_from_slice(&offset.to_be_bytes());
+    bytes[64..72].copy_from_slice(&offset.to_be_bytes());
     let content = bytes.len() - 4;
     let crc = crc32fast::hash(&bytes[..content]);
     bytes[content..].copy_from_slice(&crc.to_be_bytes());

@@ -4,6 +4,7 @@ mod apache;
 mod damage;
 mod finding;
 mod folder;
+mod left_out;
 mod model;
 #[cfg(feature = "faults")]
 mod plants;

@@ -7,12 +7,15 @@ use millrace_disk::{Access, Disk, Fault, SimDisk};
 use millrace_types::PhysicalOffset;
 use millrace_types::record::Record;
 
-use super::super::{DIR, Odds, Opened, open};
-use super::expected::{Message, Model, QUEUES, Stored, read};
+use super::super::{DIR, Odds, Opened, TOPICS, open};
+use super::expected::{LITE, Message, Model, QUEUES, Stored, read};
 use super::life::{Life, check_snapshots};
 
 /// How many copies are damaged each time.
 const COPIES: u64 = 6;
+/// More messages than this do not lie in one sector, even in part; and where neither an index run nor
+/// the start of the log is left to count from, the bytes of two large ones could have held so many.
+const MESSAGES_HIT_MAX: u64 = 16;
 
 /// Damages copies of the disk as a power cut would leave it, and judges what a start makes of each.
 pub(super) fn harm(life: &mut Life, seed: u64) -> Result<(), String> {
@@ -177,18 +180,34 @@ fn judge(
     if lost > 0 && !reported {
         return Err(format!("{lost} messages are lost in silence"));
     }
-    if closed { goes_on(model, &mut opened, disk, life) } else { Ok(()) }
+    goes_on(model, &mut opened, disk, life, closed)
 }
 
 /// A store that was damaged gives its next messages the offsets after those it had, and keeps them.
-fn goes_on(model: &Model, opened: &mut Opened, disk: &SimDisk, life: &Life) -> Result<(), String> {
-    let queue = QUEUES[0];
-    let end = model.queue(queue, PhysicalOffset(u64::MAX)).len() as u64;
-    let message = Message { id: 1 << 40, topic: 0, queue: queue.1, len: 40, lite: false };
-    let kept = super::super::Kept { topic: queue.0, queue: queue.1, body: message.body() };
-    let placed = opened.stage(&[kept]).map_err(|error| error.to_string())?;
-    if placed[0].queue_offset.0 != end {
-        return Err(format!("the next message got offset {}, not {end}", placed[0].queue_offset));
+/// Of one that was not closed, the last ones may be gone without a trace; then it leaves out offsets
+/// rather than give one again.
+fn goes_on(
+    model: &Model,
+    opened: &mut Opened,
+    disk: &SimDisk,
+    life: &Life,
+    closed: bool,
+) -> Result<(), String> {
+    let mut placed = Vec::new();
+    let queues = QUEUES.into_iter().filter(|(topic, _)| *topic != LITE);
+    for (n, queue) in (0..).zip(queues) {
+        let end = model.queue(queue, PhysicalOffset(u64::MAX)).len() as u64;
+        let (topic, id) = (usize::from(queue.0 != TOPICS[0]), (1 << 40) + n);
+        let message = Message { id, topic, queue: queue.1, len: 40, lite: false };
+        let kept = super::super::Kept { topic: queue.0, queue: queue.1, body: message.body() };
+        let next = opened.stage(&[kept]).map_err(|error| error.to_string())?[0].queue_offset.0;
+        if closed && next != end || next < end {
+            return Err(format!("the next message of {queue:?} got offset {next}, not {end}"));
+        }
+        if next > end + MESSAGES_HIT_MAX {
+            return Err(format!("{queue:?} leaves out {} offsets", next - end));
+        }
+        placed.push((queue, next, message));
     }
     opened.store.commit().map_err(|error| error.to_string())?;
     opened.flusher.flush().map_err(|error| error.to_string())?;
@@ -197,10 +216,13 @@ fn goes_on(model: &Model, opened: &mut Opened, disk: &SimDisk, life: &Life) -> R
         Ok(again) => again,
         Err(error) => return Err(format!("the second start failed: {error}")),
     };
-    match read(&again, queue, PhysicalOffset(u64::MAX), 1)?.remove(&end) {
-        Some(Ok(bytes)) if Record::parse(&bytes).is_ok_and(|r| r.body() == message.body()) => {
-            Ok(())
+    for (queue, next, message) in placed {
+        match read(&again, queue, PhysicalOffset(u64::MAX), 1)?.remove(&next) {
+            Some(Ok(bytes)) if Record::parse(&bytes).is_ok_and(|r| r.body() == message.body()) => {}
+            other => {
+                return Err(format!("what was appended after the damage is {other:?}, in {DIR}"));
+            }
         }
-        other => Err(format!("what was appended after the damage is {other:?}, in {DIR}")),
     }
+    Ok(())
 }
