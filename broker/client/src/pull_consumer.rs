@@ -145,8 +145,9 @@ impl PullConsumer {
         for _ in 0..self.turns.len() {
             self.turns.rotate_left(1);
             let assigned = self.assigned.get_mut(self.turns.back()?)?;
-            if let Some(last) = assigned.ready.back() {
-                assigned.polled = last.offset + 1;
+            if !assigned.ready.is_empty() {
+                // What the broker passed over after the last of them need not be read again.
+                assigned.polled = assigned.next;
                 return Some(assigned.ready.drain(..).collect());
             }
         }

@@ -351,3 +351,22 @@ async fn queues_are_read_by_choice_and_again() {
     consumer.leave(&queues[0]);
     assert_eq!(consumer.poll(Duration::ZERO).await.unwrap(), []);
 }
+
+#[tokio::test]
+async fn what_the_broker_passes_over_after_a_message_counts_as_polled() {
+    let script = |request: &Request<'_>| match request {
+        Request::Pull(pull) if pull.offset == Some(QueueOffset(0)) => {
+            Some(pulled(PullStatus::Found, 5, record()))
+        }
+        _ => None,
+    };
+    let rig = Rig::start(Box::new(script)).await;
+    let cluster = cluster(&rig.fake.address).await;
+    let queues = cluster.queues("orders").await.unwrap();
+    let mut consumer = PullConsumer::new(cluster, group("g"), Filter::tags("a").unwrap());
+    consumer.seek(&queues[0], QueueOffset(0));
+    assert_eq!(consumer.poll(Duration::from_secs(60)).await.unwrap().len(), 1);
+    // Nobody has to wait for the next pull, which may be held, to know that nothing is left up to 5.
+    let positions: Vec<_> = consumer.positions().map(|(_, offset)| offset.0).collect();
+    assert_eq!(positions, [5]);
+}
