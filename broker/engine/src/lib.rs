@@ -43,7 +43,7 @@ pub use deliveries::{SCHEDULE_TOPIC, TIMER_TOPIC};
 pub use engine::{Engine, EngineConfig, OpenEngineError};
 pub use filter::{Conditions, Filter, NoConditions, Verdicts, finish};
 pub use holds::{Hold, Loss};
-pub use inspection::StateInspection;
+pub use inspection::{NextRemoval, StateInspection};
 pub use letters::{DEAD_PREFIX, RETRY_PREFIX};
 pub use limits::EngineLimits;
 pub use reads::{Read, ReadId};

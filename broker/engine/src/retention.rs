@@ -69,14 +69,14 @@ impl Default for RetentionConfig {
 /// What one topic says about its messages, in its attributes `reserve.time` (hours) and
 /// `reserve.bytes`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct TopicRule {
-    keep_ms: Option<u64>,
+pub(crate) struct TopicRule {
+    pub(crate) keep_ms: Option<u64>,
     /// The newest so many bytes are kept; older ones may go before their time.
     bytes_max: Option<u64>,
 }
 
 impl TopicRule {
-    fn parse(attributes: &str) -> Self {
+    pub(crate) fn parse(attributes: &str) -> Self {
         let mut rule = Self::default();
         for (name, value) in attributes.split(',').filter_map(|pair| pair.split_once('=')) {
             // RocketMQ's own default is -1, for no rule.
@@ -91,7 +91,7 @@ impl TopicRule {
     }
 }
 
-const HOUR_MS: u64 = 3_600_000;
+pub(crate) const HOUR_MS: u64 = 3_600_000;
 /// How often to look whether a segment may go. (`cleanResourceInterval`)
 const CHECK_MS: u64 = 10_000;
 /// How often to look at the disk.
@@ -211,12 +211,22 @@ impl Engine {
                 )
             }
         };
-        let keep = format!("{} h", self.config.retention.keep_ms / HOUR_MS);
-        for (key, value) in [("contract", flush), ("keep", keep)] {
-            if self.setting(Space::Broker, key) == Some(&value) {
+        let RetentionConfig { keep_ms, bytes_max, hours, hold_max_ms, hold_groups, .. } =
+            &self.config.retention;
+        let list = |all: Vec<String>| (!all.is_empty()).then(|| all.join(" "));
+        let values = [
+            ("contract", Some(flush)),
+            ("keep", Some(format!("{} h", keep_ms / HOUR_MS))),
+            ("keep_bytes", bytes_max.map(|max| format!("{max} bytes"))),
+            ("remove_at", list(hours.iter().map(|hour| format!("{hour}:00")).collect())),
+            ("holders", list(hold_groups.iter().map(ToString::to_string).collect())),
+            ("hold_max", Some(format!("{} h", hold_max_ms / HOUR_MS))),
+        ];
+        for (key, value) in values {
+            if self.setting(Space::Broker, key) == value.as_deref() {
                 continue;
             }
-            let (space, key, value) = (Space::Broker, key.to_owned(), Some(value));
+            let (space, key) = (Space::Broker, key.to_owned());
             let record = StateRecord::Setting { space, key: key.clone(), value: value.clone() };
             if self.stage_state(now, &record).is_ok() {
                 self.settings.put(space, key, value);

@@ -39,6 +39,7 @@ pub use core::{CloseError, Core, CoreConfig, OpenError};
 pub use flushing::Flushing;
 pub use local::LocalBroker;
 pub use millrace_engine::{
-    DelayLevels, DelayLevelsError, EngineLimits, Loss, LostState, RetentionConfig, StateInspection,
+    DelayLevels, DelayLevelsError, EngineLimits, Loss, LostState, NextRemoval, RetentionConfig,
+    StateInspection,
 };
 pub use server::{Addresses, Load, Server, StartError, StopError};

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 
 use millrace_disk::{Access, Disk};
@@ -83,7 +83,23 @@ pub struct SegmentInspection {
     pub base: PhysicalOffset,
     /// Bytes.
     pub len: u64,
+    /// The messages in it, by topic and queue; of the oldest [`OLDEST_SEGMENTS`] only.
+    pub queues: BTreeMap<(String, QueueId), QueuePart>,
 }
+
+/// The messages of one queue in one segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueuePart {
+    /// Records found.
+    pub messages: u64,
+    /// The first queue offset.
+    pub from: QueueOffset,
+    /// One past the last queue offset.
+    pub to: QueueOffset,
+}
+
+/// The contents of so many segments are told: those that retention can take next.
+pub const OLDEST_SEGMENTS: usize = 10;
 
 /// The messages of one queue.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -94,8 +110,10 @@ pub struct QueueInspection {
     pub min: QueueOffset,
     /// One past the last queue offset found.
     pub end: QueueOffset,
-    /// Queue offsets in between that no record has.
+    /// How many queue offsets in between no record has.
     pub lost: u64,
+    /// Which ones: the first of each gap, and one past its last.
+    pub gaps: Vec<(QueueOffset, QueueOffset)>,
     /// Records whose queue offset does not ascend.
     pub out_of_order: u64,
     /// Bytes of all bodies.
@@ -123,6 +141,9 @@ pub fn inspect(
     let mut found = Recovered::default();
     let (queues, body_only) = (&mut out.queues, &mut out.body_only);
     let faults = ScanFaults::default();
+    let mut oldest: VecDeque<Oldest> =
+        segments.iter().take(OLDEST_SEGMENTS).map(|s| Oldest::ending_at(s.end())).collect();
+    let mut told = Vec::new();
     let mut scanned =
         recovery::scan(&segments, from, mark.durable, origin, faults, &mut found, &mut |each| {
             let each = each.record;
@@ -142,12 +163,22 @@ pub fn inspect(
             if offset < queue.end {
                 queue.out_of_order += 1;
             } else {
-                queue.lost += offset.since(queue.end);
+                if offset > queue.end {
+                    queue.lost += offset.since(queue.end);
+                    queue.gaps.push((queue.end, offset));
+                }
                 queue.end = offset + 1;
             }
             queue.messages += 1;
             queue.body_bytes += body.len() as u64;
             queue.body_crc_sum = queue.body_crc_sum.wrapping_add(u64::from(crc32fast::hash(body)));
+            let at = each.physical_offset();
+            while oldest.front().is_some_and(|segment| segment.end <= at) {
+                told.extend(oldest.pop_front());
+            }
+            if let Some(segment) = oldest.front_mut() {
+                segment.take(each.topic(), each.queue_id(), offset);
+            }
         });
     if !ours {
         // What follows the last record that verifies is the tail, not damage.
@@ -162,10 +193,36 @@ pub fn inspect(
             out.torn_bytes += stop - start;
         }
     }
-    out.segments =
-        segments.iter().map(|s| SegmentInspection { base: s.base, len: s.len }).collect();
+    told.extend(oldest);
+    let mut contents = told.into_iter().map(|segment: Oldest| segment.queues);
+    out.segments = segments
+        .iter()
+        .map(|s| {
+            let queues = contents.next().unwrap_or_default();
+            SegmentInspection { base: s.base, len: s.len, queues }
+        })
+        .collect();
     out.end = scanned.end;
     out.damage = found.damage;
     out.unfinished_records = found.unfinished_records;
     Ok(out)
+}
+
+/// One of the oldest segments, while its records are read.
+struct Oldest {
+    end: PhysicalOffset,
+    queues: BTreeMap<(String, QueueId), QueuePart>,
+}
+
+impl Oldest {
+    fn ending_at(end: PhysicalOffset) -> Self {
+        Self { end, queues: BTreeMap::new() }
+    }
+
+    fn take(&mut self, topic: &str, queue: QueueId, offset: QueueOffset) {
+        let new = QueuePart { messages: 0, from: offset, to: offset };
+        let part = self.queues.entry((topic.to_owned(), queue)).or_insert(new);
+        part.messages += 1;
+        part.to = part.to.max(offset + 1);
+    }
 }

@@ -37,7 +37,10 @@ pub use config::{FlushMode, StoreConfig};
 pub use error::{AppendError, FlushError, OpenError, ReadError};
 pub use fill::{Missing, fill_missing, missing_segments};
 pub use flush::Flusher;
-pub use inspect::{InspectedRecord, Inspection, QueueInspection, SegmentInspection, inspect};
+pub use inspect::{
+    InspectedRecord, Inspection, OLDEST_SEGMENTS, QueueInspection, QueuePart, SegmentInspection,
+    inspect,
+};
 pub use key_index::{KeyLookup, KeyQuery, KeysFound};
 pub use lost::LostMessages;
 pub use queue_index::{Entry, QueueNo};

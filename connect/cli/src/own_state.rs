@@ -2,13 +2,15 @@
 
 use std::fmt::Write as _;
 
-use millrace_server::StateInspection;
+use millrace_server::{NextRemoval, StateInspection};
 use serde_json::{Value, json};
+
+use crate::figures::counted;
 
 const HOUR_MS: u64 = 3_600_000;
 
 /// For a person.
-pub(crate) fn text(state: &StateInspection) -> String {
+pub(crate) fn text(state: &StateInspection, next: Option<&NextRemoval>) -> String {
     let mut out = String::new();
     for (key, value) in state.started_with() {
         let _ = writeln!(out, "{key:<10} {value}");
@@ -28,11 +30,37 @@ pub(crate) fn text(state: &StateInspection) -> String {
     for (group, topic, queue, offset) in state.offsets() {
         let _ = writeln!(out, "group      {group} at {topic}/{queue} {offset}");
     }
+    if let Some(next) = next {
+        write_removal(&mut out, next);
+    }
     out
 }
 
+fn write_removal(out: &mut String, next: &NextRemoval) {
+    let hours = |ms: u64| ms.div_ceil(HOUR_MS);
+    let when = match next.due_in_ms {
+        0 => "now".to_owned(),
+        ms => format!("after {} h more of running time", hours(ms)),
+    };
+    let first = next.segments.first().map_or(0, |base| base.0);
+    let topics = next.topics.iter().map(|(topic, messages)| format!("{topic} ({messages})"));
+    let topics = topics.collect::<Vec<_>>().join(", ");
+    let segments = counted(next.segments.len() as u64, "segment");
+    let what = if topics.is_empty() { "no messages".to_owned() } else { topics };
+    let _ = writeln!(out, "next to go {when}: {segments} from {first:020} on, with {what}");
+    for loss in next.held_by.iter().flat_map(|hold| &hold.loses) {
+        let (topic, queue, from, to) = (&loss.topic, loss.queue, loss.from, loss.to);
+        let _ = writeln!(
+            out,
+            "held by    {}, which needs {topic}/{queue} {from} to {to}, for {} h more at most",
+            loss.hold,
+            hours(next.held_for_ms)
+        );
+    }
+}
+
 /// For a program.
-pub(crate) fn result(state: &StateInspection) -> Value {
+pub(crate) fn result(state: &StateInspection, next: Option<&NextRemoval>) -> Value {
     let started: serde_json::Map<String, Value> =
         state.started_with().map(|(key, value)| (key.to_owned(), json!(value))).collect();
     let ages: Vec<Value> =
@@ -53,6 +81,12 @@ pub(crate) fn result(state: &StateInspection) -> Value {
         })
         .collect();
     let lost: Vec<Value> = state.losses().map(|loss| json!(loss)).collect();
-    json!({"started_with": started, "full_segments": ages, "holds": holds, "groups": groups,
+    let next = next.map(|next| {
+        let segments: Vec<u64> = next.segments.iter().map(|base| base.0).collect();
+        let held_by = next.held_by.iter().flat_map(|hold| &hold.loses).collect::<Vec<_>>();
+        json!({"segments": segments, "due_in_ms": next.due_in_ms, "topics": next.topics,
+            "held_by": held_by, "held_for_ms": next.held_for_ms})
+    });
+    json!({"next_removal": next, "started_with": started, "full_segments": ages, "holds": holds, "groups": groups,
         "lost_unread": lost})
 }

@@ -4,6 +4,7 @@ mod deletions; // topics that are gone
 mod deliveries; // delayed messages
 mod letters; // messages whose consumption failed
 mod limits; // what clients may make the broker remember
+mod next_removal; // what would go, told without a broker
 #[cfg(feature = "faults")]
 mod plants; // a mistake made on purpose
 mod retention; // what goes, and when
@@ -15,7 +16,9 @@ use std::time::Duration;
 
 use millrace_disk::{Disk, Fault, SimDisk};
 use millrace_store::{FlushMode, Flusher, Store, StoreConfig};
-use millrace_types::{GroupName, Now, QueueId, QueueOffset, TopicName, keys, record};
+use millrace_types::{
+    GroupName, Now, PhysicalOffset, QueueId, QueueOffset, TopicName, keys, record,
+};
 
 use crate::*;
 

@@ -44,6 +44,9 @@ pub(crate) struct Inspect {
     pub(crate) json: bool,
 }
 
+/// So many gaps of one queue are listed for a person; a program is told all.
+const GAPS_SHOWN: usize = 20;
+
 /// The messages of one topic, all queues together.
 #[derive(Default)]
 struct Topic<'a> {
@@ -158,7 +161,10 @@ impl Inspect {
             ));
         }
         if self.topic.is_none() {
-            out.push_str(&own_state::text(state));
+            out.push_str(&own_state::text(state, state.next_removal(&found.segments).as_ref()));
+        }
+        for (name, topic) in topics {
+            out.push_str(&topic.gaps(name));
         }
         out.push('\n');
         out.push_str(&table(topics));
@@ -201,7 +207,8 @@ impl Inspect {
             "topics": topics,
         });
         if self.topic.is_none() {
-            result["broker"] = own_state::result(state);
+            let next = state.next_removal(&found.segments);
+            result["broker"] = own_state::result(state, next.as_ref());
             result["pipelines"] = ledgers.result();
             result["dead_letters"] = letters.result();
         }
@@ -245,6 +252,20 @@ fn topics(found: &Inspection) -> BTreeMap<&str, Topic<'_>> {
 }
 
 impl Topic<'_> {
+    /// One line for each stretch of offsets that no message has.
+    fn gaps(&self, name: &str) -> String {
+        let mut out = String::new();
+        for (queue, inspected) in &self.queues {
+            for (from, to) in inspected.gaps.iter().take(GAPS_SHOWN) {
+                let _ = writeln!(out, "lost       {name}/{queue} {from} to {to}");
+            }
+            if let Some(more) = inspected.gaps.len().checked_sub(GAPS_SHOWN).filter(|n| *n > 0) {
+                let _ = writeln!(out, "lost       {name}/{queue}, {more} gaps more");
+            }
+        }
+        out
+    }
+
     fn result(&self) -> Value {
         let queues: Vec<Value> = self
             .queues
@@ -254,6 +275,8 @@ impl Topic<'_> {
                 result["queue"] = json!(queue);
                 result["min"] = json!(inspected.min.0);
                 result["end"] = json!(inspected.end.0);
+                let gaps = inspected.gaps.iter().map(|(from, to)| [from.0, to.0]);
+                result["lost_offsets"] = json!(gaps.collect::<Vec<_>>());
                 result
             })
             .collect();
