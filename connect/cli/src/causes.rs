@@ -77,8 +77,10 @@ impl From<StartError> for Failure {
                 disk_full_at_start(format!("the disk is full: {what}"))
             }
             StartError::Damaged(_) => {
-                Failure::new(Exit::Environment, codes::DATA_STATE, error.to_string())
-                    .hint("`millrace inspect` shows what the log still holds")
+                Failure::new(Exit::Environment, codes::DATA_STATE, error.to_string()).hint(
+                    "`millrace inspect` shows what the log still holds; with --repair the server \
+                     says what is lost and goes on without it",
+                )
             }
             StartError::Data(source) => io_failure(source),
             StartError::Resources(_) => {

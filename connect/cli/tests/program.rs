@@ -11,6 +11,8 @@ mod daily; // topics, groups, messages
 mod environment; // disks that fill, ports that are taken, brokers that are not there
 #[path = "program/mistakes.rs"]
 mod mistakes; // what the user got wrong
+#[path = "program/repairing.rs"]
+mod repairing; // directories that lack what a start needs
 #[path = "program/runs.rs"]
 mod runs; // pipelines, also when they are killed
 #[path = "program/salvaging.rs"]

@@ -1,0 +1,138 @@
+//! Data directories that lack what a start needs: refused by the file's name, and gone on with by
+//! `--repair`, which says before what is lost.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::rig::{Home, Ran, Started, serve, wait_for};
+
+const FLAGS: [&str; 4] = ["--flush", "sync", "--segment-size", "1MiB"];
+const LINES: usize = 3_000;
+
+/// A directory with three full segments of messages, whose server was killed.
+fn killed(home: &Home) {
+    let (server, listening) = serve(home, &FLAGS);
+    let namesrv = listening["namesrv"].as_str().unwrap().to_owned();
+    home.run(&["topic", "create", "orders", "--queues", "2", "--namesrv", &namesrv]).expect(0);
+    let lines: String = (0..LINES).map(|n| format!("{n:01000}\n")).collect();
+    home.write("lines", &lines);
+    produce(home, &namesrv, "lines");
+    // Dropping it is a SIGKILL.
+    drop(server);
+}
+
+fn produce(home: &Home, namesrv: &str, file: &str) {
+    let args = ["produce", "orders", "--file", file, "--batch", "50", "--namesrv", namesrv];
+    home.run(&args).expect(0);
+}
+
+/// Waits until a server has said something, which may be after it has told where it listens.
+fn says(server: &Started, part: &str) {
+    wait_for(part, || server.said().contains(part));
+}
+
+/// Starts a server that does not come up.
+fn refused(home: &Home) -> Ran {
+    let ports = ["--listen", "127.0.0.1:0", "--namesrv-listen", "127.0.0.1:0"];
+    home.run(&[&["server", "--data-dir", "data"], &ports[..], &FLAGS].concat()).expect(3)
+}
+
+/// The messages of the topic that a consumer is given, as numbers.
+fn consumed(home: &Home, namesrv: &str) -> Vec<usize> {
+    let out = home.run(&["consume", "orders", "--namesrv", namesrv]).expect(0).out;
+    let mut numbers: Vec<usize> = out.lines().map(|line| line.parse().unwrap()).collect();
+    numbers.sort_unstable();
+    numbers
+}
+
+fn segment(home: &Home, number: u64) -> PathBuf {
+    home.path(&format!("data/commitlog/{:020}", number << 20))
+}
+
+/// Flips a bit in the last place of a file of the log where these bytes are.
+fn flip(path: &PathBuf, bytes: &[u8]) {
+    let mut content = fs::read(path).unwrap();
+    let at = content.windows(bytes.len()).rposition(|window| window == bytes).unwrap();
+    content[at] ^= 1;
+    fs::write(path, content).unwrap();
+}
+
+#[test]
+fn s15_a_missing_segment_is_named_and_repair_goes_on_without_it() {
+    for missing in [0, 1] {
+        let home = Home::new();
+        killed(&home);
+        let file = segment(&home, missing);
+        fs::remove_file(&file).unwrap();
+        // Without a snapshot of the state, the first segment has what a start needs, too.
+        refused(&home).one_error("E-DATA-05", &format!("{:020} is missing", missing << 20));
+        refused(&home).one_error("E-DATA-05", "is missing");
+        assert!(!file.exists(), "a refused start changes nothing");
+
+        let (server, listening) = serve(&home, &[&FLAGS[..], &["--repair"]].concat());
+        let (from, to) = (missing << 20, (missing + 1) << 20);
+        let lost = format!("is missing; the messages at physical offsets {from} to {to} are lost");
+        says(&server, &lost);
+        says(&server, "lost: orders/0 from ");
+        let namesrv = listening["namesrv"].as_str().unwrap();
+        let left = consumed(&home, namesrv);
+        assert!((LINES / 2..LINES).contains(&left.len()), "{}", left.len());
+        assert_eq!(left.last(), Some(&(LINES - 1)), "what follows is served");
+        home.write("more", &format!("{LINES}\n"));
+        produce(&home, namesrv, "more");
+        assert_eq!(consumed(&home, namesrv).len(), left.len() + 1);
+        server.signal("TERM");
+        server.ended().expect(0);
+        // Once is enough.
+        let (_server, listening) = serve(&home, &FLAGS);
+        assert_eq!(listening["recovered"]["clean"], true);
+    }
+}
+
+#[test]
+fn s15_lost_state_is_named_and_repair_goes_on_with_what_is_left() {
+    let home = Home::new();
+    killed(&home);
+    // The record of the topic, of which there is no copy.
+    flip(&segment(&home, 0), br#""orders""#);
+    let _ = fs::remove_dir_all(home.path("data/state"));
+    let _ = fs::remove_dir_all(home.path("data/index"));
+    let ran = refused(&home);
+    ran.one_error("E-DATA-05", "MILLRACE_META/0");
+    assert!(ran.err.contains("commitlog/00000000000000000000"), "{}", ran.err);
+    assert!(ran.err.contains("--repair"), "{}", ran.err);
+
+    let (server, listening) = serve(&home, &[&FLAGS[..], &["--repair"]].concat());
+    let said = server.said();
+    let before = said.find("repair: ").unwrap_or_else(|| panic!("{said}"));
+    assert!(said[before..].contains("MILLRACE_META/0") && said.contains("going on"), "{said}");
+    let namesrv = listening["namesrv"].as_str().unwrap();
+    assert_eq!(consumed(&home, namesrv).len(), LINES, "no message is concerned");
+    drop(server);
+    let (_server, listening) = serve(&home, &FLAGS);
+    assert_eq!(listening["event"], "listening", "what is left was written again");
+}
+
+#[test]
+fn the_last_message_that_damage_took_is_told_and_its_offset_is_not_given_again() {
+    let home = Home::new();
+    killed(&home);
+    let last = format!("{:01000}", LINES - 1);
+    flip(&segment(&home, 3), last.as_bytes());
+    let (server, listening) = serve(&home, &FLAGS);
+    assert_eq!(listening["recovered"]["damaged"], 1);
+    says(&server, "lost, perhaps: orders/");
+    let namesrv = listening["namesrv"].as_str().unwrap();
+    assert_eq!(consumed(&home, namesrv), (0..LINES - 1).collect::<Vec<_>>());
+    let ends = |home: &Home| -> Value {
+        let args = ["topic", "status", "orders", "--json", "--namesrv", namesrv];
+        home.run(&args).expect(0).json()["result"]["queues"].clone()
+    };
+    let before = ends(&home);
+    home.write("more", "4000\n4001\n");
+    produce(&home, namesrv, "more");
+    assert_eq!(consumed(&home, namesrv).last(), Some(&4001));
+    assert_ne!(ends(&home), before);
+}
