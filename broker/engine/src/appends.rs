@@ -111,9 +111,7 @@ impl Engine {
     }
 
     fn check_disk_keeps_up(&self) -> Result<(), Refusal> {
-        let unflushed = self.store.staged_end().since(self.store.watermarks().durable());
-        let keeps_up = unflushed <= self.config.unflushed_bytes_max;
-        if keeps_up { Ok(()) } else { Err(Refusal::Busy) }
+        if self.store.keeps_up() { Ok(()) } else { Err(Refusal::Busy) }
     }
 
     /// Makes a topic exactly this.

@@ -35,9 +35,6 @@ pub struct EngineConfig {
     pub message_bytes_max: usize,
     /// How long a producer waits for the disk in sync-flush mode. (`syncFlushTimeout`)
     pub sync_flush_timeout_ms: u64,
-    /// Bytes that are not durable yet, above which producers are turned away: the disk does not
-    /// keep up, and the system's write-back would stop everybody.
-    pub unflushed_bytes_max: u64,
     /// Most index entries that one filtered pull looks at.
     pub examined_max: usize,
     /// How long the messages of each delay level wait. (`messageDelayLevel`)
@@ -62,7 +59,6 @@ impl Default for EngineConfig {
             auto_create_topics: true,
             message_bytes_max: 4 << 20,
             sync_flush_timeout_ms: 5_000,
-            unflushed_bytes_max: 1 << 30,
             examined_max: 4_000,
             delay_levels: DelayLevels::default(),
             timer_ms_max: 3 * 86_400_000,

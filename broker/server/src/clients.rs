@@ -341,8 +341,7 @@ pub(crate) fn filter(
         return Ok(Filter::tags(&tags.join("||")));
     }
     if expression.is_empty() && !codes.is_empty() {
-        let codes = codes.iter().map(|code| millrace_types::TagsCode(i64::from(*code)));
-        return Ok(Filter::Tags(codes.collect()));
+        return Ok(Filter::Tags(codes.iter().copied().map(millrace_types::TagsCode).collect()));
     }
     Ok(Filter::tags(expression))
 }

@@ -14,6 +14,12 @@ pub struct StoreConfig {
     /// Bytes of log after which the queue index of that stretch is written out. Bounds both the
     /// memory of the index and the time that a start takes to rebuild it.
     pub index_run_bytes: u64,
+    /// Bytes that are not durable yet, above which [`Store::keeps_up`](crate::Store::keeps_up)
+    /// says no: the disk does not keep up, and the system's write-back would stop everybody.
+    pub unflushed_bytes_max: u64,
+    /// Bytes of memory for entries and keys that no index run holds yet, above which it says no as
+    /// well. Writing a run sorts its keys, for which it takes up to half as much again.
+    pub index_bytes_max: u64,
     /// Whether a record may also stand in lite queues, as its `INNER_MULTI_DISPATCH` says. Off,
     /// because every name a producer makes up would become a queue. (`enableLmq`)
     pub multi_dispatch: bool,
@@ -84,6 +90,9 @@ impl Default for StoreConfig {
             flush: FlushMode::Async { interval: Duration::from_millis(500) },
             store_host: SocketAddr::from(([127, 0, 0, 1], 10911)),
             index_run_bytes: 128 << 20,
+            unflushed_bytes_max: 1 << 30,
+            // Three million small messages.
+            index_bytes_max: 112 << 20,
             multi_dispatch: false,
             #[cfg(feature = "faults")]
             faults: Faults::default(),

@@ -89,6 +89,11 @@ impl KeyLog {
         self.full.iter().flat_map(|chunk| chunk.iter()).chain(&self.open).copied()
     }
 
+    /// Bytes of memory, to within a chunk.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.len() as u64 * KEY_ENTRY_BYTES
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.full.len() * CHUNK + self.open.len()
     }

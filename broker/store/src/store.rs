@@ -455,6 +455,14 @@ impl Store {
         self.log.next()
     }
 
+    /// Whether the disk takes what is appended. If not, appending goes on, but costs memory: what
+    /// is not durable has its index in memory.
+    pub fn keeps_up(&self) -> bool {
+        let unflushed = self.staged_end().since(self.marks.durable());
+        unflushed <= self.config.unflushed_bytes_max
+            && self.index.bytes() <= self.config.index_bytes_max
+    }
+
     /// Writes everything staged since the last commit and raises the appended watermark. After an
     /// error the store is poisoned and takes nothing more.
     pub fn commit(&mut self) -> Result<PhysicalOffset, AppendError> {

@@ -1,12 +1,13 @@
 /// The hash of a message's tag, which a ConsumeQueue entry carries so that a pull can skip
-/// messages without reading them. Zero when the message has no tag.
+/// messages without reading them. Zero when the message has no tag. (RocketMQ widens it to 64 bits,
+/// with its sign.)
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TagsCode(pub i64);
+pub struct TagsCode(pub i32);
 
 impl TagsCode {
-    /// The code of one tag: `String.hashCode`, widened with its sign.
+    /// The code of one tag: `String.hashCode`, which is zero for the empty text.
     pub fn of(tag: &str) -> Self {
-        if tag.is_empty() { Self(0) } else { Self(i64::from(java_hash(tag))) }
+        Self(java_hash(tag))
     }
 }
 

@@ -49,6 +49,14 @@ impl Rig {
         config: EngineConfig,
     ) -> Result<Self, OpenEngineError> {
         let store = StoreConfig { segment_bytes: 64 << 10, flush, ..StoreConfig::default() };
+        Self::open_store(disk, store, config)
+    }
+
+    fn open_store(
+        disk: SimDisk,
+        store: StoreConfig,
+        config: EngineConfig,
+    ) -> Result<Self, OpenEngineError> {
         let shared: Arc<dyn Disk> = Arc::new(disk.clone());
         let (store, flusher, _) = Store::open(shared, Path::new("/data"), store).unwrap();
         let engine = Engine::open(store, config, Arc::new(NoConditions))?;
@@ -281,8 +289,13 @@ fn a_failed_flush_answers_everybody_who_waits() {
 
 #[test]
 fn producers_are_turned_away_while_the_disk_does_not_keep_up() {
-    let config = EngineConfig { unflushed_bytes_max: 1_000, ..EngineConfig::default() };
-    let mut rig = Rig::open_with(SimDisk::new(1), ASYNC, config);
+    let store = StoreConfig {
+        segment_bytes: 64 << 10,
+        flush: ASYNC,
+        unflushed_bytes_max: 1_000,
+        ..StoreConfig::default()
+    };
+    let mut rig = Rig::open_store(SimDisk::new(1), store, EngineConfig::default()).unwrap();
     let body = [0; 500];
     assert_eq!(offset_of(rig.send("orders", 0, &body, "x")), 0);
     assert_eq!(offset_of(rig.send("orders", 0, &body, "x")), 1);

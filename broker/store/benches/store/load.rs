@@ -138,7 +138,9 @@ pub(crate) struct Running {
     flushing: JoinHandle<Flusher>,
 }
 
-const FLUSH_EVERY: Duration = Duration::from_millis(200);
+/// As the flush thread of a broker: nothing waits for its interval once so much is behind.
+const FLUSH_BYTES: u64 = 32 << 20;
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 impl Running {
     pub(crate) fn open(dir: &Path, config: StoreConfig) -> (Self, Recovered) {
@@ -146,11 +148,15 @@ impl Running {
         let (store, mut flusher, found) = Store::open(disk, dir, config).expect("the store opens");
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
+        let marks = store.watermarks().clone();
         let flushing = thread::spawn(move || {
             while !stopped.load(Ordering::Relaxed) {
+                let behind = marks.appended().since(marks.durable());
                 flusher.flush().expect("the log is durable");
                 flusher.housekeep();
-                thread::park_timeout(FLUSH_EVERY);
+                if behind < FLUSH_BYTES {
+                    thread::park_timeout(LOOK_EVERY);
+                }
             }
             flusher
         });
@@ -237,6 +243,10 @@ impl Spreading {
     pub(crate) fn append(&mut self, store: &mut Store, from: u64, to: u64) {
         let mut next = from;
         while next < to {
+            while !store.keeps_up() {
+                // A broker turns producers away until it does.
+                thread::sleep(Duration::from_millis(1));
+            }
             let burst = next..to.min(next + BURST);
             for n in burst.clone() {
                 let queue = self.queue_of(n);

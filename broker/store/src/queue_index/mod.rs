@@ -329,6 +329,13 @@ impl QueueIndex {
         Some(frozen)
     }
 
+    /// Bytes of memory for what no run holds yet.
+    pub(crate) fn bytes(&self) -> u64 {
+        let frozen = self.frozen.as_deref();
+        let frozen = frozen.map_or(0, |frozen| frozen.entries.bytes() + frozen.keys.bytes());
+        self.live.bytes() + self.keys.bytes() + frozen
+    }
+
     /// Whether a frozen stretch waits for its run.
     pub(crate) fn is_frozen(&self) -> bool {
         self.frozen.is_some()

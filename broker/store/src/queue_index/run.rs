@@ -125,7 +125,7 @@ pub(crate) fn write(frozen: &Frozen, file: &dyn File) -> io::Result<()> {
             let mut bytes = [0; ENTRY_BYTES as usize];
             bytes[0..8].copy_from_slice(&entry.physical_offset.0.to_be_bytes());
             bytes[8..12].copy_from_slice(&entry.size.to_be_bytes());
-            bytes[12..20].copy_from_slice(&entry.tags_code.0.to_be_bytes());
+            bytes[12..20].copy_from_slice(&i64::from(entry.tags_code.0).to_be_bytes());
             out.put(&bytes)?;
         }
     }
@@ -411,7 +411,7 @@ fn decode_entry(bytes: &[u8]) -> Entry {
     let mut fields = Fields(bytes);
     let mut next = || fields.be64().zip(fields.be32()).zip(fields.be64());
     let ((physical, size), tags) = next().expect("twenty bytes");
-    Entry { physical_offset: PhysicalOffset(physical), size, tags_code: TagsCode(tags as i64) }
+    Entry { physical_offset: PhysicalOffset(physical), size, tags_code: TagsCode(tags as i32) }
 }
 
 fn read_header(file: &dyn File) -> io::Result<Header> {

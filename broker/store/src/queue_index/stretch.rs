@@ -78,6 +78,11 @@ impl Stretch {
         self.entries
     }
 
+    /// Bytes of memory that grow with the entries.
+    pub(crate) fn bytes(&self) -> u64 {
+        (self.pages.len() * PAGE * size_of::<Entry>()) as u64
+    }
+
     pub(crate) fn filled_queues(&self) -> u64 {
         self.queues
     }

@@ -338,3 +338,21 @@ fn s15_a_damaged_format_is_refused_by_name() {
     let error = open(&disk, small()).map(|_| ()).unwrap_err();
     assert!(error.to_string().contains("/data/format"), "{error}");
 }
+
+#[test]
+fn the_store_keeps_up_again_once_the_index_is_on_disk() {
+    let disk = SimDisk::new(1);
+    let config = StoreConfig { index_run_bytes: 1, index_bytes_max: 0, ..small() };
+    let mut opened = open(&disk, config).unwrap();
+    assert!(opened.store.keeps_up());
+    let message = |n: usize| Kept { topic: TOPICS[0], queue: 0, body: vec![n as u8; 10] };
+    // A stretch with a handful of entries would not be worth a run.
+    let messages: Vec<Kept> = (0..20).map(message).collect();
+    opened.append(&messages).unwrap();
+    assert!(!opened.store.keeps_up(), "its entries are in memory only");
+    opened.flusher.flush().unwrap();
+    opened.flusher.housekeep();
+    opened.store.commit().unwrap();
+    assert!(opened.store.keeps_up());
+    assert_eq!(opened.bodies(TOPICS[0], 0).unwrap().len(), 20);
+}
