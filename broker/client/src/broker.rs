@@ -53,8 +53,9 @@ pub trait Broker: Send + Sync {
 /// A group of messages to append.
 #[derive(Clone, Debug)]
 pub struct Append {
-    /// The messages, to any topics and queues of the broker.
-    pub messages: Vec<Outgoing>,
+    /// The messages, to any topics and queues of the broker. Shared, so that whoever may have to
+    /// append them again keeps them without a copy.
+    pub messages: Arc<[Outgoing]>,
     /// Refuses the append unless this still holds.
     pub fence: Option<Fence>,
     /// When to answer.

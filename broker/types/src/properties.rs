@@ -186,6 +186,21 @@ impl PropertiesBuf {
         self.0.push(end);
     }
 
+    /// Bytes of the encoded form.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is no property.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Adds all properties of another one.
+    pub fn append(&mut self, other: &PropertiesBuf) {
+        self.0.extend_from_slice(&other.0);
+    }
+
     /// Empties it, keeping the memory.
     pub fn clear(&mut self) {
         self.0.clear();

@@ -54,7 +54,7 @@ const QUEUE_STRIPE_BYTES: u64 = 256 * 1024;
 /// The most body bytes of one append.
 const GROUP_BYTES_MAX: usize = 1 << 20;
 /// The most records of one append.
-const GROUP_RECORDS_MAX: usize = 16 * 1024;
+const GROUP_RECORDS_MAX: usize = 2 * 1024;
 /// A SOURCE record is due after this many bytes of bodies: a worker that starts reads back so
 /// many, with what surrounds them.
 const MARK_BYTES: usize = 8 << 20;
@@ -143,12 +143,48 @@ struct ReadBack {
     ends: Tails,
 }
 
-/// A message on its way, and what it was made from.
-struct Placed {
-    message: Outgoing,
-    position: Position,
-    /// The code, if it is a dead letter.
-    letter: Option<&'static str>,
+/// Messages on their way, in one append.
+#[derive(Default)]
+struct Group {
+    messages: Vec<Outgoing>,
+    /// The properties of all messages but dead letters, one after the other: a piece of memory of
+    /// its own for each would cost as much as everything else about it.
+    properties: PropertiesBuf,
+    /// Where those of each message end.
+    ends: Vec<usize>,
+    /// The codes of those that are dead letters.
+    letters: Vec<&'static str>,
+    /// Bytes of bodies.
+    bytes: usize,
+    /// Where the first one lies in its origin.
+    first: Option<u64>,
+}
+
+impl Group {
+    fn push(&mut self, position: Position, message: Outgoing) {
+        self.first.get_or_insert(position.offset);
+        self.bytes += message.body.len();
+        self.messages.push(message);
+        self.ends.push(self.properties.len());
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes >= GROUP_BYTES_MAX || self.messages.len() >= GROUP_RECORDS_MAX
+    }
+
+    /// The messages, with their properties.
+    fn into_messages(self) -> Arc<[Outgoing]> {
+        let Self { mut messages, properties, ends, .. } = self;
+        let properties = Bytes::from(properties.into_bytes());
+        let mut start = 0;
+        for (message, end) in messages.iter_mut().zip(ends) {
+            if end > start {
+                message.properties = properties.slice(start..end);
+            }
+            start = end;
+        }
+        messages.into()
+    }
 }
 
 impl Ingest {
@@ -291,18 +327,13 @@ impl Ingest {
         let mut is_path_known = at.is_some_and(|at| !at.path.is_empty());
         let mut promoted = promoted.into_iter();
         let born_at_ms = self.link.now().wall_ms;
-        let mut group = Vec::new();
-        let mut bytes = 0;
+        let mut group = Group::default();
         for (number, span) in fresh.iter().enumerate() {
             let names_path = !std::mem::replace(&mut is_path_known, true);
-            let placed = self.place(chunk, span, names_path, born_at_ms, promoted.next())?;
-            bytes += placed.message.body.len();
-            group.push(placed);
-            let is_last = number + 1 == fresh.len();
-            if is_last || bytes >= GROUP_BYTES_MAX || group.len() >= GROUP_RECORDS_MAX {
+            self.place(&mut group, chunk, span, names_path, born_at_ms, promoted.next())?;
+            if number + 1 == fresh.len() || group.is_full() {
                 self.passed(chunk, span);
                 self.send(identity, std::mem::take(&mut group)).await?;
-                bytes = 0;
             }
         }
         if fresh.is_empty()
@@ -335,22 +366,27 @@ impl Ingest {
         self.paths.learn(&origin.identity, &origin.path);
     }
 
-    /// A record as the message or the dead letter that it becomes.
+    /// Adds a record as the message or the dead letter that it becomes.
     fn place(
         &mut self,
+        group: &mut Group,
         chunk: &Chunk,
         span: &Span,
         names_path: bool,
         born_at_ms: i64,
         promoted: Option<Result<Promoted, promote::Refused>>,
-    ) -> Result<Placed, RunError> {
+    ) -> Result<(), RunError> {
         let body = body(chunk, span);
         let position = span.position;
         let refused = matches!(promoted, Some(Err(_)));
         let holds = self.breaker.count(refused);
-        let (properties, key_hash) = match promoted {
-            None => (PropertiesBuf::new(), None),
-            Some(Ok(promoted)) => (promoted.properties, promoted.key_hash),
+        let before = group.properties.len();
+        let key_hash = match promoted {
+            None => None,
+            Some(Ok(promoted)) => {
+                group.properties.append(&promoted.properties);
+                promoted.key_hash
+            }
             Some(Err(promote::Refused { step, reject })) => {
                 if !holds {
                     return Err(self.breaker.error(letter::SOURCE, &reject));
@@ -360,7 +396,9 @@ impl Ingest {
                 properties.push(FILE_PATH, &chunk.origin.path);
                 let properties = properties.into_bytes();
                 let message = self.letters.of_record(body, properties, step, &reject, born_at_ms);
-                return Ok(Placed { message, position, letter: Some(reject.code) });
+                group.letters.push(reject.code);
+                group.push(position, message);
+                return Ok(());
             }
         };
         let queue = match key_hash {
@@ -371,33 +409,28 @@ impl Ingest {
                 (stripe % u64::from(self.queues.max(1))) as u32
             }
         };
-        let mut properties = properties;
-        stamp(&mut properties, &chunk.origin.identity, position);
+        stamp(&mut group.properties, &chunk.origin.identity, position);
         let path = &chunk.origin.path;
-        let bytes = properties.as_bytes().len() + FILE_PATH.len() + path.len() + 2;
+        let bytes = group.properties.len() - before + FILE_PATH.len() + path.len() + 2;
         // Promoted properties may leave no room for a long one.
         if names_path && bytes <= PROPERTIES_BYTES_MAX {
-            properties.push(FILE_PATH, path);
+            group.properties.push(FILE_PATH, path);
         }
-        let message = Outgoing {
-            topic: self.topic.clone(),
-            queue: QueueId(queue),
-            body,
-            properties: Bytes::from(properties.into_bytes()),
-            born_at_ms,
-        };
-        Ok(Placed { message, position, letter: None })
+        let (topic, queue) = (self.topic.clone(), QueueId(queue));
+        let message = Outgoing { topic, queue, body, properties: Bytes::new(), born_at_ms };
+        group.push(position, message);
+        Ok(())
     }
 
     /// Appends records of one origin in one group, with a SOURCE record if one is due.
-    async fn send(&mut self, identity: &str, group: Vec<Placed>) -> Result<(), RunError> {
+    async fn send(&mut self, identity: &str, mut group: Group) -> Result<(), RunError> {
         fault::point("before-append")?;
-        let bytes: usize = group.iter().map(|placed| placed.message.body.len()).sum();
+        let bytes = group.bytes;
         self.unmarked_bytes += bytes;
         let marked = self.mark_is_due();
-        let first = group.first().map(|placed| placed.position.offset).unwrap_or_default();
-        let (messages, letters): (Vec<_>, Vec<_>) =
-            group.into_iter().map(|placed| (placed.message, placed.letter)).unzip();
+        let first = group.first.unwrap_or_default();
+        let letters = std::mem::take(&mut group.letters);
+        let messages = group.into_messages();
         loop {
             let records =
                 if marked { vec![Record::Source(self.source_mark())] } else { Vec::new() };
@@ -424,12 +457,8 @@ impl Ingest {
             self.is_marked = false;
         }
         self.progress.source(|source| {
-            for letter in letters {
-                match letter {
-                    Some(code) => progress::count(&mut source.dead_lettered, code),
-                    None => source.appended += 1,
-                }
-            }
+            source.appended += (messages.len() - letters.len()) as u64;
+            letters.iter().for_each(|code| progress::count(&mut source.dead_lettered, code));
             source.bytes += bytes as u64;
         });
         fault::point("after-append")
@@ -458,7 +487,7 @@ impl Ingest {
 
     async fn mark(&mut self) -> Result<(), RunError> {
         let record = Record::Source(self.source_mark());
-        self.ledger.append(&[], vec![record], Wait::Policy).await?;
+        self.ledger.append_records(vec![record], Wait::Policy).await?;
         self.marked();
         Ok(())
     }
@@ -526,12 +555,8 @@ fn stamped<'m>(message: &Message<'m>) -> Option<(&'m str, Last)> {
     Some((identity, Last { position, len }))
 }
 
-/// Names, separators and ten digits for each number.
-const STAMP_BYTES: usize = 54;
-
 /// Says where a record comes from.
 fn stamp(properties: &mut PropertiesBuf, identity: &str, position: Position) {
-    properties.reserve(STAMP_BYTES + identity.len());
     properties.push(FILE_ID, identity);
     properties.push_number(FILE_OFFSET, position.offset);
     properties.push_number(FILE_LINE, position.line);

@@ -207,10 +207,19 @@ impl Ledger {
         self.held().epoch
     }
 
+    /// Appends ledger records in one group.
+    pub(crate) async fn append_records(
+        &self,
+        records: Vec<Record>,
+        wait: Wait,
+    ) -> Result<Landed, RunError> {
+        self.append(&Arc::default(), records, wait).await
+    }
+
     /// Appends messages and ledger records in one group, all or nothing, however often it takes.
     pub(crate) async fn append(
         &self,
-        messages: &[Outgoing],
+        messages: &Arc<[Outgoing]>,
         records: Vec<Record>,
         wait: Wait,
     ) -> Result<Landed, RunError> {
@@ -243,7 +252,7 @@ impl Ledger {
         let kept = kept.get_mut().expect("nothing panics while it is held");
         let entry = self.entry(Record::State(kept.state.mark()));
         let entries = [entry];
-        self.append_entries(&[], &entries, Wait::Policy).await?;
+        self.append_entries(&Arc::default(), &entries, Wait::Policy).await?;
         let bytes = serde_json::to_vec(&entries[0]).expect("plain data becomes JSON").len();
         (kept.bytes_since, kept.state_bytes) = (0, bytes);
         Ok(())
@@ -251,7 +260,7 @@ impl Ledger {
 
     async fn append_entries(
         &self,
-        messages: &[Outgoing],
+        messages: &Arc<[Outgoing]>,
         entries: &[Entry],
         wait: Wait,
     ) -> Result<Landed, RunError> {
@@ -259,9 +268,12 @@ impl Ledger {
         let doing = || "append".to_owned();
         loop {
             let Held { epoch, end } = *self.held();
-            let mut group = Vec::with_capacity(messages.len() + entries.len());
-            group.extend_from_slice(messages);
-            group.extend(entries.iter().map(|entry| self.message(epoch, entry)));
+            let group = if entries.is_empty() {
+                Arc::clone(messages)
+            } else {
+                let records = entries.iter().map(|entry| self.message(epoch, entry));
+                messages.iter().cloned().chain(records).collect()
+            };
             let append = Append { messages: group, fence: Some(self.fence(epoch)), wait };
             match self.link.append_once(append).await {
                 Ok(appended) => {
@@ -335,7 +347,7 @@ impl Ledger {
             let lease = Lease { worker: self.worker.clone(), epoch: wanted };
             let entry = self.entry(Record::Lease(lease));
             let append = Append {
-                messages: vec![self.message(wanted, &entry)],
+                messages: [self.message(wanted, &entry)].into(),
                 fence: Some(self.fence(before)),
                 wait: Wait::Durable,
             };

@@ -31,7 +31,7 @@ pub(super) fn encode(append: &Append) -> Result<AppendGroupWriter, BrokerError> 
         epoch: fence.epoch,
     });
     let mut group = AppendGroupWriter::new(wait, fence.as_ref());
-    for message in &append.messages {
+    for message in append.messages.iter() {
         let len = message.properties.len();
         if len > PROPERTIES_BYTES_MAX {
             return Err(BrokerError::Refused(format!(

@@ -30,7 +30,7 @@ fn message(name: &str, queue: u32, body: impl Into<Bytes>) -> Outgoing {
 }
 
 fn one_message() -> Append {
-    Append { messages: vec![message("orders", 0, "x")], fence: None, wait: Wait::Policy }
+    Append { messages: [message("orders", 0, "x")].into(), fence: None, wait: Wait::Policy }
 }
 
 fn pull() -> PullRequest {
@@ -149,11 +149,12 @@ async fn a_group_arrives_as_it_was_given() {
     let broker = connect(&fake.address).await.unwrap();
     let appended = broker
         .append(Append {
-            messages: vec![
+            messages: [
                 message("orders", 1, "a"),
                 message("orders", 2, ""),
                 message("ledger", 3, "c"),
-            ],
+            ]
+            .into(),
             fence: Some(Fence { topic: topic("ledger"), queue: QueueId(3), epoch: 9 }),
             wait: Wait::Durable,
         })
@@ -413,7 +414,7 @@ async fn an_answer_that_makes_no_sense_is_no_answer() {
     let mut append = one_message();
     let unknown = broker.append(append.clone()).await;
     assert!(matches!(unknown, Err(BrokerError::OutcomeUnknown(_))), "{unknown:?}");
-    append.messages.push(message("orders", 1, "y"));
+    append.messages = [message("orders", 0, "x"), message("orders", 1, "y")].into();
     let unknown = broker.append(append).await;
     assert!(matches!(unknown, Err(BrokerError::OutcomeUnknown(_))), "{unknown:?}");
     let refused = broker.pull(pull()).await.map(drop);
@@ -459,7 +460,7 @@ async fn a_group_that_no_request_holds_is_refused_here() {
     assert!(matches!(refused, Err(BrokerError::Refused(_))), "{refused:?}");
     let mut wordy = message("orders", 0, "");
     wordy.properties = vec![b'x'; 70_000].into();
-    match broker.append(of(vec![wordy])).await {
+    match broker.append(of([wordy].into())).await {
         Err(BrokerError::Refused(why)) => assert!(why.contains("70000"), "{why}"),
         other => panic!("{other:?}"),
     }

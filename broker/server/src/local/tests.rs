@@ -55,7 +55,7 @@ fn to(topic_name: &str, queue: u32, body: &str) -> Outgoing {
 }
 
 fn append(messages: Vec<Outgoing>, wait: Wait) -> Append {
-    Append { messages, fence: None, wait }
+    Append { messages: messages.into(), fence: None, wait }
 }
 
 fn pull(name: &str, queue: u32, from: u64, wait_ms: u64) -> PullRequest {

@@ -36,7 +36,7 @@ impl Delivery {
             pipeline: format!("{:016x}", self.fingerprint),
         });
         // Durable: what is visible must never have come from messages that a power cut took.
-        self.ledger.append(&[], vec![planned], Wait::Durable).await?;
+        self.ledger.append_records(vec![planned], Wait::Durable).await?;
         fault::point("after-planned")?;
         if fault::planted(fault::OFFSET_BEFORE_RENAME) {
             self.record(&parts, resume.clone()).await?;
@@ -69,7 +69,7 @@ impl Delivery {
             resume: Offsets::new(&resume),
             layout: self.layout.clone(),
         });
-        self.ledger.append(&[], vec![committed], Wait::Policy).await?;
+        self.ledger.append_records(vec![committed], Wait::Policy).await?;
         let (rows, bytes) =
             parts.iter().fold((0, 0), |(rows, bytes), part| (rows + part.rows, bytes + part.bytes));
         if !parts.is_empty() {

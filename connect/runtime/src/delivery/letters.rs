@@ -69,14 +69,13 @@ impl DeadLetters {
             offsets.push(message.queue_offset);
             progress::count(&mut counts, reject.code);
             if bytes >= GROUP_BYTES_MAX {
-                let offsets = std::mem::take(&mut offsets);
-                self.send(messages, &group, offsets, std::mem::take(&mut counts)).await?;
-                group.clear();
+                let (group, offsets) = (std::mem::take(&mut group), std::mem::take(&mut offsets));
+                self.send(messages, group, offsets, std::mem::take(&mut counts)).await?;
                 bytes = 0;
             }
         }
         if !group.is_empty() {
-            self.send(messages, &group, offsets, counts).await?;
+            self.send(messages, group, offsets, counts).await?;
         }
         self.progress.sink(&self.sink, |sink| sink.lettered_before += before);
         Ok(())
@@ -85,7 +84,7 @@ impl DeadLetters {
     async fn send(
         &self,
         messages: &Messages,
-        group: &[Outgoing],
+        group: Vec<Outgoing>,
         offsets: Vec<QueueOffset>,
         counts: BTreeMap<String, u64>,
     ) -> Result<(), RunError> {
@@ -103,7 +102,7 @@ impl DeadLetters {
             rows: vec![rows],
             counts: counts.clone(),
         });
-        self.ledger.append(group, vec![record], Wait::Policy).await?;
+        self.ledger.append(&group.into(), vec![record], Wait::Policy).await?;
         self.progress.sink(&self.sink, |sink| {
             for (code, count) in counts {
                 *sink.dead_lettered.entry(code).or_default() += count;

@@ -129,7 +129,7 @@ impl Opening<'_> {
             resume.next.insert(queue, min);
         }
         let first = self.committed(&[], &resume);
-        self.ledger.append(&[], vec![first], Wait::Policy).await?;
+        self.ledger.append_records(vec![first], Wait::Policy).await?;
         Ok(resume)
     }
 
@@ -196,7 +196,7 @@ impl Opening<'_> {
             info!(sink = %sink, parts = commit.len(), "planned parts committed after a restart");
             records.push(self.committed(commit, resume));
         }
-        self.ledger.append(&[], records, Wait::Policy).await?;
+        self.ledger.append_records(records, Wait::Policy).await?;
         self.progress.sink(sink, |progress| {
             progress.files += commit.len() as u64;
             progress.visible_rows += commit.iter().map(|part| part.rows).sum::<u64>();

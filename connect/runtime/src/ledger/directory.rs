@@ -83,7 +83,7 @@ pub(super) async fn assign(
             properties: Bytes::new(),
             born_at_ms: link.now().wall_ms,
         };
-        let append = Append { messages: vec![message], fence: None, wait: Wait::Durable };
+        let append = Append { messages: [message].into(), fence: None, wait: Wait::Durable };
         // Whatever the answer, the directory tells who got the queue.
         let doing = || format!("give pipeline `{pipeline}` a queue in `{topic}`");
         if let Err(error) = link.append_once(append).await {

@@ -202,12 +202,12 @@ async fn a_worker_is_fenced_off_by_the_next_one() {
     let (first, state) = Ledger::open(link(&broker, 1), "p", "a").await.unwrap();
     assert_eq!(state.epoch, 1);
     let (_, offsets) = committed(1, &[], 5);
-    first.append(&[], vec![offsets.clone()], Wait::Policy).await.unwrap();
+    first.append_records(vec![offsets.clone()], Wait::Policy).await.unwrap();
     let (second, state) = Ledger::open(link(&broker, 2), "p", "b").await.unwrap();
     assert_eq!((state.epoch, state.sinks["s"].resume.clone()), (2, Some(resume(&[(0, 5)]))));
-    let refused = first.append(&[], vec![offsets.clone()], Wait::Policy).await;
+    let refused = first.append_records(vec![offsets.clone()], Wait::Policy).await;
     assert!(matches!(refused, Err(RunError::Fenced { current: 2 })), "{refused:?}");
-    second.append(&[], vec![offsets], Wait::Policy).await.unwrap();
+    second.append_records(vec![offsets], Wait::Policy).await.unwrap();
     let read = read(broker as Arc<dyn Broker>, "p").await.unwrap().unwrap();
     assert_eq!(read.worker.as_deref(), Some("b"));
 }
@@ -247,7 +247,7 @@ async fn a_lost_answer_neither_loses_nor_doubles_a_record() {
         };
         // Two at a time, so that one finds the lease renewed by the other.
         for number in (0..10).step_by(2) {
-            let (one, two) = ([body(number)], [body(number + 1)]);
+            let (one, two) = ([body(number)].into(), [body(number + 1)].into());
             let records = || vec![committed(1, &[], number).1];
             let (one, two) = tokio::join!(
                 ledger.append(&one, records(), Wait::Policy),
@@ -307,9 +307,9 @@ async fn a_ledger_that_has_grown_is_summed_up() {
         let mut parts = vec![part(n, "x", n, n + 1)];
         parts[0].name = "x".repeat(600);
         let (_, record) = planned(1, &parts, n + 1);
-        ledger.append(&[], vec![record], Wait::Policy).await.unwrap();
+        ledger.append_records(vec![record], Wait::Policy).await.unwrap();
         let (_, record) = committed(1, &parts, n + 1);
-        ledger.append(&[], vec![record], Wait::Policy).await.unwrap();
+        ledger.append_records(vec![record], Wait::Policy).await.unwrap();
     }
     let state = read(Arc::clone(&broker) as Arc<dyn Broker>, "p").await.unwrap().unwrap();
     assert_eq!(state, ledger.state.into_inner().into_inner().unwrap().state);

@@ -198,7 +198,7 @@ impl Inner {
                 return Err(BrokerError::Fenced { current });
             }
         }
-        for message in &append.messages {
+        for message in append.messages.iter() {
             self.queue(&message.topic, message.queue)?;
         }
         let count = append.messages.len();

@@ -47,7 +47,7 @@ fn append() -> Append {
         born_at_ms: 0,
     };
     Append {
-        messages: vec![message("orders", 1), message("orders", 7), message("letters", 2)],
+        messages: [message("orders", 1), message("orders", 7), message("letters", 2)].into(),
         fence: Some(Fence { topic: topic("ledger"), queue: QueueId(3), epoch: 1 }),
         wait: Wait::Policy,
     }

@@ -123,7 +123,7 @@ fn a_message_from_this_process_wakes_a_held_pull() {
         properties: Bytes::new(),
         born_at_ms: 0,
     };
-    let append = Append { messages: vec![message], fence: None, wait: Wait::Policy };
+    let append = Append { messages: [message].into(), fence: None, wait: Wait::Policy };
     runtime.block_on(local.append(append)).unwrap();
     assert_eq!(consumer.receive().bodies(), ["from inside"]);
 }
