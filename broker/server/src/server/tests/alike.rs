@@ -77,7 +77,7 @@ fn append(topic_name: &str, queue: u32, body: Vec<u8>) -> Append {
         properties: PropertiesBuf::new().into_bytes().into(),
         born_at_ms: 7,
     };
-    Append { messages: vec![message], fence: None, wait: Wait::Durable }
+    Append { messages: [message].into(), fence: None, wait: Wait::Durable }
 }
 
 #[tokio::test]

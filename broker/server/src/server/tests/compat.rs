@@ -91,6 +91,7 @@ fn limits() -> Vec<String> {
         questions_max,
     } = Limits::default();
     let engine = millrace_engine::EngineConfig::default();
+    let store = millrace_store::StoreConfig::default();
     let question = std::time::Duration::from_millis(reactor::QUESTION_MS_MAX);
     vec![
         bytes(frame_bytes_max),
@@ -104,7 +105,8 @@ fn limits() -> Vec<String> {
         bytes(output_bytes_max),
         count(requests_in_flight_max),
         bytes(held_bytes_max),
-        bytes(engine.unflushed_bytes_max as usize),
+        bytes(store.unflushed_bytes_max as usize),
+        bytes(store.index_bytes_max as usize),
         seconds(send_wait_max),
         bytes(engine.message_bytes_max),
         bytes(millrace_types::record::PROPERTIES_BYTES_MAX),
@@ -135,7 +137,7 @@ fn limits() -> Vec<String> {
 }
 
 /// The sources that have tests of limits.
-const TESTS: [&str; 13] = [
+const TESTS: [&str; 14] = [
     include_str!("limits.rs"),
     include_str!("reactor.rs"),
     include_str!("../../clients.rs"),
@@ -149,6 +151,7 @@ const TESTS: [&str; 13] = [
     include_str!("../../../../namesrv/src/route_table/tests.rs"),
     include_str!("../../../../protocol/src/json/tree.rs"),
     include_str!("../../../../protocol/src/registration/tests.rs"),
+    include_str!("../../../../store/src/tests/storage.rs"),
 ];
 
 #[test]
