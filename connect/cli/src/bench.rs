@@ -2,7 +2,7 @@
 //!
 //! One thread drives all connections, so that the load costs little beside the broker it is made
 //! for: requests are copied from templates, answers are looked into no further than needed. Start
-//! reading at [`drive::drive`].
+//! reading at [`drive::drive_watched`].
 
 mod consume; // pulls, one after the other
 mod drive; // the connections and their loop

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use clap::Args;
 use millrace_client::{Admin, ClientError, Cluster, ClusterOptions, ResponseCode, StorageTrouble};
 use millrace_types::NameError;
-use tokio::runtime;
 
 use crate::causes::LOOK_AT_DISK;
+use crate::commands::run::one_thread;
 use crate::exit::{Exit, Failure, codes};
 use crate::wire::parse_namesrv;
 
@@ -38,10 +38,7 @@ impl At {
 
 /// Runs a command's future to its end.
 pub(crate) fn run<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
-        Failure::new(Exit::Environment, codes::SYSTEM, format!("cannot start: {error}"))
-    })?;
-    runtime.block_on(work)
+    one_thread()?.block_on(work)
 }
 
 /// A name from the command line.

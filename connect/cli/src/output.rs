@@ -19,6 +19,13 @@ pub(crate) struct Answer {
     pub(crate) result: Value,
 }
 
+impl Answer {
+    /// One that is no more than a line.
+    pub(crate) fn line(exit: Exit, summary: String, result: Value) -> Self {
+        Self { exit, text: format!("{summary}\n"), summary, result }
+    }
+}
+
 /// The one shape of every answer with `--json`.
 #[derive(Serialize)]
 struct Envelope<'a> {

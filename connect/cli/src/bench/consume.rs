@@ -5,9 +5,9 @@ use millrace_protocol::{
 };
 use millrace_types::{QueueId, QueueOffset};
 
-use super::drive::{Lanes, Lasting, Load, Outbox, drive, not_understood};
+use super::drive::{Counts, Lanes, Lasting, Load, Outbox, drive_watched, not_understood};
 use super::latencies::Latencies;
-use super::meter::{Meter, Used};
+use super::meter::Used;
 use super::target::Target;
 use crate::exit::Failure;
 
@@ -42,20 +42,9 @@ pub(crate) struct Pulls {
 pub(crate) fn consume(plan: &Consume) -> Result<Option<Pulls>, Failure> {
     let mut lanes = Lanes::open(&plan.target, plan.consumers)?;
     let mut load = PullLoad::new(plan);
-    if !plan.warm_up.is_zero() {
-        drive(&mut lanes, &mut load, Lasting::For(plan.warm_up))?;
-        (load.messages, load.bytes) = (0, 0);
-        load.latencies = Latencies::default();
-    }
-    let Some(meter) = Meter::start(plan.pid) else {
-        return Ok(None);
-    };
-    drive(&mut lanes, &mut load, plan.lasting)?;
-    let Some(used) = meter.stop() else {
-        return Ok(None);
-    };
+    let used = drive_watched(&mut lanes, &mut load, (plan.warm_up, plan.lasting), plan.pid)?;
     let PullLoad { messages, bytes, latencies, .. } = load;
-    Ok(Some(Pulls { messages, bytes, latencies, used }))
+    Ok(used.map(|used| Pulls { messages, bytes, latencies, used }))
 }
 
 struct PullLoad {
@@ -145,6 +134,13 @@ impl Load for PullLoad {
 
     fn is_done(&self) -> bool {
         self.cursors.iter().all(|cursor| cursor.done)
+    }
+}
+
+impl Counts for PullLoad {
+    fn begin_counting(&mut self) {
+        (self.messages, self.bytes) = (0, 0);
+        self.latencies = Latencies::default();
     }
 }
 

@@ -2,10 +2,11 @@ use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
-use millrace_protocol::{Frame, Header, Limits, Split};
+use millrace_protocol::{Frame, Header, Limits, ResponseCode, Split};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
+use super::meter::{Meter, Used};
 use super::target::Target;
 use super::template::{OPAQUE_MIN, next_opaque};
 use crate::exit::{Exit, Failure, codes};
@@ -38,6 +39,12 @@ pub(super) trait Load {
     fn is_done(&self) -> bool {
         false
     }
+}
+
+/// A load that counts what it does.
+pub(super) trait Counts: Load {
+    /// Forgets what was counted in the warm-up; answers to its last requests still count.
+    fn begin_counting(&mut self);
 }
 
 /// Requests of one connection: what it has not taken yet, and what is not answered.
@@ -260,11 +267,7 @@ pub(super) fn not_understood(target: &Target, why: &str) -> Failure {
 }
 
 /// Drives a load.
-pub(super) fn drive(
-    lanes: &mut Lanes,
-    load: &mut impl Load,
-    lasting: Lasting,
-) -> Result<(), Failure> {
+fn drive(lanes: &mut Lanes, load: &mut impl Load, lasting: Lasting) -> Result<(), Failure> {
     let end = match lasting {
         Lasting::For(time) => Some(Instant::now() + time),
         Lasting::UntilDone => None,
@@ -276,4 +279,36 @@ pub(super) fn drive(
         lanes.turn(load, Duration::from_millis(100))?;
     }
     Ok(())
+}
+
+/// Drives a load and tells what that cost, after a warm-up. `None` if the process to be watched is
+/// not there.
+pub(super) fn drive_watched(
+    lanes: &mut Lanes,
+    load: &mut impl Counts,
+    (warm_up, lasting): (Duration, Lasting),
+    pid: Option<u32>,
+) -> Result<Option<Used>, Failure> {
+    if !warm_up.is_zero() {
+        drive(lanes, load, Lasting::For(warm_up))?;
+        load.begin_counting();
+    }
+    let Some(meter) = Meter::start(pid) else {
+        return Ok(None);
+    };
+    drive(lanes, load, lasting)?;
+    Ok(meter.stop())
+}
+
+/// Whether the answer to a send says that it is stored. If not, the broker had too much to do.
+pub(super) fn is_stored(header: &Header<'_>, target: &Target) -> Result<bool, Failure> {
+    match header.response_code() {
+        // In the second case the message is stored, and the disk was late.
+        ResponseCode::SUCCESS | ResponseCode::FLUSH_DISK_TIMEOUT => Ok(true),
+        ResponseCode::SYSTEM_BUSY => Ok(false),
+        code => {
+            let why = format!("code {}, {}", code.0, header.remark);
+            Err(not_understood(target, &why))
+        }
+    }
 }

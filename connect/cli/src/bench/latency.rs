@@ -3,8 +3,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use millrace_protocol::{
-    Call, CallMode, Header, HeaderKind, PullAnswer, PullMessage, PullStatus, ResponseCode,
-    pull_flag,
+    Call, CallMode, Header, HeaderKind, PullAnswer, PullMessage, PullStatus, pull_flag,
 };
 use millrace_types::record;
 use millrace_types::{QueueId, QueueOffset};
@@ -16,7 +15,7 @@ use rustix::time::{
 };
 
 use super::consume::pull;
-use super::drive::{Lanes, Load, Outbox, not_understood};
+use super::drive::{Lanes, Load, Outbox, is_stored, not_understood};
 use super::latencies::Latencies;
 use super::meter::{Meter, Used};
 use super::target::Target;
@@ -191,17 +190,10 @@ impl DueLoad {
 
     fn on_sent(&mut self, header: &Header<'_>, due: Instant) -> Result<(), Failure> {
         let counts = due.duration_since(self.start) >= self.counted_from;
-        match header.response_code() {
-            ResponseCode::SUCCESS | ResponseCode::FLUSH_DISK_TIMEOUT => {
-                if counts {
-                    self.acknowledged.add(due.elapsed());
-                }
-            }
-            ResponseCode::SYSTEM_BUSY => self.refused += u64::from(counts),
-            code => {
-                let why = format!("code {}, {}", code.0, header.remark);
-                return Err(not_understood(&self.target, &why));
-            }
+        match is_stored(header, &self.target)? {
+            true if counts => self.acknowledged.add(due.elapsed()),
+            true => {}
+            false => self.refused += u64::from(counts),
         }
         Ok(())
     }

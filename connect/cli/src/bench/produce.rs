@@ -1,10 +1,10 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use millrace_protocol::{CallMode, Header, ResponseCode};
+use millrace_protocol::{CallMode, Header};
 
-use super::drive::{Lanes, Lasting, Load, Outbox, drive, not_understood};
+use super::drive::{Counts, Lanes, Lasting, Load, Outbox, drive_watched, is_stored};
 use super::latencies::Latencies;
-use super::meter::{Meter, Used};
+use super::meter::Used;
 use super::target::Target;
 use super::template::{Shape, Template};
 use crate::exit::Failure;
@@ -55,17 +55,10 @@ pub(crate) struct Sends {
 pub(crate) fn produce(plan: &Produce) -> Result<Option<Sends>, Failure> {
     let mut lanes = Lanes::open(&plan.target, plan.producers)?;
     let mut load = SendLoad::new(plan);
-    drive(&mut lanes, &mut load, Lasting::For(plan.warm_up))?;
-    load.begin_counting();
-    let Some(meter) = Meter::start(plan.pid) else {
-        return Ok(None);
-    };
-    drive(&mut lanes, &mut load, Lasting::For(plan.lasting))?;
-    let Some(used) = meter.stop() else {
-        return Ok(None);
-    };
+    let times = (plan.warm_up, Lasting::For(plan.lasting));
+    let used = drive_watched(&mut lanes, &mut load, times, plan.pid)?;
     let SendLoad { messages, refused, latencies, .. } = load;
-    Ok(Some(Sends { messages, refused, latencies, used }))
+    Ok(used.map(|used| Sends { messages, refused, latencies, used }))
 }
 
 struct SendLoad {
@@ -110,8 +103,9 @@ impl SendLoad {
             latencies: Latencies::default(),
         }
     }
+}
 
-    /// Forgets the warm-up; answers to its last requests still count.
+impl Counts for SendLoad {
     fn begin_counting(&mut self) {
         (self.messages, self.refused) = (0, 0);
         self.latencies = Latencies::default();
@@ -144,17 +138,11 @@ impl Load for SendLoad {
         _body: &[u8],
         asked: Instant,
     ) -> Result<(), Failure> {
-        match header.response_code() {
-            // In the second case the message is stored, and the disk was late.
-            ResponseCode::SUCCESS | ResponseCode::FLUSH_DISK_TIMEOUT => {
-                self.messages += self.batch;
-                self.latencies.add(asked.elapsed());
-            }
-            ResponseCode::SYSTEM_BUSY => self.refused += 1,
-            code => {
-                let why = format!("code {}, {}", code.0, header.remark);
-                return Err(not_understood(&self.target, &why));
-            }
+        if is_stored(header, &self.target)? {
+            self.messages += self.batch;
+            self.latencies.add(asked.elapsed());
+        } else {
+            self.refused += 1;
         }
         Ok(())
     }

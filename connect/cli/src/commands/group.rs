@@ -168,8 +168,7 @@ async fn describe(admin: &Admin, group: &str) -> Result<Answer, Failure> {
 
 fn unknown(group: &str) -> Answer {
     let summary = format!("no broker knows a group `{group}`");
-    let text = format!("{summary}\n");
-    Answer { exit: Exit::No, summary, text, result: json!({ "group": group }) }
+    Answer::line(Exit::No, summary, json!({ "group": group }))
 }
 
 async fn members(admin: &Admin, group: &str) -> Result<Answer, Failure> {
@@ -376,9 +375,7 @@ async fn reset(admin: &Admin, group: &str, topic: &str, to: Start) -> Result<Ans
 }
 
 fn done(group: &str, what: &str) -> Answer {
-    let summary = format!("{what} {group}");
-    let text = format!("{summary}\n");
-    Answer { exit: Exit::Done, summary, text, result: json!({ "group": group }) }
+    Answer::line(Exit::Done, format!("{what} {group}"), json!({ "group": group }))
 }
 
 #[cfg(test)]

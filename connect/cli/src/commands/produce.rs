@@ -273,7 +273,7 @@ impl<'a> Sending<'a> {
                 counted(*doubtful, "message")
             ));
         }
-        Ok(Answer { exit: Exit::Done, text: format!("{summary}\n"), summary, result })
+        Ok(Answer::line(Exit::Done, summary, result))
     }
 }
 

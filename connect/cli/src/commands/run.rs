@@ -81,7 +81,7 @@ impl RunPipeline {
         let line = format!("{}; {}", running::tell(&summary), seconds(elapsed));
         let mut result = json!(summary);
         result["elapsed_ms"] = json!(elapsed.as_millis() as u64);
-        Ok(Answer { exit: Exit::Done, text: format!("{line}\n"), summary: line, result })
+        Ok(Answer::line(Exit::Done, line, result))
     }
 
     fn embedded(
@@ -140,7 +140,7 @@ impl RunPipeline {
 }
 
 /// A pipeline is one future, and waking another thread costs more than a poll of it.
-pub(super) fn one_thread() -> Result<Runtime, Failure> {
+pub(crate) fn one_thread() -> Result<Runtime, Failure> {
     runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
         Failure::new(Exit::Environment, codes::SYSTEM, format!("cannot start a runtime: {error}"))
     })

@@ -163,8 +163,7 @@ impl RunServer {
         complain("stopping: answering what is pending; a second signal stops at once\n");
         server.stop()?;
         let summary = "stopped; everything is on disk".to_owned();
-        let text = format!("{summary}\n");
-        Ok(Answer { exit: Exit::Done, summary, text, result: json!(null) })
+        Ok(Answer::line(Exit::Done, summary, json!(null)))
     }
 
     fn config(&self) -> Result<ServerConfig, Failure> {

@@ -343,7 +343,7 @@ fn done(topic: &str, what: &str, on: &[Master]) -> Answer {
     let names: Vec<_> = on.iter().map(|master| master.name.as_str()).collect();
     let summary = format!("{what} {topic} on {}", names.join(", "));
     let result = json!({ "topic": topic, "brokers": names });
-    Answer { exit: Exit::Done, text: format!("{summary}\n"), summary, result }
+    Answer::line(Exit::Done, summary, result)
 }
 
 fn parse_permission(text: &str) -> Result<u32, String> {
