@@ -13,7 +13,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 pub(crate) use judge::{Loss, Oracle};
-pub(crate) use traffic::Traffic;
+pub(crate) use traffic::{PRODUCERS, Traffic};
 pub(crate) use wire::Wire;
 
 pub(crate) const TOPIC: &str = "oracle";

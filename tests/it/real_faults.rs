@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use mounts::{Cut, Mounted};
 
 use super::kill_loop::processes::{Addresses, Broker, Odds};
-use super::oracle::{Loss, Oracle, Outcome, Wire};
+use super::oracle::{Loss, Oracle, Outcome, PRODUCERS, Wire};
 
 const SEGMENT: [&str; 2] = ["--segment-size", "4MiB"];
 
@@ -25,6 +25,28 @@ fn anywhere() -> Addresses {
 fn is_ok(outcome: Outcome) -> bool {
     matches!(outcome, Outcome::Ok { .. })
 }
+
+/// Waits for something to come true.
+#[track_caller]
+fn wait_for(what: &str, is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < Duration::from_secs(120), "waited two minutes for {what}");
+        thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+/// Waits until every producer was refused so often. What it was answered before is noted by then.
+#[track_caller]
+fn wait_until_refused(oracle: &Oracle, times: usize) {
+    let refused = |producer| {
+        oracle.history.count(|sent| sent.producer == producer && !is_ok(sent.outcome)) >= times
+    };
+    wait_for("refusals", || (0..PRODUCERS).all(refused));
+}
+
+/// Refusals after which nobody is answered any more, if nobody is to be.
+const ENOUGH: usize = 20;
 
 /// Says why a test does not run; the name of the test is in the output before it.
 fn skipped(name: &str, why: &str) {
@@ -155,9 +177,9 @@ fn s8_fdatasync_fails_once_in_the_kernel() {
             Err(why) => return skipped("s8", &why),
         };
         let traffic = oracle.traffic(broker.address());
-        thread::park_timeout(Duration::from_millis(1_500));
+        wait_until_refused(&oracle, 1);
         let answered = oracle.history.count(|sent| is_ok(sent.outcome));
-        thread::park_timeout(Duration::from_millis(300));
+        wait_until_refused(&oracle, ENOUGH);
         let unknown = oracle.history.count(|sent| sent.outcome == Outcome::Unknown);
         let after = oracle.history.count(|sent| is_ok(sent.outcome));
         assert!(unknown > 0, "sync {nth}: nobody was told");
@@ -186,14 +208,9 @@ fn s9_the_device_runs_out_under_the_file_system() {
     let mut oracle = Oracle::default();
     let broker = Broker::launch(dir.path(), &data, &anywhere(), &arguments).expect("it starts");
     let traffic = oracle.traffic(broker.address());
-    let refused = |oracle: &Oracle| oracle.history.count(|sent| !is_ok(sent.outcome)) > 8;
-    let deadline = Instant::now() + Duration::from_secs(120);
-    while !refused(&oracle) && Instant::now() < deadline {
-        thread::park_timeout(Duration::from_millis(20));
-    }
+    wait_until_refused(&oracle, 1);
     let answered = oracle.history.count(|sent| is_ok(sent.outcome));
-    thread::park_timeout(Duration::from_millis(500));
-    assert!(refused(&oracle), "nobody was told");
+    wait_until_refused(&oracle, ENOUGH);
     assert_eq!(
         answered,
         oracle.history.count(|sent| is_ok(sent.outcome)),
@@ -246,16 +263,10 @@ fn full(kind: &str, disk: &Mounted) -> Result<(), String> {
     let mut broker = Broker::launch(dir.path(), &data, &anywhere(), &arguments)?;
     let filler = disk.path().join("filler");
     let traffic = oracle.traffic(broker.address());
-    thread::park_timeout(Duration::from_millis(300));
+    wait_for("messages", || oracle.history.count(|sent| is_ok(sent.outcome)) > 0);
     fill(&filler);
     let refused = |oracle: &Oracle| oracle.history.count(|sent| sent.outcome == Outcome::Failed);
-    let deadline = Instant::now() + Duration::from_secs(120);
-    while refused(&oracle) < 20 && Instant::now() < deadline {
-        thread::park_timeout(Duration::from_millis(20));
-    }
-    if refused(&oracle) < 20 {
-        return Err("a full disk refuses nothing".into());
-    }
+    wait_for("a refusal for want of room", || refused(&oracle) >= 20);
     // Consumers go on.
     let first = Wire::open(broker.address()).and_then(|mut wire| wire.pull(0, 0));
     let first = first.map_err(|error| format!("a full disk cannot be read: {error}"))?;

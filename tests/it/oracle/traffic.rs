@@ -11,7 +11,8 @@ pub(crate) struct Traffic {
     threads: Vec<JoinHandle<()>>,
 }
 
-const PRODUCERS: usize = 4;
+/// How many producers there are.
+pub(crate) const PRODUCERS: usize = 4;
 
 impl Traffic {
     pub(crate) fn start(address: &str, history: &Arc<History>, next_id: &Arc<AtomicU64>) -> Self {
