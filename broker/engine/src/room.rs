@@ -18,7 +18,13 @@ pub(crate) struct Room {
     missing: Option<(PhysicalOffset, String)>,
     /// Whether the operator has been told that messages are refused.
     is_told: bool,
+    /// Looks in a row that found room.
+    looks_with_room: u32,
 }
+
+/// So many looks have to find room before that is told. A disk at its limit is full and not full
+/// from one second to the next, and one that has no room for a segment is full while that is tried.
+const LOOKS: u32 = 5;
 
 /// What there is to tell.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,18 +34,18 @@ enum News {
 }
 
 impl Room {
+    /// Takes in what a look found.
     fn news(&mut self, trouble: Option<String>) -> Option<News> {
-        match (self.is_told, trouble) {
-            (false, Some(trouble)) => {
-                self.is_told = true;
-                Some(News::Refused(trouble))
-            }
-            (true, None) => {
-                self.is_told = false;
-                Some(News::TakenAgain)
-            }
-            (false, None) | (true, Some(_)) => None,
+        if let Some(trouble) = trouble {
+            self.looks_with_room = 0;
+            return (!std::mem::replace(&mut self.is_told, true)).then_some(News::Refused(trouble));
         }
+        self.looks_with_room = self.looks_with_room.saturating_add(1);
+        let is_over = self.is_told && self.looks_with_room >= LOOKS;
+        is_over.then(|| {
+            self.is_told = false;
+            News::TakenAgain
+        })
     }
 }
 
@@ -106,11 +112,14 @@ mod tests {
     fn a_change_is_told_once() {
         let mut room = Room::default();
         let full = || Some("96 percent".to_owned());
-        assert_eq!(room.news(None), None);
-        assert_eq!(room.news(full()), Some(News::Refused("96 percent".to_owned())));
-        assert_eq!(room.news(full()), None);
-        assert_eq!(room.news(Some("no room for a segment".to_owned())), None);
-        assert_eq!(room.news(None), Some(News::TakenAgain));
-        assert_eq!(room.news(None), None);
+        let mut found = |trouble: Option<String>, looks: u32| -> Vec<News> {
+            (0..looks).filter_map(|_| room.news(trouble.clone())).collect()
+        };
+        assert_eq!(found(None, 2 * LOOKS), []);
+        assert_eq!(found(full(), 3), [News::Refused("96 percent".to_owned())]);
+        assert_eq!(found(None, LOOKS - 1), [], "it may not last");
+        assert_eq!(found(Some("no room for a segment".to_owned()), 3), []);
+        assert_eq!(found(None, 2 * LOOKS), [News::TakenAgain]);
+        assert_eq!(found(full(), 1).len(), 1);
     }
 }
