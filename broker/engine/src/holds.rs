@@ -16,7 +16,8 @@ use crate::engine::Engine;
 /// - `group`: a consumer group that an operator listed, at its offsets.
 /// - `timer`: delayed messages that are not delivered yet.
 ///
-/// Ledgers themselves need no hold, because what counts of them is appended again; and neither does
+/// There are no half messages and no replicas yet; each will be one more kind. Ledgers themselves
+/// need no hold, because what counts of them is appended again; and neither does
 /// a reader in the middle of a read, because a removed file stays readable for as long as it is
 /// open.
 #[derive(Clone, Debug, PartialEq, Eq)]

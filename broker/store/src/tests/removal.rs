@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use millrace_disk::Fault;
 
 use super::*;
@@ -209,8 +211,8 @@ fn s16_who_reads_a_segment_finishes_and_who_comes_later_is_told() {
     life.housekeep();
 }
 
-#[test]
-fn the_first_segment_is_missed_if_nobody_removed_it() {
+/// A store that has removed segments and was closed: its disk, its segments, and what was stored.
+fn removed_and_closed() -> (SimDisk, Vec<PathBuf>, Vec<Stored>) {
     let mut life = about_to_remove();
     life.housekeep();
     let Opened { store, flusher, .. } = life.opened;
@@ -218,6 +220,68 @@ fn the_first_segment_is_missed_if_nobody_removed_it() {
     let disk = life.disk.kill();
     let mut logs = disk.paths();
     logs.retain(|path| path.to_string_lossy().contains("/commitlog/"));
+    (disk, logs, life.stored)
+}
+
+#[test]
+fn s16_readers_of_real_files_that_go_finish_or_are_told() {
+    let home = tempfile::tempdir().unwrap();
+    let disk: Arc<dyn Disk> = Arc::new(millrace_disk::RealDisk::new());
+    let (store, flusher, found) = Store::open(disk, &home.path().join("data"), small()).unwrap();
+    let mut opened = Opened { store, flusher, found };
+    for n in 0..400u32 {
+        opened.append(&[Kept { topic: "orders", queue: 0, body: vec![n as u8; 100] }]).unwrap();
+        opened.flusher.flush().unwrap();
+        opened.flusher.housekeep();
+    }
+    let no = opened.store.find_queue("orders", QueueId(0)).unwrap();
+    let plan = opened.store.plan(no, QueueOffset(0), 500, u64::MAX, PhysicalOffset(u64::MAX));
+    let (entries, gone) = (&plan.entries, std::sync::atomic::AtomicBool::new(false));
+    let spans = opened.store.segments();
+    assert!(entries.len() == 400 && spans.len() > 10);
+    std::thread::scope(|scope| {
+        for _ in 0..16 {
+            let (reader, gone) = (opened.store.reader(), &gone);
+            scope.spawn(move || {
+                let mut kept = Vec::new();
+                loop {
+                    let last_look = gone.load(std::sync::atomic::Ordering::Acquire);
+                    let mut read = 0;
+                    for (n, entry) in entries.iter().enumerate() {
+                        match reader.read(std::slice::from_ref(entry)) {
+                            Ok(runs) => {
+                                read += 1;
+                                kept.push((n, runs));
+                            }
+                            Err(ReadError::Removed { .. }) => {}
+                            Err(error) => panic!("{n}: {error}"),
+                        }
+                    }
+                    // What was read stays good, whatever became of the file.
+                    for (n, runs) in kept.drain(..) {
+                        let record = record::Record::parse(&runs[0]).unwrap();
+                        assert_eq!(record.body(), vec![n as u8; 100]);
+                    }
+                    if last_look {
+                        assert!(read < 100, "{read} are left");
+                        return;
+                    }
+                }
+            });
+        }
+        for (_, end) in &spans {
+            opened.store.remove_before(*end);
+            opened.flusher.housekeep();
+        }
+        gone.store(true, std::sync::atomic::Ordering::Release);
+    });
+    let left = std::fs::read_dir(home.path().join("data/commitlog")).unwrap().count();
+    assert!(left <= 2, "{left} files");
+}
+
+#[test]
+fn the_first_segment_is_missed_if_nobody_removed_it() {
+    let (disk, logs, _) = removed_and_closed();
     disk.remove(&logs[0]).unwrap();
     match open(&disk, small()) {
         Err(OpenError::MissingSegment { missing, .. }) => assert_eq!(missing, logs[0]),
@@ -233,13 +297,7 @@ fn the_first_segment_is_missed_if_nobody_removed_it() {
 fn a_log_goes_on_without_what_is_missing_once_it_is_filled_with_nothing() {
     // The first, and one in the middle; the last one was made ahead and is empty.
     for lost in 0..2 {
-        let mut life = about_to_remove();
-        life.housekeep();
-        let Opened { store, flusher, .. } = life.opened;
-        store.close(flusher).unwrap();
-        let disk = life.disk.kill();
-        let mut logs = disk.paths();
-        logs.retain(|path| path.to_string_lossy().contains("/commitlog/"));
+        let (disk, logs, all) = removed_and_closed();
         assert_eq!(logs.len(), 3);
         assert_eq!(missing_segments(&disk, Path::new(DIR)).unwrap(), []);
         disk.remove(&logs[lost]).unwrap();
@@ -259,7 +317,7 @@ fn a_log_goes_on_without_what_is_missing_once_it_is_filled_with_nothing() {
                     let at = s.at >= opened.store.log_min() && !(from <= s.at && s.at < to);
                     s.kept.topic == topic && s.kept.queue == queue && at
                 };
-                let want = life.stored.iter().filter(here);
+                let want = all.iter().filter(here);
                 let want: Vec<_> = want.map(|s| (s.offset, s.kept.body.clone())).collect();
                 let got = opened.bodies(topic, queue).unwrap();
                 assert!(got == want, "{topic}/{queue} without segment {lost}");

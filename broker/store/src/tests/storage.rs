@@ -1,5 +1,7 @@
 //! Failures of storage, S1 to S15 of a catalogue, each in a test of its name. Here are those that a
-//! simulated disk can show; S1 and what needs the real kernel (S2, S3, S8, S9, S10 and S13 once more)
+//! simulated disk can show, and S7 in `folder.rs`; those of retention and of the broker's own state
+//! (S11, parts of S3 and S15) are beside the engine; those of the program (S15 with `--repair`) beside
+//! the command line; S1 and what needs the real kernel (S10, S13, and S2, S3, S8 and S9 once more)
 //! are in `tests/it`.
 
 use std::path::PathBuf;
