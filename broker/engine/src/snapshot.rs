@@ -14,6 +14,7 @@ use tracing::{debug, warn};
 
 use crate::answer::Refusal;
 use crate::appends::RECORD_BYTES;
+use crate::deliveries::copy;
 use crate::engine::Engine;
 use crate::state::{LEDGER_TOPIC, META_TOPIC, StateRecord};
 
@@ -203,18 +204,7 @@ fn copies(ledger: &LiveLedger) -> impl Iterator<Item = (QueueNo, Record<'_>, Que
 }
 
 fn copy_of<'a>(record: &Record<'a>, queue_id: QueueId, properties: &'a [u8]) -> Draft<'a> {
-    Draft {
-        topic: record.topic(),
-        queue_id,
-        flag: record.flag(),
-        sys_flag: record.sys_flag(),
-        born_at_ms: record.born_at_ms(),
-        born_host: record.born_host(),
-        reconsume_times: record.reconsume_times(),
-        prepared_offset: record.prepared_offset(),
-        body: record.body(),
-        properties,
-    }
+    Draft { properties, ..copy(record, record.topic(), queue_id) }
 }
 
 /// A snapshot and its batches, each of which is the body of a message.
