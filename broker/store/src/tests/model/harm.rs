@@ -180,7 +180,7 @@ fn judge(
     if lost > 0 && !reported {
         return Err(format!("{lost} messages are lost in silence"));
     }
-    goes_on(model, &mut opened, disk, life, closed)
+    goes_on(model, &mut opened, disk, life, hit, closed)
 }
 
 /// A store that was damaged gives its next messages the offsets after those it had, and keeps them.
@@ -191,6 +191,7 @@ fn goes_on(
     opened: &mut Opened,
     disk: &SimDisk,
     life: &Life,
+    hit: &Hit,
     closed: bool,
 ) -> Result<(), String> {
     let mut placed = Vec::new();
@@ -214,6 +215,14 @@ fn goes_on(
     let again = open(&disk.image(1), life.config.clone());
     let again = match again {
         Ok(again) => again,
+        // The end of the log is in a bad sector: what lies behind it cannot be put aside, and is not
+        // given up.
+        Err(error)
+            if matches!(hit.blow, Blow::BadSector)
+                && error.to_string().contains(&*hit.path.to_string_lossy()) =>
+        {
+            return Ok(());
+        }
         Err(error) => return Err(format!("the second start failed: {error}")),
     };
     for (queue, next, message) in placed {
