@@ -97,14 +97,19 @@ pub(crate) fn write_records(
     output: &mut Output,
 ) {
     let write = Writer { to, host: std::net::SocketAddr::from(([0, 0, 0, 0], 0)) };
-    let runs = match reader.read(&found.plan.entries) {
-        Ok(runs) => finish(found, runs),
-        Err(error) => {
-            error!(error = %error, "stored messages cannot be read");
-            return write.answer(&unreadable(&error, dialect(awaited)), output);
+    let Found { mut next, min, max, .. } = *found;
+    let (runs, unread) = reader.read_prefix(&found.plan.entries);
+    if let Some((n, error)) = unread {
+        let at = found.plan.from + n as u64;
+        let dialect = dialect(awaited);
+        // What comes before it is given all the same. A pipeline is told at once and stops.
+        if n == 0 || dialect == Dialect::Own {
+            error!(queue_offset = %at, error = %error, "a stored message cannot be read");
+            return write.answer(&unreadable(&error, dialect), output);
         }
-    };
-    let Found { next, min, max, .. } = *found;
+        next = at;
+    }
+    let runs = finish(found, runs);
     match awaited {
         Awaited::Stored(end) => write.stored(*end, (next, min, max), &runs, output),
         Awaited::Records

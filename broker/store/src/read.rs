@@ -74,6 +74,22 @@ impl LogReader {
         Ok(runs)
     }
 
+    /// The same as far as they can be read: the records of the entries before the first one that
+    /// cannot be, the number of that one, and why.
+    pub fn read_prefix(&self, entries: &[Entry]) -> (Vec<Bytes>, Option<(usize, ReadError)>) {
+        if let Ok(runs) = self.read(entries) {
+            return (runs, None);
+        }
+        let mut runs = Vec::new();
+        for (n, entry) in entries.iter().enumerate() {
+            match self.read(std::slice::from_ref(entry)) {
+                Ok(run) => runs.extend(run),
+                Err(error) => return (runs, Some((n, error))),
+            }
+        }
+        (runs, None)
+    }
+
     /// The record that starts at `at` and ends at or before `limit`, which is at most the appended
     /// watermark.
     pub fn record_at(&self, at: PhysicalOffset, limit: PhysicalOffset) -> Result<Bytes, ReadError> {

@@ -184,6 +184,27 @@ fn a_pull_outside_of_the_queue_says_where_it_goes_on() {
 }
 
 #[test]
+fn a_damaged_message_hides_none_of_its_neighbours() {
+    let disk = SimDisk::new(1);
+    let server = Server::start(Arc::new(disk.clone()), config()).unwrap();
+    let mut peer = server.connect(HeaderKind::Json);
+    for body in ["first", "second", "third"] {
+        peer.send("t", body.as_bytes());
+    }
+    let segment = "/data/commitlog/00000000000000000000";
+    let bytes = disk.file_bytes(segment).unwrap();
+    let at = bytes.windows(6).position(|window| window == b"second").unwrap();
+    disk.flip_bit(segment, at as u64, 1);
+
+    let before = peer.call(&pull("t", QueueOffset(0)));
+    assert_eq!(before.bodies(), ["first"]);
+    assert_eq!(PullAnswer::decode(&before.header()).unwrap().next, QueueOffset(1));
+    let damaged = peer.call(&pull("t", QueueOffset(1)));
+    assert_eq!(damaged.code(), ResponseCode::SYSTEM_ERROR);
+    assert_eq!(peer.call(&pull("t", QueueOffset(2))).bodies(), ["third"]);
+}
+
+#[test]
 fn tags_and_conditions_choose_messages() {
     let server = start_default();
     let mut peer = server.connect(HeaderKind::Json);
