@@ -90,9 +90,14 @@ impl<'a> Dispatch<'a> {
         let queued = self.is_queued();
         names
             .zip(offsets)
-            .filter(move |(name, _)| queued && name.starts_with(LITE_PREFIX))
+            .filter(move |(name, _)| queued && is_lite(name))
             .filter_map(|(name, offset)| Some((name, QueueOffset(offset.parse().ok()?))))
     }
+}
+
+/// Whether a queue shares records of others.
+pub(crate) fn is_lite(topic: &str) -> bool {
+    topic.starts_with(LITE_PREFIX)
 }
 
 /// The words of a `KEYS` property.

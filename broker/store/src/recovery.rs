@@ -15,10 +15,10 @@ use millrace_types::{PhysicalOffset, QueueId, QueueOffset, TopicName};
 use tracing::warn;
 
 use crate::checkpoint::Mark;
-use crate::dispatch::Dispatch;
+use crate::dispatch::{Dispatch, is_lite};
 use crate::error::OpenError;
 use crate::lost::LostMessages;
-use crate::queue_index::{Entry, QueueIndex, Run, list};
+use crate::queue_index::{Entry, OpenedRun, QueueIndex, QueueName, QueueNo, Run, list};
 use crate::scan::{Origin, Scanned, Scanner};
 use crate::segment::{self, Segment};
 
@@ -137,6 +137,7 @@ pub(crate) fn reaches(
 pub(crate) fn load_runs(
     disk: &dyn Disk,
     dir: &Path,
+    segments: &[Segment],
     log_min: PhysicalOffset,
     faults: ScanFaults,
     found: &mut Recovered,
@@ -150,7 +151,7 @@ pub(crate) fn load_runs(
         }
         if from == indexed_to || (indexed_to == log_min && from < log_min) {
             match Run::open(disk, &path, !faults.trust_runs) {
-                Ok(opened) if opened.run.to() == to => {
+                Ok(opened) if opened.run.to() == to && agrees(&opened, segments) => {
                     let last_store_ms = opened.run.last_store_ms();
                     if index.load(opened) {
                         found.last_store_ms = found.last_store_ms.max(last_store_ms);
@@ -171,6 +172,43 @@ pub(crate) fn load_runs(
     }
     index.trim(log_min);
     Ok((index, indexed_to))
+}
+
+/// Of so many queues of a run one entry is compared with the log.
+const COMPARED_MAX: usize = 8;
+
+/// Whether a whole run is one of this log, and not of another one that was copied over it: the last
+/// entry of some of its queues leads to the record that it says. What is damaged tells nothing.
+fn agrees(opened: &OpenedRun, segments: &[Segment]) -> bool {
+    let OpenedRun { run, names } = opened;
+    let numbered = (0..).map(QueueNo).zip(names).filter(|(no, _)| run.count(*no) > 0);
+    let filled: Vec<(QueueNo, &QueueName)> = numbered.collect();
+    let step = filled.len().div_ceil(COMPARED_MAX).max(1);
+    filled.into_iter().step_by(step).all(|(no, name)| {
+        let last = run.from(no) + (run.count(no) - 1);
+        let entries = run.read(no, last, 1);
+        let Some(entry) = entries.first().filter(|entry| entry.size > 0 && !entry.is_unreadable())
+        else {
+            return true;
+        };
+        let at = entry.physical_offset;
+        let holds = |segment: &&Segment| {
+            let rest = segment.end().0.checked_sub(at.0);
+            segment.base <= at && rest.is_some_and(|rest| u64::from(entry.size) <= rest)
+        };
+        let Some(segment) = segments.iter().find(holds) else {
+            return true;
+        };
+        let mut bytes = vec![0; entry.size as usize];
+        let read = segment.file.read_at(&mut bytes, at.since(segment.base));
+        let record = read.ok().and_then(|read| Record::parse(&bytes[..read]).ok());
+        record.filter(|record| record.verify_whole().is_ok()).is_none_or(|record| {
+            let main = record.topic() == name.topic.as_str()
+                && record.queue_id() == name.id
+                && record.queue_offset() == last;
+            record.physical_offset() != at || main || is_lite(name.topic.as_str())
+        })
+    })
 }
 
 /// Where a scan of the log ended.

@@ -143,7 +143,7 @@ impl Store {
         recovery::settle_ends(&*disk, &log_dir, &mut list, mark)?;
         let log_min = list.first().map_or(PhysicalOffset(0), |segment| segment.base);
         let (mut index, indexed_to) =
-            recovery::load_runs(&*disk, &index_dir, log_min, faults, &mut found)?;
+            recovery::load_runs(&*disk, &index_dir, &list, log_min, faults, &mut found)?;
         recovery::reaches(&log_dir, &list, log_min, indexed_to)?;
         let durable = mark.durable.max(indexed_to);
         let run_bytes = config.index_run_bytes;

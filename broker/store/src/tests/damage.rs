@@ -223,6 +223,32 @@ fn index_runs_that_contradict_each_other_are_built_again() {
 }
 
 #[test]
+fn an_index_of_another_log_is_built_again() {
+    // The same sizes in the same order, so only what the records say tells the logs apart.
+    let [one, other] = [0, 1].map(|first: u32| {
+        let disk = SimDisk::new(1);
+        let mut opened = open(&disk, small()).unwrap();
+        for n in 0..60u32 {
+            let message = Kept { topic: "orders", queue: (first + n) % 2, body: vec![1; 100] };
+            opened.append(&[message]).unwrap();
+        }
+        opened.store.close(opened.flusher).unwrap();
+        disk.power_cut()
+    });
+    let runs = one.paths().into_iter().filter(|path| path.starts_with("/data/index"));
+    for run in runs {
+        let bytes = other.file_bytes(&run).expect("a run of the same name");
+        let file = one.open(&run, Access::ReadWrite).unwrap();
+        file.write_at(&[std::io::IoSlice::new(&bytes)], 0).unwrap();
+    }
+    let opened = open(&one, small()).unwrap();
+    assert!(!opened.found.index_rebuilt.is_empty());
+    for queue in 0..2 {
+        assert_eq!(opened.bodies("orders", queue).unwrap().len(), 30);
+    }
+}
+
+#[test]
 fn an_unused_segment_of_another_length_is_made_again() {
     let disk = SimDisk::new(1);
     let mut opened = open(&disk, small()).unwrap();
