@@ -33,6 +33,10 @@ pub struct ServerConfig {
     pub cluster_name: String,
     /// Whether a send to an unknown topic creates it. (`autoCreateTopicEnable`)
     pub auto_create_topics: bool,
+    /// The most queues that such a topic gets; producers wish for 4. (`defaultTopicQueueNums`)
+    pub template_queues: u32,
+    /// The longest body of a message, at most [`MESSAGE_BYTES_MAX`]. (`maxMessageSize`)
+    pub message_bytes_max: usize,
     /// How long the messages of each delay level wait. (`messageDelayLevel`)
     pub delay_levels: DelayLevels,
     /// The longest time that a message may wait by itself. (`timerMaxDelaySec`)
@@ -45,6 +49,10 @@ pub struct ServerConfig {
     /// What peers may take of this machine.
     pub limits: Limits,
 }
+
+/// What a message's body can have at all: Java clients take no frame above 16 MiB, and a frame has a
+/// header, the record's other fields, and its properties beside it.
+pub const MESSAGE_BYTES_MAX: usize = 15 << 20;
 
 impl ServerConfig {
     /// The defaults: a directory, RocketMQ's ports on loopback, flushing every 500 ms.
@@ -62,6 +70,8 @@ impl ServerConfig {
             broker_name: "millrace".into(),
             cluster_name: "DefaultCluster".into(),
             auto_create_topics: true,
+            template_queues: 8,
+            message_bytes_max: 4 << 20,
             delay_levels: DelayLevels::default(),
             timer_max: Duration::from_secs(3 * 86_400),
             retention: RetentionConfig::default(),

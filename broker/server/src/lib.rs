@@ -34,12 +34,12 @@ mod waiting; // requests that wait for the engine
 
 pub use clock::{Clock, system_clock};
 pub use conditions::SqlConditions;
-pub use config::{Limits, ServerConfig};
+pub use config::{Limits, MESSAGE_BYTES_MAX, ServerConfig};
 pub use core::{CloseError, Core, CoreConfig, OpenError};
 pub use flushing::Flushing;
 pub use local::LocalBroker;
 pub use millrace_engine::{
-    DelayLevels, DelayLevelsError, EngineLimits, Loss, LostState, NextRemoval, RetentionConfig,
-    StateInspection,
+    DelayLevels, DelayLevelsError, EngineLimits, Loss, LostState, NextRemoval, QUEUES_MAX,
+    RetentionConfig, StateInspection,
 };
 pub use server::{Addresses, Load, Server, StartError, StopError};

@@ -7,13 +7,13 @@ use std::sync::atomic::Ordering;
 use std::thread;
 
 use millrace_disk::Disk;
-use millrace_engine::EngineConfig;
+use millrace_engine::{EngineConfig, QUEUES_MAX};
 use millrace_store::{OpenError as StoreError, Recovered, StoreConfig};
 use rustix::process::{Resource, getrlimit};
 use tracing::{error, info, warn};
 
 use crate::clock::{Clock, system_clock};
-use crate::config::ServerConfig;
+use crate::config::{MESSAGE_BYTES_MAX, ServerConfig};
 use crate::core::{CloseError, Core, CoreConfig, OpenError};
 use crate::dispatch::Role;
 use crate::flushing::Flushing;
@@ -136,6 +136,7 @@ impl Server {
             engine: EngineConfig {
                 broker_name: config.broker_name.as_str().into(),
                 auto_create_topics: config.auto_create_topics,
+                message_bytes_max: config.message_bytes_max.min(MESSAGE_BYTES_MAX),
                 delay_levels: config.delay_levels,
                 retention: config.retention,
                 lost_state: config.lost_state,
@@ -152,6 +153,7 @@ impl Server {
             broker: Arc::clone(core.name()),
             cluster: config.cluster_name.as_str().into(),
             auto_create_topics: config.auto_create_topics,
+            template_queues: config.template_queues.clamp(1, QUEUES_MAX),
             serves: if broker.is_some() { Serves::Messages } else { Serves::RoutesOnly },
         };
         let registrar = match broker {

@@ -11,7 +11,7 @@ use crate::clients::{Changed, Clients};
 use crate::complaints::Complaints;
 use crate::config::Limits;
 use crate::core::{Needs, Shared};
-use crate::handlers::topics::{TEMPLATE_QUEUES, TEMPLATE_TOPIC};
+use crate::handlers::topics::TEMPLATE_TOPIC;
 use crate::locks::QueueLocks;
 use crate::producers::Producers;
 use crate::readers::Question;
@@ -63,6 +63,8 @@ pub(crate) struct Names {
     pub(crate) broker: Arc<str>,
     pub(crate) cluster: Arc<str>,
     pub(crate) auto_create_topics: bool,
+    /// Queues of the template: a topic created on the way gets no more.
+    pub(crate) template_queues: u32,
     pub(crate) serves: Serves,
 }
 
@@ -80,8 +82,8 @@ impl Names {
     pub(crate) fn template(&self) -> Option<TopicQueues> {
         let bits = permission::INHERIT | permission::WRITE | permission::READ;
         self.auto_create_topics.then_some(TopicQueues {
-            read_queues: TEMPLATE_QUEUES,
-            write_queues: TEMPLATE_QUEUES,
+            read_queues: self.template_queues,
+            write_queues: self.template_queues,
             permission: bits as u32,
         })
     }

@@ -4,18 +4,19 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use millrace_server::{DelayLevelsError, ServerConfig};
+use millrace_server::{DelayLevelsError, MESSAGE_BYTES_MAX, QUEUES_MAX, ServerConfig};
 use millrace_store::FlushMode;
 
 use crate::exit::{Exit, Failure};
 
 /// Keys that mean something here.
-const KNOWN: [&str; 19] = [
+const KNOWN: [&str; 22] = [
     "autoCreateTopicEnable",
     "brokerClusterName",
     "brokerIP1",
     "brokerName",
     "cleanFileForciblyEnable",
+    "defaultTopicQueueNums",
     "deleteWhen",
     "diskMaxUsedSpaceRatio",
     "diskSpaceCleanForciblyRatio",
@@ -26,14 +27,16 @@ const KNOWN: [&str; 19] = [
     "flushIntervalCommitLog",
     "listenPort",
     "mappedFileSizeCommitLog",
+    "maxMessageSize",
     "messageDelayLevel",
     "namesrvAddr",
     "storePathRootDir",
     "timerMaxDelaySec",
+    "waitTimeMillsInSendQueue",
 ];
 /// Keys of tutorials and of RocketMQ's own manual that we read and do not obey; the broker works
 /// without them.
-const WITHOUT_EFFECT: [&str; 44] = [
+const WITHOUT_EFFECT: [&str; 41] = [
     "abortFile",
     "accessMessageInMemoryMaxRatio",
     "autoCreateSubscriptionGroup",
@@ -42,7 +45,6 @@ const WITHOUT_EFFECT: [&str; 44] = [
     "checkCRCOnRecover",
     "checkTransactionMessageEnable",
     "clusterTopicEnable",
-    "defaultTopicQueueNums",
     "destroyMapedFileIntervalForcibly",
     "filterServerNums",
     "filterSupportRetry",
@@ -58,7 +60,6 @@ const WITHOUT_EFFECT: [&str; 44] = [
     "mapedFileSizeCommitLog",
     "mapedFileSizeConsumeQueue",
     "mappedFileSizeConsumeQueue",
-    "maxMessageSize",
     "maxTransferCountOnMessageInDisk",
     "maxTransferCountOnMessageInMemory",
     "messageIndexEnable",
@@ -76,7 +77,6 @@ const WITHOUT_EFFECT: [&str; 44] = [
     "traceTopicEnable",
     "transientStorePoolEnable",
     "useReentrantLockWhenPutMessage",
-    "waitTimeMillsInSendQueue",
     "warmMapedFileEnable",
 ];
 /// Keys that promise something to an operator, and what it takes to keep it. They may be set to
@@ -130,6 +130,16 @@ pub(crate) fn apply(text: &str, config: &mut ServerConfig) -> Result<Vec<String>
             "brokerIP1" => listen_ip = Some(parsed::<IpAddr>(at, key, value)?),
             "listenPort" => set_port(config, parsed(at, key, value)?),
             "autoCreateTopicEnable" => config.auto_create_topics = parsed(at, key, value)?,
+            "defaultTopicQueueNums" => {
+                config.template_queues = within(at, key, value, 1, QUEUES_MAX)?;
+            }
+            "maxMessageSize" => {
+                config.message_bytes_max = within(at, key, value, 1, MESSAGE_BYTES_MAX)?;
+            }
+            "waitTimeMillsInSendQueue" => {
+                let ms = within(at, key, value, 1, u64::from(u32::MAX))?;
+                config.limits.send_wait_max = Duration::from_millis(ms);
+            }
             "messageDelayLevel" => {
                 let levels = value.parse();
                 let wrong_level = |error: DelayLevelsError| wrong(at, format!("`{key}`: {error}"));
@@ -244,6 +254,19 @@ fn parsed<T: std::str::FromStr>(at: usize, key: &str, value: &str) -> Result<T, 
     value.parse().map_err(|_| wrong(at, format!("`{key}` cannot be `{value}`")))
 }
 
+/// Reads a number that has to lie between two others.
+fn within<N>(at: usize, key: &str, value: &str, min: N, max: N) -> Result<N, Failure>
+where
+    N: std::str::FromStr + PartialOrd + std::fmt::Display,
+{
+    let number = parsed::<N>(at, key, value)?;
+    if number < min || number > max {
+        let message = format!("`{key}` cannot be `{value}`: it lies between {min} and {max}");
+        return Err(wrong(at, message));
+    }
+    Ok(number)
+}
+
 fn wrong(at: usize, message: String) -> Failure {
     Failure::new(Exit::Input, "broker-conf", format!("line {at} of the broker's file: {message}"))
 }
@@ -285,7 +308,8 @@ mod tests {
         let text = "brokerClusterName = DefaultCluster\nbrokerName=broker-a\nbrokerId=0\n\
                     # kept for\ndeleteWhen=04\nfileReservedTime=48\nbrokerRole=ASYNC_MASTER\n\
                     flushDiskType=SYNC_FLUSH\nnamesrvAddr=localhost:9876\nlistenPort=10921\n\
-                    brokerIP1=127.0.0.2\nautoCreateTopicEnabel=false\n";
+                    brokerIP1=127.0.0.2\nautoCreateTopicEnabel=false\n\
+                    defaultTopicQueueNums=4\nmaxMessageSize=65536\nwaitTimeMillsInSendQueue=1000\n";
         let mut config = ServerConfig::new("d");
         let warnings = apply(text, &mut config).unwrap();
         assert_eq!(config.broker_name, "broker-a");
@@ -297,6 +321,8 @@ mod tests {
         assert_eq!(config.retention.hours, [4]);
         assert_eq!(config.retention.keep_ms, 48 * 3_600_000);
         assert_eq!(config.retention.sacrifice_percent, None);
+        assert_eq!((config.template_queues, config.message_bytes_max), (4, 65_536));
+        assert_eq!(config.limits.send_wait_max, Duration::from_secs(1));
         assert_eq!(
             warnings,
             [
@@ -320,6 +346,10 @@ mod tests {
             "namesrvAddr=;",
             "flushDiskType=SOON",
             "listenPort=seven",
+            "defaultTopicQueueNums=0",
+            "defaultTopicQueueNums=16385",
+            "maxMessageSize=15728641",
+            "waitTimeMillsInSendQueue=0",
             "no pair",
         ] {
             assert!(apply(text, &mut ServerConfig::new("d")).is_err(), "{text}");

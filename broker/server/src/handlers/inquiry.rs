@@ -97,6 +97,7 @@ fn settings(exchange: &Exchange<'_, '_>) -> BTreeMap<String, String> {
         millrace_store::FlushMode::Sync => "SYNC_FLUSH",
         millrace_store::FlushMode::Async { .. } => "ASYNC_FLUSH",
     };
+    let send_wait = exchange.shell.limits.send_wait_max.as_millis();
     let values = [
         ("autoCreateTopicEnable", names.auto_create_topics.to_string()),
         ("brokerClusterName", names.cluster.to_string()),
@@ -104,10 +105,12 @@ fn settings(exchange: &Exchange<'_, '_>) -> BTreeMap<String, String> {
         ("brokerId", "0".to_owned()),
         ("brokerName", names.broker.to_string()),
         ("brokerRole", "ASYNC_MASTER".to_owned()),
+        ("defaultTopicQueueNums", names.template_queues.to_string()),
         ("enablePropertyFilter", "true".to_owned()),
         ("flushDiskType", flush.to_owned()),
         ("listenPort", names.host.port().to_string()),
         ("maxMessageSize", engine.message_bytes_max.to_string()),
+        ("waitTimeMillsInSendQueue", send_wait.to_string()),
     ];
     values.map(|(key, value)| (key.to_owned(), value)).into()
 }

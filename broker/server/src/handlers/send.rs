@@ -6,7 +6,7 @@ use millrace_types::{Properties, keys, record};
 
 use crate::dispatch::Exchange;
 use crate::handlers::letters;
-use crate::handlers::topics::{TEMPLATE_QUEUES, TEMPLATE_TOPIC, takes_no_sends};
+use crate::handlers::topics::{TEMPLATE_TOPIC, takes_no_sends};
 use crate::refusal::waited_too_long;
 use crate::waiting::{Awaited, UniqueKey};
 
@@ -147,8 +147,8 @@ fn append(
     awaited: Awaited,
 ) {
     let wished = u32::try_from(sent.default_topic_queues).unwrap_or(0);
-    let create_queues =
-        (sent.default_topic == TEMPLATE_TOPIC).then(|| wished.clamp(1, TEMPLATE_QUEUES));
+    let template = exchange.shell.names.template_queues;
+    let create_queues = (sent.default_topic == TEMPLATE_TOPIC).then(|| wished.clamp(1, template));
     let until_ms = exchange.step.now.mono_ms + exchange.step.engine.config().sync_flush_timeout_ms;
     let append = Append { messages, fence: None, wait, create_queues, origin: Origin::Producer };
     exchange.later(awaited, Some(until_ms), Request::Append(append));

@@ -10,8 +10,6 @@ use crate::waiting::Awaited;
 /// The topic that producers name as the template of those to be created on the way. It exists in
 /// routes only.
 pub(crate) const TEMPLATE_TOPIC: &str = "TBW102";
-/// Queues of the template: a topic created on the way gets no more.
-pub(crate) const TEMPLATE_QUEUES: u32 = 8;
 
 /// Topics of RocketMQ's own that nobody may send to.
 const NO_SENDS: [&str; 6] = [

@@ -250,6 +250,18 @@ fn a_message_or_a_batch_that_is_too_large_is_refused() {
 }
 
 #[test]
+fn an_operator_chooses_how_large_messages_and_how_many_queues_may_be() {
+    let server = start(ServerConfig { template_queues: 2, message_bytes_max: 10, ..config() });
+    let mut peer = server.connect(HeaderKind::Json);
+    peer.send("t", &[b'x'; 10]);
+    let refused = peer.call(&message("t", &[b'x'; 11]));
+    check_refused(&refused, ResponseCode::MESSAGE_ILLEGAL, "more than the 10 allowed");
+    // It wished for 4 queues.
+    let third = SendMessage { queue_id: Some(QueueId(2)), ..message("t", b"x") };
+    check_refused(&peer.call(&third), ResponseCode::INVALID_PARAMETER, "has 2 queues");
+}
+
+#[test]
 fn a_pull_gets_no_more_than_it_may() {
     let server = start(ServerConfig { segment_bytes: 16 << 20, ..config() });
     let mut peer = server.connect(HeaderKind::Json);
