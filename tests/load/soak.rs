@@ -2,9 +2,9 @@
 //!
 //! Started by `tests/soak`. Two hundred threads hold one connection each and do something else
 //! with every new one: send garbage, half frames and huge lengths, read slowly, vanish, or behave.
-//! The server's anonymous memory is read every half second. It has to be flat, the server has to
-//! answer those who behave all the time, to forget all connections afterwards, and to stop in
-//! order.
+//! The server's anonymous memory is read every half second. It has to be bounded, and in a long run
+//! flat; the server has to answer those who behave all the time, to forget all connections
+//! afterwards, and to stop in order.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -17,13 +17,18 @@ use std::time::{Duration, Instant};
 
 const CLIENTS: u64 = 200;
 const SAMPLE_EVERY: Duration = Duration::from_millis(500);
-/// Between the middle and the last third of the run, memory may grow by so much: buffers that
-/// are kept for reuse fill up, and the index of the newest messages is in memory.
+/// The most memory at any time: 32 MiB of buffers that are kept for reuse, about as much for what
+/// 200 clients have sent and not finished, and the index of the newest messages.
+const MEMORY_KIB_MAX: i64 = 128 << 10;
+/// Whether memory stays flat shows in runs of so many minutes; before, buffers fill up.
+const FLAT_AFTER_MINUTES: f64 = 5.0;
+/// Between the middle and the last third of such a run, memory may grow by so much.
 const GROWTH_KIB_MAX: i64 = 8 << 10;
-/// The slope over the last two thirds, in runs of five minutes and more.
+/// The slope over the last two thirds.
 const SLOPE_KIB_PER_MINUTE_MAX: f64 = 512.0;
-/// How long a client that behaves may have to wait.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a client that behaves may have to wait: far longer than a busy machine keeps it
+/// waiting, so only one that is never served fails.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What became of the connections.
 #[derive(Default)]
@@ -110,21 +115,23 @@ fn judge(memory: &[i64], minutes: f64, tally: &Tally, mut server: Server) -> boo
         good &= holds;
     };
     let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
-    let expected = (minutes * 60.0 / SAMPLE_EVERY.as_secs_f64() * 0.5) as usize;
-    check(memory.len() > expected.max(6), format!("{} samples of RssAnon", memory.len()));
+    check(memory.len() > 6, format!("{} samples of RssAnon", memory.len()));
     if memory.len() < 6 {
         return false;
     }
+    let most = memory.iter().copied().max().unwrap_or(0);
+    check(most <= MEMORY_KIB_MAX, format!("RssAnon {most} KiB at most"));
     let third = memory.len() / 3;
     let (middle, last) = (median(&memory[third..2 * third]), median(&memory[2 * third..]));
     let growth = last - middle;
+    let short = minutes < FLAT_AFTER_MINUTES;
     check(
-        growth <= GROWTH_KIB_MAX,
+        short || growth <= GROWTH_KIB_MAX,
         format!("RssAnon {middle} KiB in the middle third, {last} KiB in the last: {growth} KiB"),
     );
     let slope = slope(&memory[third..]) * 60.0 / SAMPLE_EVERY.as_secs_f64();
     check(
-        minutes < 5.0 || slope <= SLOPE_KIB_PER_MINUTE_MAX,
+        short || slope <= SLOPE_KIB_PER_MINUTE_MAX,
         format!("slope {slope:.0} KiB a minute over the last two thirds"),
     );
     let (all, answered, failed) =
