@@ -66,6 +66,7 @@ fn main() {
         Shape { kind: HeaderKind::Binary, ..send("send 16 x 16, binary", 16, 16) },
         send("send 64 x 1", 64, 1),
         send("send 1 x 1", 1, 1),
+        Shape { what: What::Batch(64), ..send("batches of 64, 4 x 1", 4, 1) },
         Shape { what: What::Batch(64), ..send("batches of 64, 4 x 4", 4, 4) },
         Shape { what: What::Pull, ..send("pulls of 32, 8 x 1", 8, 1) },
         Shape { flush: FlushMode::Sync, ..send("send 16 x 16, sync", 16, 16) },
