@@ -94,7 +94,7 @@ impl Admin {
     pub async fn topic_stats(&self, topic: &str) -> Result<Vec<QueueStats>, ClientError> {
         let ask = Ask::TopicStats(OfTopic { topic: topic.into() });
         let found = self.ask_masters_of(topic, &ask, TopicStats::decode).await?;
-        let mut stats: Vec<_> = found.into_iter().flat_map(|(_, stats)| stats.0).collect();
+        let mut stats: Vec<_> = found.into_iter().flat_map(|(_, stats)| stats.queues).collect();
         stats.sort_by(|a, b| a.queue.cmp(&b.queue));
         Ok(stats)
     }
@@ -229,7 +229,7 @@ impl Admin {
         let mut progress = Vec::new();
         for master in self.masters().await? {
             let answered = self.cluster.ask(&master.address, &ask).await?;
-            progress.extend(body(&answered, GroupProgress::decode)?.0);
+            progress.extend(body(&answered, GroupProgress::decode)?.queues);
         }
         progress.sort_by(|a, b| a.queue.cmp(&b.queue));
         Ok(progress)

@@ -279,6 +279,21 @@ impl Engine {
         self.stored_messages
     }
 
+    /// Pulls that wait for a message.
+    pub fn held_pulls(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Messages that wait for their time.
+    pub fn delayed_messages(&self) -> u64 {
+        let levels = self.delays.levels.iter();
+        let waiting = levels.filter_map(|level| {
+            let end = self.store.bounds(level.queue?).end;
+            Some(end.0.saturating_sub(level.next.0))
+        });
+        waiting.sum()
+    }
+
     /// Counts the changes of topics; another number means that name servers are to be told.
     pub fn topics_version(&self) -> u64 {
         self.topics.version()

@@ -49,8 +49,8 @@ pub(crate) fn write_answer(
             let remark = "stored, but not on disk in time";
             write.answer(&Refused::new(ResponseCode::FLUSH_DISK_TIMEOUT, remark), output);
         }
-        (Awaited::Records | Awaited::Stored(_), Answered::Found(found)) => return Some(found),
-        (Awaited::Records, Answered::NotFound { status, next, min, max }) => {
+        (Awaited::Records(_) | Awaited::Stored(_), Answered::Found(found)) => return Some(found),
+        (Awaited::Records(_), Answered::NotFound { status, next, min, max }) => {
             write.answer(&nothing(status, next, min, max), output);
         }
         (Awaited::Stored(end), Answered::NotFound { next, min, max, .. }) => {
@@ -61,20 +61,29 @@ pub(crate) fn write_answer(
             write.answer(&TopicAnswer { queues }, output);
         }
         (Awaited::Done, Answered::Done | Answered::Topic(_)) => write.answer(&Done, output),
-        (awaited, answer) => {
-            error!(?awaited, ?answer, "an answer of another kind than its request");
-            let remark = "unexpected answer";
-            write.answer(&Refused::new(ResponseCode::SYSTEM_ERROR, remark), output);
-        }
+        (awaited, answer) => unexpected(awaited, &answer, &write, output),
     }
     None
+}
+
+fn unexpected(
+    awaited: &Awaited,
+    answer: &dyn std::fmt::Debug,
+    write: &Writer,
+    output: &mut Output,
+) {
+    error!(?awaited, ?answer, "an answer of another kind than its request");
+    let remark = "unexpected answer";
+    write.answer(&Refused::new(ResponseCode::SYSTEM_ERROR, remark), output);
 }
 
 /// Which codes whoever waits for such an answer understands.
 fn dialect(awaited: &Awaited) -> Dialect {
     match awaited {
         Awaited::Group | Awaited::Stored(_) | Awaited::TopicQueues => Dialect::Own,
-        Awaited::Send(_) | Awaited::Batch | Awaited::Records | Awaited::Done => Dialect::RocketMq,
+        Awaited::Send(_) | Awaited::Batch | Awaited::Records(_) | Awaited::Done => {
+            Dialect::RocketMq
+        }
     }
 }
 
@@ -112,18 +121,18 @@ pub(crate) fn write_records(
     let runs = finish(found, runs);
     match awaited {
         Awaited::Stored(end) => write.stored(*end, (next, min, max), &runs, output),
-        Awaited::Records
-        | Awaited::Send(_)
-        | Awaited::Batch
-        | Awaited::Group
-        | Awaited::TopicQueues
-        | Awaited::Done => {
+        Awaited::Records(number) => {
             let messages = write.records((next, min, max), &runs, output);
             match messages {
                 0 => traffic.gave_nothing(),
-                _ => traffic.gave(messages, runs.iter().map(Bytes::len).sum()),
+                _ => traffic.gave(*number, messages, runs.iter().map(Bytes::len).sum()),
             }
         }
+        Awaited::Send(_)
+        | Awaited::Batch
+        | Awaited::Group
+        | Awaited::TopicQueues
+        | Awaited::Done => unexpected(awaited, &found.next, &write, output),
     }
 }
 

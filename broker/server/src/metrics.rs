@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -7,12 +7,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use millrace_engine::DEAD_PREFIX;
 use millrace_types::{QueueId, is_system_topic};
 use tracing::warn;
 
 use crate::complaints::Complaints;
 use crate::core::{Needs, Shared};
+use crate::lookup::Lookup;
 use crate::reactor::Control;
+use crate::traffic::GivenSoFar;
 
 /// The broker's figures in Prometheus' text format, over plain HTTP: `GET /metrics`.
 ///
@@ -81,7 +84,7 @@ impl Drop for Metrics {
     }
 }
 
-fn serve(mut stream: TcpStream, shared: &Shared, control: &Control) -> io::Result<()> {
+fn serve(mut stream: TcpStream, shared: &Arc<Shared>, control: &Control) -> io::Result<()> {
     let request = read_request(&mut stream)?;
     let (status, body) = match request.split(' ').collect::<Vec<_>>()[..] {
         ["GET", "/metrics", ..] => ("200 OK", exposition(shared, control)),
@@ -129,12 +132,41 @@ fn remaining(until: Instant) -> io::Result<Duration> {
 }
 
 /// All figures. The engine is taken for one topic at a time.
-fn exposition(shared: &Shared, control: &Control) -> String {
+fn exposition(shared: &Arc<Shared>, control: &Control) -> String {
     let mut text = String::new();
+    plain(&mut text, shared, control);
+    let (all, ends) = ends(shared);
+    let lookup = Lookup::new(shared);
+    let now_ms = shared.now().wall_ms;
+    // Of an empty log, and of one that cannot be read, nothing is that old.
+    let oldest = lookup.oldest_store_time(&all).ok().flatten().unwrap_or(now_ms);
+    let figure = |text: &mut String, name, help, value| {
+        head(text, name, "gauge", help);
+        line(text, name, "", value);
+    };
+    let age_ms = u64::try_from(now_ms - oldest).unwrap_or(0);
+    let name = "rocketmq_storage_message_reserve_time";
+    figure(&mut text, name, "How old the oldest message is, ms.", age_ms);
+    let name = "rocketmq_topic_number";
+    figure(&mut text, name, "Topics, without the broker's own.", ends.len() as u64);
+    let lags = lags(shared, &ends, &lookup);
+    let groups: BTreeSet<_> = lags.keys().map(|(group, _)| group).collect();
+    let name = "rocketmq_consumer_group_number";
+    figure(&mut text, name, "Groups that have committed an offset.", groups.len() as u64);
+    by_topic(&mut text, &ends);
+    by_group(&mut text, &lags, &shared.traffic.given(), now_ms);
+    text
+}
+
+/// What has no label.
+fn plain(text: &mut String, shared: &Shared, control: &Control) {
     let (appended, durable) = (shared.marks.appended().0, shared.marks.durable().0);
     let load = |value: &std::sync::atomic::AtomicUsize| value.load(Ordering::Relaxed) as u64;
-    let counts = shared.traffic.counts(0);
-    let log = shared.step(Needs::Policy, |step| step.engine.log_bytes()).unwrap_or(0);
+    let engine = shared.step(Needs::Policy, |step| {
+        let engine = &step.engine;
+        (engine.log_bytes(), engine.delayed_messages(), engine.held_pulls() as u64)
+    });
+    let (log, delayed, held_pulls) = engine.unwrap_or_default();
     for (name, kind, help, value) in [
         (
             "rocketmq_storage_flush_behind_bytes",
@@ -142,19 +174,16 @@ fn exposition(shared: &Shared, control: &Control) -> String {
             "Bytes of the log that are not on disk yet.",
             appended.saturating_sub(durable),
         ),
+        (
+            "rocketmq_storage_dispatch_behind_bytes",
+            "gauge",
+            "Bytes of the log that are in no index: 0, it is made with the log.",
+            0,
+        ),
         ("rocketmq_storage_size", "gauge", "Bytes of the log that are kept.", log),
-        (
-            "rocketmq_messages_out_total",
-            "counter",
-            "Messages given to RocketMQ consumers.",
-            counts.given,
-        ),
-        (
-            "rocketmq_throughput_out_total",
-            "counter",
-            "Bytes of messages given to RocketMQ consumers.",
-            shared.traffic.bytes(),
-        ),
+        ("rocketmq_throughput_in_total", "counter", "Bytes written to the log.", appended),
+        ("rocketmq_timing_messages", "gauge", "Messages that wait for their time.", delayed),
+        ("rocketmq_broker_permission", "gauge", "4 reads, 2 writes.", 6),
         (
             "rocketmq_producer_connections",
             "gauge",
@@ -170,6 +199,7 @@ fn exposition(shared: &Shared, control: &Control) -> String {
         ("millrace_log_appended_bytes", "counter", "Where the log ends.", appended),
         ("millrace_log_durable_bytes", "counter", "How far the log is on disk.", durable),
         ("millrace_connections", "gauge", "Open connections.", load(&control.connections)),
+        ("millrace_held_pulls", "gauge", "Pulls that wait for a message.", held_pulls),
         (
             "millrace_held_bytes",
             "gauge",
@@ -183,62 +213,108 @@ fn exposition(shared: &Shared, control: &Control) -> String {
             load(&control.held_bytes_peak),
         ),
     ] {
-        head(&mut text, name, kind, help);
-        line(&mut text, name, "", value);
+        head(text, name, kind, help);
+        line(text, name, "", value);
     }
-    let ends = ends(shared);
-    let name = "rocketmq_topic_number";
-    head(&mut text, name, "gauge", "Topics, without the broker's own.");
-    line(&mut text, name, "", ends.len() as u64);
-    let lags = lags(shared, &ends);
-    let name = "rocketmq_consumer_group_number";
-    head(&mut text, name, "gauge", "Groups that have committed an offset.");
-    let groups: std::collections::BTreeSet<_> = lags.keys().map(|(group, _)| group).collect();
-    line(&mut text, name, "", groups.len() as u64);
-    let name = "rocketmq_messages_in_total";
-    head(&mut text, name, "counter", "Messages stored, by topic.");
-    for (topic, queues) in &ends {
-        line(&mut text, name, &format!("{{topic=\"{topic}\"}}"), queues.iter().sum());
-    }
-    let name = "rocketmq_consumer_lag_messages";
-    head(&mut text, name, "gauge", "Messages that a group has not confirmed, by topic.");
-    for ((group, topic), lag) in lags {
-        let labels = format!("{{consumer_group=\"{group}\",topic=\"{topic}\"}}");
-        line(&mut text, name, &labels, lag);
-    }
-    text
+    let name = "rocketmq_processor_watermark";
+    head(text, name, "gauge", "Requests that wait for a thread, by what they want.");
+    line(text, name, "{processor=\"admin\"}", load(&control.questions));
 }
 
-/// The end of each queue, by topic.
-fn ends(shared: &Shared) -> BTreeMap<String, Vec<u64>> {
+fn by_topic(text: &mut String, ends: &Ends) {
+    let name = "rocketmq_messages_in_total";
+    head(text, name, "counter", "Messages stored, by topic.");
+    for (topic, queues) in ends {
+        line(text, name, &format!("{{topic=\"{topic}\"}}"), queues.iter().sum());
+    }
+    let name = "rocketmq_send_to_dlq_messages_total";
+    head(text, name, "counter", "Dead letters of each group.");
+    for (topic, queues) in ends {
+        if let Some(group) = topic.strip_prefix(DEAD_PREFIX) {
+            line(text, name, &format!("{{consumer_group=\"{group}\"}}"), queues.iter().sum());
+        }
+    }
+}
+
+fn by_group(text: &mut String, lags: &Lags, given: &[GivenSoFar], now_ms: i64) {
+    let labels =
+        |group: &str, topic: &str| format!("{{consumer_group=\"{group}\",topic=\"{topic}\"}}");
+    let name = "rocketmq_consumer_lag_messages";
+    head(text, name, "gauge", "Messages that a group has not confirmed, by topic.");
+    for ((group, topic), lag) in lags {
+        line(text, name, &labels(group, topic), lag.messages);
+    }
+    let name = "rocketmq_consumer_lag_latency";
+    head(text, name, "gauge", "How old the first of these is, ms; 0 if there is none.");
+    for ((group, topic), lag) in lags {
+        let age_ms = lag.oldest_ms.map_or(0, |oldest| u64::try_from(now_ms - oldest).unwrap_or(0));
+        line(text, name, &labels(group, topic), age_ms);
+    }
+    let name = "rocketmq_messages_out_total";
+    head(text, name, "counter", "Messages given to RocketMQ consumers; without names, to others.");
+    for GivenSoFar { group, topic, messages, .. } in given {
+        line(text, name, &labels(group, topic), *messages);
+    }
+    let name = "rocketmq_throughput_out_total";
+    head(text, name, "counter", "Bytes of these messages.");
+    for GivenSoFar { group, topic, bytes, .. } in given {
+        line(text, name, &labels(group, topic), *bytes);
+    }
+}
+
+/// Where the queues of each topic end.
+type Ends = BTreeMap<String, Vec<u64>>;
+
+/// How far each group is behind in each topic.
+type Lags = BTreeMap<(String, String), Lag>;
+
+#[derive(Debug, Default)]
+struct Lag {
+    messages: u64,
+    /// When the first of them was stored.
+    oldest_ms: Option<i64>,
+}
+
+/// Each of these reads one message; a scrape reads no more.
+const OLDEST_READS_MAX: usize = 1_000;
+
+/// All topics with their queues, and where these end; the broker's own topics are left out.
+fn ends(shared: &Shared) -> (Vec<(String, u32)>, Ends) {
     let topics = shared.step(Needs::Policy, |step| {
         let topics = step.engine.topics().filter(|topic| !is_system_topic(&topic.name));
-        topics.map(|topic| (topic.name.clone(), topic.read_queues)).collect::<Vec<_>>()
+        topics.map(|topic| (topic.name.to_string(), topic.read_queues)).collect::<Vec<_>>()
     });
+    let topics = topics.unwrap_or_default();
     let mut ends = BTreeMap::new();
-    for (topic, queues) in topics.unwrap_or_default() {
+    for (topic, queues) in &topics {
         let found = shared.step(Needs::Policy, |step| {
-            let queues = (0..queues).map(QueueId);
-            queues.map(|queue| step.engine.end_of(topic.as_str(), queue).0).collect::<Vec<_>>()
+            let queues = (0..*queues).map(QueueId);
+            queues.map(|queue| step.engine.end_of(topic, queue).0).collect::<Vec<_>>()
         });
         // `None`: the broker is closed.
-        ends.insert(topic.to_string(), found.unwrap_or_default());
+        ends.insert(topic.clone(), found.unwrap_or_default());
     }
-    ends
+    (topics, ends)
 }
 
-/// How far each group is behind, by group and topic.
-fn lags(shared: &Shared, ends: &BTreeMap<String, Vec<u64>>) -> BTreeMap<(String, String), u64> {
+fn lags(shared: &Shared, ends: &Ends, lookup: &Lookup) -> Lags {
     let offsets = shared.step(Needs::Policy, |step| {
         let offsets = step.engine.group_offsets();
         offsets.map(|(g, t, queue, at)| (g.clone(), t.clone(), queue, at)).collect::<Vec<_>>()
     });
-    let mut lags = BTreeMap::new();
+    let mut lags = Lags::new();
+    let mut reads = 0;
     for (group, topic, queue, at) in offsets.unwrap_or_default() {
         let end = ends.get(topic.as_str()).and_then(|queues| queues.get(queue.0 as usize));
-        if let Some(end) = end {
-            *lags.entry((group.to_string(), topic.to_string())).or_default() +=
-                end.saturating_sub(at.0);
+        let Some(end) = end else {
+            continue;
+        };
+        let lag = lags.entry((group.to_string(), topic.to_string())).or_default();
+        lag.messages += end.saturating_sub(at.0);
+        if at.0 < *end && reads < OLDEST_READS_MAX {
+            reads += 1;
+            let stored = lookup.stored_before(topic.as_str(), queue, at + 1).ok().flatten();
+            lag.oldest_ms = lag.oldest_ms.into_iter().chain(stored).min();
         }
     }
     lags

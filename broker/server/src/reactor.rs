@@ -73,6 +73,8 @@ pub(crate) struct Control {
     pub(crate) connections: AtomicUsize,
     pub(crate) held_bytes: AtomicUsize,
     pub(crate) held_bytes_peak: AtomicUsize,
+    /// Questions that wait for a reader.
+    pub(crate) questions: AtomicUsize,
     /// Clients that say in their heartbeats that they produce or consume, as of the last sweep.
     pub(crate) producers: AtomicUsize,
     pub(crate) consumers: AtomicUsize,
@@ -197,6 +199,7 @@ impl Reactor {
         }
         self.control.connections.store(self.connections.len(), Ordering::Relaxed);
         self.control.held_bytes.store(self.held, Ordering::Relaxed);
+        self.control.questions.store(self.shell.questions.len(), Ordering::Relaxed);
         self.busy_ms = self.shared.now().mono_ms.saturating_sub(now.mono_ms);
         if now.mono_ms >= self.swept_ms + SWEEP_MS {
             self.sweep(now);
@@ -254,7 +257,7 @@ impl Reactor {
             connection.in_flight -= 1;
             let host = self.shell.names.host;
             let output = &mut connection.output;
-            if let (Awaited::Records, Answered::NotFound { .. }) = (&waiting.awaited, &answer) {
+            if let (Awaited::Records(_), Answered::NotFound { .. }) = (&waiting.awaited, &answer) {
                 self.shared.traffic.gave_nothing();
             }
             if let Some(found) = write_answer(answer, waiting.to, &waiting.awaited, host, output) {
@@ -514,6 +517,7 @@ impl Reactor {
         let stored = self.shared.step(Needs::Policy, |step| step.engine.stored_messages());
         let counts = self.shared.traffic.counts(stored.unwrap_or(0));
         self.shell.history.sample(now, counts);
+        self.shell.history.sample_given(now, &self.shared.traffic.given());
         self.control.producers.store(self.shell.producers.len(), Ordering::Relaxed);
         self.control.consumers.store(self.shell.clients.len(), Ordering::Relaxed);
         let changed = self.shell.clients.on_tick(now.mono_ms);

@@ -1,22 +1,83 @@
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard};
 
 use millrace_types::Now;
 
 /// What consumers were given, counted by whoever gives it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Traffic {
-    messages: AtomicU64,
-    bytes: AtomicU64,
     found: AtomicU64,
     missed: AtomicU64,
+    /// By number; the first one counts for all pairs that have none.
+    given: Vec<Given>,
+    numbers: Mutex<Numbers>,
+}
+
+/// Groups and topics that have a number.
+#[derive(Debug, Default)]
+struct Numbers {
+    by_group: BTreeMap<String, BTreeMap<String, GivenTo>>,
+    count: u32,
+}
+
+/// What a group was given of a topic.
+#[derive(Debug, Default)]
+struct Given {
+    messages: AtomicU64,
+    bytes: AtomicU64,
+}
+
+/// The number of a group and a topic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct GivenTo(u32);
+
+/// What a group was given of a topic since the start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct GivenSoFar {
+    pub(crate) group: String,
+    pub(crate) topic: String,
+    pub(crate) messages: u64,
+    pub(crate) bytes: u64,
+}
+
+/// Pairs that are counted one by one; what others are given is counted together, without a name.
+const PAIRS_MAX: u32 = 4_096;
+
+impl Default for Traffic {
+    fn default() -> Self {
+        Self {
+            found: AtomicU64::new(0),
+            missed: AtomicU64::new(0),
+            given: (0..=PAIRS_MAX).map(|_| Given::default()).collect(),
+            numbers: Mutex::default(),
+        }
+    }
 }
 
 impl Traffic {
+    /// The number by which a group is given a topic.
+    pub(crate) fn number(&self, group: &str, topic: &str) -> GivenTo {
+        let mut numbers = self.numbers();
+        let known = numbers.by_group.get(group).and_then(|topics| topics.get(topic));
+        if let Some(number) = known {
+            return *number;
+        }
+        if numbers.count == PAIRS_MAX {
+            return GivenTo(0);
+        }
+        numbers.count += 1;
+        let number = GivenTo(numbers.count);
+        let topics = numbers.by_group.entry(group.to_owned()).or_default();
+        topics.insert(topic.to_owned(), number);
+        number
+    }
+
     /// A pull was answered with messages.
-    pub(crate) fn gave(&self, messages: usize, bytes: usize) {
-        self.messages.fetch_add(messages as u64, Ordering::Relaxed);
-        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    pub(crate) fn gave(&self, to: GivenTo, messages: usize, bytes: usize) {
+        let given = &self.given[to.0 as usize];
+        given.messages.fetch_add(messages as u64, Ordering::Relaxed);
+        given.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         self.found.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -25,20 +86,38 @@ impl Traffic {
         self.missed.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Bytes that consumers were given.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
+    /// What each group was given of each topic; the last entry has no names and stands for all
+    /// pairs beyond those that are counted.
+    pub(crate) fn given(&self) -> Vec<GivenSoFar> {
+        let so_far = |group: &str, topic: &str, number: GivenTo| {
+            let Given { messages, bytes } = &self.given[number.0 as usize];
+            let (group, topic) = (group.to_owned(), topic.to_owned());
+            let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+            GivenSoFar { group, topic, messages: load(messages), bytes: load(bytes) }
+        };
+        let numbers = self.numbers();
+        let pairs = numbers.by_group.iter().flat_map(|(group, topics)| {
+            topics.iter().map(move |(topic, number)| (group, topic, *number))
+        });
+        let mut all: Vec<_> = pairs.map(|(group, topic, to)| so_far(group, topic, to)).collect();
+        all.push(so_far("", "", GivenTo(0)));
+        all
     }
 
     /// The counts of this moment, with what was stored.
     pub(crate) fn counts(&self, stored: u64) -> Counts {
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let used = self.numbers().count as usize;
         Counts {
             stored,
-            given: load(&self.messages),
+            given: self.given[..=used].iter().map(|given| load(&given.messages)).sum(),
             found: load(&self.found),
             missed: load(&self.missed),
         }
+    }
+
+    fn numbers(&self) -> MutexGuard<'_, Numbers> {
+        self.numbers.lock().expect("nothing panics while it holds the numbers")
     }
 }
 
@@ -60,6 +139,8 @@ pub(crate) struct Counts {
 #[derive(Debug, Default)]
 pub(crate) struct History {
     samples: VecDeque<(u64, Counts)>,
+    /// What each group was given so far, over the last minute.
+    given: VecDeque<(u64, BTreeMap<String, u64>)>,
     day: Option<i64>,
     /// Before yesterday began, and before today did.
     mornings: [Counts; 2],
@@ -83,6 +164,24 @@ impl History {
         self.day = Some(day);
     }
 
+    /// Takes note of what the groups were given so far.
+    pub(crate) fn sample_given(&mut self, now: Now, given: &[GivenSoFar]) {
+        while self.given.get(1).is_some_and(|(at, _)| at + WINDOWS_MS[1] <= now.mono_ms) {
+            self.given.pop_front();
+        }
+        self.given.push_back((now.mono_ms, by_group(given)));
+    }
+
+    /// How many messages a second a group was given over the last minute, or since the start.
+    pub(crate) fn given_rate(&self, now: Now, group: &str, given: &[GivenSoFar]) -> f64 {
+        let Some((at, before)) = self.given.front() else {
+            return 0.0;
+        };
+        let so_far = by_group(given).get(group).copied().unwrap_or(0);
+        let before = before.get(group).copied().unwrap_or(0);
+        so_far.saturating_sub(before) as f64 / seconds(now.mono_ms.saturating_sub(*at))
+    }
+
     /// The counts when yesterday began, and when today did; 0 for before the start.
     pub(crate) fn mornings(&self) -> [Counts; 2] {
         self.mornings
@@ -95,10 +194,22 @@ impl History {
             let Some((at, before)) = old.or(self.samples.front()) else {
                 return 0.0;
             };
-            let seconds = now.mono_ms.saturating_sub(*at).max(1) as f64 / 1000.0;
-            of(&counts).saturating_sub(of(before)) as f64 / seconds
+            let elapsed = seconds(now.mono_ms.saturating_sub(*at));
+            of(&counts).saturating_sub(of(before)) as f64 / elapsed
         })
     }
+}
+
+fn seconds(ms: u64) -> f64 {
+    ms.max(1) as f64 / 1000.0
+}
+
+fn by_group(given: &[GivenSoFar]) -> BTreeMap<String, u64> {
+    let mut groups = BTreeMap::new();
+    for GivenSoFar { group, messages, .. } in given {
+        *groups.entry(group.clone()).or_default() += messages;
+    }
+    groups
 }
 
 #[cfg(test)]
@@ -127,6 +238,33 @@ mod tests {
         let rates = history.rates(at(630_000, 0), stored(60_000), |counts| counts.stored);
         assert_eq!(rates, [0.0, 50.0, 95.0]);
         assert!(history.samples.len() <= 62, "old samples go");
+    }
+
+    #[test]
+    fn what_a_group_was_given_is_counted_by_topic() {
+        let (traffic, mut history) = (Traffic::default(), History::default());
+        let number = traffic.number("g", "t");
+        assert_eq!(traffic.number("g", "t"), number);
+        history.sample_given(at(0, 0), &traffic.given());
+        traffic.gave(number, 300, 1_000);
+        traffic.gave(traffic.number("g", "u"), 30, 100);
+        traffic.gave(traffic.number("h", "t"), 5, 10);
+        assert_eq!(history.given_rate(at(30_000, 0), "g", &traffic.given()), 11.0);
+        for second in (10..=90).step_by(10) {
+            history.sample_given(at(second * 1000, 0), &traffic.given());
+        }
+        assert_eq!(history.given_rate(at(90_000, 0), "g", &traffic.given()), 0.0);
+        let given = traffic.given();
+        let t = given.iter().find(|given| given.group == "g" && given.topic == "t").unwrap();
+        assert_eq!((t.messages, t.bytes), (300, 1_000));
+        // Beyond those that have a number, all are counted together.
+        for n in 0..2 * PAIRS_MAX {
+            traffic.gave(traffic.number("many", &n.to_string()), 1, 1);
+        }
+        let given = traffic.given();
+        assert_eq!(given.len() as u32, PAIRS_MAX + 1);
+        assert_eq!(given.last().unwrap().messages, u64::from(PAIRS_MAX) + 3);
+        assert_eq!(traffic.counts(0).given, 335 + 2 * u64::from(PAIRS_MAX));
     }
 
     #[test]

@@ -2,6 +2,8 @@ use millrace_engine::{ConnectionId, Ticket};
 use millrace_protocol::HeaderKind;
 use millrace_types::QueueOffset;
 
+use crate::traffic::GivenTo;
+
 /// Requests of the wire that the engine has not answered yet, by ticket.
 #[derive(Debug, Default)]
 pub(crate) struct WaitingList {
@@ -43,8 +45,8 @@ pub(crate) enum Awaited {
     Batch,
     /// That of our own group append.
     Group,
-    /// Records for a RocketMQ client.
-    Records,
+    /// Records for a RocketMQ client, and who is given them.
+    Records(GivenTo),
     /// Records as stored, for our own client; the queue had this end when it asked.
     Stored(QueueOffset),
     /// How many queues a topic has.
@@ -113,7 +115,7 @@ impl WaitingList {
     pub(crate) fn any_append(&self) -> bool {
         let waiting = self.places.iter().filter_map(|place| place.waiting.as_ref());
         waiting.into_iter().any(|waiting| match waiting.awaited {
-            Awaited::Records | Awaited::Stored(_) => false,
+            Awaited::Records(_) | Awaited::Stored(_) => false,
             Awaited::Send(_)
             | Awaited::Batch
             | Awaited::Group

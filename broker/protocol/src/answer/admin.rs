@@ -87,22 +87,27 @@ pub struct QueueStats {
 }
 
 /// Where the queues of a topic begin and end. (In RocketMQ, `TopicStatsTable`.)
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TopicStats(pub Vec<QueueStats>);
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TopicStats {
+    /// Queue by queue.
+    pub queues: Vec<QueueStats>,
+    /// Messages stored each second, over the last minute.
+    pub put_tps: f64,
+}
 
 impl Answer for TopicStats {
     fn body(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"offsetTable\":{");
         push_by_queue(
             out,
-            &self.0,
+            &self.queues,
             |stats| &stats.queue,
             |object, stats| {
                 object.int("lastUpdateTimestamp", stats.updated_at_ms);
                 object.int("maxOffset", offset(stats.max)).int("minOffset", offset(stats.min));
             },
         );
-        out.extend_from_slice(b"},\"topicPutTps\":0.0}");
+        out.extend_from_slice(format!("}},\"topicPutTps\":{}}}", double(self.put_tps)).as_bytes());
     }
 }
 
@@ -120,15 +125,27 @@ pub struct QueueProgress {
 }
 
 /// How far a group has got. (In RocketMQ, `ConsumeStats`.)
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct GroupProgress(pub Vec<QueueProgress>);
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GroupProgress {
+    /// Queue by queue.
+    pub queues: Vec<QueueProgress>,
+    /// Messages given to the group each second, over the last minute.
+    pub consume_tps: f64,
+}
+
+/// A number as Java reads it: no number is none, and it has always a point.
+fn double(number: f64) -> String {
+    let number = if number.is_finite() { number } else { 0.0 };
+    format!("{number:?}")
+}
 
 impl Answer for GroupProgress {
     fn body(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"{\"consumeTps\":0.0,\"offsetTable\":{");
+        let tps = double(self.consume_tps);
+        out.extend_from_slice(format!("{{\"consumeTps\":{tps},\"offsetTable\":{{").as_bytes());
         push_by_queue(
             out,
-            &self.0,
+            &self.queues,
             |progress| &progress.queue,
             |object, progress| {
                 object.int("brokerOffset", offset(progress.end));
@@ -354,7 +371,7 @@ mod tests {
             updated_at_ms: 17,
         };
         check(
-            &TopicStats(vec![stats(0, 9)]),
+            &TopicStats { queues: vec![stats(0, 9)], put_tps: 0.0 },
             r#"{"offsetTable":{{"brokerName":"b-a","queueId":0,"topic":"T1"}:{"lastUpdateTimestamp":17,"maxOffset":9,"minOffset":0}},"topicPutTps":0.0}"#,
         );
         let moved = MovedTo(vec![(queue(0), QueueOffset(5)), (queue(1), QueueOffset(6))]);
@@ -369,8 +386,8 @@ mod tests {
             consumed_until_ms: 17,
         };
         check(
-            &GroupProgress(vec![progress]),
-            r#"{"consumeTps":0.0,"offsetTable":{{"brokerName":"b-a","queueId":0,"topic":"T1"}:{"brokerOffset":9,"consumerOffset":4,"lastTimestamp":17,"pullOffset":4}}}"#,
+            &GroupProgress { queues: vec![progress], consume_tps: 12.5 },
+            r#"{"consumeTps":12.5,"offsetTable":{{"brokerName":"b-a","queueId":0,"topic":"T1"}:{"brokerOffset":9,"consumerOffset":4,"lastTimestamp":17,"pullOffset":4}}}"#,
         );
     }
 

@@ -138,15 +138,20 @@ fn topic_stats(exchange: &mut Exchange<'_, '_>, topic: &str) {
         return no_topic(exchange, topic);
     };
     let broker = exchange.shell.names.broker.to_string();
+    let minute_ago_ms = exchange.step.now.wall_ms - 60_000;
     answer_from_log(exchange, move |lookup| {
-        let mut all = Vec::new();
+        let (name, mut queues, mut stored) = (topic.name.as_str(), Vec::new(), 0);
         for queue in (0..topic.read_queues.max(topic.write_queues)).map(QueueId) {
-            let (min, max) = lookup.visible(topic.name.as_str(), queue)?;
-            let updated = lookup.stored_before(topic.name.as_str(), queue, max)?;
-            let queue = queue_of(&broker, topic.name.as_str(), queue);
-            all.push(QueueStats { queue, min, max, updated_at_ms: updated.unwrap_or(0) });
+            let (min, max) = lookup.visible(name, queue)?;
+            let updated_at_ms = lookup.stored_before(name, queue, max)?.unwrap_or(0);
+            if updated_at_ms >= minute_ago_ms {
+                let first = lookup.first_stored_from(name, queue, minute_ago_ms)?;
+                stored += max.0.saturating_sub(first.0);
+            }
+            let queue = queue_of(&broker, name, queue);
+            queues.push(QueueStats { queue, min, max, updated_at_ms });
         }
-        Ok(TopicStats(all))
+        Ok(TopicStats { queues, put_tps: stored as f64 / 60.0 })
     });
 }
 
@@ -183,6 +188,9 @@ fn consume_stats(exchange: &mut Exchange<'_, '_>, request: &OfConsumers<'_>) {
         }
     }
     let broker = exchange.shell.names.broker.to_string();
+    let (shell, now) = (&exchange.shell, exchange.step.now);
+    let given = shell.shared.traffic.given();
+    let consume_tps = shell.history.given_rate(now, &request.group, &given);
     answer_from_log(exchange, move |lookup| {
         let mut all = Vec::new();
         for (topic, offsets) in asked {
@@ -199,7 +207,7 @@ fn consume_stats(exchange: &mut Exchange<'_, '_>, request: &OfConsumers<'_>) {
                 });
             }
         }
-        Ok(GroupProgress(all))
+        Ok(GroupProgress { queues: all, consume_tps })
     });
 }
 

@@ -70,7 +70,12 @@ pub(crate) fn pull(exchange: &mut Exchange<'_, '_>, request: &PullMessage<'_>) {
         hold_ms,
     };
     let until_ms = exchange.step.now.mono_ms + hold_ms;
-    exchange.later(Awaited::Records, (hold_ms > 0).then_some(until_ms), Request::Pull(pull));
+    let number = exchange.shell.shared.traffic.number(group.as_str(), topic);
+    exchange.later(
+        Awaited::Records(number),
+        (hold_ms > 0).then_some(until_ms),
+        Request::Pull(pull),
+    );
 }
 
 /// The filter of the request itself, or the one of the group's last heartbeat.

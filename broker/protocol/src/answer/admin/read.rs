@@ -51,7 +51,8 @@ impl TopicStats {
                 updated_at_ms: stats.int_of("lastUpdateTimestamp").unwrap_or(0),
             })
         };
-        by_queue(&json, read).map(Self)
+        let put_tps = json.root().int_of("topicPutTps").unwrap_or(0.0);
+        Ok(Self { queues: by_queue(&json, read)?, put_tps })
     }
 }
 
@@ -67,7 +68,8 @@ impl GroupProgress {
                 consumed_until_ms: progress.int_of("lastTimestamp").unwrap_or(0),
             })
         };
-        by_queue(&json, read).map(Self)
+        let consume_tps = json.root().int_of("consumeTps").unwrap_or(0.0);
+        Ok(Self { queues: by_queue(&json, read)?, consume_tps })
     }
 }
 
@@ -218,14 +220,16 @@ mod tests {
             max: QueueOffset(9),
             updated_at_ms: 17,
         };
-        comes_back(&TopicStats(vec![stats]), TopicStats::decode);
+        let stats = TopicStats { queues: vec![stats], put_tps: 1.5 };
+        comes_back(&stats, TopicStats::decode);
         let progress = QueueProgress {
             queue: queue(0),
             end: QueueOffset(9),
             committed: QueueOffset(4),
             consumed_until_ms: 17,
         };
-        comes_back(&GroupProgress(vec![progress]), GroupProgress::decode);
+        let progress = GroupProgress { queues: vec![progress], consume_tps: 0.1 };
+        comes_back(&progress, GroupProgress::decode);
         comes_back(&MovedTo(vec![(queue(0), QueueOffset(5))]), MovedTo::decode);
         comes_back(&TopicNames { broker: None, names: vec!["T1".into()] }, TopicNames::decode);
         comes_back(&GroupNames(vec!["G".into()]), GroupNames::decode);

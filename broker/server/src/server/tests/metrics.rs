@@ -1,10 +1,12 @@
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use millrace_protocol::{HeaderKind, UpdateConsumerOffset};
+use millrace_protocol::{HeaderKind, RequestCode, UpdateConsumerOffset};
 use millrace_types::{QueueId, QueueOffset};
 
+use super::admin::{Tool, body};
 use super::peer::{message, pull};
 use super::*;
 
@@ -39,7 +41,7 @@ fn figures_are_those_of_the_log() {
     for line in [
         "rocketmq_messages_in_total{topic=\"orders\"} 3",
         "rocketmq_consumer_lag_messages{consumer_group=\"g\",topic=\"orders\"} 2",
-        "rocketmq_messages_out_total 2",
+        "rocketmq_messages_out_total{consumer_group=\"readers\",topic=\"orders\"} 2",
         "rocketmq_topic_number 1",
         "rocketmq_consumer_group_number 1",
         "# TYPE rocketmq_storage_flush_behind_bytes gauge",
@@ -49,4 +51,54 @@ fn figures_are_those_of_the_log() {
     }
     assert!(ask(&server, "GET / HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 404 "));
     assert!(ask(&server, "POST /metrics HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 405 "));
+}
+
+#[test]
+fn every_figure_is_in_the_table_and_no_row_lies() {
+    let metrics_listen = Some(([127, 0, 0, 1], 0).into());
+    let server = start(ServerConfig { metrics_listen, ..config() });
+    let answer = ask(&server, "GET /metrics HTTP/1.1\r\n\r\n");
+    let types = answer.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let given: BTreeSet<&str> = types.filter_map(|line| line.split(' ').next()).collect();
+    let document = include_str!("../../../../COMPAT.md");
+    let rows = document.lines().filter_map(|line| line.strip_prefix("| `"));
+    let rows = rows.filter(|row| row.starts_with("rocketmq_") || row.starts_with("millrace_"));
+    let (mut told, mut missing) = (BTreeSet::new(), BTreeSet::new());
+    for row in rows {
+        let (name, rest) = row.split_once('`').unwrap();
+        let support = rest.trim_start_matches(" | ").split(" |").next().unwrap();
+        match support {
+            "yes" => assert!(told.insert(name), "{name} has two rows"),
+            "no" => assert!(missing.insert(name), "{name} has two rows"),
+            other => panic!("the row of {name} says {other:?}"),
+        }
+    }
+    assert_eq!(given, told);
+    assert!(missing.is_disjoint(&given));
+}
+
+#[test]
+fn rates_are_those_of_the_last_minute() {
+    let hands = Hands::default();
+    let server = Server::start_at(Arc::new(SimDisk::new(1)), config(), hands.clock()).unwrap();
+    let mut peer = server.connect(HeaderKind::Json);
+    peer.call(&message("orders", b"old"));
+    peer.call(&pull("orders", QueueOffset(0)));
+    peer.handled_so_far();
+    hands.pass(100_000);
+    peer.handled_so_far();
+    for _ in 0..30 {
+        peer.call(&message("orders", b"new"));
+    }
+    peer.call(&pull("orders", QueueOffset(1)));
+    let topic = [("topic", "orders")];
+    let put = body(&peer.call(&Tool(RequestCode::GET_TOPIC_STATS_INFO, &topic, "")));
+    assert!(put.contains("\"topicPutTps\":0.5}"), "{put}");
+    hands.pass(10_000);
+    let group = [("consumerGroup", "readers"), ("topic", "orders")];
+    let stats = Tool(RequestCode::GET_CONSUME_STATS, &group, "");
+    let given = body(&peer.call(&stats));
+    assert!(given.contains("\"consumeTps\":"), "{given}");
+    let tps = given.split("\"consumeTps\":").nth(1).and_then(|rest| rest.split(',').next());
+    assert!(tps.unwrap().parse::<f64>().unwrap() > 0.1, "{given}");
 }
