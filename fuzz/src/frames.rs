@@ -1,7 +1,7 @@
 use millrace_protocol::{
     AppendGroup, Appended, ClusterInfo, ConsumerList, Done, Fenced, Frame, Header, HeaderKind,
-    HelloAnswer, Limits, LockedQueues, OffsetAnswer, PullAnswer, PullStored, Request, RequestCode,
-    ResponseCode, SendAnswer, Split, StoredAnswer, TopicRoute, batch_items,
+    HelloAnswer, Limits, LockedQueues, OffsetAnswer, PullAnswer, PullStored, Registry, Request,
+    RequestCode, ResponseCode, SendAnswer, Split, StoredAnswer, TopicRoute, batch_items,
 };
 
 const LIMITS: Limits = Limits { frame_bytes_max: 1 << 20, header_bytes_max: 1 << 18 };
@@ -79,10 +79,7 @@ pub fn request(bytes: &[u8]) {
     let Ok(header) = frame.header() else {
         return;
     };
-    if let Ok(Request::AppendGroup(group)) = Request::decode(&header, body) {
-        assert_eq!(group.messages().count(), group.len());
-    }
-    read_answers(&header, body);
+    read(&header, body);
 }
 
 fn binary_header(code: RequestCode, fields: &[u8]) -> Vec<u8> {
@@ -106,11 +103,18 @@ fn json_header(code: RequestCode, fields: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The same bytes as the answers that a client reads.
-fn read_answers(header: &Header<'_>, body: &[u8]) {
+/// A request as a handler reads it, and the same bytes as the answers that a client reads.
+pub(crate) fn read(header: &Header<'_>, body: &[u8]) {
+    match Request::decode(header, body) {
+        Ok(Request::AppendGroup(group)) => assert_eq!(group.messages().count(), group.len()),
+        Ok(Request::Registry(Registry::Register(register))) => {
+            std::hint::black_box(register.topics().is_ok());
+        }
+        _ => {}
+    }
     let success = &Header { code: ResponseCode::SUCCESS.0, ..header.clone() };
     let fenced = &Header { code: ResponseCode::MR_FENCED.0, ..header.clone() };
-    let read = [
+    let answers = [
         Done::decode(success).is_ok(),
         SendAnswer::decode(success).is_ok_and(|sent| sent.message_ids.iter().count() > 0),
         PullAnswer::decode(success).is_ok(),
@@ -127,5 +131,5 @@ fn read_answers(header: &Header<'_>, body: &[u8]) {
         PullStored::decode(body).is_ok(),
         batch_items(body).all(|item| item.is_ok()),
     ];
-    std::hint::black_box(read);
+    std::hint::black_box(answers);
 }

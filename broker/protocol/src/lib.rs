@@ -60,5 +60,9 @@ pub use request::{
 pub use route::{BrokerAddresses, ClusterInfo, QueueRoute, TopicRoute, permission};
 pub use write::{Call, CallMode, FrameWriter, Head};
 
+// The fuzzer's code, which the laws use, knows this crate by its name.
+#[cfg(test)]
+extern crate self as millrace_protocol;
+
 #[cfg(test)]
 mod laws;
