@@ -70,6 +70,40 @@ fn a_start_tells_how_it_found_the_directory() {
 }
 
 #[test]
+fn inspect_tells_the_contract_and_what_goes_next() {
+    let home = Home::new();
+    home.write("lines", &"a line of some length\n".repeat(12_000));
+    let flags = ["--flush", "sync", "--segment-size", "1MiB", "--keep-hours", "48"];
+    let (server, listening) = serve(&home, &flags);
+    let namesrv = listening["namesrv"].as_str().unwrap();
+    let produce = ["produce", "orders", "--file", "lines", "--batch", "100"];
+    home.run(&[&produce[..], &["--namesrv", namesrv]].concat()).expect(0);
+    server.signal("TERM");
+    server.ended().expect(0);
+    // A broker looks for full segments when it starts, and every ten seconds.
+    let (server, _) = serve(&home, &flags);
+    server.signal("TERM");
+    server.ended().expect(0);
+
+    let broker =
+        home.run(&["inspect", "data", "--json"]).expect(0).json()["result"]["broker"].clone();
+    let told = &broker["started_with"];
+    assert_eq!(told["contract"], "1 copy on disk before the answer, nothing lost");
+    assert_eq!((&told["keep"], &told["hold_max"]), (&"48 h".into(), &"168 h".into()));
+    let next = &broker["next_removal"];
+    assert_eq!(next["segments"][0], 0);
+    assert_eq!(next["held_by"], serde_json::json!([]));
+    let due = next["due_in_ms"].as_u64().unwrap();
+    assert!((47 * 3_600_000..=48 * 3_600_000).contains(&due), "{due}");
+    let going = next["topics"]["orders"].as_u64().unwrap();
+    assert!(going > 1_000 && going < 12_000, "{going}");
+
+    let text = home.run(&["inspect", "data"]).expect(0).out;
+    let line = "next to go after 48 h more of running time: ";
+    assert!(text.contains(line) && text.contains(" on, with orders ("), "{text}");
+}
+
+#[test]
 fn a_second_signal_ends_it_at_once() {
     let home = Home::new();
     home.write("access.log", include_str!("../data/access.log"));
