@@ -2,6 +2,7 @@ use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
+use millrace_client::{ClientError, Refused};
 use millrace_protocol::{Frame, Header, Limits, ResponseCode, Split};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
@@ -306,9 +307,9 @@ pub(super) fn is_stored(header: &Header<'_>, target: &Target) -> Result<bool, Fa
         // In the second case the message is stored, and the disk was late.
         ResponseCode::SUCCESS | ResponseCode::FLUSH_DISK_TIMEOUT => Ok(true),
         ResponseCode::SYSTEM_BUSY => Ok(false),
-        code => {
-            let why = format!("code {}, {}", code.0, header.remark);
-            Err(not_understood(target, &why))
+        _ => {
+            let (address, refused) = (target.address.to_string(), Refused::of(header));
+            Err(ClientError::Refused { address, refused }.into())
         }
     }
 }

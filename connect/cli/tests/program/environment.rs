@@ -199,6 +199,8 @@ fn a_disk_that_fills_under_a_broker_over_the_wire() {
     home.write("lines", &format!("{line}\n{line}\n"));
     let produce = ["produce", "gen", "--file", "lines", "--namesrv", namesrv];
     home.run(&produce).expect(3).one_error("E-DISK-01", full);
+    let bench = ["bench", "produce", "--namesrv", namesrv];
+    home.run(&bench).expect(3).one_error("E-DISK-01", full);
     assert_eq!(told(&server), (1, 0), "{}", server.said());
 
     small.resize("400m");
