@@ -1,3 +1,4 @@
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::ArrayRef;
@@ -20,12 +21,30 @@ pub struct Messages {
 struct Entry {
     run: u32,
     record_at: u32,
-    body_at: u32,
-    body_len: u32,
-    properties_at: u32,
-    properties_len: u32,
+    body: Place,
+    properties: Place,
     queue_offset: QueueOffset,
     store_at_ms: i64,
+}
+
+/// Bytes in one of the runs.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    run: u32,
+    at: u32,
+    len: u32,
+}
+
+/// Another body or other properties for a message, by where they lie in bytes that come with it.
+/// What is `None` stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// The message's number.
+    pub row: usize,
+    /// The body.
+    pub body: Option<Range<usize>>,
+    /// The properties.
+    pub properties: Option<Range<usize>>,
 }
 
 /// A pulled run of bytes does not consist of whole records of ascending queue offsets.
@@ -70,14 +89,16 @@ impl Messages {
                     return Err(DamagedRun { after: next });
                 }
                 next = queue_offset + 1;
-                let (body, properties) = (record.body_range(), record.properties_range());
+                let place = |range: Range<usize>| Place {
+                    run: run as u32,
+                    at: (at + range.start) as u32,
+                    len: range.len() as u32,
+                };
                 entries.push(Entry {
                     run: run as u32,
                     record_at: at as u32,
-                    body_at: (at + body.start) as u32,
-                    body_len: body.len() as u32,
-                    properties_at: (at + properties.start) as u32,
-                    properties_len: properties.len() as u32,
+                    body: place(record.body_range()),
+                    properties: place(record.properties_range()),
                     queue_offset,
                     store_at_ms: record.store_at_ms(),
                 });
@@ -118,14 +139,38 @@ impl Messages {
     /// If there are not that many.
     pub fn get(&self, row: usize) -> Message<'_> {
         let entry = self.entries[row];
-        let run = &self.runs[entry.run as usize];
-        let part = |at: u32, len: u32| &run[at as usize..(at + len) as usize];
+        let part =
+            |Place { run, at, len }: Place| &self.runs[run as usize][at as usize..][..len as usize];
         Message {
             queue_offset: entry.queue_offset,
             store_at_ms: entry.store_at_ms,
-            body: part(entry.body_at, entry.body_len),
-            properties: Properties::new(part(entry.properties_at, entry.properties_len)),
+            body: part(entry.body),
+            properties: Properties::new(part(entry.properties)),
         }
+    }
+
+    /// The same messages, but that some have other bodies or properties, which lie in `bytes`.
+    /// [`Messages::record`] still gives what the broker stored.
+    ///
+    /// # Panics
+    /// If there is no such message, or `bytes` are 4 GiB or more.
+    #[must_use]
+    pub fn changed(&self, bytes: Bytes, changes: impl IntoIterator<Item = Change>) -> Self {
+        assert!(u32::try_from(bytes.len()).is_ok(), "places are of 32 bits");
+        let run = self.runs.len() as u32;
+        let place = |range: Range<usize>| {
+            assert!(range.end <= bytes.len(), "what changes lies in the bytes");
+            Place { run, at: range.start as u32, len: range.len() as u32 }
+        };
+        let mut entries = self.entries.clone();
+        for Change { row, body, properties } in changes {
+            let entry = &mut entries[row];
+            entry.body = body.map_or(entry.body, place);
+            entry.properties = properties.map_or(entry.properties, place);
+        }
+        let mut runs = self.runs.clone();
+        runs.push(bytes);
+        Self { queue: self.queue.clone(), from: self.from, to: self.to, runs, entries }
     }
 
     /// Message number `row` as the whole record, for what [`Message`] leaves out.
@@ -221,6 +266,18 @@ impl Batch {
     #[must_use]
     pub fn with_selection(mut self, selection: Selection) -> Self {
         self.selection = selection;
+        self
+    }
+
+    /// The same batch over messages that were changed.
+    ///
+    /// # Panics
+    /// If there are more or fewer of them, or columns, which are of the messages as they were.
+    #[must_use]
+    pub fn with_messages(mut self, messages: Arc<Messages>) -> Self {
+        assert_eq!(messages.len(), self.messages.len(), "as many messages");
+        assert!(self.columns.is_empty(), "columns of messages as they were");
+        self.messages = messages;
         self
     }
 

@@ -13,7 +13,7 @@ mod sink; // where records leave
 mod source; // where records come from
 mod step; // what happens in between
 
-pub use batch::{Batch, DamagedRun, Message, Messages, Selection};
+pub use batch::{Batch, Change, DamagedRun, Message, Messages, Selection};
 pub use letter::{Reject, RejectCode};
 pub use queue::{OffsetRange, QueueRef};
 pub use schema::{Column, DataType, Schema};

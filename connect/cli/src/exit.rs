@@ -140,6 +140,9 @@ pub(crate) mod codes {
         FILE = "E-FILE-01";
         /// An argument that makes no sense. `millrace <command> --help` shows what does.
         ARGUMENT = "E-ARG-01";
+        /// The module of a `wasm` step cannot be used: it is not there, is no filter for this
+        /// version, breaks a limit, or does not take its parameters.
+        FILTER = "E-WASM-01";
         /// The input that a pipeline is to read is not there. A `file` source with `once: true`
         /// needs every path and pattern of `include` to match a file; without `once` it waits.
         SOURCE_MISSING = "E-SOURCE-02";
@@ -212,6 +215,17 @@ pub(crate) mod codes {
         ("E-EVAL-01", "An expression that has no value for this record, such as a division by 0."),
         ("E-EVAL-02", "A filter that is neither true nor false, where `on_unknown` says `dlq`."),
         ("E-EVAL-03", "A key, tag or properties that do not fit into a message."),
+        (
+            "E-WASM-REFUSED",
+            "A message that the module of a `wasm` step says it cannot handle; `dlq_error` has its \
+             reason and `dlq_step` its name, version and hash.",
+        ),
+        (
+            "E-WASM-TRAP",
+            "A message at which the module of a `wasm` step trapped, did not end within its \
+             deadline, or gave an answer that makes no sense. It was tried alone, in an instance \
+             that had seen no other message.",
+        ),
         ("E-PATH-02", "A partition value that is too long to be the name of a directory."),
     ];
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use millrace_client::Broker;
 use millrace_config::Pipeline;
 use millrace_disk::{Disk, RealDisk};
-use millrace_runtime::{Connectors, Patience, Run, RunOptions, Summary, Until};
+use millrace_runtime::{Connectors, Filters, Patience, Run, RunOptions, Summary, Until};
 use serde_json::json;
 
 use crate::exit::{Exit, Failure, codes};
@@ -40,11 +40,13 @@ pub(crate) async fn run(
         source: source.map(|spec| sources::open(spec, Arc::clone(&disk), manner.once)),
         sink: sinks::open(Arc::clone(pipeline), disk),
     };
+    let filters = Filters::load(pipeline, &RealDisk::new())?;
     let (worker, seed) = identity();
     let options = RunOptions {
         seed,
         until: if manner.once { Until::Drained } else { Until::Stopped },
         patience: manner.patience,
+        filters,
         ..RunOptions::new(worker)
     };
     let run = Run::new(Arc::clone(pipeline), broker, connectors, options);

@@ -387,20 +387,26 @@ pub(crate) static STEPS: Components = Components {
             Optional,
             "Gives columns values, top to bottom; a later line sees the earlier ones.",
         ),
+        key("wasm", Kind::Table(&WASM), Optional, "A filter or a map in WebAssembly."),
     ],
-    later: &[
-        "drop",
-        "keep",
-        "rename",
-        "cast",
-        "flatten",
-        "split",
-        "dedupe",
-        "lookup",
-        "wasm",
-        "aggregate",
-    ],
+    later: &["drop", "keep", "rename", "cast", "flatten", "split", "dedupe", "lookup", "aggregate"],
 };
+
+pub(crate) static WASM: Table = table(
+    "wasm",
+    "A module that says which messages go on, or puts others in their place. It sees messages as \
+     the topic has them, with whatever an earlier `wasm` step made of them. One that replaces \
+     messages comes before `set` and before filters that read the body.",
+    &[
+        key("module", Kind::Text, Required, "The file, relative to the current directory."),
+        key(
+            "params",
+            Kind::Map("parameter", &Kind::Json),
+            Optional,
+            "What the module is told once, as it stands here: `5` is a number, `\"5\"` a text.",
+        ),
+    ],
+);
 
 pub(crate) static FILTER: Table = table(
     "filter",

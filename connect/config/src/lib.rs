@@ -31,7 +31,7 @@ pub use env::Env;
 pub use model::{
     Compression, Delivery, FileSpec, GenerateSpec, Generator, Limits, MetaField, Metadata,
     OnReject, OnUnknown, ParquetSpec, Pipeline, PropertySpec, Resolved, Rotate, SetColumn,
-    SinkKind, SinkSpec, Slot, SourceSpec, StartAt, StepSpec, TopicSpec,
+    SinkKind, SinkSpec, Slot, SourceSpec, StartAt, StepSpec, TopicSpec, WasmSpec,
 };
 pub use reference::reference;
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use millrace_connect_api::{Column, DataType, Schema, decode::DecodeSpec};
 use millrace_sql_filter::Expr;
 use millrace_types::TopicName;
+use serde_json::{Map, Value};
 
 /// A pipeline whose file has no error: every name is resolved, every default filled in.
 #[derive(Clone, Debug)]
@@ -221,6 +222,18 @@ pub enum StepSpec {
     },
     /// Gives columns values, top to bottom; a later one may read an earlier one.
     Set(Vec<SetColumn>),
+    /// Runs a module in WebAssembly.
+    Wasm(WasmSpec),
+}
+
+/// The `wasm` step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WasmSpec {
+    /// The module's file, relative to the current directory unless absolute. Nobody has looked
+    /// whether it is there.
+    pub module: PathBuf,
+    /// What it is told, of the types that the file gives.
+    pub params: Map<String, Value>,
 }
 
 /// What becomes of a row for which a filter is UNKNOWN.

@@ -3,6 +3,8 @@
 //! Every function that finds a mistake reports it and answers `None`; the caller goes on with the
 //! rest, so that one run finds all mistakes.
 
+mod json; // values of whatever type
+
 use crate::code;
 use crate::env::{Env, interpolate};
 use crate::keys;

@@ -127,6 +127,7 @@ fn type_name(kind: &Kind) -> String {
         Kind::Table(table) if table.fields.is_empty() => "`{}`".into(),
         Kind::Table(_) => "map".into(),
         Kind::OneOf(all) => format!("one {}", all.noun),
+        Kind::Json => "any".into(),
         Kind::Either(short, long) => format!("{}; or {}", type_name(short), type_name(long)),
     }
 }

@@ -82,6 +82,8 @@ pub(crate) enum Kind {
     Map(&'static str, &'static Kind),
     Table(&'static Table),
     OneOf(&'static Components),
+    /// Whatever JSON can say.
+    Json,
     /// A short form and a long one.
     Either(&'static Kind, &'static Kind),
 }
@@ -119,6 +121,7 @@ impl Kind {
             Kind::Expr => "an expression".into(),
             Kind::List(_) => "a list".into(),
             Kind::Map(..) | Kind::Table(_) | Kind::OneOf(_) => "a map".into(),
+            Kind::Json => "a value".into(),
             Kind::Either(short, long) => format!("{} or {}", short.described(), long.described()),
         }
     }
@@ -136,7 +139,7 @@ impl Kind {
             Kind::OrNone(kind) => kind.example(),
             Kind::List(item) => format!("[{}]", item.example()),
             Kind::Either(short, _) => short.example(),
-            Kind::Text | Kind::Name | Kind::TopicName | Kind::Expr => "…".into(),
+            Kind::Text | Kind::Name | Kind::TopicName | Kind::Expr | Kind::Json => "…".into(),
             Kind::Map(..) | Kind::Table(_) | Kind::OneOf(_) => "…".into(),
         }
     }

@@ -48,6 +48,9 @@ steps:
   - set:
       day: DATE(body.at)
       next_day: day
+  - wasm:
+      module: filters/shop.wasm
+      params: {city: Ulm, limit: 3, "names": ["a", "7", null], deep: {on: true, off: 1.5}}
 sinks:
   lake:
     where: queue < 4

@@ -8,6 +8,7 @@ mod clock; // what time it is
 mod delivery; // from the topic into one sink
 mod error; // why a run ended
 pub mod fault; // where tests make a run fail
+mod filters; // the modules of a pipeline
 mod ingest; // from the source into the topic
 pub mod ledger; // what a pipeline did, in the log
 mod letter; // dead letters
@@ -24,6 +25,7 @@ mod testing; // a broker, a source and a sink in memory
 pub use clock::{Clock, SystemClock};
 pub use delivery::{OpenSink, SinkOpening};
 pub use error::RunError;
+pub use filters::{FilterError, Filters};
 pub use ingest::{FILE_ID, FILE_LINE, FILE_OFFSET, FILE_PATH, OpenSource};
 pub use link::Patience;
 pub use progress::{SinkProgress, SourceProgress, Summary};

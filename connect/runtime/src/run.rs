@@ -12,6 +12,7 @@ use tracing::error;
 use crate::clock::{Clock, SystemClock};
 use crate::delivery::{Ends, OpenSink, Opening};
 use crate::error::RunError;
+use crate::filters::Filters;
 use crate::ingest::{Ingest, OpenSource};
 use crate::ledger::Ledger;
 use crate::link::{Link, Patience};
@@ -41,6 +42,8 @@ pub struct RunOptions {
     pub patience: Patience,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
+    /// The modules of the pipeline's `wasm` steps.
+    pub filters: Filters,
 }
 
 /// When a run is over. One whose source ends is over once the sinks have everything it gave.
@@ -62,6 +65,7 @@ impl RunOptions {
             until: Until::Stopped,
             patience: Patience::ENDLESS,
             clock: Arc::new(SystemClock::new()),
+            filters: Filters::default(),
         }
     }
 }
@@ -125,6 +129,8 @@ impl Run {
     /// Runs to the end: until the source has ended and all of it is committed, or until stopped.
     pub async fn finish(self) -> Result<Summary, RunError> {
         let Self { pipeline, mut connectors, options, link, control } = self;
+        let filters = &options.filters;
+        let pipeline = filters.seal(pipeline);
         let (ledger, mut state) =
             Ledger::open(Arc::clone(&link), &pipeline.name, &options.worker).await?;
         let ledger = Arc::new(ledger);
@@ -142,6 +148,7 @@ impl Run {
                 ledger: Arc::clone(&ledger),
                 pipeline: &pipeline,
                 sink,
+                filters,
                 queues,
                 state: state.sinks.remove(&sink.name).unwrap_or_default(),
                 open: &mut connectors.sink,

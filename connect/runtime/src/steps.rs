@@ -6,12 +6,14 @@ mod set; // gives columns values
 #[cfg(test)]
 mod tests;
 mod view; // the columns of an expression over the rows of a batch
+mod wasm; // runs a module over the messages
 
 use millrace_connect_api::{Reject, RejectCode};
 use millrace_sql_filter::EvalError;
 
 pub(crate) use chain::{Chain, Rejected};
 pub(crate) use view::View;
+pub(crate) use wasm::Wasm;
 
 /// An expression has no value for a row.
 const EVAL: RejectCode = "E-EVAL-01";

@@ -11,6 +11,11 @@ impl ModuleHash {
     pub fn of(module: &[u8]) -> Self {
         Self(Sha256::digest(module).into())
     }
+
+    /// Its first eight bytes, where a number is wanted.
+    pub fn prefix(&self) -> u64 {
+        u64::from_be_bytes(*self.0.first_chunk().expect("there are 32"))
+    }
 }
 
 impl fmt::Display for ModuleHash {

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use millrace_config::{Diagnostic, Pipeline};
+use millrace_disk::RealDisk;
+use millrace_runtime::Filters;
 use serde_json::{Value, json};
 
 use crate::exit::{Exit, Failure};
@@ -30,7 +32,7 @@ impl Validate {
         let mut unread: Option<Failure> = None;
         for path in &self.files {
             let file = path.display().to_string();
-            match pipeline_file::load(path) {
+            match pipeline_file::load(path).and_then(with_filters) {
                 Ok(pipeline) => {
                     results.push(json!({"file": file, "ok": true, "pipeline": pipeline.name}));
                     good.push(format!("{file}: ok: {}\n", tell(&pipeline)));
@@ -72,6 +74,14 @@ impl Validate {
         }
         failure.result = json!(results);
         Err(failure)
+    }
+}
+
+/// A pipeline whose modules can be used.
+fn with_filters(pipeline: Pipeline) -> Result<Pipeline, Unusable> {
+    match Filters::load(&pipeline, &RealDisk::new()) {
+        Ok(_) => Ok(pipeline),
+        Err(error) => Err(Unusable::Unread(error.into())),
     }
 }
 

@@ -1,8 +1,10 @@
+use serde_json::Map;
+
 use super::names::{Scope, is_plain_name};
 use super::schema::COLUMNS_MAX;
 use crate::code;
 use crate::keys;
-use crate::model::{OnUnknown, SetColumn, StepSpec};
+use crate::model::{OnUnknown, SetColumn, StepSpec, WasmSpec};
 use crate::parse;
 use crate::read::{Entry, Reader};
 use crate::text::Span;
@@ -24,6 +26,7 @@ pub(super) fn steps(
             Some(chosen) if chosen.name == "filter" => {
                 steps.extend(filter(reader, &chosen.entry, scope));
             }
+            Some(chosen) if chosen.name == "wasm" => steps.extend(wasm(reader, &chosen.entry)),
             Some(chosen) => steps.extend(set(reader, &chosen.entry, scope)),
             // Whatever was meant may have defined any column.
             None => scope.any_bare_name(),
@@ -44,6 +47,22 @@ fn filter(reader: &mut Reader<'_>, entry: &Entry<'_>, scope: &Scope) -> Option<S
         condition: condition?,
         on_unknown: [OnUnknown::Reject, OnUnknown::Keep, OnUnknown::Dlq][on_unknown?],
     })
+}
+
+fn wasm(reader: &mut Reader<'_>, entry: &Entry<'_>) -> Option<StepSpec> {
+    let fields = reader.table(entry)?;
+    let module = reader.value(&fields, "module", parse::text);
+    let mut params = Map::new();
+    let mut is_whole = true;
+    if let Some(entry) = fields.get("params") {
+        for (key, value) in reader.map(entry)? {
+            match reader.json(&value) {
+                Some(value) => drop(params.insert(key.text.clone(), value)),
+                None => is_whole = false,
+            }
+        }
+    }
+    is_whole.then_some(StepSpec::Wasm(WasmSpec { module: module?.into(), params }))
 }
 
 fn set(reader: &mut Reader<'_>, entry: &Entry<'_>, scope: &mut Scope) -> Option<StepSpec> {

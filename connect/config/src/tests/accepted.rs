@@ -69,7 +69,7 @@ fn every_key_arrives_in_the_model() {
     assert_eq!(properties, [("kind", DataType::String), ("double_id", DataType::Int)]);
     assert_eq!(pipeline.limits, Limits { memory: 1 << 30 });
 
-    let [first, second, StepSpec::Set(set)] = &pipeline.steps[..] else {
+    let [first, second, StepSpec::Set(set), StepSpec::Wasm(wasm)] = &pipeline.steps[..] else {
         panic!("{:?}", pipeline.steps)
     };
     let StepSpec::Filter { condition, on_unknown: OnUnknown::Reject } = first else {
@@ -81,6 +81,11 @@ fn every_key_arrives_in_the_model() {
         [property("kind", DataType::String), property("double_id", DataType::Int)]
     );
     assert!(matches!(second, StepSpec::Filter { on_unknown: OnUnknown::Dlq, .. }));
+    assert_eq!(wasm.module, PathBuf::from("filters/shop.wasm"));
+    let params = serde_json::Value::Object(wasm.params.clone());
+    let expected =
+        r#"{"city":"Ulm","limit":3,"names":["a","7",null],"deep":{"on":true,"off":1.5}}"#;
+    assert_eq!(params, serde_json::from_str::<serde_json::Value>(expected).unwrap());
     assert_eq!((set[0].name.as_str(), set[0].data_type), ("day", DataType::Date));
     assert_eq!(set[1].value.slots, [Slot::Set("day".into())]);
 
@@ -260,4 +265,29 @@ fn the_environment_is_asked_for_nothing_else() {
     let env = |name: &str| -> Option<String> { panic!("asked for {name}") };
     assert!(Pipeline::parse("p.yaml", text.as_bytes(), &env).is_ok());
     assert!(no_env("HOME").is_none());
+}
+
+#[test]
+fn parameters_of_a_module_keep_their_types() {
+    let params = |params: &str| {
+        let text = format!(
+            "{JSON}steps: [{{wasm: {{module: m.wasm, params: {params}}}}}]\n\
+             sinks: {{lake: {{parquet: {{to: x}}}}}}\n"
+        );
+        let env = |name: &str| (name == "N").then(|| "7".to_owned());
+        let pipeline = Pipeline::parse("p.yaml", text.as_bytes(), &env);
+        let pipeline = pipeline.unwrap_or_else(|report| panic!("{report}"));
+        let [StepSpec::Wasm(wasm)] = &pipeline.steps[..] else { panic!() };
+        serde_json::to_string(&wasm.params).unwrap()
+    };
+    assert_eq!(
+        params("{a: 1, b: \"1\", c: '1', d: 1.50, e: -2}"),
+        r#"{"a":1,"b":"1","c":"1","d":1.5,"e":-2}"#
+    );
+    assert_eq!(
+        params("{a: true, b: yes, c: ~, d: 007, e: 1.}"),
+        r#"{"a":true,"b":"yes","c":null,"d":"007","e":"1."}"#
+    );
+    assert_eq!(params("{a: \"${env:N}\"}"), r#"{"a":"7"}"#);
+    assert_eq!(params("{}"), "{}");
 }

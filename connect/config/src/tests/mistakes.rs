@@ -447,3 +447,12 @@ fn columns_of_a_pattern_are_known_behind_its_mistakes() {
         assert_eq!(found, [code, "E-COL-01", "E-COL-01"], "{report}");
     }
 }
+
+#[test]
+fn a_wasm_step_needs_its_module_and_a_map_of_parameters() {
+    check_json("E-KEY-03", "steps:\n  - «wasm»: {}\n");
+    check_json("E-KEY-01", "steps:\n  - wasm: {module: m.wasm, «city»: Ulm}\n");
+    check_json("E-TYPE-01", "steps:\n  - wasm: «m.wasm»\n");
+    check_json("E-TYPE-01", "steps:\n  - wasm: {module: m.wasm, params: «[a]»}\n");
+    check_json("E-ENV-01", "steps:\n  - wasm: {module: m.wasm, params: {a: [\"«${env:X}»\"]}}\n");
+}

@@ -53,7 +53,7 @@ fn fits(kind: &Kind, text: &str) -> bool {
         Kind::Instant => parse::instant(kind, text).is_ok(),
         Kind::List(_) => text == "[]",
         Kind::OneOf(_) => text == "{json: {}}",
-        Kind::Text | Kind::Name | Kind::TopicName | Kind::Expr => true,
+        Kind::Text | Kind::Name | Kind::TopicName | Kind::Expr | Kind::Json => true,
         Kind::Map(..) | Kind::Table(_) => false,
     }
 }

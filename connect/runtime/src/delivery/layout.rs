@@ -1,11 +1,13 @@
 use millrace_config::{Pipeline, SinkKind, SinkSpec, StepSpec};
 
+use crate::filters::Filters;
+
 /// Fingerprint of what decides the partition of a message: the same as long as every message
 /// goes to the partition it went to before. It may also change where that is so.
 ///
 /// [`Resume::ahead`](millrace_connect_api::Resume) says of partitions how far they are committed.
 /// With another layout it would skip rows that are nowhere, and repeat others.
-pub(super) fn layout(pipeline: &Pipeline, sink: &SinkSpec) -> String {
+pub(super) fn layout(pipeline: &Pipeline, sink: &SinkSpec, filters: &Filters) -> String {
     let SinkKind::Parquet(parquet) = &sink.kind;
     let mut text = String::new();
     for name in &parquet.partition_by {
@@ -18,11 +20,13 @@ pub(super) fn layout(pipeline: &Pipeline, sink: &SinkSpec) -> String {
         text.push_str(&format!("{:?}\n", pipeline.decode));
         let sets = pipeline.steps.iter().filter_map(|step| match step {
             StepSpec::Set(columns) => Some(columns),
-            StepSpec::Filter { .. } => None,
+            StepSpec::Filter { .. } | StepSpec::Wasm(_) => None,
         });
         for column in sets.flatten() {
             text.push_str(&format!("{} {}\n", column.name, column.value.text));
         }
+        // A module may change what is in the columns.
+        text.push_str(&filters.described(pipeline));
     }
     format!("{:016x}", fnv(text.as_bytes()))
 }

@@ -12,6 +12,7 @@ use super::letters::DeadLetters;
 use super::settle::{Settlement, settle};
 use super::{Delivery, Ends, Reading, unavailable};
 use crate::error::RunError;
+use crate::filters::Filters;
 use crate::ledger::{Aborted, Committed, CommittedPart, Ledger, Offsets, Record, SinkState};
 use crate::letter::{self, Breaker, Envelope};
 use crate::link::Link;
@@ -42,6 +43,7 @@ pub(crate) struct Opening<'a> {
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) pipeline: &'a Arc<Pipeline>,
     pub(crate) sink: &'a SinkSpec,
+    pub(crate) filters: &'a Filters,
     pub(crate) queues: u32,
     pub(crate) state: SinkState,
     pub(crate) open: &'a mut OpenSink,
@@ -84,7 +86,7 @@ impl Opening<'_> {
         }
         self.progress.sink(&name, |_| {});
         Ok(Delivery {
-            chain: Chain::new(self.pipeline, self.sink)?,
+            chain: Chain::new(self.pipeline, self.sink, self.filters)?,
             group: letter::group(&self.pipeline.name, &name)?,
             fingerprint: self.pipeline.fingerprint,
             layout: self.layout(),
@@ -267,7 +269,7 @@ impl Opening<'_> {
     }
 
     fn layout(&self) -> String {
-        layout(self.pipeline, self.sink)
+        layout(self.pipeline, self.sink, self.filters)
     }
 
     fn queue(&self, number: u32) -> QueueRef {

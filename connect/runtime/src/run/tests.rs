@@ -167,6 +167,7 @@ impl World {
             until,
             patience: Patience::ENDLESS,
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
+            filters: Filters::default(),
         };
         let broker = Arc::clone(&self.broker) as Arc<dyn Broker>;
         Run::new(Arc::clone(&self.pipeline), broker, connectors, options)

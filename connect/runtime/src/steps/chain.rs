@@ -8,11 +8,12 @@ use millrace_connect_api::{Batch, Column, Messages, Reject, Selection, Step};
 use super::filter::Filter;
 use super::set::Set;
 use crate::error::RunError;
+use crate::filters::Filters;
 
 /// What happens to the messages of one sink: filters that need only the message, then decoding,
 /// then everything else, in the order of the file.
 ///
-/// Only filters that come first in the file run before decoding. One behind a `set` could spare
+/// Only filters and modules that come first in the file run before decoding. One behind a `set` could spare
 /// decoding too, but then a row that `set` refuses would be filtered and not become a letter.
 pub(crate) struct Chain {
     before: Vec<Named>,
@@ -41,33 +42,49 @@ pub(crate) struct Rejected {
 const DECODE: &str = "decode";
 
 impl Chain {
-    pub(crate) fn new(pipeline: &Arc<Pipeline>, sink: &SinkSpec) -> Result<Self, RunError> {
+    pub(crate) fn new(
+        pipeline: &Arc<Pipeline>,
+        sink: &SinkSpec,
+        filters: &Filters,
+    ) -> Result<Self, RunError> {
         let mut before = Vec::new();
         let mut after: Vec<Named> = Vec::new();
-        let mut add_filter =
-            |name: String, condition: &Resolved, on_unknown, after: &mut Vec<_>| {
-                let of = Arc::clone(pipeline);
-                let filter = Filter::new(name.clone(), of, condition.clone(), on_unknown);
-                let early = after.is_empty() && filter.needs_no_columns();
-                let named = Named { name, step: Box::new(filter) };
-                if early { before.push(named) } else { after.push(named) }
-            };
+        let filter = |name: String, condition: &Resolved, on_unknown| {
+            let of = Arc::clone(pipeline);
+            let filter = Filter::new(name.clone(), of, condition.clone(), on_unknown);
+            (filter.needs_no_columns(), Named { name, step: Box::new(filter) })
+        };
+        let mut add = |(is_early, named), after: &mut Vec<Named>| {
+            if is_early && after.is_empty() { before.push(named) } else { after.push(named) }
+        };
         for (number, spec) in pipeline.steps.iter().enumerate() {
             match spec {
                 StepSpec::Filter { condition, on_unknown } => {
                     let name = format!("steps[{number}] filter");
-                    add_filter(name, condition, *on_unknown, &mut after);
+                    add(filter(name, condition, *on_unknown), &mut after);
                 }
                 StepSpec::Set(columns) => {
                     let name = format!("steps[{number}] set");
                     let set = Set::new(name.clone(), Arc::clone(pipeline), columns.clone());
                     after.push(Named { name, step: Box::new(set) });
                 }
+                StepSpec::Wasm(spec) => {
+                    let wasm = filters.step(number, spec, pipeline.limits.memory)?;
+                    if wasm.changes_messages() && !after.is_empty() {
+                        return Err(RunError::Setup(format!(
+                            "{} replaces messages, so it must stand before `set` and before \
+                             filters that read the body",
+                            wasm.name()
+                        )));
+                    }
+                    let name = wasm.name().to_owned();
+                    add((true, Named { name, step: Box::new(wasm) }), &mut after);
+                }
             }
         }
         if let Some(condition) = &sink.where_ {
             let name = format!("{} where", sink.name);
-            add_filter(name, condition, OnUnknown::Reject, &mut after);
+            add(filter(name, condition, OnUnknown::Reject), &mut after);
         }
         let wanted = wanted(pipeline, sink);
         let decoder = pipeline.decode.decoder(&wanted).map_err(|error| {
@@ -95,7 +112,7 @@ impl Chain {
             let kept = batch.selection().iter().filter(|row| !refused.contains(row));
             let kept: Vec<u32> = kept.map(|row| row as u32).collect();
             batch = batch.with_selection(Selection::Rows(kept.into()));
-            add(DECODE, decoded.rejects, rejected);
+            add_rejected(DECODE, decoded.rejects, rejected);
         }
         for (name, column) in self.names.iter().zip(decoded.columns) {
             batch = batch.with_column(Arc::clone(name), column);
@@ -129,12 +146,12 @@ impl Named {
     fn apply(&mut self, batch: Batch, rejected: &mut Vec<Rejected>) -> Result<Batch, RunError> {
         let mut rejects = Vec::new();
         let batch = self.step.apply(batch, &mut rejects)?;
-        add(&self.name, rejects, rejected);
+        add_rejected(&self.name, rejects, rejected);
         Ok(batch)
     }
 }
 
-fn add(step: &str, rejects: Vec<(u32, Reject)>, rejected: &mut Vec<Rejected>) {
+fn add_rejected(step: &str, rejects: Vec<(u32, Reject)>, rejected: &mut Vec<Rejected>) {
     let named = rejects.into_iter();
     rejected.extend(named.map(|(row, reject)| Rejected { row, step: step.to_owned(), reject }));
 }
@@ -152,6 +169,7 @@ fn wanted(pipeline: &Pipeline, sink: &SinkSpec) -> Vec<Column> {
         match step {
             StepSpec::Filter { condition, .. } => read_by(condition),
             StepSpec::Set(columns) => columns.iter().for_each(|column| read_by(&column.value)),
+            StepSpec::Wasm(_) => {}
         }
     }
     sink.where_.iter().for_each(read_by);

@@ -11,6 +11,9 @@ use millrace_types::record::{Draft, Stamp, encode};
 use millrace_types::{PhysicalOffset, PropertiesBuf, QueueId, QueueOffset, TopicName};
 
 use super::*;
+use crate::Filters;
+
+mod modules; // steps in WebAssembly
 
 /// Messages of queue 2 from offset 10 on: bodies, and properties as `name=value` by blanks.
 fn messages(rows: &[(&str, &str)]) -> Arc<Messages> {
@@ -50,6 +53,10 @@ fn messages(rows: &[(&str, &str)]) -> Arc<Messages> {
 }
 
 fn chain(steps: &str) -> Chain {
+    try_chain(steps).unwrap()
+}
+
+fn try_chain(steps: &str) -> Result<Chain, String> {
     let text = format!(
         "version: 1\n\
          pipeline: p\n\
@@ -61,7 +68,9 @@ fn chain(steps: &str) -> Chain {
     );
     let parsed = Pipeline::parse("p.yaml", text.as_bytes(), &|_| None);
     let pipeline = Arc::new(parsed.unwrap_or_else(|report| panic!("{report}")));
-    Chain::new(&pipeline, &pipeline.sinks[0]).unwrap()
+    let filters = Filters::load(&pipeline, &modules::disk()).map_err(|error| error.to_string())?;
+    let chain = Chain::new(&pipeline, &pipeline.sinks[0], &filters);
+    chain.map_err(|error| error.to_string())
 }
 
 /// Rows left, rows refused as `row step code`, and what was filtered as `step reason rows`.

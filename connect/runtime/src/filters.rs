@@ -1,0 +1,145 @@
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use millrace_config::{Pipeline, StepSpec, WasmSpec};
+use millrace_disk::{Access, Disk};
+use millrace_wasm_host::{Filter, Host, Kind, Limits, LoadError, Module, StartError};
+
+use crate::error::RunError;
+use crate::steps::Wasm;
+
+/// The modules of a pipeline's `wasm` steps, read and compiled before the first record.
+#[derive(Clone, Default)]
+pub struct Filters(Option<Arc<Loaded>>);
+
+struct Loaded {
+    /// Measures the time of the modules for as long as somebody uses them.
+    host: Host,
+    modules: BTreeMap<usize, Arc<Module>>,
+}
+
+/// A module of a pipeline cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("steps[{step}] wasm: {}: {source}", .module.display())]
+pub struct FilterError {
+    /// The number of the step.
+    pub step: usize,
+    /// The module's file.
+    pub module: PathBuf,
+    /// Why not.
+    pub source: FilterFault,
+}
+
+/// Why a module cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FilterFault {
+    /// It cannot be read.
+    #[error("{0}")]
+    Unread(#[from] io::Error),
+    /// It is no filter for this version, or breaks a limit.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// It does not take its parameters, or fails at once.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// It may be good elsewhere.
+    #[error("modules of kind `flat-map` cannot stand in a pipeline yet")]
+    FlatMap,
+}
+
+impl Filters {
+    /// Reads and compiles the modules of a pipeline, and starts each once, so that mistakes come
+    /// to light before the first record.
+    pub fn load(pipeline: &Pipeline, disk: &dyn Disk) -> Result<Self, FilterError> {
+        let mut loaded: Option<Loaded> = None;
+        for (step, spec) in pipeline.steps.iter().enumerate() {
+            let StepSpec::Wasm(spec) = spec else { continue };
+            let loaded = loaded.get_or_insert_with(|| Loaded {
+                host: Host::new(Limits::default()),
+                modules: BTreeMap::new(),
+            });
+            let module = load(&loaded.host, spec, disk).map_err(|source| {
+                let module = spec.module.clone();
+                FilterError { step, module, source }
+            })?;
+            loaded.modules.insert(step, module);
+        }
+        Ok(Self(loaded.map(Arc::new)))
+    }
+
+    /// The step of this number, for one sink. `bytes_max` is what it may make of one batch.
+    pub(crate) fn step(
+        &self,
+        number: usize,
+        spec: &WasmSpec,
+        bytes_max: u64,
+    ) -> Result<Wasm, RunError> {
+        let module = self.0.as_ref().and_then(|loaded| loaded.modules.get(&number));
+        let module = module.ok_or_else(|| {
+            RunError::Setup(format!("the module of steps[{number}] wasm was not loaded"))
+        })?;
+        let manifest = module.manifest();
+        let hash = module.hash().to_string();
+        let (filter, version) = (&manifest.name, &manifest.version);
+        let name = format!("steps[{number}] wasm {filter} {version} {}", &hash[..12]);
+        let filter = Filter::start(Arc::clone(module), spec.params.clone())
+            .map_err(|error| RunError::Setup(format!("{name}: {error}")))?;
+        Ok(Wasm::new(name, filter, self.clone(), bytes_max))
+    }
+
+    /// What the modules do, in the order of the steps: which they are, and their parameters.
+    pub(crate) fn described(&self, pipeline: &Pipeline) -> String {
+        let mut text = String::new();
+        for (number, module) in self.0.iter().flat_map(|loaded| &loaded.modules) {
+            let Some(StepSpec::Wasm(spec)) = pipeline.steps.get(*number) else { continue };
+            let params = serde_json::Value::Object(spec.params.clone());
+            writeln!(text, "{number} {} {params}", module.hash()).expect("a text takes it");
+        }
+        text
+    }
+
+    /// The pipeline with a fingerprint that says which modules it runs.
+    pub(crate) fn seal(&self, pipeline: Arc<Pipeline>) -> Arc<Pipeline> {
+        let Some(loaded) = &self.0 else {
+            return pipeline;
+        };
+        let mut sealed = Pipeline::clone(&pipeline);
+        for module in loaded.modules.values() {
+            let part = module.hash().prefix();
+            sealed.fingerprint = sealed.fingerprint.rotate_left(1) ^ part;
+        }
+        Arc::new(sealed)
+    }
+}
+
+fn load(host: &Host, spec: &WasmSpec, disk: &dyn Disk) -> Result<Arc<Module>, FilterFault> {
+    let bytes = read(&spec.module, disk, host.limits().module_bytes_max)?;
+    let module = host.load(&bytes)?;
+    if module.kind() == Kind::FlatMap {
+        return Err(FilterFault::FlatMap);
+    }
+    Filter::start(Arc::clone(&module), spec.params.clone())?;
+    Ok(module)
+}
+
+/// A module's bytes; one that is too long is not read.
+fn read(path: &Path, disk: &dyn Disk, bytes_max: usize) -> Result<Vec<u8>, FilterFault> {
+    let file = disk.open(path, Access::Read)?;
+    let len = usize::try_from(file.size()?).unwrap_or(usize::MAX);
+    if len > bytes_max {
+        return Err(LoadError::TooLong { len, max: bytes_max }.into());
+    }
+    let mut bytes = vec![0; len];
+    let mut filled = 0;
+    while filled < len {
+        match file.read_at(&mut bytes[filled..], filled as u64)? {
+            0 => break,
+            read => filled += read,
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
+}

@@ -1,0 +1,167 @@
+use std::io::IoSlice;
+use std::path::Path;
+
+use millrace_disk::{Disk, SimDisk};
+use millrace_wasm_host::ModuleHash;
+
+use super::*;
+
+/// A module that runs `judge` for each message with its body's address in `$body`: 1 keeps it.
+fn module(kind: &str, call: &str) -> Vec<u8> {
+    let text = format!(
+        r#"(module
+          (memory (export "memory") 16)
+          (global $top (mut i32) (i32.const 4096))
+          (global (export "mr_progress") i32 (i32.const 16))
+          (@custom "millrace.filter" "{{\"abi\":1,\"name\":\"m\",\"version\":\"1\",\"kinds\":[\"{kind}\"]}}")
+          (func (export "mr_abi_v1"))
+          (func (export "mr_alloc") (param $len i32) (param i32) (result i32) (local $at i32)
+            (local.set $at (global.get $top))
+            (global.set $top (i32.add (local.get $at) (i32.and (i32.const -8)
+              (i32.add (local.get $len) (i32.const 7)))))
+            (local.get $at))
+          {call})"#
+    );
+    wat::parse_str(text).unwrap()
+}
+
+/// A filter by the number in a body such as `{{"a":7}}`: 1 is dropped, at 2 it traps, at 3 it never
+/// ends, at 4 it says that it cannot handle it.
+const BY_NUMBER: &str = r#"
+    (func (export "mr_filter") (param $batch i32) (param i32) (param $verdicts i32) (result i32)
+        (local $i i32) (local $kept i32) (local $digit i32) (local $verdict i32)
+      (block $end (loop $next
+        (br_if $end (i32.ge_u (local.get $i) (i32.load offset=8 (local.get $batch))))
+        (i32.store (i32.const 16) (local.get $i))
+        (local.set $digit (i32.load8_u offset=5 (i32.add (local.get $batch) (i32.load offset=88
+          (i32.add (local.get $batch) (i32.mul (local.get $i) (i32.const 48)))))))
+        (if (i32.eq (local.get $digit) (i32.const 0x32)) (then unreachable))
+        (if (i32.eq (local.get $digit) (i32.const 0x33)) (then (loop $for_ever (br $for_ever))))
+        (local.set $verdict (i32.ne (local.get $digit) (i32.const 0x31)))
+        (if (i32.eq (local.get $digit) (i32.const 0x34)) (then (local.set $verdict (i32.const 3))))
+        (i32.store8 (i32.add (local.get $verdicts) (local.get $i)) (local.get $verdict))
+        (local.set $kept (i32.add (local.get $kept) (i32.eq (local.get $verdict) (i32.const 1))))
+        (local.set $i (i32.add (local.get $i) (i32.const 1)))
+        (br $next)))
+      (local.get $kept))"#;
+
+/// What the steps of these tests find: small modules, and the examples.
+pub(super) fn disk() -> SimDisk {
+    let disk = SimDisk::new(1);
+    let put = |name: &str, bytes: &[u8]| {
+        let file = disk.create(Path::new(name)).unwrap();
+        file.write_at(&[IoSlice::new(bytes)], 0).unwrap();
+    };
+    put("number.wasm", &module("filter", BY_NUMBER));
+    put("long.wasm", &vec![0; 5 << 20]);
+    put("text.wasm", b"(module)");
+    for name in ["mask", "split-array"] {
+        let path = format!("../../wasm-filters/examples/{name}/{name}.wasm");
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+        put(&format!("{name}.wasm"), &std::fs::read(path).unwrap());
+    }
+    disk
+}
+
+/// The name of a step in summaries and letters.
+fn name_of(step: usize) -> String {
+    let hash = ModuleHash::of(&module("filter", BY_NUMBER)).to_string();
+    format!("steps[{step}] wasm m 1 {}", &hash[..12])
+}
+
+#[test]
+fn a_module_drops_keeps_and_refuses() {
+    let rows: Vec<String> =
+        [0, 1, 2, 5, 3, 6, 4, 7].iter().map(|number| format!("{{\"a\":{number}}}")).collect();
+    let rows: Vec<(&str, &str)> = rows.iter().map(|row| (row.as_str(), "")).collect();
+    let steps = "[wasm: {module: number.wasm}]";
+    let name = name_of(0);
+    check(
+        steps,
+        &rows,
+        &[0, 3, 5, 7],
+        &[
+            // The one at which it never ends takes the time of those behind it, which come next.
+            &format!("2 {name} E-WASM-TRAP"),
+            &format!("4 {name} E-WASM-TRAP"),
+            &format!("6 {name} E-WASM-REFUSED"),
+        ],
+        &[&format!("{name} dropped 1")],
+    );
+}
+
+#[test]
+fn modules_and_filters_run_in_the_order_of_the_file() {
+    let rows = [(r#"{"a":0}"#, "p=1"), (r#"{"a":2}"#, "p=2"), (r#"{"a":1}"#, "p=1")];
+    // The module does not see what traps it.
+    let early = "[filter: p = 1, wasm: {module: number.wasm}]";
+    let name = name_of(1);
+    check(early, &rows, &[0], &[], &["steps[0] filter false 1", &format!("{name} dropped 1")]);
+    let late = "[filter: body.a < 2, wasm: {module: number.wasm}]";
+    check(late, &rows, &[0], &[], &["steps[0] filter false 1", &format!("{name} dropped 1")]);
+}
+
+#[test]
+fn a_map_changes_what_is_decoded_and_not_what_becomes_a_letter() {
+    let steps = "[wasm: {module: mask.wasm, params: {fields: [b], instead: x}}, \
+                 set: {c: body.b}]";
+    let rows = [(r#"{"a":1,"b":"secret"}"#, "p=1"), ("{", ""), (r#"{"a":2}"#, "p=2")];
+    let mut chain = chain(steps);
+    let messages = messages(&rows);
+    let mut rejected = Vec::new();
+    let batch = chain.apply(Arc::clone(&messages), &mut rejected).unwrap();
+    assert_eq!(batch.selection().iter().collect::<Vec<_>>(), [0, 2]);
+    let column = batch.column("c").unwrap().as_string::<i32>();
+    assert_eq!((column.value(0), column.is_null(2)), ("x", true));
+    assert_eq!(batch.messages().get(0).body, br#"{"a":1,"b":"x"}"#);
+    assert_eq!(batch.messages().get(0).properties.get("p"), Some("1"));
+    assert_eq!(batch.messages().get(2).body, br#"{"a":2}"#);
+    assert_eq!(
+        rejected[0].reject.error,
+        "the filter refuses the record: this is not JSON from byte 1 on"
+    );
+    // Letters are made of these.
+    assert_eq!(messages.get(0).body, br#"{"a":1,"b":"secret"}"#);
+}
+
+#[track_caller]
+fn check_refused(steps: &str, expected: &str) {
+    let Err(error) = try_chain(steps) else { panic!("{steps} is fine") };
+    assert!(error.contains(expected), "`{error}` does not say `{expected}`");
+}
+
+#[test]
+fn modules_that_cannot_be_used_are_found_before_the_first_message() {
+    check_refused("[wasm: {module: none.wasm}]", "steps[0] wasm: none.wasm: ");
+    check_refused("[wasm: {module: text.wasm}]", "not a WebAssembly module");
+    check_refused("[wasm: {module: long.wasm}]", "5242880 bytes; at most 4194304 are read");
+    check_refused("[wasm: {module: mask.wasm}]", "the parameter `fields` is missing");
+    check_refused("[wasm: {module: mask.wasm, params: {fields: a}}]", "must be of type `array`");
+    check_refused("[wasm: {module: split-array.wasm}]", "`flat-map` cannot stand in a pipeline");
+    check_refused(
+        "[set: {c: body.b}, wasm: {module: mask.wasm, params: {fields: [b]}}]",
+        "must stand before `set`",
+    );
+}
+
+#[test]
+fn the_fingerprint_of_a_run_tells_its_modules() {
+    let sealed = |module: &str| {
+        let text = "version: 1\npipeline: p\ntopic: t\nschema: {a: int}\n\
+                    steps: [wasm: {module: m.wasm}]\nsinks: {s: {parquet: {to: out}}}\n";
+        let pipeline = Arc::new(Pipeline::parse("p.yaml", text.as_bytes(), &|_| None).unwrap());
+        let disk = SimDisk::new(1);
+        let file = disk.create(Path::new("m.wasm")).unwrap();
+        let call = format!("{BY_NUMBER} (func {module})");
+        file.write_at(&[IoSlice::new(&self::module("filter", &call))], 0).unwrap();
+        let filters = Filters::load(&pipeline, &disk).unwrap();
+        let described = filters.described(&pipeline);
+        (filters.seal(Arc::clone(&pipeline)).fingerprint, described, pipeline.fingerprint)
+    };
+    let (first, again, other) = (sealed(""), sealed(""), sealed("nop"));
+    assert_eq!(first, again);
+    assert_ne!((first.0, &first.1), (other.0, &other.1));
+    assert_ne!(first.0, other.0);
+    assert_ne!(first.1, other.1);
+    assert_eq!(first.2, other.2);
+}

@@ -1,0 +1,186 @@
+use std::ops::Range;
+use std::sync::Arc;
+
+use millrace_connect_api::{
+    Batch, Change, Messages, Reject, RejectCode, Selection, Step, StepError,
+};
+use millrace_types::{Properties, java_hash, keys};
+use millrace_wasm_host::{self as wasm, Fault, Filter, Kind, Output, Record, Verdict};
+
+use crate::filters::Filters;
+
+/// A module trapped at a message, was late with it, or gave an answer that makes no sense.
+const TRAP: RejectCode = "E-WASM-TRAP";
+/// A module says that it cannot handle a message.
+const REFUSED: RejectCode = "E-WASM-REFUSED";
+
+/// So many messages of one batch may make a module late. Each takes two deadlines of everybody's
+/// time, and where there are more it is the module that is wrong.
+const LATE_MAX: usize = 20;
+
+/// Runs a module over the messages of a batch.
+pub(crate) struct Wasm {
+    name: String,
+    filter: Filter,
+    /// Keeps the clock of the module going.
+    _filters: Filters,
+    bytes_max: u64,
+    dropped: u64,
+}
+
+/// What became of a batch so far.
+#[derive(Default)]
+struct Sorted {
+    kept: Vec<u32>,
+    late: usize,
+    bytes: Vec<u8>,
+    changes: Vec<Change>,
+}
+
+impl Wasm {
+    pub(crate) fn new(name: String, filter: Filter, filters: Filters, bytes_max: u64) -> Self {
+        Self { name, filter, _filters: filters, bytes_max, dropped: 0 }
+    }
+
+    /// As the pipeline's summary and its letters name it.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it puts other messages in the place of those it gets.
+    pub(crate) fn changes_messages(&self) -> bool {
+        self.filter.module().kind() != Kind::Filter
+    }
+
+    fn failed(&self, reason: impl Into<String>) -> StepError {
+        StepError { step: self.name.clone(), reason: reason.into() }
+    }
+
+    /// Sorts messages by what the module says, and gives those that it was not asked about.
+    fn sort(
+        &mut self,
+        messages: &Messages,
+        rows: &[u32],
+        sorted: &mut Sorted,
+        rejects: &mut Vec<(u32, Reject)>,
+    ) -> Result<Vec<u32>, StepError> {
+        let records: Vec<Record<'_>> =
+            rows.iter().map(|row| record(messages, *row as usize)).collect();
+        let batch = wasm::Batch {
+            topic: messages.queue().topic.as_str(),
+            queue: i32::try_from(messages.queue().queue.0).unwrap_or(i32::MAX),
+            records: &records,
+        };
+        let decisions = self.filter.run(&batch).map_err(|error| self.failed(error.to_string()))?;
+        let mut outputs = decisions.outputs();
+        let mut left = Vec::new();
+        for (row, verdict) in rows.iter().zip(decisions.verdicts()) {
+            match verdict {
+                Verdict::Keep => sorted.kept.push(*row),
+                Verdict::Drop => self.dropped += 1,
+                Verdict::Replace => {
+                    let output = outputs.next().expect("a map gives one output for one message");
+                    sorted.change(messages, *row, &output);
+                    sorted.kept.push(*row);
+                }
+                Verdict::Failed(fault) => {
+                    sorted.late += usize::from(matches!(fault, Fault::Deadline { .. }));
+                    let code = match fault {
+                        Fault::Refused(_) => REFUSED,
+                        Fault::Trap(_) | Fault::Deadline { .. } | Fault::Contract(_) => TRAP,
+                    };
+                    rejects.push((*row, Reject { code, error: fault.to_string(), field: None }));
+                }
+                Verdict::NotReached => left.push(*row),
+            }
+        }
+        if sorted.bytes.len() as u64 > self.bytes_max {
+            let bytes = self.bytes_max;
+            return Err(self.failed(format!("it makes more than {bytes} bytes of one batch")));
+        }
+        if sorted.late > LATE_MAX {
+            return Err(self.failed(format!("it is late with more than {LATE_MAX} of a batch")));
+        }
+        Ok(left)
+    }
+}
+
+impl Step for Wasm {
+    fn apply(
+        &mut self,
+        batch: Batch,
+        rejects: &mut Vec<(u32, Reject)>,
+    ) -> Result<Batch, StepError> {
+        let messages = Arc::clone(batch.messages());
+        let mut sorted = Sorted::default();
+        let mut rows: Vec<u32> = batch.selection().iter().map(|row| row as u32).collect();
+        while !rows.is_empty() {
+            rows = self.sort(&messages, &rows, &mut sorted, rejects)?;
+        }
+        let Sorted { mut kept, bytes, changes, .. } = sorted;
+        // Messages that were not reached at first come last.
+        kept.sort_unstable();
+        rejects.sort_by_key(|(row, _)| *row);
+        let mut batch = batch;
+        if kept.len() < batch.selection().len() {
+            batch = batch.with_selection(Selection::Rows(kept.into()));
+        }
+        if !changes.is_empty() {
+            let changed = messages.changed(bytes.into(), changes);
+            batch = batch.with_messages(Arc::new(changed));
+        }
+        Ok(batch)
+    }
+
+    fn filtered(&self) -> Vec<(&'static str, u64)> {
+        vec![("dropped", self.dropped)]
+    }
+}
+
+impl Sorted {
+    fn change(&mut self, messages: &Messages, row: u32, output: &Output<'_>) {
+        let body = output.body.map(|body| self.keep(body));
+        let properties = properties(messages.get(row as usize).properties, output);
+        let properties = properties.map(|properties| self.keep(&properties));
+        self.changes.push(Change { row: row as usize, body, properties });
+    }
+
+    fn keep(&mut self, bytes: &[u8]) -> Range<usize> {
+        let begin = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        begin..self.bytes.len()
+    }
+}
+
+fn record(messages: &Messages, row: usize) -> Record<'_> {
+    let message = messages.get(row);
+    let tag = message.properties.get(keys::TAGS);
+    Record {
+        queue_offset: message.queue_offset.to_wire(),
+        store_at_ms: message.store_at_ms,
+        key: message.properties.get(keys::KEYS).map(str::as_bytes),
+        body: message.body,
+        properties: message.properties.as_bytes(),
+        sys_flags: messages.record(row).map_or(0, |record| record.sys_flag()),
+        tag_hash: tag.map_or(0, |tag| java_hash(tag) as u32),
+    }
+}
+
+/// The properties of what goes on, if they are not those of the message. The key is one of them.
+fn properties(own: Properties<'_>, output: &Output<'_>) -> Option<Vec<u8>> {
+    let key = output.key.map(|key| String::from_utf8_lossy(key));
+    let key = key.as_deref().map(|key| (keys::KEYS, Some(key)));
+    if output.properties.is_none() && key.is_none() {
+        return None;
+    }
+    let (own, beside) = match output.properties {
+        None => (own, Properties::new(&[])),
+        Some(wasm::Properties::Beside(beside)) => (own, Properties::new(beside)),
+        Some(wasm::Properties::Instead(instead)) => {
+            (Properties::new(instead), Properties::new(&[]))
+        }
+    };
+    let beside = beside.iter().map(|(name, value)| (name, Some(value)));
+    let changes: Vec<_> = beside.chain(key).collect();
+    Some(own.with(&changes).into_bytes())
+}
