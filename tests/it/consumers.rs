@@ -14,9 +14,10 @@ use millrace_disk::SimDisk;
 use millrace_server::{Server, ServerConfig};
 use millrace_types::{GroupName, TopicName};
 
-/// A broker with the topic `orders`, and what talks to it.
+/// A broker with a topic, and what talks to it. Its name server may be that of another cluster:
+/// `MILLRACE_TEST_NAMESRV`, with `MILLRACE_TEST_TOPIC`, which must have no messages.
 struct Rig {
-    _server: Server,
+    _server: Option<Server>,
     namesrv: String,
     admin: Admin,
     producer: Producer,
@@ -33,13 +34,18 @@ impl Rig {
             segment_bytes: 1 << 20,
             ..ServerConfig::new("/data")
         };
-        let server = Server::start(Arc::new(SimDisk::new(1)), config).unwrap();
-        let namesrv = server.addresses().namesrv.unwrap().to_string();
+        let (namesrv, server) = match std::env::var("MILLRACE_TEST_NAMESRV") {
+            Ok(namesrv) => (namesrv, None),
+            Err(_) => {
+                let server = Server::start(Arc::new(SimDisk::new(1)), config).unwrap();
+                (server.addresses().namesrv.unwrap().to_string(), Some(server))
+            }
+        };
         let cluster = Cluster::new(&namesrv, ClusterOptions::default()).await.unwrap();
         let cluster = Arc::new(cluster);
         let admin = Admin::new(Arc::clone(&cluster));
         let orders = TopicConfig {
-            topic: "orders".into(),
+            topic: topic().to_string(),
             read_queues: QUEUES,
             write_queues: QUEUES,
             permission: 6,
@@ -69,7 +75,7 @@ impl Rig {
     }
 
     async fn lag(&self, group: &str) -> u64 {
-        let progress = self.admin.progress(group, Some("orders")).await.unwrap();
+        let progress = self.admin.progress(group, Some(topic().as_str())).await.unwrap();
         progress.iter().map(|queue| queue.end.since(queue.committed)).sum()
     }
 }
@@ -81,7 +87,8 @@ fn message(number: u32) -> Message {
 }
 
 fn topic() -> TopicName {
-    TopicName::parse("orders").unwrap()
+    let name = std::env::var("MILLRACE_TEST_TOPIC").unwrap_or_else(|_| "orders".into());
+    TopicName::parse(&name).unwrap()
 }
 
 fn group(name: &str) -> GroupName {
@@ -252,7 +259,7 @@ async fn a_failure_comes_again_later_and_at_last_as_a_dead_letter() {
     let again = next(&mut consumer).await;
     let message = again.message();
     assert_eq!((number(&again), message.id(), message.reconsume_times), (failing, id.clone(), 1));
-    assert_eq!((&*message.topic, &*message.queue.topic), ("orders", "%RETRY%g"));
+    assert_eq!((&*message.topic, &*message.queue.topic), (topic().as_str(), "%RETRY%g"));
     again.later_at(1);
     let found = soon(async {
         loop {
