@@ -110,7 +110,7 @@ impl Engine {
         }
     }
 
-    fn check_disk_keeps_up(&self) -> Result<(), Refusal> {
+    fn check_disk_keeps_up(&mut self) -> Result<(), Refusal> {
         if self.store.keeps_up() { Ok(()) } else { Err(Refusal::Busy) }
     }
 

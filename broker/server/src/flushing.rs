@@ -56,6 +56,8 @@ pub(crate) fn run(shared: &Arc<Shared>, mut flusher: Flusher) -> Flusher {
             thread::park_timeout(wait.max(Duration::from_millis(1)));
         } else {
             // Whoever appends next sees the flag and wakes this thread, or has appended already.
+            // An index run that could not be written is tried again, though nobody appends.
+            flusher.housekeep();
             shared.flush_idle.store(true, Ordering::SeqCst);
             fence(Ordering::SeqCst);
             if marks.appended() == marks.durable() {

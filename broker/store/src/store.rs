@@ -456,11 +456,26 @@ impl Store {
     }
 
     /// Whether the disk takes what is appended. If not, appending goes on, but costs memory: what
-    /// is not durable has its index in memory.
-    pub fn keeps_up(&self) -> bool {
+    /// is not durable has its index in memory. It says yes again without any append.
+    pub fn keeps_up(&mut self) -> bool {
         let unflushed = self.staged_end().since(self.marks.durable());
-        unflushed <= self.config.unflushed_bytes_max
-            && self.index.bytes() <= self.config.index_bytes_max
+        if unflushed > self.config.unflushed_bytes_max {
+            return false;
+        }
+        if self.index.bytes() <= self.config.index_bytes_max {
+            return true;
+        }
+        self.take_written_run();
+        // With no run on its way, the next append sends one.
+        self.index.bytes() <= self.config.index_bytes_max || !self.index.is_frozen()
+    }
+
+    fn take_written_run(&mut self) {
+        if self.index.is_frozen()
+            && let Some(run) = self.runs.take_written()
+        {
+            self.index.install(run);
+        }
     }
 
     /// Writes everything staged since the last commit and raises the appended watermark. After an
@@ -468,11 +483,7 @@ impl Store {
     pub fn commit(&mut self) -> Result<PhysicalOffset, AppendError> {
         self.index.settle();
         let appended = self.log.commit(self.index.tally())?;
-        if self.index.is_frozen()
-            && let Some(run) = self.runs.take_written()
-        {
-            self.index.install(run);
-        }
+        self.take_written_run();
         if let Some(frozen) = self.index.freeze(appended, self.config.index_run_bytes) {
             self.runs.hand_over(frozen);
         }
