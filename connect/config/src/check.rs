@@ -63,7 +63,7 @@ pub(crate) fn pipeline(reader: &mut Reader<'_>, root: &Node, fingerprint: u64) -
 }
 
 fn version(reader: &mut Reader<'_>, fields: &Fields<'_>) {
-    let version = reader.value(fields, "version", parse::int);
+    let version = reader.value(fields, "version", parse::any_int);
     if let (Some(version), Some(entry)) = (version, fields.get("version"))
         && version != VERSION
     {

@@ -28,7 +28,7 @@ pub(crate) static PIPELINE: Table = Table {
     name: "a pipeline file",
     doc: "The keys at the top level.",
     fields: &[
-        key("version", COUNT, Required, "The file format. Always 1."),
+        key("version", Kind::Int { min: 1, max: 1 }, Required, "The file format. Always 1."),
         key(
             "pipeline",
             Kind::Name,

@@ -40,6 +40,11 @@ pub(crate) fn int(kind: &Kind, text: &str) -> Result<i64, Wrong> {
     }
 }
 
+/// A whole number, whatever the kind's limits are.
+pub(crate) fn any_int(_: &Kind, text: &str) -> Result<i64, Wrong> {
+    int(&Kind::Int { min: i64::MIN, max: i64::MAX }, text)
+}
+
 fn out_of_range(kind: &Kind) -> Wrong {
     Wrong::Range(match kind {
         Kind::Int { min, max: i64::MAX } if *min > i64::MIN => format!("at least {min}"),

@@ -71,9 +71,10 @@ impl At {
 
     /// What could stand there.
     fn example(&self, kind: &Kind) -> String {
-        match self.item {
-            true => format!("for example `{}`", kind.example()),
-            false => format!("for example `{}: {}`", self.name, kind.example()),
+        match (self.name.as_str(), self.item) {
+            ("", _) => "a pipeline file begins with `version: 1`".into(),
+            (_, true) => format!("for example `{}`", kind.example()),
+            (name, false) => format!("for example `{name}: {}`", kind.example()),
         }
     }
 
@@ -441,7 +442,7 @@ impl<'a> Reader<'a> {
         let message =
             format!("{} must be {}, found {}", at.subject(), kind.described(), describe(node));
         let help = if node.is_nothing() && !at.name.is_empty() {
-            "write a value behind the colon, or delete the line".to_owned()
+            format!("write a value behind the colon, {}", at.example(kind))
         } else if let (Kind::List(_), Value::Scalar(scalar)) = (kind, &node.value) {
             format!("write `{}: [{}]`", at.name, scalar.text)
         } else {

@@ -139,7 +139,9 @@ impl Kind {
             Kind::OrNone(kind) => kind.example(),
             Kind::List(item) => format!("[{}]", item.example()),
             Kind::Either(short, _) => short.example(),
-            Kind::Text | Kind::Name | Kind::TopicName | Kind::Expr | Kind::Json => "…".into(),
+            Kind::Name => "my-pipeline".into(),
+            Kind::TopicName => "orders".into(),
+            Kind::Text | Kind::Expr | Kind::Json => "…".into(),
             Kind::Map(..) | Kind::Table(_) | Kind::OneOf(_) => "…".into(),
         }
     }

@@ -193,7 +193,7 @@ fn check_number(node: &Node, sign: &str, columns: &Columns<'_>) -> Result<Option
     }
     let found = found.map_or("NULL", Type::with_article);
     let message = format!("`{sign}` needs a number, found {found}");
-    Err(TypeError::new(node.span(), message, "write `CAST(... AS DOUBLE)` if it holds one"))
+    Err(TypeError::new(node.span(), message, "write a number, or a column that holds numbers"))
 }
 
 fn infer_arithmetic(

@@ -186,12 +186,11 @@ impl Scope {
         let mut types = Vec::new();
         let mut unknown = 0;
         for column in expr.columns() {
-            match self.find(&column.name) {
-                Ok((slot, data_type)) => {
-                    slots.push(slot);
-                    types.push(data_type.map(sql_type));
-                }
-                Err(None) => types.push(None),
+            let found = self.find(&column.name);
+            types.push(found.as_ref().ok().and_then(|(_, data_type)| data_type.map(sql_type)));
+            match found {
+                Ok((slot, _)) => slots.push(slot),
+                Err(None) => {}
                 Err(Some(_)) if unknown == UNKNOWN_MAX => {}
                 Err(Some(refusal)) => {
                     unknown += 1;
@@ -201,10 +200,8 @@ impl Scope {
             }
         }
         if slots.len() < expr.columns().len() {
-            // Types are still worth a look where only names hidden by other mistakes are missing.
-            if types.len() == expr.columns().len()
-                && let Err(error) = expr.result_type(&|slot| types[slot])
-            {
+            // Types are still worth a look: a column that is not there has none.
+            if let Err(error) = expr.result_type(&|slot| types[slot]) {
                 wrong_types(reader, entry, error);
             }
             return None;

@@ -456,3 +456,29 @@ fn a_wasm_step_needs_its_module_and_a_map_of_parameters() {
     check_json("E-TYPE-01", "steps:\n  - wasm: {module: m.wasm, params: «[a]»}\n");
     check_json("E-ENV-01", "steps:\n  - wasm: {module: m.wasm, params: {a: [\"«${env:X}»\"]}}\n");
 }
+
+#[test]
+fn an_unknown_column_hides_no_wrong_type() {
+    let text = "version: 1\npipeline: p\ntopic: t\nschema: {ok: bool}\n\
+                steps:\n  - filter: body.nope = 1 AND body.ok + 1 > 2\n\
+                sinks: {lake: {parquet: {to: x}}}\n";
+    let report = parse(text).expect_err("two mistakes");
+    let found: Vec<_> = report.diagnostics.iter().map(|found| found.code).collect();
+    assert_eq!(found, ["E-COL-01", "E-SQL-07"], "{report}");
+}
+
+#[test]
+fn what_is_suggested_is_right() {
+    let rest = "pipeline: p\ntopic: t\nschema: {a: int}\nsinks: {lake: {parquet: {to: x}}}\n";
+    let help = |text: &str| parse(text).expect_err(text).diagnostics[0].help.clone();
+    assert_eq!(help(rest), "add `version: 1`");
+    assert_eq!(
+        help(&format!("version:\n{rest}")),
+        "write a value behind the colon, for example `version: 1`"
+    );
+    assert_eq!(help(&format!("version: one\n{rest}")), "write a number, for example `version: 1`");
+    assert_eq!(help(&format!("version: 2\n{rest}")), "use a newer millrace");
+    assert_eq!(help("a text"), "a pipeline file begins with `version: 1`");
+    let without_topic = format!("version: 1\n{rest}").replace("topic: t\n", "");
+    assert_eq!(help(&without_topic), "add `topic: orders`");
+}
