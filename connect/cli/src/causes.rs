@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind};
 
 use millrace_client::BrokerError;
 use millrace_connect_api::{SinkError, SourceError};
-use millrace_runtime::{FilterError, RunError};
+use millrace_runtime::RunError;
 use millrace_server::{CloseError, OpenError, StartError, StopError};
 use millrace_sink_files::{FileSinkError, OptionsError};
 use millrace_store::OpenError as OpenStoreError;
@@ -122,12 +122,6 @@ impl From<CloseError> for Failure {
 impl From<BrokerError> for Failure {
     fn from(error: BrokerError) -> Self {
         broker(&error, None).caused_by(&error)
-    }
-}
-
-impl From<FilterError> for Failure {
-    fn from(error: FilterError) -> Self {
-        Failure::new(Exit::Input, codes::FILTER, error.to_string()).caused_by(&error)
     }
 }
 

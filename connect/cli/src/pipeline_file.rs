@@ -3,11 +3,21 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
+use std::sync::Arc;
 
 use millrace_config::{Pipeline, Report};
+use millrace_disk::RealDisk;
+use millrace_runtime::Filters;
 
 use crate::causes::io_failure;
 use crate::exit::{Exit, Failure, codes};
+
+/// A pipeline that can run.
+pub(crate) struct Checked {
+    pub(crate) pipeline: Arc<Pipeline>,
+    /// The modules of its steps.
+    pub(crate) filters: Filters,
+}
 
 /// Why there is no pipeline.
 pub(crate) enum Unusable {
@@ -17,10 +27,22 @@ pub(crate) enum Unusable {
     Wrong(Report),
 }
 
-/// Reads and checks a pipeline file. Its `${env:…}` see the environment of this process.
-pub(crate) fn load(path: &Path) -> Result<Pipeline, Unusable> {
+/// Reads and checks a pipeline file, and the modules that it names. Its `${env:…}` see the
+/// environment of this process.
+pub(crate) fn load(path: &Path) -> Result<Checked, Unusable> {
     let bytes = fs::read(path).map_err(|error| Unusable::Unread(unread(path, error)))?;
-    Pipeline::parse(&path.display().to_string(), &bytes, &environment).map_err(Unusable::Wrong)
+    let file = path.display().to_string();
+    let pipeline = Pipeline::parse(&file, &bytes, &environment).map_err(Unusable::Wrong)?;
+    let filters = Filters::load(&pipeline, &RealDisk::new()).map_err(|errors| {
+        let findings = errors.into_iter().map(|error| {
+            let help = "a module is a file, named from the current directory on; \
+                        `wasm-filters/host/README.md` says what it has";
+            (error.at.clone(), codes::FILTER, error.to_string(), help.to_owned())
+        });
+        let report = Report::of_findings(&file, &bytes, findings);
+        Unusable::Wrong(report.expect("there is an error"))
+    })?;
+    Ok(Checked { pipeline: Arc::new(pipeline), filters })
 }
 
 /// The environment of this process. A value that is not UTF-8 is as good as none.

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use millrace_client::Broker;
-use millrace_config::Pipeline;
 use millrace_disk::{Disk, RealDisk};
-use millrace_runtime::{Connectors, Filters, Patience, Run, RunOptions, Summary, Until};
+use millrace_runtime::{Connectors, Patience, Run, RunOptions, Summary, Until};
 use serde_json::json;
 
 use crate::exit::{Exit, Failure, codes};
 use crate::output::complain;
+use crate::pipeline_file::Checked;
 use crate::progress::ProgressLine;
 use crate::signals::Signals;
 use crate::{figures, letters, sinks, sources};
@@ -29,7 +29,7 @@ pub(crate) struct Manner {
 
 /// Runs a pipeline until it is done, or a signal stops it after its next commit.
 pub(crate) async fn run(
-    pipeline: &Arc<Pipeline>,
+    Checked { pipeline, filters }: &Checked,
     broker: Arc<dyn Broker>,
     manner: Manner,
     mut signals: Signals,
@@ -40,13 +40,12 @@ pub(crate) async fn run(
         source: source.map(|spec| sources::open(spec, Arc::clone(&disk), manner.once)),
         sink: sinks::open(Arc::clone(pipeline), disk),
     };
-    let filters = Filters::load(pipeline, &RealDisk::new())?;
     let (worker, seed) = identity();
     let options = RunOptions {
         seed,
         until: if manner.once { Until::Drained } else { Until::Stopped },
         patience: manner.patience,
-        filters,
+        filters: filters.clone(),
         ..RunOptions::new(worker)
     };
     let run = Run::new(Arc::clone(pipeline), broker, connectors, options);

@@ -1,9 +1,10 @@
 //! What is wrong with a file, where, and what to do about it.
 
 use std::fmt;
+use std::ops::Range;
 
 use crate::mistake::{Mistake, Mistakes};
-use crate::text::SourceText;
+use crate::text::{self, SourceText};
 
 /// A mistake in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +42,21 @@ pub struct Report {
 const SHOWN_MAX: usize = 100;
 
 impl Report {
+    /// What somebody else found wrong with a file that has no mistakes of its own: where, in
+    /// bytes, the code, the message and what helps. `None` if that is nothing.
+    pub fn of_findings(
+        file: &str,
+        bytes: &[u8],
+        findings: impl IntoIterator<Item = (Range<usize>, &'static str, String, String)>,
+    ) -> Option<Self> {
+        let mut mistakes = Mistakes::default();
+        for (at, code, message, help) in findings {
+            mistakes.push(Mistake::new(code, at, message, help));
+        }
+        let text = text::decode(bytes).unwrap_or_default();
+        (!mistakes.is_empty()).then(|| Self::new(&SourceText::new(file, text), mistakes))
+    }
+
     pub(crate) fn new(source: &SourceText<'_>, mistakes: Mistakes) -> Self {
         let (mistakes, count) = mistakes.into_sorted();
         let shown = mistakes.into_iter().take(SHOWN_MAX);

@@ -1,5 +1,6 @@
 //! What a pipeline file means once every check has passed.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -232,6 +233,8 @@ pub struct WasmSpec {
     /// The module's file, relative to the current directory unless absolute. Nobody has looked
     /// whether it is there.
     pub module: PathBuf,
+    /// Where the pipeline file names it, in bytes.
+    pub module_at: Range<usize>,
     /// What it is told, of the types that the file gives.
     pub params: Map<String, Value>,
 }

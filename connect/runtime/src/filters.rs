@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -23,12 +24,12 @@ struct Loaded {
 
 /// A module of a pipeline cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("steps[{step}] wasm: {}: {source}", .module.display())]
+#[error("cannot use {}: {source}", .module.display())]
 pub struct FilterError {
-    /// The number of the step.
-    pub step: usize,
     /// The module's file.
     pub module: PathBuf,
+    /// Where the pipeline file names it, in bytes.
+    pub at: Range<usize>,
     /// Why not.
     pub source: FilterFault,
 }
@@ -52,22 +53,25 @@ pub enum FilterFault {
 
 impl Filters {
     /// Reads and compiles the modules of a pipeline, and starts each once, so that mistakes come
-    /// to light before the first record.
-    pub fn load(pipeline: &Pipeline, disk: &dyn Disk) -> Result<Self, FilterError> {
+    /// to light before the first record: all of them.
+    pub fn load(pipeline: &Pipeline, disk: &dyn Disk) -> Result<Self, Vec<FilterError>> {
         let mut loaded: Option<Loaded> = None;
+        let mut errors = Vec::new();
         for (step, spec) in pipeline.steps.iter().enumerate() {
             let StepSpec::Wasm(spec) = spec else { continue };
             let loaded = loaded.get_or_insert_with(|| Loaded {
                 host: Host::new(Limits::default()),
                 modules: BTreeMap::new(),
             });
-            let module = load(&loaded.host, spec, disk).map_err(|source| {
-                let module = spec.module.clone();
-                FilterError { step, module, source }
-            })?;
-            loaded.modules.insert(step, module);
+            match load(&loaded.host, spec, disk) {
+                Ok(module) => drop(loaded.modules.insert(step, module)),
+                Err(source) => {
+                    let (module, at) = (spec.module.clone(), spec.module_at.clone());
+                    errors.push(FilterError { module, at, source });
+                }
+            }
         }
-        Ok(Self(loaded.map(Arc::new)))
+        if errors.is_empty() { Ok(Self(loaded.map(Arc::new))) } else { Err(errors) }
     }
 
     /// The step of this number, for one sink. `bytes_max` is what it may make of one batch.

@@ -10,7 +10,7 @@ use clap::Args;
 use millrace_client::Broker;
 use millrace_config::Pipeline;
 use millrace_disk::RealDisk;
-use millrace_runtime::{Patience, Summary};
+use millrace_runtime::{Filters, Patience, Summary};
 use millrace_server::{Addresses, Limits, Server, ServerConfig};
 use serde_json::json;
 
@@ -21,7 +21,7 @@ use crate::exit::{Exit, Failure};
 use crate::figures::{bytes, count, counted, seconds};
 use crate::letters::{self, Letter};
 use crate::output::{Answer, complain};
-use crate::pipeline_file::from_reports;
+use crate::pipeline_file::{Checked, from_reports};
 use crate::running::{self, Manner};
 use crate::signals::Signals;
 
@@ -68,7 +68,8 @@ impl Quickstart {
         let environment = |name: &str| (name == "LAKE").then(|| lake.clone());
         let pipeline = Pipeline::parse(PIPELINE_NAME, PIPELINE.as_bytes(), &environment)
             .map_err(|report| from_reports(vec![report]))?;
-        let pipeline = Arc::new(pipeline);
+        let checked = Checked { pipeline: Arc::new(pipeline), filters: Filters::default() };
+        let pipeline = &checked.pipeline;
         let signals = Signals::listen()?;
         let runtime = one_thread()?;
 
@@ -81,7 +82,7 @@ impl Quickstart {
         let manner =
             Manner { once: true, patience: Patience::SHORT, grace: Duration::from_secs(30) };
         let ended = runtime.block_on(async {
-            let run = running::run(&pipeline, Arc::clone(&broker), manner, signals);
+            let run = running::run(&checked, Arc::clone(&broker), manner, signals);
             let summary = run.await?;
             let sinks = pipeline.sinks.iter().map(|sink| sink.name.as_str());
             let letter = letters::first(&broker, &pipeline.name, sinks).await?;
@@ -96,7 +97,7 @@ impl Quickstart {
         files.sort();
         let shown = Shown {
             quickstart: self,
-            pipeline: &pipeline,
+            pipeline,
             addresses,
             summary,
             letter,

@@ -16,10 +16,11 @@ use crate::causes::source_failure;
 use crate::exit::{Exit, Failure, codes};
 use crate::figures::{parse_size, seconds};
 use crate::output::{Answer, complain};
+use crate::pipeline_file::{self, Checked};
 use crate::running::{self, Manner};
 use crate::signals::Signals;
 use crate::wire::parse_namesrv;
-use crate::{embedded, pipeline_file, sources, wire};
+use crate::{embedded, sources, wire};
 
 /// Run one pipeline, on a broker of its own or over the wire.
 ///
@@ -66,16 +67,16 @@ impl RunPipeline {
 
     pub(crate) fn execute(&self) -> Result<Answer, Failure> {
         let start = Instant::now();
-        let pipeline = Arc::new(pipeline_file::load(&self.file)?);
-        if let Some(spec) = &pipeline.source {
+        let checked = pipeline_file::load(&self.file)?;
+        if let Some(spec) = &checked.pipeline.source {
             sources::check(spec, Arc::new(RealDisk::new()), self.once)
                 .map_err(|error| source_failure(&error).caused_by(&error))?;
         }
         let signals = Signals::listen()?;
         let runtime = one_thread()?;
         let summary = match &self.namesrv {
-            Some(namesrv) => self.over_the_wire(&pipeline, namesrv, signals, &runtime),
-            None => self.embedded(&pipeline, signals, &runtime),
+            Some(namesrv) => self.over_the_wire(&checked, namesrv, signals, &runtime),
+            None => self.embedded(&checked, signals, &runtime),
         }?;
         let elapsed = start.elapsed();
         let line = format!("{}; {}", running::tell(&summary), seconds(elapsed));
@@ -86,7 +87,7 @@ impl RunPipeline {
 
     fn embedded(
         &self,
-        pipeline: &Arc<Pipeline>,
+        checked: &Checked,
         signals: Signals,
         runtime: &Runtime,
     ) -> Result<Summary, Failure> {
@@ -95,9 +96,9 @@ impl RunPipeline {
             complain(&format!("{line}\n"));
         }
         // What a broker inside this process cannot do now it will not be able to in a moment.
-        let manner = self.manner(pipeline, Some(Patience::FEW));
+        let manner = self.manner(&checked.pipeline, Some(Patience::FEW));
         let broker = Arc::new(core.local());
-        let ended = runtime.block_on(running::run(pipeline, broker, manner, signals));
+        let ended = runtime.block_on(running::run(checked, broker, manner, signals));
         let closed = core.close();
         let summary = ended?;
         closed?;
@@ -106,16 +107,16 @@ impl RunPipeline {
 
     fn over_the_wire(
         &self,
-        pipeline: &Arc<Pipeline>,
+        checked: &Checked,
         namesrv: &str,
         signals: Signals,
         runtime: &Runtime,
     ) -> Result<Summary, Failure> {
-        let manner = self.manner(pipeline, self.once.then_some(ATTEMPTS_ONCE));
+        let manner = self.manner(&checked.pipeline, self.once.then_some(ATTEMPTS_ONCE));
         runtime.block_on(async {
             let broker = Arc::new(wire::connect(namesrv, self.broker.as_deref()).await?);
             let through: Arc<dyn Broker> = Arc::<RemoteBroker>::clone(&broker);
-            let ended = running::run(pipeline, through, manner, signals).await;
+            let ended = running::run(checked, through, manner, signals).await;
             broker.close().await;
             ended
         })

@@ -4,14 +4,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 use millrace_config::{Diagnostic, Pipeline};
-use millrace_disk::RealDisk;
-use millrace_runtime::Filters;
 use serde_json::{Value, json};
 
 use crate::exit::{Exit, Failure};
 use crate::figures::counted;
 use crate::output::{Answer, complain, print};
-use crate::pipeline_file::{self, Unusable};
+use crate::pipeline_file::{self, Checked, Unusable};
 
 /// Check pipeline files and tell everything that is wrong with them at once.
 #[derive(Args, Debug)]
@@ -32,8 +30,8 @@ impl Validate {
         let mut unread: Option<Failure> = None;
         for path in &self.files {
             let file = path.display().to_string();
-            match pipeline_file::load(path).and_then(with_filters) {
-                Ok(pipeline) => {
+            match pipeline_file::load(path) {
+                Ok(Checked { pipeline, .. }) => {
                     results.push(json!({"file": file, "ok": true, "pipeline": pipeline.name}));
                     good.push(format!("{file}: ok: {}\n", tell(&pipeline)));
                 }
@@ -74,14 +72,6 @@ impl Validate {
         }
         failure.result = json!(results);
         Err(failure)
-    }
-}
-
-/// A pipeline whose modules can be used.
-fn with_filters(pipeline: Pipeline) -> Result<Pipeline, Unusable> {
-    match Filters::load(&pipeline, &RealDisk::new()) {
-        Ok(_) => Ok(pipeline),
-        Err(error) => Err(Unusable::Unread(error.into())),
     }
 }
 

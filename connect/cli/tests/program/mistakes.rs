@@ -46,6 +46,28 @@ fn good_files_are_told_apart_from_bad_ones() {
 }
 
 #[test]
+fn modules_that_cannot_be_used_are_told_with_their_places() {
+    let home = Home::new();
+    home.write("text.wasm", "no module");
+    home.write(
+        "two.yaml",
+        "version: 1\npipeline: p\ntopic: t\nschema: {a: int}\nsteps:\n  \
+         - wasm: {module: none.wasm}\n  - wasm: {module: text.wasm}\n\
+         sinks: {lake: {parquet: {to: x}}}\n",
+    );
+    let told = home.run(&["validate", "two.yaml", "--json"]).expect(2).json();
+    let errors = told["result"][0]["errors"].as_array().unwrap();
+    let places: Vec<_> = errors.iter().map(|e| (&e["code"], &e["line"], &e["col"])).collect();
+    let place = |line: u64| ("E-WASM-01".into(), line.into(), 20.into());
+    let expected = [place(6), place(7)];
+    assert_eq!(places, expected.iter().map(|(c, l, k)| (c, l, k)).collect::<Vec<_>>(), "{told}");
+
+    let ran = home.run(&["run", "two.yaml"]).expect(2);
+    assert!(ran.err.contains("two.yaml:6:20"), "{}", ran.err);
+    assert_eq!(home.entries(), ["text.wasm", "two.yaml"], "nothing was begun");
+}
+
+#[test]
 fn files_that_are_not_there() {
     let home = Home::new();
     for command in ["run", "validate"] {

@@ -62,7 +62,8 @@ fn wasm(reader: &mut Reader<'_>, entry: &Entry<'_>) -> Option<StepSpec> {
             }
         }
     }
-    is_whole.then_some(StepSpec::Wasm(WasmSpec { module: module?.into(), params }))
+    let module_at = fields.get("module")?.node.span.clone();
+    is_whole.then_some(StepSpec::Wasm(WasmSpec { module: module?.into(), module_at, params }))
 }
 
 fn set(reader: &mut Reader<'_>, entry: &Entry<'_>, scope: &mut Scope) -> Option<StepSpec> {

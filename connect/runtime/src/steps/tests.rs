@@ -68,7 +68,8 @@ fn try_chain(steps: &str) -> Result<Chain, String> {
     );
     let parsed = Pipeline::parse("p.yaml", text.as_bytes(), &|_| None);
     let pipeline = Arc::new(parsed.unwrap_or_else(|report| panic!("{report}")));
-    let filters = Filters::load(&pipeline, &modules::disk()).map_err(|error| error.to_string())?;
+    let filters =
+        Filters::load(&pipeline, &modules::disk()).map_err(|errors| errors[0].to_string())?;
     let chain = Chain::new(&pipeline, &pipeline.sinks[0], &filters);
     chain.map_err(|error| error.to_string())
 }
