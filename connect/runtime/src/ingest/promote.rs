@@ -17,7 +17,9 @@ const DECODE: &str = "decode";
 /// The step of records whose expressions have no value.
 const TOPIC: &str = "topic";
 /// The promoted values do not fit into a message.
-const TOO_LONG: &str = "E-EVAL-03";
+const UNFIT: &str = "E-EVAL-03";
+/// What stands between properties and their values.
+const SEPARATORS: [char; 2] = ['\u{1}', '\u{2}'];
 /// Room for what [`super::stamp`] adds.
 const STAMP_BYTES_MAX: usize = 1024;
 
@@ -121,12 +123,18 @@ impl Promotion {
                 Target::Tag => keys::TAGS,
                 Target::Property(name) => name,
             };
+            if text.contains(SEPARATORS) {
+                let error = format!(
+                    "the value for `{name}` has a character U+0001 or U+0002, which no property can hold"
+                );
+                return Err(Reject { code: UNFIT, error, field: None });
+            }
             promoted.properties.push(name, &text);
         }
         let bytes = promoted.properties.as_bytes().len();
         if bytes + STAMP_BYTES_MAX > PROPERTIES_BYTES_MAX {
             let error = format!("its properties take {bytes} bytes, which no message can hold");
-            return Err(Reject { code: TOO_LONG, error, field: None });
+            return Err(Reject { code: UNFIT, error, field: None });
         }
         Ok(promoted)
     }
@@ -163,4 +171,36 @@ fn as_messages(data: &Bytes, records: &[Span], pipeline: &Pipeline) -> Messages 
     let to = QueueOffset(records.len() as u64);
     Messages::parse(queue, QueueOffset(0), to, vec![Bytes::from(run)])
         .expect("whole records of ascending offsets were just encoded")
+}
+
+#[cfg(test)]
+mod tests {
+    use millrace_connect_api::Position;
+
+    use super::*;
+
+    /// The properties of one record, or the code of its refusal.
+    fn promoted(body: &str) -> Result<Vec<u8>, &'static str> {
+        let text = "version: 1\npipeline: p\n\
+                    topic: {name: t, key: body.k, properties: {n: body.n}}\n\
+                    schema: {k: string, n: string}\nsinks: {s: {parquet: {to: out}}}\n";
+        let parsed = Pipeline::parse("p.yaml", text.as_bytes(), &|_| None);
+        let pipeline = Arc::new(parsed.unwrap_or_else(|report| panic!("{report}")));
+        let mut promotion = Promotion::new(&pipeline).unwrap().expect("it promotes");
+        let position = Position { offset: 0, line: 0 };
+        let span = Span { at: 0, len: body.len() as u32, position, next: position };
+        let mut rows =
+            promotion.promote(&Bytes::copy_from_slice(body.as_bytes()), &[span]).unwrap();
+        let row = rows.remove(0);
+        row.map(|row| row.properties.into_bytes()).map_err(|refused| refused.reject.code)
+    }
+
+    #[test]
+    fn a_value_that_no_property_can_hold_is_refused_and_not_shortened() {
+        assert_eq!(promoted(r#"{"k":"a","n":"b"}"#).unwrap(), b"KEYS\x01a\x02n\x01b\x02");
+        assert_eq!(promoted(r#"{"k":"a","n":"b\u0001c"}"#), Err(UNFIT));
+        assert_eq!(promoted(r#"{"k":"\u0002","n":"b"}"#), Err(UNFIT));
+        let long = format!(r#"{{"k":"a","n":"{}"}}"#, "x".repeat(PROPERTIES_BYTES_MAX));
+        assert_eq!(promoted(&long), Err(UNFIT));
+    }
 }
