@@ -248,13 +248,14 @@ pub(crate) fn scan(
             }
             let reason = match scanner.at(at) {
                 Scanned::Record(scanned) => {
-                    let next = Found { record: scanned };
+                    let after_damage = !found.damage.is_empty();
+                    let next = Found { record: scanned, after_damage };
                     found.last_store_ms = found.last_store_ms.max(scanned.store_at_ms());
                     let len = scanned.as_bytes().len() as u64;
                     if scanned.more() {
                         group.push(scanned.as_bytes().to_vec());
                     } else {
-                        release(&mut group, record);
+                        release(&mut group, after_damage, record);
                         record(next);
                     }
                     found.scanned_bytes += len;
@@ -273,7 +274,7 @@ pub(crate) fn scan(
                 break 'segments;
             }
             // What came before the damage was durable, so its group was whole.
-            release(&mut group, record);
+            release(&mut group, !found.damage.is_empty(), record);
             if faults.dispatch_past_damage {
                 at = segment.end().min(durable);
                 continue;
@@ -286,7 +287,7 @@ pub(crate) fn scan(
     let mut end = at;
     if let Some(first) = group.first().and_then(|first| Record::parse(first).ok()) {
         if faults.keep_half_groups {
-            release(&mut group, record);
+            release(&mut group, !found.damage.is_empty(), record);
         } else {
             end = first.physical_offset();
             found.unfinished_records = group.len();
@@ -297,10 +298,10 @@ pub(crate) fn scan(
 }
 
 /// Hands out the records that waited for the rest of their group.
-fn release(group: &mut Vec<Vec<u8>>, record: &mut dyn FnMut(Found<'_>)) {
+fn release(group: &mut Vec<Vec<u8>>, after_damage: bool, record: &mut dyn FnMut(Found<'_>)) {
     for bytes in group.drain(..) {
         if let Ok(held) = Record::parse(&bytes) {
-            record(Found { record: held });
+            record(Found { record: held, after_damage });
         }
     }
 }
@@ -308,6 +309,8 @@ fn release(group: &mut Vec<Vec<u8>>, record: &mut dyn FnMut(Found<'_>)) {
 /// A record that a scan found, verified.
 pub(crate) struct Found<'a> {
     pub(crate) record: Record<'a>,
+    /// Whether damage was found before it.
+    pub(crate) after_damage: bool,
 }
 
 impl Found<'_> {

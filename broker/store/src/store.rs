@@ -165,12 +165,14 @@ impl Store {
             &mut |record| {
                 // What is rebuilt goes out in runs of the usual size, so that a lost index of a
                 // large log costs no more memory than a working one. Only durable bytes may be
-                // covered by a run.
+                // covered by a run. Nor may damage, before it is known which offsets are left out
+                // because of it: the next start would not see it, and give them to others.
                 let at = record.entry().physical_offset;
                 if at >= mark.durable {
                     at_mark.get_or_insert(index.tally());
                 }
                 if at <= durable
+                    && !record.after_damage
                     && let Some(frozen) = index.freeze(at, run_bytes)
                 {
                     match write_run(&*disk, &index_dir, &frozen) {

@@ -88,20 +88,25 @@ fn the_first_message_of_a_queue_shows_that_those_before_it_are_lost() {
 
 #[test]
 fn starting_again_leaves_out_no_more() {
-    let (mut disk, placed) = killed(&[0, 1, 2, 0]);
-    damage(&disk, &placed[3]);
-    for with_runs in [false, true, false, true] {
-        let opened = open(&disk, small()).unwrap();
-        assert_eq!(opened.found.lost.len(), 3, "as long as nothing follows, it is told again");
-        for queue in 0..3 {
-            let no = opened.store.find_queue("orders", QueueId(queue)).unwrap();
-            assert_eq!(opened.store.bounds(no).end, QueueOffset(2), "queue {queue}");
-        }
-        drop(opened);
-        disk = disk.power_cut();
-        if !with_runs {
-            for path in disk.paths().into_iter().filter(|path| path.starts_with("/data/index")) {
-                disk.remove(&path).unwrap();
+    // 20 KiB of other messages after the damage are worth an index run.
+    for others in [0, 100] {
+        let queues = [&[0, 1, 2, 0][..], &vec![3; others]].concat();
+        let (mut disk, placed) = killed(&queues);
+        damage(&disk, &placed[3]);
+        for with_runs in [false, true, false, true] {
+            let opened = open(&disk, small()).unwrap();
+            assert_eq!(opened.found.lost.len(), 3, "as long as nothing follows, it is told again");
+            for queue in 0..3 {
+                let no = opened.store.find_queue("orders", QueueId(queue)).unwrap();
+                assert_eq!(opened.store.bounds(no).end, QueueOffset(2), "queue {queue}");
+            }
+            drop(opened);
+            disk = disk.power_cut();
+            if !with_runs {
+                for path in disk.paths().into_iter().filter(|path| path.starts_with("/data/index"))
+                {
+                    disk.remove(&path).unwrap();
+                }
             }
         }
     }
