@@ -408,15 +408,35 @@ impl Store {
     /// Writes a run that knows which offsets are left out, before a message comes after them. The log
     /// does not tell, and a count of what is missing in it would be wrong from then on. Until then
     /// every start finds the damage again, and says so.
+    ///
+    /// An earlier run may be on its way, or this one cannot be written: then the next stage has
+    /// another look.
     fn write_left_out(&mut self) {
-        self.keeps_left_out = false;
-        if let Some(frozen) = self.index.freeze(self.marks.appended(), 1) {
-            match write_run(&*self.disk, &self.index_dir, &frozen) {
-                Ok(run) => self.index.install(run),
-                Err(error) => {
-                    warn!(error = %error, "index run not written");
-                    self.runs.hand_over(frozen);
-                }
+        self.take_written_run();
+        let appended = self.marks.appended();
+        if self.index.is_frozen() || self.log.next() != appended {
+            return;
+        }
+        // Once nothing of the damage is live, a run has it.
+        let is_live = self.damaged_at.is_some_and(|at| self.index.live_from() <= at);
+        let frozen = if is_live { self.index.freeze(appended, 1) } else { None };
+        let Some(frozen) = frozen else {
+            self.keeps_left_out = false;
+            return;
+        };
+        // The flusher writes what is not durable yet.
+        if self.marks.durable() < appended {
+            self.runs.hand_over(frozen);
+            return;
+        }
+        match write_run(&*self.disk, &self.index_dir, &frozen) {
+            Ok(run) => {
+                self.index.install(run);
+                self.keeps_left_out = false;
+            }
+            Err(error) => {
+                warn!(error = %error, "index run not written");
+                self.runs.hand_over(frozen);
             }
         }
     }

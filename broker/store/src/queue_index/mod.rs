@@ -336,6 +336,11 @@ impl QueueIndex {
         self.live.bytes() + self.keys.bytes() + frozen
     }
 
+    /// First byte of the log that no run and nothing frozen covers.
+    pub(crate) fn live_from(&self) -> PhysicalOffset {
+        self.live_from
+    }
+
     /// Whether a frozen stretch waits for its run.
     pub(crate) fn is_frozen(&self) -> bool {
         self.frozen.is_some()
