@@ -18,7 +18,8 @@ pub struct StoreConfig {
     /// says no: the disk does not keep up, and the system's write-back would stop everybody.
     pub unflushed_bytes_max: u64,
     /// Bytes of memory for entries and keys that no index run holds yet, above which it says no as
-    /// well. Writing a run sorts its keys, for which it takes up to half as much again.
+    /// well. From half of it on a run is written whatever the log has grown by. Writing one sorts a
+    /// copy of its keys, so it takes about half as much again.
     pub index_bytes_max: u64,
     /// Whether a record may also stand in lite queues, as its `INNER_MULTI_DISPATCH` says. Off,
     /// because every name a producer makes up would become a queue. (`enableLmq`)

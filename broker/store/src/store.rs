@@ -43,7 +43,7 @@ const FORMAT: &str = "millrace-store 1";
 #[derive(Debug)]
 pub struct Store {
     log: CommitLog,
-    index: QueueIndex,
+    pub(crate) index: QueueIndex,
     segments: Arc<Segments>,
     buffers: Arc<Buffers>,
     marks: Watermarks,
@@ -506,7 +506,11 @@ impl Store {
         self.index.settle();
         let appended = self.log.commit(self.index.tally())?;
         self.take_written_run();
-        if let Some(frozen) = self.index.freeze(appended, self.config.index_run_bytes) {
+        // Messages with many keys take far more memory for the index than bytes of the log. At half
+        // of what it may take, what is appended meanwhile has the other half.
+        let is_large = self.index.bytes() > self.config.index_bytes_max / 2;
+        let due = if is_large { 1 } else { self.config.index_run_bytes };
+        if let Some(frozen) = self.index.freeze(appended, due) {
             self.runs.hand_over(frozen);
         }
         Ok(appended)

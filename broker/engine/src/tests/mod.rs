@@ -309,6 +309,31 @@ fn producers_are_turned_away_while_the_disk_does_not_keep_up() {
 }
 
 #[test]
+fn producers_are_turned_away_while_the_index_takes_too_much_memory() {
+    let store = StoreConfig { flush: ASYNC, index_bytes_max: 4 << 20, ..StoreConfig::default() };
+    let store = StoreConfig { segment_bytes: 8 << 20, ..store };
+    let mut rig = Rig::open_store(SimDisk::new(1), store, EngineConfig::default()).unwrap();
+    let properties = format!("{}\x01{}\x02", keys::KEYS, vec!["k"; 15_000].join(" "));
+    let send = |rig: &mut Rig| {
+        let messages = [message("orders", 0, b"x", properties.as_bytes())];
+        rig.call(Request::Append(append(&messages)))
+    };
+    for round in 0..3 {
+        // 15,000 keys of 16 bytes each.
+        let refused = (0..20).find_map(|_| match send(&mut rig) {
+            Some(Answer::Refused(refusal)) => Some(refusal.to_string()),
+            _ => None,
+        });
+        let expected = "[REJECTREQUEST]system busy, start flow control for a while";
+        assert_eq!(refused.as_deref(), Some(expected), "round {round}");
+        // Nobody appends in between.
+        rig.flush();
+        rig.flusher.housekeep();
+        assert!(matches!(send(&mut rig), Some(Answer::Appended(_))), "round {round}");
+    }
+}
+
+#[test]
 fn a_held_pull_is_answered_by_the_message_it_waits_for() {
     let mut rig = Rig::new(ASYNC);
     rig.send("orders", 0, b"a", "x");

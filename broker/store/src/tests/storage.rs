@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 
 use millrace_disk::{Access, Fault};
+use millrace_types::{PropertiesBuf, keys};
 
 use super::model::live_damage;
 use super::*;
@@ -358,4 +359,44 @@ fn the_store_keeps_up_again_once_the_index_is_on_disk() {
     // Nobody appends in between: all producers are turned away.
     assert!(opened.store.keeps_up());
     assert_eq!(opened.bodies(TOPICS[0], 0).unwrap().len(), 20);
+}
+
+#[test]
+fn keys_take_bounded_memory_however_little_the_log_grows() {
+    let disk = SimDisk::new(1);
+    let config = StoreConfig { index_bytes_max: 4 << 20, ..StoreConfig::default() };
+    let config = StoreConfig { segment_bytes: 1 << 20, ..config };
+    let mut opened = open(&disk, config.clone()).unwrap();
+    let topic = TopicName::parse(TOPICS[0]).unwrap();
+    let no = opened.store.queue(&topic, QueueId(0));
+    let words = vec!["k"; 15_000].join(" ");
+    let mut properties = PropertiesBuf::new();
+    properties.push(keys::KEYS, &words);
+    let draft = Draft {
+        topic: TOPICS[0],
+        queue_id: QueueId(0),
+        flag: 0,
+        sys_flag: 0,
+        born_at_ms: 1,
+        born_host: ([127, 0, 0, 1], 1).into(),
+        reconsume_times: 0,
+        prepared_offset: PhysicalOffset(0),
+        body: b"x",
+        properties: properties.as_bytes(),
+    };
+    let (mut waits, mut most) = (0, 0);
+    for _ in 0..100 {
+        if !opened.store.keeps_up() {
+            opened.flusher.flush().unwrap();
+            opened.flusher.housekeep();
+            waits += 1;
+        }
+        assert!(opened.store.keeps_up(), "a flush is enough");
+        opened.store.stage(&[(no, draft)], 1_000, &mut Vec::new()).unwrap();
+        opened.store.commit().unwrap();
+        most = most.max(opened.store.index.bytes());
+    }
+    let of_one = 15_000 * 16;
+    assert!(most <= config.index_bytes_max + of_one, "{most} bytes");
+    assert!(waits > 3, "{waits} waits");
 }
