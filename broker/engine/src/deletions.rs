@@ -26,6 +26,11 @@ impl Deletions {
         self.0.get(topic).copied().unwrap_or(PhysicalOffset(0))
     }
 
+    /// Forgets the topics of which the log, which begins at `from`, has nothing any more.
+    pub(crate) fn prune(&mut self, from: PhysicalOffset) {
+        self.0.retain(|_, below| *below > from);
+    }
+
     /// What a later start has to know, if the log begins at `from`.
     pub(crate) fn records(&self, from: PhysicalOffset) -> impl Iterator<Item = StateRecord> {
         let within = self.0.iter().filter(move |(_, below)| **below > from);

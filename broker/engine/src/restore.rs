@@ -55,6 +55,7 @@ impl Engine {
         let mut gaps = self.restore_meta(&snapshots);
         self.add_unknown_topics();
         gaps.extend(self.restore_epochs());
+        self.deletions.prune(self.store.log_min());
         if !gaps.is_empty() && self.config.lost_state == LostState::Refuse {
             return Err(OpenEngineError::StateLost(gaps));
         }

@@ -197,6 +197,7 @@ impl Engine {
         };
         self.store.remove_before(cut.to);
         self.retention.sealed = self.retention.sealed.split_off(&cut.to);
+        self.deletions.prune(self.store.log_min());
         info!(physical_offset = %cut.to, "the log starts here now");
     }
 

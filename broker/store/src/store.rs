@@ -324,6 +324,16 @@ impl Store {
         self.index.all()
     }
 
+    /// How many queues there are. None is ever forgotten while the store is open.
+    pub fn queue_count(&self) -> usize {
+        self.index.queue_count()
+    }
+
+    /// How many of them are of this topic.
+    pub fn queues_of(&self, topic: &str) -> usize {
+        self.index.queues_of(topic)
+    }
+
     /// The offsets that a queue has.
     pub fn bounds(&self, queue: QueueNo) -> Bounds {
         Bounds { min: self.index.min(queue), end: self.index.end(queue) }

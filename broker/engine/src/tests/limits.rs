@@ -54,6 +54,39 @@ fn queues_beyond_the_limit_are_refused_and_room_is_given_back() {
 }
 
 #[test]
+fn names_of_deleted_queues_are_remembered_within_bounds() {
+    let mut rig = rig(EngineLimits { queues_max: 6, ..EngineLimits::default() });
+    let own = rig.engine.store.queue_count();
+    let delete = |rig: &mut Rig, topic: &str| {
+        rig.call(Request::DeleteTopic { topic });
+        rig.flush();
+    };
+    let topics: Vec<String> = (0..8).map(|n| format!("t{n}")).collect();
+    let is_taken = |rig: &mut Rig, topic: &String| {
+        let answer = ensure(rig, topic, 3);
+        let is_taken = matches!(answer, Some(Answer::Topic(_)));
+        if !is_taken {
+            no_room(answer, "queues, with those of deleted topics");
+        }
+        delete(rig, topic);
+        is_taken
+    };
+    for _ in 0..3 {
+        // A name that comes back takes no more room.
+        let taken = topics.iter().map(|topic| is_taken(&mut rig, topic));
+        assert_eq!(taken.filter(|is_taken| *is_taken).count(), (12 - own) / 3);
+    }
+    assert!(rig.engine.store.queue_count() <= 12);
+    // Neither fewer queues for what there is make room.
+    ensure(&mut rig, "t0", 3);
+    let (topic, permission) = (&name("t0"), Permission::ALL);
+    rig.call(Request::SetTopic { topic, read_queues: 1, write_queues: 1, permission });
+    rig.flush();
+    no_room(ensure(&mut rig, "t7", 3), "queues, with those of deleted topics");
+    assert!(matches!(ensure(&mut rig, "MILLRACE_LEDGER", 4), Some(Answer::Topic(_))));
+}
+
+#[test]
 fn offsets_of_groups_beyond_the_limit_are_refused() {
     let mut rig = rig(EngineLimits { group_offsets_max: 2, ..EngineLimits::default() });
     ensure(&mut rig, "t", 3);

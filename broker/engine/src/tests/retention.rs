@@ -85,6 +85,24 @@ fn state_and_numbers_outlive_the_records_they_came_from() {
 }
 
 #[test]
+fn deletions_are_forgotten_with_what_they_hid() {
+    let mut rig = rig(keeping(1));
+    let known = |rig: &Rig| rig.engine.deletions.records(PhysicalOffset(0)).count();
+    for topic in ["a", "b", "c"] {
+        rig.send(topic, 0, b"x", "x");
+        rig.call(Request::DeleteTopic { topic });
+    }
+    fill(&mut rig, "orders", 0, 2);
+    assert_eq!(known(&rig), 3);
+    rig.send("d", 0, b"x", "x");
+    rig.call(Request::DeleteTopic { topic: "d" });
+    rig.let_pass(2 * HOUR);
+    assert!(first_byte(&rig) > 0);
+    assert_eq!(known(&rig), 1, "the log has something of `d`");
+    assert_eq!(known(&rig.restart()), 1);
+}
+
+#[test]
 fn s18_a_clock_that_jumps_makes_nothing_older() {
     for jump in [72 * HOUR as i64 + 1, -(24 * HOUR as i64), 10 * 365 * 24 * HOUR as i64] {
         let mut rig = rig(keeping(72));

@@ -152,6 +152,14 @@ impl QueueIndex {
         numbered.map(|(no, name)| (&name.topic, name.id, QueueNo(no as u32)))
     }
 
+    pub(crate) fn queue_count(&self) -> usize {
+        self.names.len()
+    }
+
+    pub(crate) fn queues_of(&self, topic: &str) -> usize {
+        self.by_name.get(topic).map_or(0, Vec::len)
+    }
+
     /// What a queue is called.
     pub(crate) fn name(&self, no: QueueNo) -> (&TopicName, QueueId) {
         let name = &self.names[no.0 as usize];
