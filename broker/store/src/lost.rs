@@ -54,7 +54,6 @@ pub(crate) fn leave_out(
     if missing == Tally::default() {
         return;
     }
-    index.leave_out_of_empty(missing);
     let mut tails: Vec<(QueueNo, TopicName, QueueId, u64)> = Vec::new();
     for (topic, queue, no) in index.all() {
         if let Some(at) = index.newest_at(no) {
@@ -64,6 +63,8 @@ pub(crate) fn leave_out(
             }
         }
     }
+    // After that, because an empty queue of the broker's own state has lost messages from then on.
+    index.leave_out_of_empty(missing);
     // What the broker's own state lacks stops the start, so that is never cut short.
     let wanted: u64 = tails.iter().map(|(.., count)| count).sum();
     let each_max =

@@ -187,3 +187,26 @@ fn a_lost_record_of_the_brokers_own_state_is_missed() {
         assert_eq!(lost, missed, "message {own} damaged");
     }
 }
+
+#[test]
+fn a_queue_of_the_brokers_own_state_misses_no_more_than_was_lost() {
+    let disk = SimDisk::new(1);
+    let mut opened = open(&disk, small()).unwrap();
+    // Known by its name only.
+    let topic = TopicName::parse("MILLRACE_LEDGER").unwrap();
+    opened.store.queue(&topic, QueueId(0));
+    opened.append(&[Kept { topic: "orders", queue: 0, body: vec![1; 50] }]).unwrap();
+    let (store, flusher) = (opened.store, opened.flusher);
+    store.close(flusher).unwrap();
+    let disk = disk.kill();
+    let mut opened = open(&disk, small()).unwrap();
+    let lost = Kept { topic: "MILLRACE_META", queue: 0, body: vec![1; 50] };
+    let placed = opened.stage(&[lost]).unwrap()[0];
+    opened.store.commit().unwrap();
+    opened.flusher.flush().unwrap();
+    let disk = disk.kill();
+    damage(&disk, &placed);
+    let opened = open(&disk, small()).unwrap();
+    let no = opened.store.find_queue("MILLRACE_LEDGER", QueueId(0)).unwrap();
+    assert_eq!(opened.store.bounds(no).end, QueueOffset(1));
+}
