@@ -21,7 +21,7 @@ use crate::retention::{Retention, RetentionConfig};
 use crate::room::Room;
 use crate::settings::Settings;
 use crate::snapshot::StateLog;
-use crate::state::{Epochs, GroupOffsets, META_TOPIC};
+use crate::state::{Epochs, Forgone, GroupOffsets, META_TOPIC};
 use crate::topics::{Topic, Topics};
 
 /// What an operator may choose about the engine.
@@ -111,6 +111,7 @@ pub struct Engine {
     pub(crate) retention: Retention,
     pub(crate) room: Room,
     pub(crate) ledger_holds: LedgerHolds,
+    pub(crate) forgone: Forgone,
     pub(crate) deletions: Deletions,
     /// What of the broker's own state was lost before this start.
     pub(crate) gaps: Vec<StateGap>,
@@ -149,6 +150,7 @@ impl Engine {
             retention: Retention::default(),
             room: Room::default(),
             ledger_holds: LedgerHolds::default(),
+            forgone: Forgone::default(),
             deletions: Deletions::default(),
             gaps: Vec::new(),
             state_records_read: 0,

@@ -83,7 +83,8 @@ impl StateInspection {
             StateRecord::Hold { ledger, name, places } => self.holds.put(ledger, name, places),
             StateRecord::Clock { ms, sealed } => self.retention.take_clock(ms, &sealed),
             StateRecord::Lost(loss) => self.retention.lose(loss),
-            StateRecord::Queue { .. } | StateRecord::Epoch { .. } => {}
+            StateRecord::Queue { .. } | StateRecord::Epoch { .. } | StateRecord::Forgone { .. } => {
+            }
         }
     }
 

@@ -15,7 +15,7 @@ use crate::engine::{Engine, OpenEngineError};
 use crate::holds::LedgerHolds;
 use crate::retention::Retention;
 use crate::settings::Settings;
-use crate::state::{GroupOffsets, LEDGER_TOPIC, META_TOPIC, StateRecord};
+use crate::state::{Forgone, GroupOffsets, LEDGER_TOPIC, META_TOPIC, StateRecord};
 use crate::topics::{Permission, Topic, Topics};
 
 /// What to do about records of the broker's own state that nothing can replace.
@@ -42,6 +42,19 @@ pub struct StateGap {
     pub file: PathBuf,
 }
 
+impl StateGap {
+    fn end(&self) -> QueueOffset {
+        self.from + self.records
+    }
+
+    /// What is left of it from an offset on.
+    fn from(self, at: QueueOffset) -> Option<Self> {
+        let from = self.from.max(at);
+        let records = self.end().0.saturating_sub(from.0);
+        (records > 0).then_some(Self { from, records, ..self })
+    }
+}
+
 /// A place from which the state can be read, and what it was there.
 struct Start {
     from: QueueOffset,
@@ -58,6 +71,10 @@ impl Engine {
         self.deletions.prune(self.store.log_min());
         if !gaps.is_empty() && self.config.lost_state == LostState::Refuse {
             return Err(OpenEngineError::StateLost(gaps));
+        }
+        self.store.state_was_read();
+        for gap in gaps.iter().filter(|gap| gap.topic == LEDGER_TOPIC) {
+            self.forgone.raise(gap.queue, gap.end());
         }
         // Which offsets are left out where messages were lost is not in the log yet.
         if !gaps.is_empty() || self.store.was_damaged() {
@@ -215,10 +232,12 @@ impl Engine {
             let start = self.state_start(no).unwrap_or(self.store.bounds(no).min);
             let mut epochs = std::mem::take(&mut self.epochs);
             let mut holds = std::mem::take(&mut self.ledger_holds);
-            lost.extend(self.replay(no, (LEDGER_TOPIC, queue), start, &mut |record| {
+            let gaps = self.replay(no, (LEDGER_TOPIC, queue), start, &mut |record| {
                 epochs.observe(no, record.properties());
                 holds.observe(queue, record.properties());
-            }));
+            });
+            let below = self.forgone.below(queue);
+            lost.extend(gaps.into_iter().filter_map(|gap| gap.from(below)));
             (self.epochs, self.ledger_holds) = (epochs, holds);
         }
         lost
@@ -231,6 +250,7 @@ impl Engine {
                 self.groups = GroupOffsets::default();
                 self.settings = Settings::default();
                 self.ledger_holds = LedgerHolds::default();
+                self.forgone = Forgone::default();
                 self.retention = Retention::default();
                 records.into_iter().for_each(|record| self.apply(record));
             }
@@ -256,6 +276,9 @@ impl Engine {
                 let topic = TopicName::parse(LEDGER_TOPIC).expect("a legal name");
                 let no = self.store.queue(&topic, QueueId(queue));
                 self.epochs.raise(no, epoch);
+            }
+            StateRecord::Forgone { queue, below } => {
+                self.forgone.raise(QueueId(queue), QueueOffset(below));
             }
             StateRecord::Hold { ledger, name, places } => {
                 self.ledger_holds.put(ledger, name, places);

@@ -108,12 +108,16 @@ impl Engine {
         for (topic, queue, no) in self.store.queues() {
             let end = self.store.bounds(no).end;
             if end > QueueOffset(0) && self.store.first_from(no, cut) == end {
-                let (topic, queue) = (topic.to_string(), queue.0);
-                state.push(StateRecord::Queue { topic, queue, next: end.0 });
+                let topic = topic.to_string();
+                state.push(StateRecord::Queue { topic, queue: queue.0, next: end.0 });
             }
             let epoch = self.epochs.get(no);
             if epoch > 0 {
                 state.push(StateRecord::Epoch { queue: queue.0, epoch });
+            }
+            let forgone = self.forgone.below(queue);
+            if topic.as_str() == LEDGER_TOPIC && forgone > self.store.bounds(no).min {
+                state.push(StateRecord::Forgone { queue: queue.0, below: forgone.0 });
             }
         }
         state.extend(self.ledger_holds.iter().map(|(ledger, name, places)| StateRecord::Hold {

@@ -58,6 +58,14 @@ pub(crate) enum StateRecord {
         /// Epoch.
         epoch: u64,
     },
+    /// What a queue of the ledger lacks before an offset is lost, and somebody decided to go on
+    /// without it.
+    Forgone {
+        /// Queue.
+        queue: u32,
+        /// Queue offset.
+        below: u64,
+    },
     /// A topic was deleted: what lies before a place of the log is not of a topic of that name.
     Deleted {
         /// Its name.
@@ -142,6 +150,24 @@ impl GroupOffsets {
         offset: QueueOffset,
     ) -> bool {
         self.0.insert((group.clone(), topic.clone(), queue), offset) != Some(offset)
+    }
+}
+
+/// What is lost of the ledgers and was accepted: in each queue everything that is missing before an
+/// offset. The ledger itself cannot say so, because its records are its pipeline's.
+#[derive(Debug, Default)]
+pub(crate) struct Forgone(BTreeMap<QueueId, QueueOffset>);
+
+impl Forgone {
+    /// Before which offset a start need not miss anything.
+    pub(crate) fn below(&self, queue: QueueId) -> QueueOffset {
+        self.0.get(&queue).copied().unwrap_or_default()
+    }
+
+    /// Everything before this offset is accepted.
+    pub(crate) fn raise(&mut self, queue: QueueId, below: QueueOffset) {
+        let known = self.0.entry(queue).or_default();
+        *known = below.max(*known);
     }
 }
 

@@ -562,6 +562,12 @@ impl Store {
         self.damaged_at.is_some()
     }
 
+    /// Whoever keeps the broker's own state has read all of it, and knows what is lost. A queue of it
+    /// that becomes known from now on leaves out offsets as others do, without messages to miss.
+    pub fn state_was_read(&mut self) {
+        self.index.state_was_read();
+    }
+
     /// The snapshots of the broker's state that a start found whole, newest first; once.
     pub fn take_snapshots(&mut self) -> Vec<Snapshot> {
         std::mem::take(&mut self.found_snapshots)

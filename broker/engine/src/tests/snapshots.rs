@@ -192,6 +192,81 @@ fn s15_a_lost_last_state_record_stops_the_start_and_a_lost_last_message_does_not
     assert_eq!(offset_of(rig.send("orders", 0, b"b", "x")), 1, "0 was another message");
 }
 
+/// A broker whose ledger has four queues, with records in those of `filled`; all of it durable.
+fn with_ledger(filled: &[u32]) -> Rig {
+    let mut rig = Rig::new(ASYNC);
+    let ledger = topic("MILLRACE_LEDGER");
+    rig.call(Request::EnsureTopic { topic: &ledger, queues: 4 });
+    for queue in filled {
+        assert!(matches!(lease(&mut rig, *queue), Some(Answer::Appended(_))));
+    }
+    rig.flush();
+    rig
+}
+
+fn lease(rig: &mut Rig, queue: u32) -> Option<Answer> {
+    let properties = format!("{}\x01{}\x02", keys::EPOCH, 1);
+    let messages = [message("MILLRACE_LEDGER", queue, &[7; 300], properties.as_bytes())];
+    rig.call(Request::Append(Append { origin: Origin::Pipeline, ..append(&messages) }))
+}
+
+/// Damages a record of the ledger and forgets the index.
+fn damage_ledger(rig: &Rig, disk: &SimDisk, queue: u32, at: u64) {
+    let no = rig.engine.store.find_queue("MILLRACE_LEDGER", QueueId(queue)).unwrap();
+    let at = rig.engine.store.first_at(no, QueueOffset(at)).unwrap();
+    disk.flip_bit("/data/commitlog/00000000000000000000", at.0 + 200, 1);
+    for path in disk.paths().into_iter().filter(|path| path.starts_with("/data/index")) {
+        disk.remove(&path).unwrap();
+    }
+}
+
+#[test]
+fn what_was_lost_of_a_ledger_and_accepted_once_stops_no_later_start() {
+    // A record before others, the last one, and the only one: then any queue may have had it.
+    for (filled, queue, at) in [(&[1, 1, 1][..], 1, 1), (&[1, 2, 1], 1, 1), (&[0, 3, 3], 0, 0)] {
+        let mut rig = with_ledger(filled);
+        rig.send("orders", 0, b"a", "x");
+        rig.flush();
+        let disk = rig.disk.kill();
+        damage_ledger(&rig, &disk, queue, at);
+        for _ in 0..2 {
+            let again = Rig::try_open(disk.clone(), ASYNC, EngineConfig::default());
+            let refused = again.err().expect("a record is missing").to_string();
+            assert!(
+                refused.contains(&format!("1 record of MILLRACE_LEDGER/{queue} ")),
+                "{refused}"
+            );
+        }
+        let going_on = EngineConfig { lost_state: LostState::GoOn, ..EngineConfig::default() };
+        let mut rig = Rig::open_with(disk.clone(), ASYNC, going_on);
+        assert!(!rig.engine.gaps().is_empty());
+        rig.let_pass(1);
+        // A queue that becomes known now has lost nothing.
+        let ledger = topic("MILLRACE_LEDGER");
+        rig.call(Request::EnsureTopic { topic: &ledger, queues: 6 });
+        rig.let_pass(1);
+        for close in [true, false, true, true] {
+            let Rig { mut disk, engine, flusher, .. } = rig;
+            if close {
+                engine.into_store().close(flusher).unwrap();
+            }
+            disk = disk.kill();
+            rig = Rig::open_with(disk, ASYNC, EngineConfig::default());
+            assert_eq!(rig.engine.gaps(), [], "{filled:?}");
+            for queue in 0..6 {
+                assert!(matches!(lease(&mut rig, queue), Some(Answer::Appended(_))));
+            }
+            rig.let_pass(1);
+        }
+        // What is lost later is not accepted.
+        let no = rig.engine.store.find_queue("MILLRACE_LEDGER", QueueId(queue)).unwrap();
+        let newest = rig.engine.store.bounds(no).end.0 - 2;
+        let disk = rig.disk.kill();
+        damage_ledger(&rig, &disk, queue, newest);
+        assert!(Rig::try_open(disk, ASYNC, EngineConfig::default()).is_err());
+    }
+}
+
 #[test]
 fn a_snapshot_knows_what_a_damaged_record_said() {
     let mut rig = lively();

@@ -33,6 +33,11 @@ impl QueueIndex {
         }
     }
 
+    /// Whoever keeps the broker's own state has read all of it.
+    pub(crate) fn state_was_read(&mut self) {
+        self.state_was_read = true;
+    }
+
     /// The same for one queue. What was lost of the broker's own state has to be missed by whoever
     /// reads it, so there the offsets are there, and lost.
     pub(super) fn leave_out_unseen(&mut self, no: QueueNo) {
@@ -40,7 +45,7 @@ impl QueueIndex {
         if count == 0 {
             return;
         }
-        if is_system_topic(&self.names[no.0 as usize].topic) {
+        if is_system_topic(&self.names[no.0 as usize].topic) && !self.state_was_read {
             self.push_lost(no, count);
             self.settle();
         } else {

@@ -81,6 +81,8 @@ pub(crate) struct QueueIndex {
     /// So many offsets does a queue leave out that has no message, because one that it had may have
     /// been lost to damage.
     left_out: Tally,
+    /// Whether nobody is left who could miss messages of the broker's own state.
+    state_was_read: bool,
 }
 
 /// What a queue is called.
