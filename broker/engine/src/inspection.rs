@@ -136,7 +136,7 @@ impl StateInspection {
             if going.first().is_some_and(|(_, first)| due_in_ms > *first) {
                 break;
             }
-            let hold_max_ms = self.number("hold_max").unwrap_or(0) * HOUR_MS;
+            let hold_max_ms = self.number("hold_max").unwrap_or(0).saturating_mul(HOUR_MS);
             let patience = keep.saturating_add(hold_max_ms).saturating_sub(age);
             if going.is_empty() {
                 hold_ends_in_ms = patience;
@@ -161,7 +161,7 @@ impl StateInspection {
 
     /// How long the topics in a segment want to be kept.
     fn keep_ms(&self, segment: &SegmentInspection) -> u64 {
-        let default = self.number("keep").unwrap_or(0) * HOUR_MS;
+        let default = self.number("keep").unwrap_or(0).saturating_mul(HOUR_MS);
         let names = segment.queues.keys().map(|(topic, _)| topic.as_str());
         let rules = names.filter(|topic| !is_system_topic_name(topic)).map(|topic| {
             let attributes = self.settings.get(&(Space::Topic, topic.to_owned()));

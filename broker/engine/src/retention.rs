@@ -303,7 +303,7 @@ impl Engine {
             let Some(sealed) = self.retention.sealed.get(&base).filter(|_| end <= durable) else {
                 break;
             };
-            let age = self.retention.clock_ms - sealed;
+            let age = self.retention.clock_ms.saturating_sub(*sealed);
             let config = &self.config.retention;
             let sacrifice = to.is_none()
                 && config.sacrifice_percent.is_some_and(|max| self.room.used_percent >= max);

@@ -37,6 +37,18 @@ fn what_is_told_is_what_goes() {
 }
 
 #[test]
+fn a_setting_beyond_all_time_is_for_ever() {
+    let mut rig = rig(keeping(72));
+    fill(&mut rig, "orders", 0, 2);
+    for key in ["keep", "hold_max"] {
+        let value = format!("{} h", u64::MAX);
+        rig.call(Request::PutSetting { space: Space::Broker, key, value: Some(&value) });
+    }
+    rig.flush();
+    assert!(told(&rig).unwrap().due_in_ms > u64::MAX / 2);
+}
+
+#[test]
 fn who_holds_is_told_with_what_would_be_lost() {
     let readers = GroupName::parse("readers").unwrap();
     let config =
