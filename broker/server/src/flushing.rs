@@ -25,10 +25,17 @@ pub(crate) const UNFLUSHED_BYTES_MAX: u64 = 32 << 20;
 /// Without anything to do the thread looks this often whether it should stop.
 const IDLE: Duration = Duration::from_secs(60);
 
+/// After a flush, and as long as something could not be done, the thread keeps house again this
+/// soon: producers may be turned away for an index run that is not written, or for want of room.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// The flush thread: one flush covers everything appended before it, so whoever comes while it
 /// runs is served by the next one.
 pub(crate) fn run(shared: &Arc<Shared>, mut flusher: Flusher) -> Flusher {
     let mut flushed_at = Instant::now();
+    // The start may have left something, and a flush has most often just been too early for what
+    // its answers lead to.
+    let mut pause = AGAIN;
     loop {
         let stopping = shared.stopping.load(Ordering::Acquire);
         let wanted = shared.flush_wanted.swap(false, Ordering::AcqRel);
@@ -50,18 +57,21 @@ pub(crate) fn run(shared: &Arc<Shared>, mut flusher: Flusher) -> Flusher {
         } else if due || (stopping && behind > 0) {
             flushed_at = Instant::now();
             flush(shared, &mut flusher);
+            pause = AGAIN;
         } else if stopping {
             return flusher;
         } else if behind > 0 {
             thread::park_timeout(wait.max(Duration::from_millis(1)));
         } else {
             // Whoever appends next sees the flag and wakes this thread, or has appended already.
-            // An index run that could not be written is tried again, though nobody appends.
-            flusher.housekeep();
             shared.flush_idle.store(true, Ordering::SeqCst);
             fence(Ordering::SeqCst);
             if marks.appended() == marks.durable() {
-                thread::park_timeout(IDLE);
+                thread::park_timeout(pause);
+                // Nobody has appended, and nobody may be able to before this is done.
+                if marks.appended() == marks.durable() {
+                    pause = if flusher.housekeep() { AGAIN } else { IDLE };
+                }
             }
             shared.flush_idle.store(false, Ordering::SeqCst);
             flushed_at = Instant::now();

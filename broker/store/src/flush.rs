@@ -105,8 +105,9 @@ impl Flusher {
     }
 
     /// Does what is due besides flushing: the next segment ahead of time, and the index of a
-    /// frozen stretch. Failures are reported and tried again; nothing is lost by them.
-    pub fn housekeep(&mut self) {
+    /// frozen stretch. Failures are reported and tried again; nothing is lost by them. Answers
+    /// whether something is left that should not wait for the next flush.
+    pub fn housekeep(&mut self) -> bool {
         let appended = self.marks.appended();
         if let Some(active) = self.segments.holding(appended)
             && appended.since(active.base) > active.len / 2
@@ -116,17 +117,23 @@ impl Flusher {
             // Whoever needs the segment tries again and is told; here it was only ahead of time.
             debug!(error = %error, physical_offset = %active.end(), "next segment not made");
         }
+        let mut is_left = false;
         let frozen = self.runs.frozen();
         if let Some(frozen) = frozen.filter(|frozen| frozen.to <= self.marks.durable()) {
             match write_run(&*self.disk, &self.index_dir, &frozen) {
                 Ok(run) => self.runs.put_written(run),
-                Err(error) => warn!(error = %error, "index run not written"),
+                Err(error) => {
+                    is_left = true;
+                    warn!(error = %error, "index run not written");
+                }
             }
         }
         self.snapshots.write(&*self.disk, &self.snapshot_dir, self.marks.durable());
         if let Err(error) = self.remove_files() {
+            is_left = true;
             warn!(error = %error, "removed segments still have files; trying again");
         }
+        is_left
     }
 
     /// Removes the files of what the log has forgotten. The checkpoint says so first, durably, and

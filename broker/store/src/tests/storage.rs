@@ -355,7 +355,10 @@ fn the_store_keeps_up_again_once_the_index_is_on_disk() {
     assert!(!opened.store.keeps_up(), "its entries are in memory only");
     opened.flusher.flush().unwrap();
     assert!(!opened.store.keeps_up());
-    opened.flusher.housekeep();
+    disk.inject(Fault::FailRename { nth: 1 });
+    assert!(opened.flusher.housekeep(), "the run is left");
+    assert!(!opened.store.keeps_up());
+    assert!(!opened.flusher.housekeep());
     // Nobody appends in between: all producers are turned away.
     assert!(opened.store.keeps_up());
     assert_eq!(opened.bodies(TOPICS[0], 0).unwrap().len(), 20);
