@@ -21,6 +21,7 @@ use crate::lost::LostMessages;
 use crate::queue_index::{Entry, OpenedRun, QueueIndex, QueueName, QueueNo, Run, list};
 use crate::scan::{Origin, Scanned, Scanner};
 use crate::segment::{self, Segment};
+use crate::tally::Tally;
 
 /// What a start found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -372,7 +373,8 @@ pub(crate) fn index_found(
                     let (topic, to) = (topic.clone(), offset);
                     lost.push(LostMessages { topic, queue, from, to, certain: true });
                 }
-                index.count(topic.clone().as_str(), gap + 1);
+                let entries = Tally::of(topic.as_str(), gap + 1);
+                index.count(entries);
             }
         }
     };

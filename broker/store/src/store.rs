@@ -25,6 +25,7 @@ use crate::read::LogReader;
 use crate::recovery::{self, LogStart, Recovered, ScanFaults};
 use crate::scan::Origin;
 use crate::snapshot::{self, Checksums, Snapshot, SnapshotExchange};
+use crate::tally::Tally;
 use crate::watermark::Watermarks;
 
 const FORMAT: &str = "millrace-store 1";
@@ -373,12 +374,13 @@ impl Store {
         let total: usize = lens.sum();
         // With nothing but the last segment left, its end is for the broker's own state: consumers
         // go on when producers no longer can.
-        let is_state = group.iter().all(|(_, draft)| is_system_topic_name(draft.topic));
-        let spare = if is_state { 0 } else { self.config.reserve_bytes() };
+        let states = group.iter().filter(|(_, draft)| is_system_topic_name(draft.topic)).count();
+        let spare = if states == group.len() { 0 } else { self.config.reserve_bytes() };
         self.log.reserve(total as u64, spare)?;
         // RocketMQ's look-up by time searches a queue for it, so it must not go back.
         self.last_store_ms = self.last_store_ms.max(now_ms);
         self.index.note_time(self.last_store_ms);
+        let mut tally = Tally::default();
         for (n, (queue, draft)) in group.iter().enumerate() {
             let more = n < last;
             let len = if last == 0 { total } else { record::encoded_len(draft, host, more) };
@@ -405,13 +407,20 @@ impl Store {
             let entry = Entry { physical_offset: at, size: len as u32, tags_code };
             if queued {
                 self.index.push(*queue, entry);
-                self.index.count(draft.topic, 1);
+                // Most groups are of one kind.
+                let is_state = match states {
+                    0 => false,
+                    states => states == group.len() || is_system_topic_name(draft.topic),
+                };
+                let count = if is_state { &mut tally.state } else { &mut tally.messages };
+                *count += 1;
             }
             if self.config.multi_dispatch {
                 self.push_further(&dispatch, entry);
             }
             placed.push(Placed { queue_offset, physical_offset: at, size: len as u32 });
         }
+        self.index.count(tally);
         Ok(())
     }
 
@@ -460,7 +469,7 @@ impl Store {
             let queue = self.index.find_or_add(&topic, QueueId(0));
             if self.index.end(queue) == offset {
                 self.index.push(queue, entry);
-                self.index.count(name, 1);
+                self.index.count(Tally::of(name, 1));
             }
         }
     }

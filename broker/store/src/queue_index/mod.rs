@@ -244,9 +244,9 @@ impl QueueIndex {
         self.tally
     }
 
-    /// Counts entries made for messages of a topic.
-    pub(crate) fn count(&mut self, topic: &str, entries: u64) {
-        self.tally = self.tally + Tally::of(topic, entries);
+    /// Counts entries made for messages.
+    pub(crate) fn count(&mut self, entries: Tally) {
+        self.tally = self.tally + entries;
     }
 
     /// Corrects the count, once a start knows what it misses.
