@@ -6,6 +6,7 @@ use millrace_disk::{Access, Disk, File};
 use millrace_types::PhysicalOffset;
 
 use crate::tally::Tally;
+use crate::whole;
 
 /// How far the log is known to be durable, kept outside of the log.
 ///
@@ -99,12 +100,10 @@ fn read(file: &dyn File) -> io::Result<(u64, Mark)> {
     let mut newest = (0, Mark::default());
     for slot in 0..2 {
         let mut bytes = [0u8; 56];
-        let mut filled = 0;
-        while filled < bytes.len() {
-            match file.read_at(&mut bytes[filled..], slot * SLOT + filled as u64)? {
-                0 => break,
-                n => filled += n,
-            }
+        // A file that is too short has no such slot.
+        let (filled, error) = whole::read_most(file, &mut bytes, slot * SLOT);
+        if let Some(error) = error {
+            return Err(error);
         }
         let be64 = |at: usize| {
             let mut raw = [0; 8];

@@ -27,6 +27,7 @@ mod snapshot; // the broker's state, beside the log
 mod store;
 mod tally; // how many entries were made
 mod watermark; // appended and durable
+mod whole; // reads that give all they were asked for
 
 #[cfg(test)]
 mod tests;

@@ -1,3 +1,4 @@
+use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use crate::commit_log::{HOT_SEGMENTS, Segments};
 use crate::error::ReadError;
 use crate::queue_index::Entry;
 use crate::segment::Segment;
+use crate::whole;
 
 /// Reads records by where they lie, verifying each. Cheap to clone, usable from any thread.
 #[derive(Clone, Debug)]
@@ -134,18 +136,12 @@ impl LogReader {
     ) -> Result<Bytes, ReadError> {
         let local = at.since(segment.base);
         self.buffers.filled(len as usize, |bytes| {
-            let mut filled = 0;
-            while filled < bytes.len() {
-                match segment.file.read_at(&mut bytes[filled..], local + filled as u64) {
-                    Ok(0) => {
-                        let reason = "the file ends before it".into();
-                        return Err(ReadError::Damaged { at, reason });
-                    }
-                    Ok(n) => filled += n,
-                    Err(source) => return Err(ReadError::Io { at, source }),
+            whole::read(&*segment.file, bytes, local).map_err(|source| match source.kind() {
+                io::ErrorKind::UnexpectedEof => {
+                    ReadError::Damaged { at, reason: "the file ends before it".into() }
                 }
-            }
-            Ok(())
+                _ => ReadError::Io { at, source },
+            })
         })
     }
 }

@@ -22,6 +22,7 @@ use crate::queue_index::{Entry, OpenedRun, QueueIndex, QueueName, QueueNo, Run, 
 use crate::scan::{Origin, Scanned, Scanner};
 use crate::segment::{self, Segment};
 use crate::tally::Tally;
+use crate::whole;
 
 /// What a start found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -201,8 +202,8 @@ fn agrees(opened: &OpenedRun, segments: &[Segment]) -> bool {
             return true;
         };
         let mut bytes = vec![0; entry.size as usize];
-        let read = segment.file.read_at(&mut bytes, at.since(segment.base));
-        let record = read.ok().and_then(|read| Record::parse(&bytes[..read]).ok());
+        let read = whole::read(&*segment.file, &mut bytes, at.since(segment.base));
+        let record = read.ok().and_then(|()| Record::parse(&bytes).ok());
         record.filter(|record| record.verify_whole().is_ok()).is_none_or(|record| {
             let main = record.topic() == name.topic.as_str()
                 && record.queue_id() == name.id
@@ -396,8 +397,9 @@ pub(crate) fn index_found(
 pub(crate) fn looks_unwritten(segments: &[Segment], end: PhysicalOffset) -> bool {
     let mut block = [0; 4096];
     segments.iter().filter(|segment| segment.end() > end).all(|segment| {
-        let read = segment.file.read_at(&mut block, end.max(segment.base).since(segment.base));
-        block[..read.unwrap_or(0)].iter().all(|byte| *byte == 0)
+        let from = end.max(segment.base).since(segment.base);
+        let (read, _) = whole::read_most(&*segment.file, &mut block, from);
+        block[..read].iter().all(|byte| *byte == 0)
     })
 }
 

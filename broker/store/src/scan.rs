@@ -4,6 +4,7 @@ use millrace_types::PhysicalOffset;
 use millrace_types::record::{MAGIC_BLANK, MAGIC_V1, MAGIC_V2, PREFIX_BYTES, Record};
 
 use crate::segment::Segment;
+use crate::whole;
 
 /// What lies at one position of a segment.
 pub(crate) enum Scanned<'a> {
@@ -141,21 +142,16 @@ impl<'s> Scanner<'s> {
             let want = len.max(BLOCK).min((self.segment.len - local) as usize);
             self.buffer.resize(want, 0);
             self.buffer_at = local;
-            let mut filled = 0;
-            while filled < want {
-                match self.segment.file.read_at(&mut self.buffer[filled..], local + filled as u64) {
-                    Ok(0) => break,
-                    Ok(n) => filled += n,
-                    // A bad sector further on must not hide what lies before it.
-                    Err(_) if filled >= len => break,
-                    Err(_) if want > len => return self.narrow(local, len),
-                    Err(error) => {
-                        self.buffer.clear();
-                        return Err(error);
-                    }
+            let (filled, error) = whole::read_most(&*self.segment.file, &mut self.buffer, local);
+            match error {
+                // A bad sector further on must not hide what lies before it.
+                Some(_) if filled < len && want > len => return self.narrow(local, len),
+                Some(error) if filled < len => {
+                    self.buffer.clear();
+                    return Err(error);
                 }
+                _ => self.buffer.truncate(filled),
             }
-            self.buffer.truncate(filled);
             if filled < len {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
@@ -168,15 +164,9 @@ impl<'s> Scanner<'s> {
     fn narrow(&mut self, local: u64, len: usize) -> io::Result<&[u8]> {
         self.buffer.resize(len, 0);
         self.buffer_at = local;
-        let mut filled = 0;
-        while filled < len {
-            match self.segment.file.read_at(&mut self.buffer[filled..], local + filled as u64) {
-                Ok(n) if n > 0 => filled += n,
-                other => {
-                    self.buffer.clear();
-                    return Err(other.err().unwrap_or(io::ErrorKind::UnexpectedEof.into()));
-                }
-            }
+        if let Err(error) = whole::read(&*self.segment.file, &mut self.buffer, local) {
+            self.buffer.clear();
+            return Err(error);
         }
         Ok(&self.buffer)
     }

@@ -12,6 +12,8 @@ use millrace_disk::{Access, Disk};
 use millrace_types::{PhysicalOffset, QueueOffset};
 use tracing::warn;
 
+use crate::whole;
+
 /// The state of the broker at one moment.
 ///
 /// Name: `<next>.snap`, twenty digits. Content, big-endian:
@@ -156,13 +158,7 @@ fn read(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
     let file = disk.open(path, Access::Read)?;
     let len = usize::try_from(file.size()?).map_err(io::Error::other)?;
     let mut bytes = vec![0; len];
-    let mut filled = 0;
-    while filled < len {
-        match file.read_at(&mut bytes[filled..], filled as u64)? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            n => filled += n,
-        }
-    }
+    whole::read(&*file, &mut bytes, 0)?;
     Ok(bytes)
 }
 

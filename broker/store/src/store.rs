@@ -27,6 +27,7 @@ use crate::scan::Origin;
 use crate::snapshot::{self, Checksums, Snapshot, SnapshotExchange};
 use crate::tally::Tally;
 use crate::watermark::Watermarks;
+use crate::whole;
 
 const FORMAT: &str = "millrace-store 1";
 
@@ -688,7 +689,10 @@ fn check_format(disk: &dyn Disk, dir: &Path) -> Result<(), OpenError> {
         return Ok(());
     }
     let mut found = [0; 64];
-    let n = disk.open(&path, Access::Read)?.read_at(&mut found, 0)?;
+    let (n, error) = whole::read_most(&*disk.open(&path, Access::Read)?, &mut found, 0);
+    if let Some(error) = error {
+        return Err(error.into());
+    }
     let found = String::from_utf8_lossy(&found[..n]).trim().to_owned();
     if found == FORMAT { Ok(()) } else { Err(OpenError::Format { path, found, expected: FORMAT }) }
 }

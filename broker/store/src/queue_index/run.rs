@@ -10,6 +10,7 @@ use tracing::error;
 use super::{Entry, Frozen, QueueName, QueueNo};
 use crate::key_index::{KEY_ENTRY_BYTES, KeyEntry, KeyHash};
 use crate::tally::Tally;
+use crate::whole;
 
 /// The index of one stretch of the log, in one file for all queues and keys.
 ///
@@ -198,7 +199,7 @@ impl Run {
     pub(crate) fn written(frozen: &Frozen, file: Arc<dyn File>) -> io::Result<Arc<Self>> {
         let header = read_header(&*file)?;
         let mut directory = vec![0; header.directory_bytes() as usize];
-        fill(&*file, &mut directory, HEADER_BYTES as u64)?;
+        whole::read(&*file, &mut directory, HEADER_BYTES as u64)?;
         let (entries, keys) = (frozen.entries.entry_count(), frozen.keys.len() as u64);
         Ok(Arc::new(Self::laid_out(header, directory, entries, keys, file)))
     }
@@ -219,7 +220,7 @@ impl Run {
             return Err(damaged());
         }
         let mut bytes = vec![0; (entries_at - HEADER_BYTES as u64) as usize];
-        fill(&*file, &mut bytes, HEADER_BYTES as u64)?;
+        whole::read(&*file, &mut bytes, HEADER_BYTES as u64)?;
         let names = bytes.split_off(header.directory_bytes() as usize);
         let entries = check_directory(&bytes).ok_or_else(damaged)?;
         let names = parse_names(&names, header.queues).ok_or_else(damaged)?;
@@ -318,7 +319,7 @@ impl Run {
 
     fn entries(&self, first: u64, count: u64) -> io::Result<Vec<Entry>> {
         let mut bytes = vec![0; (count * ENTRY_BYTES) as usize];
-        fill(&*self.file, &mut bytes, self.entries_at + first * ENTRY_BYTES)?;
+        whole::read(&*self.file, &mut bytes, self.entries_at + first * ENTRY_BYTES)?;
         Ok(bytes.chunks_exact(ENTRY_BYTES as usize).map(decode_entry).collect())
     }
 
@@ -367,7 +368,7 @@ impl Run {
 
     fn keys(&self, start: u64, end: u64) -> io::Result<Vec<KeyEntry>> {
         let mut bytes = vec![0; ((end - start) * KEY_ENTRY_BYTES) as usize];
-        fill(&*self.file, &mut bytes, self.keys_at + start * KEY_ENTRY_BYTES)?;
+        whole::read(&*self.file, &mut bytes, self.keys_at + start * KEY_ENTRY_BYTES)?;
         let entries = bytes.chunks_exact(KEY_ENTRY_BYTES as usize).filter_map(|bytes| {
             let mut fields = Fields(bytes);
             Some(KeyEntry { hash: KeyHash(fields.be64()?), at: PhysicalOffset(fields.be64()?) })
@@ -387,24 +388,13 @@ fn check(file: &dyn File, content: u64) -> io::Result<()> {
     let mut at = 0;
     while at < content {
         let want = block.len().min((content - at) as usize);
-        fill(file, &mut block[..want], at)?;
+        whole::read(file, &mut block[..want], at)?;
         crc.update(&block[..want]);
         at += want as u64;
     }
     let mut expected = [0; 4];
-    fill(file, &mut expected, content)?;
+    whole::read(file, &mut expected, content)?;
     if crc.finalize().to_be_bytes() == expected { Ok(()) } else { Err(damaged()) }
-}
-
-fn fill(file: &dyn File, bytes: &mut [u8], at: u64) -> io::Result<()> {
-    let mut filled = 0;
-    while filled < bytes.len() {
-        match file.read_at(&mut bytes[filled..], at + filled as u64)? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            n => filled += n,
-        }
-    }
-    Ok(())
 }
 
 fn decode_entry(bytes: &[u8]) -> Entry {
@@ -416,7 +406,7 @@ fn decode_entry(bytes: &[u8]) -> Entry {
 
 fn read_header(file: &dyn File) -> io::Result<Header> {
     let mut bytes = [0; HEADER_BYTES];
-    fill(file, &mut bytes, 0)?;
+    whole::read(file, &mut bytes, 0)?;
     parse_header(&bytes).ok_or_else(damaged)
 }
 
