@@ -33,10 +33,10 @@ use crate::whole;
 /// | 4                 | CRC-32 of everything before                                 |
 ///
 /// A run holds all queues that were known when it was written, by their numbers, even those that
-/// got nothing: so an offset is found by a search over the runs that needs no memory per queue and
-/// run, and a queue goes on with the right offset however long it has been idle. The directory of
-/// queues stays in memory, twelve bytes for each; all else is read from the file and never through
-/// a map, so that a bad sector is an error to whoever needs it and not a signal.
+/// got nothing: so an offset is found by a search over the runs, and a queue goes on with the right
+/// offset however long it has been idle. The directory of queues stays in memory, twelve bytes for
+/// each queue and run; all else is read from the file and never through a map, so that a bad sector
+/// is an error to whoever needs it and not a signal.
 #[derive(Debug)]
 pub(crate) struct Run {
     header: Header,
