@@ -1,6 +1,6 @@
 //! What a module answered, read from its memory. Nothing in it is trusted.
 
-use crate::decisions::{Decisions, Span, Verdict};
+use crate::decisions::{Decisions, Output, Properties, Verdict};
 use crate::error::Fault;
 use crate::limits::Limits;
 use crate::manifest::Kind;
@@ -45,63 +45,43 @@ impl Answer<'_> {
         kept: u32,
         decisions: &mut Decisions,
     ) -> Result<(), Fault> {
-        let verdicts = self.part(verdicts_at, self.rows.len(), "verdicts")?;
-        let marked = verdicts.iter().filter(|verdict| **verdict == KEEP).count();
+        let bytes = self.part(verdicts_at, self.rows.len(), "verdicts")?;
+        let marked = bytes.iter().filter(|verdict| **verdict == KEEP).count();
         if marked != kept as usize {
             return Err(broken(format!("it says it kept {kept} records, and marked {marked}")));
         }
-        for (number, (row, verdict)) in self.rows.iter().zip(verdicts).enumerate() {
-            if *verdict == REPLACE {
-                return Err(broken(format!("it replaces record {number}, which filters do not")));
-            }
-            let reason = || self.reason(number as u32);
-            decisions.set(*row, verdict_of(number, *verdict, reason)?);
-        }
+        let verdict = |(number, byte): (usize, &u8)| match *byte {
+            REPLACE => Err(broken(format!("it replaces record {number}, which filters do not"))),
+            byte => verdict_of(number, byte, || self.reason(number as u32)),
+        };
+        let verdicts = bytes.iter().enumerate().map(verdict).collect::<Result<Vec<_>, _>>()?;
+        decisions.set_all(self.rows, verdicts);
         Ok(())
     }
 
-    /// Reads what `mr_map` filled in at `out_at`.
+    /// Reads what `mr_map` filled in at `out_at`. Outputs are copied when all of it is known to be
+    /// good: no tick counts meanwhile, and a module may give the same large answer again and again.
     pub(crate) fn of_map(&self, out_at: u32, decisions: &mut Decisions) -> Result<(), Fault> {
         let out = self.part(out_at, OUT_BYTES, "output")?;
-        let verdicts = self.part(word(out, 0), self.rows.len(), "verdicts")?;
+        let bytes = self.part(word(out, 0), self.rows.len(), "verdicts")?;
         if word(out, 1) as usize != self.rows.len() {
             let (given, due) = (word(out, 1), self.rows.len());
             return Err(broken(format!("it gives {given} verdicts on {due} records")));
         }
-        let outputs = self.array(word(out, 2), word(out, 3), OUTPUT_BYTES, "outputs")?;
-        let errors = self.array(word(out, 4), word(out, 5), ERROR_BYTES, "errors")?;
-        let mut counts = vec![0usize; self.rows.len()];
-        let mut bytes_left = self.limits.output_bytes_max;
-        let mut last = 0;
-        for output in outputs.chunks_exact(OUTPUT_BYTES) {
-            let source = word(output, 0);
-            let count = counts.get_mut(source as usize).filter(|_| source >= last);
-            let count = count.ok_or_else(|| broken("its outputs are not in order of records"))?;
-            *count += 1;
-            last = source;
-            let span =
-                self.output(output, self.rows[source as usize], &mut bytes_left, decisions)?;
-            decisions.push_output(span);
-        }
-        for (number, (row, verdict)) in self.rows.iter().zip(verdicts).enumerate() {
-            self.check_count(number, *verdict, counts[number])?;
-            let reason = || match self.error_text(errors, number as u32) {
-                Some(text) => text,
-                None => self.reason(number as u32),
-            };
-            decisions.set(*row, verdict_of(number, *verdict, reason)?);
-        }
+        let (outputs, counts) = self.outputs(word(out, 2), word(out, 3))?;
+        let errors = self.errors(word(out, 4), word(out, 5))?;
+        let verdict = |(number, byte): (usize, &u8)| {
+            self.check_count(number, *byte, counts[number])?;
+            let text = || self.error_text(errors[number]?);
+            verdict_of(number, *byte, || text().unwrap_or_else(|| self.reason(number as u32)))
+        };
+        let verdicts = bytes.iter().enumerate().map(verdict).collect::<Result<Vec<_>, _>>()?;
+        outputs.iter().for_each(|output| decisions.push_output(output));
+        decisions.set_all(self.rows, verdicts);
         Ok(())
     }
 
     fn check_count(&self, number: usize, verdict: u8, count: usize) -> Result<(), Fault> {
-        let max = match self.kind {
-            Kind::FlatMap => self.limits.outputs_max,
-            Kind::Filter | Kind::Map | Kind::Aggregate => 1,
-        };
-        if count > max {
-            return Err(broken(format!("it makes {count} of record {number}; at most {max}")));
-        }
         match (verdict, count) {
             (REPLACE, 0) if self.kind != Kind::FlatMap => {
                 Err(broken(format!("it replaces record {number} and gives nothing for it")))
@@ -113,13 +93,36 @@ impl Answer<'_> {
         }
     }
 
+    /// The outputs, and how many there are for each record.
+    fn outputs(&self, at: u32, count: u32) -> Result<(Vec<Output<'_>>, Vec<usize>), Fault> {
+        let max = match self.kind {
+            Kind::FlatMap => self.limits.outputs_max,
+            Kind::Filter | Kind::Map | Kind::Aggregate => 1,
+        };
+        let mut outputs = Vec::new();
+        let mut counts = vec![0; self.rows.len()];
+        let mut bytes_left = self.limits.output_bytes_max;
+        let mut last = 0;
+        for output in self.array(at, count, OUTPUT_BYTES, "outputs")?.chunks_exact(OUTPUT_BYTES) {
+            let source = word(output, 0);
+            let count = counts.get_mut(source as usize).filter(|_| source >= last);
+            let count = count.ok_or_else(|| broken("its outputs are not in order of records"))?;
+            *count += 1;
+            if *count > max {
+                return Err(broken(format!("it makes more than {max} of record {source}")));
+            }
+            last = source;
+            outputs.push(self.output(output, self.rows[source as usize], &mut bytes_left)?);
+        }
+        Ok((outputs, counts))
+    }
+
     fn output(
         &self,
         output: &[u8],
         record: u32,
         bytes_left: &mut usize,
-        decisions: &mut Decisions,
-    ) -> Result<Span, Fault> {
+    ) -> Result<Output<'_>, Fault> {
         let flags = word(output, 1);
         if flags & HAS_TOPIC != 0 {
             return Err(broken("it sends a record to another topic, which is not available yet"));
@@ -133,18 +136,35 @@ impl Answer<'_> {
                 let max = self.limits.output_bytes_max;
                 broken(format!("it puts out more than {max} bytes in one call"))
             })?;
-            Ok(Some(decisions.keep_bytes(self.part(at, len, what)?)))
+            self.part(at, len, what).map(Some)
         };
         let key = part(flags & HAS_KEY != 0, 2, "key")?;
         let body = part(flags & HAS_BODY != 0, 4, "body")?;
         let instead = flags & PROPERTIES_INSTEAD != 0;
         let given = instead || flags & PROPERTIES_BESIDE != 0;
-        let properties = part(given, 6, "properties")?.map(|range| (instead, range));
-        Ok(Span { record, key, body, properties })
+        let properties = part(given, 6, "properties")?.map(|properties| match instead {
+            true => Properties::Instead(properties),
+            false => Properties::Beside(properties),
+        });
+        Ok(Output { record, key, body, properties })
     }
 
-    fn error_text(&self, errors: &[u8], record: u32) -> Option<String> {
-        let error = errors.chunks_exact(ERROR_BYTES).find(|error| word(error, 0) == record)?;
+    /// The first error on each record.
+    fn errors(&self, at: u32, count: u32) -> Result<Vec<Option<&[u8]>>, Fault> {
+        let records = self.rows.len();
+        if count as usize > records {
+            return Err(broken(format!("it gives {count} errors on {records} records")));
+        }
+        let mut errors = vec![None; self.rows.len()];
+        for error in self.array(at, count, ERROR_BYTES, "errors")?.chunks_exact(ERROR_BYTES) {
+            if let Some(first) = errors.get_mut(word(error, 0) as usize) {
+                first.get_or_insert(error);
+            }
+        }
+        Ok(errors)
+    }
+
+    fn error_text(&self, error: &[u8]) -> Option<String> {
         let text = self.part(word(error, 2), word(error, 3) as usize, "error text").ok()?;
         Some(crate::state::shortened(text))
     }

@@ -8,7 +8,6 @@ pub struct Decisions {
     verdicts: Vec<Verdict>,
     outputs: Vec<Span>,
     bytes: Vec<u8>,
-    ticks: u32,
 }
 
 /// What became of one record.
@@ -20,7 +19,8 @@ pub enum Verdict {
     Keep,
     /// Its outputs go on in its place; there may be none.
     Replace,
-    /// The filter cannot handle this record, in an instance that has seen no other.
+    /// The filter says that it cannot handle this record, or fails at it though it has seen no
+    /// other.
     Failed(Fault),
     /// The time for the batch was over before it; hand it in again. A run decides about one record
     /// at least.
@@ -51,17 +51,17 @@ pub enum Properties<'a> {
 
 /// An output by where it lies.
 #[derive(Clone, Debug)]
-pub(crate) struct Span {
-    pub(crate) record: u32,
-    pub(crate) key: Option<Range<usize>>,
-    pub(crate) body: Option<Range<usize>>,
-    pub(crate) properties: Option<(bool, Range<usize>)>,
+struct Span {
+    record: u32,
+    key: Option<Range<usize>>,
+    body: Option<Range<usize>>,
+    properties: Option<(bool, Range<usize>)>,
 }
 
 impl Decisions {
     pub(crate) fn not_reached(records: usize) -> Self {
         let verdicts = vec![Verdict::NotReached; records];
-        Self { verdicts, outputs: Vec::new(), bytes: Vec::new(), ticks: 0 }
+        Self { verdicts, outputs: Vec::new(), bytes: Vec::new() }
     }
 
     /// What became of each record, in the order of the batch.
@@ -83,41 +83,42 @@ impl Decisions {
         })
     }
 
-    /// How many ticks the module was seen running at.
-    pub fn ticks(&self) -> u32 {
-        self.ticks
-    }
-
     pub(crate) fn set(&mut self, record: u32, verdict: Verdict) {
         self.verdicts[record as usize] = verdict;
     }
 
-    /// Takes bytes in, and says where they lie now.
-    pub(crate) fn keep_bytes(&mut self, bytes: &[u8]) -> Range<usize> {
-        let begin = self.bytes.len();
-        self.bytes.extend_from_slice(bytes);
-        begin..self.bytes.len()
+    pub(crate) fn set_all(&mut self, records: &[u32], verdicts: Vec<Verdict>) {
+        for (record, verdict) in records.iter().zip(verdicts) {
+            self.set(*record, verdict);
+        }
     }
 
-    pub(crate) fn push_output(&mut self, output: Span) {
-        self.outputs.push(output);
+    /// Takes in a copy.
+    pub(crate) fn push_output(&mut self, output: &Output<'_>) {
+        let mut keep = |part: &[u8]| {
+            let begin = self.bytes.len();
+            self.bytes.extend_from_slice(part);
+            begin..self.bytes.len()
+        };
+        let span = Span {
+            record: output.record,
+            key: output.key.map(&mut keep),
+            body: output.body.map(&mut keep),
+            properties: output.properties.map(|properties| match properties {
+                Properties::Instead(part) => (true, keep(part)),
+                Properties::Beside(part) => (false, keep(part)),
+            }),
+        };
+        self.outputs.push(span);
     }
 
-    /// How much is in it, for [`Decisions::cut_back`].
-    pub(crate) fn mark(&self) -> (usize, usize) {
-        (self.outputs.len(), self.bytes.len())
-    }
-
-    /// Forgets the outputs since a mark and the verdicts on these records.
-    pub(crate) fn cut_back(&mut self, (outputs, bytes): (usize, usize), records: &[u32]) {
-        self.outputs.truncate(outputs);
-        self.bytes.truncate(bytes);
-        records.iter().for_each(|record| self.set(*record, Verdict::NotReached));
+    /// What the outputs take, bytes.
+    pub(crate) fn output_bytes(&self) -> usize {
+        self.bytes.len() + self.outputs.len() * size_of::<Span>()
     }
 
     /// Puts outputs in order: a record that was handled alone came before its neighbours.
-    pub(crate) fn finish(&mut self, ticks: u32) {
+    pub(crate) fn finish(&mut self) {
         self.outputs.sort_by_key(|output| output.record);
-        self.ticks = ticks;
     }
 }

@@ -19,10 +19,11 @@ const DEADLINES: u32 = 2;
 
 /// A module with its parameters, ready for batches from any thread.
 ///
-/// A record fails only if it fails alone, in an instance that has seen no other: whatever one
-/// record does to a module, its neighbours get the verdict that they would get without it. So when
-/// a call fails, the record at which the module says it was is tried alone, then the others
-/// together, and if that fails as well, each one alone.
+/// A record of which the module itself says that it cannot handle it fails at once. Otherwise one
+/// fails only if it fails alone, in an instance that has seen no other: whatever one record does to
+/// a module, its neighbours get the verdict that they would get without it. So when a call fails,
+/// the record at which the module says it was is tried alone, then the others together, and if that
+/// fails as well, each one alone.
 pub struct Filter {
     module: Arc<Module>,
     params: Map<String, Value>,
@@ -54,12 +55,18 @@ impl Filter {
         &self.module
     }
 
-    /// Decides about records. That takes two deadlines at most, so a batch in which the module is
-    /// late more than once comes back with records that were not reached.
+    /// Decides about records. That takes two deadlines at most, with the starts of fresh instances,
+    /// so a batch in which the module is late more than once comes back with records that were not
+    /// reached. So does one for which the module puts out more than one call may.
     ///
     /// # Errors
     /// If the module could not be started once more after a fault.
     pub fn run(&self, batch: &Batch<'_>) -> Result<Decisions, StartError> {
+        self.run_counted(batch).map(|(decisions, _)| decisions)
+    }
+
+    /// Also gives the ticks that the module was seen running at.
+    pub(crate) fn run_counted(&self, batch: &Batch<'_>) -> Result<(Decisions, u32), StartError> {
         let ticks = DEADLINES * self.module.limits().deadline_ticks;
         let mut run = Run {
             filter: self,
@@ -74,8 +81,8 @@ impl Filter {
         if let Some(instance) = instance {
             self.put_back(instance);
         }
-        decisions.finish(ticks - ticks_left);
-        Ok(decisions)
+        decisions.finish();
+        Ok((decisions, ticks - ticks_left))
     }
 
     /// An instance that waits, which may have seen other records.
@@ -150,7 +157,7 @@ impl Run<'_> {
                 self.call_went_well(rows.len(), ticks_before - self.ticks_left);
                 return Ok(Time::Left);
             }
-            Err(Ended::OutOfTicks) => return Ok(Time::Over),
+            Err(Ended::OutOfTime) => return Ok(Time::Over),
             Err(Ended::Fault { fault, at }) => (fault, at.map(|at| at as usize)),
         };
         let Some(suspect) = suspect else {
@@ -167,7 +174,7 @@ impl Run<'_> {
         others.remove(suspect);
         match self.call(&others)? {
             Ok(()) => Ok(Time::Left),
-            Err(Ended::OutOfTicks) => Ok(Time::Over),
+            Err(Ended::OutOfTime) => Ok(Time::Over),
             Err(Ended::Fault { .. }) => self.each_alone(&others),
         }
     }
@@ -193,7 +200,7 @@ impl Run<'_> {
                     self.fail(row, fault);
                     return Ok(Time::Left);
                 }
-                Err(Ended::OutOfTicks) => {
+                Err(Ended::OutOfTime) => {
                     if !self.has_decided {
                         // Whatever took the rest of the time, the next run would come no further.
                         let ticks = self.filter.module.limits().deadline_ticks;
@@ -217,13 +224,17 @@ impl Run<'_> {
     /// One call. After a fault the instance is gone, and the next call has a fresh one.
     fn call(&mut self, rows: &[u32]) -> Result<Result<(), Ended>, StartError> {
         let module = &self.filter.module;
+        // Copying is not in the ticks, and somebody has to hold what all calls put out.
+        if self.has_decided && self.decisions.output_bytes() >= module.limits().output_bytes_max {
+            return Ok(Err(Ended::OutOfTime));
+        }
         let deadline = module.limits().deadline_ticks;
         let mut instance = match self.instance.take() {
             Some(instance) => instance,
             None => {
                 let ticks = self.ticks_left.min(deadline);
                 if ticks == 0 {
-                    return Ok(Err(Ended::OutOfTicks));
+                    return Ok(Err(Ended::OutOfTime));
                 }
                 match self.filter.fresh_instance(ticks) {
                     Ok(instance) => {
@@ -234,7 +245,7 @@ impl Run<'_> {
                         if ticks < deadline =>
                     {
                         self.ticks_left = 0;
-                        return Ok(Err(Ended::OutOfTicks));
+                        return Ok(Err(Ended::OutOfTime));
                     }
                     Err(error) => return Err(error),
                 }
@@ -243,7 +254,7 @@ impl Run<'_> {
         let ticks = self.ticks_left.min(deadline);
         if ticks == 0 {
             self.instance = Some(instance);
-            return Ok(Err(Ended::OutOfTicks));
+            return Ok(Err(Ended::OutOfTime));
         }
         let ended = instance.call(module, self.batch, rows, ticks, &mut self.decisions);
         self.ticks_left -= ticks - instance.ticks_left();

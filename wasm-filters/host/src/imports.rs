@@ -3,14 +3,15 @@
 use wasmtime::{Caller, ExternType, FuncType, Linker, Memory, Val, ValType};
 
 use crate::error::LoadError;
-use crate::state::{Level, State};
+use crate::state::{Level, State, TEXT_BYTES_MAX};
 
 const OURS: &str = "millrace_v1";
 const WASI: &str = "wasi_snapshot_preview1";
 
-/// WASI's numbers for "fine", "bad address" and "no such function".
+/// WASI's numbers for "fine", "bad address", "bad argument" and "no such function".
 const SUCCESS: i32 = 0;
 const FAULT: i32 = 21;
+const INVAL: i32 = 28;
 const NOSYS: i32 = 52;
 
 /// Gives the linker everything that the module imports, or says what it cannot have.
@@ -130,6 +131,8 @@ fn wasi(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 
 /// Numbers that are the same each time a record is handled.
 fn random(mut caller: Caller<'_, State>, at: i32, len: i32) -> i32 {
+    // No tick counts while the host works, so that must not take long. Browsers refuse more, too.
+    const BYTES_MAX: usize = 64 << 10;
     let Some(memory) = memory(&mut caller) else {
         return FAULT;
     };
@@ -137,6 +140,9 @@ fn random(mut caller: Caller<'_, State>, at: i32, len: i32) -> i32 {
     let Some(range) = range(bytes.len(), at, len) else {
         return FAULT;
     };
+    if range.len() > BYTES_MAX {
+        return INVAL;
+    }
     for byte in &mut bytes[range] {
         // SplitMix64, of which the highest byte is used.
         state.seed = state.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -171,6 +177,8 @@ fn fd_write(
         let Some(text) = slice(bytes, at as i32, len as i32) else {
             return FAULT;
         };
+        // No more of it would be in the log, and no tick counts while the host looks at it.
+        let text = &text[..text.len().min(TEXT_BYTES_MAX)];
         if !text.iter().all(u8::is_ascii_whitespace) {
             state.log(Level::Info, text);
         }

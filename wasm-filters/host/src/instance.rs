@@ -36,8 +36,8 @@ pub(crate) enum Ended {
     /// Something went wrong. `at` is the record that the module says it was at, counted in what it
     /// was given.
     Fault { fault: Fault, at: Option<u32> },
-    /// The ticks that were left for the batch were over, before a whole deadline was.
-    OutOfTicks,
+    /// What was left for the batch was over, before a whole deadline was.
+    OutOfTime,
 }
 
 /// What every buffer is aligned to.
@@ -149,17 +149,11 @@ impl Instance {
         let now_ms = first.map_or(0, |record| record.store_at_ms);
         let seed = first.map_or(0, |record| record.queue_offset as u64);
         self.store.data_mut().begin_call(ticks, now_ms, seed);
-        let mark = decisions.mark();
         let called = self.try_call(module, batch, rows, seed, decisions);
         self.report(module);
-        called.map_err(|fault| {
-            decisions.cut_back(mark, rows);
-            match fault {
-                Fault::Deadline { .. } if ticks < module.limits().deadline_ticks => {
-                    Ended::OutOfTicks
-                }
-                fault => Ended::Fault { fault, at: self.progress(rows.len()) },
-            }
+        called.map_err(|fault| match fault {
+            Fault::Deadline { .. } if ticks < module.limits().deadline_ticks => Ended::OutOfTime,
+            fault => Ended::Fault { fault, at: self.progress(rows.len()) },
         })
     }
 

@@ -23,7 +23,7 @@ pub struct Limits {
     pub call_bytes_max: usize,
     /// The most records that a module may make of one.
     pub outputs_max: usize,
-    /// The most bytes that one call may put out.
+    /// The most bytes that one call may put out. When all calls of a run did, it goes no further.
     pub output_bytes_max: usize,
 }
 

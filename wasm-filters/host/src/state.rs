@@ -3,7 +3,7 @@ use wasmtime::{Memory, StoreLimits, StoreLimitsBuilder};
 use crate::limits::Limits;
 
 /// The longest text that is taken from a module: a line of its log, the reason of a failure.
-const TEXT_BYTES_MAX: usize = 1 << 10;
+pub(crate) const TEXT_BYTES_MAX: usize = 1 << 10;
 /// The most lines that one call may log, and the most reasons it may give.
 const LINES_MAX: usize = 20;
 const REASONS_MAX: usize = 1_000;

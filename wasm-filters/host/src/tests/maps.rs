@@ -158,7 +158,7 @@ fn more_than_one_for_one() {
         (local.get $body) (i32.const 1)) (call",
         1,
     );
-    check(&map_with("map", &evil, ""), "kxk", "it makes 2 of record 0; at most 1");
+    check(&map_with("map", &evil, ""), "kxk", "it makes more than 1 of record 0");
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn a_huge_fan_out() {
         (local.set $n (i32.add (local.get $n) (i32.const 1)))
         (br_if $more (i32.lt_u (local.get $n) (i32.const 1001))))
         (return (i32.const 2))";
-    check(&map_with("flat-map", evil, ""), "kxk", "it makes 1001 of record 0; at most 1000");
+    check(&map_with("flat-map", evil, ""), "kxk", "it makes more than 1000 of record 0");
 }
 
 #[test]
@@ -233,7 +233,21 @@ fn errors_outside_of_memory() {
     check_end(
         "(i32.store offset=16 (local.get $out) (i32.const 8)) \
          (i32.store offset=20 (local.get $out) (i32.const -1))",
+        "it gives 4294967295 errors on 1 records",
+    );
+    check_end(
+        "(i32.store offset=16 (local.get $out) (i32.const -8)) \
+         (i32.store offset=20 (local.get $out) (i32.const 1))",
         "its errors",
+    );
+}
+
+#[test]
+fn more_errors_than_records() {
+    check_end(
+        "(i32.store offset=16 (local.get $out) (i32.const 512)) \
+         (i32.store offset=20 (local.get $out) (i32.const 4))",
+        "it gives 4 errors on 1 records",
     );
 }
 
@@ -249,4 +263,26 @@ fn an_error_with_its_text() {
          (i32.store offset=20 (local.get $out) (i32.const 1))",
     );
     check(&text, "kxk", "the filter refuses the record: none");
+}
+
+/// A map without a trail that fails on several records at once, so that each is tried alone, and
+/// puts out six megabytes for each.
+fn six_megabytes_each() -> String {
+    let evil = "
+        (if (i32.lt_u (memory.size) (i32.const 100)) (then (drop (memory.grow (i32.const 100)))))
+        (call $output (local.get $i) (i32.const 2) (i32.const 0) (i32.const 6000000))
+        (return (i32.const 2))";
+    let several =
+        "(if (i32.gt_u (call $count (local.get $batch)) (i32.const 1)) (then unreachable))";
+    map_with("map", evil, several)
+        .replace(r#"(global (export "mr_progress") i32 (i32.const 16))"#, "")
+}
+
+#[test]
+fn calls_that_together_put_out_more_than_a_batch_may() {
+    let filter = started(&six_megabytes_each());
+    let decisions = run(&filter, &["x"; 40]);
+    let bytes: usize = decisions.outputs().map(|output| output.body.unwrap().len()).sum();
+    assert!(bytes < 2 * HOST.limits().output_bytes_max, "{bytes} bytes");
+    assert_eq!(letters(&run_all(&filter, &["x"; 40])), "r".repeat(40));
 }
