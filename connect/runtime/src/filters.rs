@@ -17,7 +17,7 @@ use crate::steps::Wasm;
 pub struct Filters(Option<Arc<Loaded>>);
 
 struct Loaded {
-    /// Measures the time of the modules for as long as somebody uses them.
+    /// Compiles them.
     host: Host,
     modules: BTreeMap<usize, Arc<Module>>,
 }
@@ -91,7 +91,7 @@ impl Filters {
         let name = format!("steps[{number}] wasm {filter} {version} {}", &hash[..12]);
         let filter = Filter::start(Arc::clone(module), spec.params.clone())
             .map_err(|error| RunError::Setup(format!("{name}: {error}")))?;
-        Ok(Wasm::new(name, filter, self.clone(), bytes_max))
+        Ok(Wasm::new(name, filter, bytes_max))
     }
 
     /// What the modules do, in the order of the steps: which they are, and their parameters.

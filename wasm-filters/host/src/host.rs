@@ -9,22 +9,20 @@ use crate::limits::Limits;
 use crate::module::Module;
 use crate::ticker::Ticker;
 
-/// Compiled modules kept though nobody uses them.
-const IDLE_MODULES_MAX: usize = 16;
-
-/// Compiles modules and measures their time. A process has one, made when the first filter comes.
+/// Compiles modules, and measures their time for as long as one of them is there. It keeps what it
+/// compiled, so it should not outlive those who use that.
 pub struct Host {
     engine: Engine,
     limits: Arc<Limits>,
     modules: Mutex<BTreeMap<ModuleHash, Arc<Module>>>,
-    _ticker: Option<Ticker>,
+    ticker: Option<Arc<Ticker>>,
 }
 
 impl Host {
     /// A host whose ticks come from a thread of its own.
     pub fn new(limits: Limits) -> Self {
         let mut host = Self::without_clock(limits);
-        host._ticker = Some(Ticker::start(&host.engine, host.limits.tick));
+        host.ticker = Some(Arc::new(Ticker::start(&host.engine, host.limits.tick)));
         host
     }
 
@@ -34,7 +32,7 @@ impl Host {
     /// If this machine cannot run compiled modules.
     pub fn without_clock(limits: Limits) -> Self {
         let engine = Engine::new(&config()).expect("the settings suit every machine we build for");
-        Self { engine, limits: Arc::new(limits), modules: Mutex::default(), _ticker: None }
+        Self { engine, limits: Arc::new(limits), modules: Mutex::default(), ticker: None }
     }
 
     /// Lets the time of running modules go on by one tick.
@@ -59,13 +57,10 @@ impl Host {
         if let Some(module) = modules().get(&hash) {
             return Ok(Arc::clone(module));
         }
-        let module = Module::compile(&self.engine, bytes, hash, &self.limits)?;
-        let mut modules = modules();
-        if modules.len() >= IDLE_MODULES_MAX {
-            modules.retain(|_, module| Arc::strong_count(module) > 1);
-        }
+        let ticker = self.ticker.as_ref();
+        let module = Module::compile(&self.engine, bytes, hash, &self.limits, ticker)?;
         // Two at once may have compiled the same one; the first one counts.
-        Ok(Arc::clone(modules.entry(hash).or_insert_with(|| Arc::new(module))))
+        Ok(Arc::clone(modules().entry(hash).or_insert_with(|| Arc::new(module))))
     }
 }
 

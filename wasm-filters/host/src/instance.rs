@@ -149,6 +149,8 @@ impl Instance {
         let now_ms = first.map_or(0, |record| record.store_at_ms);
         let seed = first.map_or(0, |record| record.queue_offset as u64);
         self.store.data_mut().begin_call(ticks, now_ms, seed);
+        // The next tick is the first one that counts: those since the last call are nobody's.
+        self.store.set_epoch_deadline(1);
         let called = self.try_call(module, batch, rows, seed, decisions);
         self.report(module);
         called.map_err(|fault| match fault {

@@ -1,8 +1,8 @@
 //! Runs filters that people compile to WebAssembly, inside limits.
 //!
-//! A filter sees records and says which go on; a map may put others in their place. Nothing that a
-//! module does reaches beyond its own memory, takes longer than its deadline or needs more than its
-//! limits; what it answers is checked before it is believed. Start reading at [`Host`], then at
+//! A filter sees records and says which go on; a map may put others in their place. A module has its
+//! own memory, and nothing leaves it but the answers and some lines for the log. Time, memory and
+//! what it may put out are limited; what it answers is checked before it is believed. Start reading at [`Host`], then at
 //! [`Filter`]. The contract with modules is in the README beside this crate, the layout of a batch
 //! in the source of [`Batch`].
 
@@ -12,7 +12,7 @@ mod decisions; // what became of records
 mod error; // what can be wrong with a module, and with what it does
 mod filter; // a module with its parameters, over batches
 mod hash; // a module's identity
-mod host; // compiles modules and measures their time
+mod host; // compiles modules
 mod imports; // what a module is given
 mod instance; // a running copy of a module
 mod limits; // what modules may use

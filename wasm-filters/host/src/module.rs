@@ -9,6 +9,7 @@ use crate::limits::Limits;
 use crate::manifest::{Kind, Manifest};
 use crate::sections;
 use crate::state::State;
+use crate::ticker::Ticker;
 
 /// A module that was checked and compiled.
 pub struct Module {
@@ -17,6 +18,8 @@ pub struct Module {
     kind: Kind,
     linked: InstancePre<State>,
     limits: Arc<Limits>,
+    /// Keeps its deadline: without a clock it might run for ever.
+    _ticker: Option<Arc<Ticker>>,
 }
 
 impl Module {
@@ -25,6 +28,7 @@ impl Module {
         bytes: &[u8],
         hash: ModuleHash,
         limits: &Arc<Limits>,
+        ticker: Option<&Arc<Ticker>>,
     ) -> Result<Self, LoadError> {
         let manifest = sections::scan(bytes, limits)?.ok_or(LoadError::NoManifest)?;
         let manifest = Manifest::parse(manifest)?;
@@ -35,7 +39,14 @@ impl Module {
         let mut linker = Linker::new(engine);
         imports::link(&mut linker, &module)?;
         let linked = linker.instantiate_pre(&module).map_err(|error| LoadError::compile(&error))?;
-        Ok(Self { hash, manifest, kind, linked, limits: Arc::clone(limits) })
+        Ok(Self {
+            hash,
+            manifest,
+            kind,
+            linked,
+            limits: Arc::clone(limits),
+            _ticker: ticker.cloned(),
+        })
     }
 
     /// Its identity.
@@ -51,12 +62,6 @@ impl Module {
     /// What it does with a record.
     pub fn kind(&self) -> Kind {
         self.kind
-    }
-
-    /// What it imports, as `module name`.
-    pub fn imports(&self) -> impl Iterator<Item = String> {
-        let imports = self.linked.module().imports();
-        imports.map(|import| format!("{} {}", import.module(), import.name()))
     }
 
     pub(crate) fn linked(&self) -> &InstancePre<State> {

@@ -7,8 +7,6 @@ use millrace_connect_api::{
 use millrace_types::{Properties, java_hash, keys};
 use millrace_wasm_host::{self as wasm, Fault, Filter, Kind, Output, Record, Verdict};
 
-use crate::filters::Filters;
-
 /// A module trapped at a message, was late with it, or gave an answer that makes no sense.
 const TRAP: RejectCode = "E-WASM-TRAP";
 /// A module says that it cannot handle a message.
@@ -22,8 +20,6 @@ const LATE_MAX: usize = 20;
 pub(crate) struct Wasm {
     name: String,
     filter: Filter,
-    /// Keeps the clock of the module going.
-    _filters: Filters,
     bytes_max: u64,
     dropped: u64,
 }
@@ -38,8 +34,8 @@ struct Sorted {
 }
 
 impl Wasm {
-    pub(crate) fn new(name: String, filter: Filter, filters: Filters, bytes_max: u64) -> Self {
-        Self { name, filter, _filters: filters, bytes_max, dropped: 0 }
+    pub(crate) fn new(name: String, filter: Filter, bytes_max: u64) -> Self {
+        Self { name, filter, bytes_max, dropped: 0 }
     }
 
     /// As the pipeline's summary and its letters name it.

@@ -58,14 +58,24 @@ fn a_module_is_compiled_once() {
 }
 
 #[test]
-fn modules_that_nobody_uses_are_forgotten() {
-    let text = |number: u32| filter_with("", "", &format!("(drop (i32.const {number}))"));
-    let (used, unused) = (load(&text(1000)).unwrap(), Arc::downgrade(&load(&text(1001)).unwrap()));
-    for number in 0..20 {
-        load(&text(number)).unwrap();
+fn time_before_a_call_is_not_the_calls() {
+    let host = Host::without_clock(Limits { deadline_ticks: 1, ..Limits::default() });
+    let module = host.load(&wat::parse_str(filter_with("", "", "nop")).unwrap()).unwrap();
+    let filter = Filter::start(module, Map::new()).unwrap();
+    for _ in 0..3 {
+        host.tick();
+        assert_eq!(short(&run(&filter, &["k"])), "k");
     }
-    assert!(unused.upgrade().is_none());
-    assert!(Arc::ptr_eq(&used, &load(&text(1000)).unwrap()));
+}
+
+#[test]
+fn a_filter_keeps_its_deadline_when_its_host_is_gone() {
+    let host = Host::new(HOST.limits().clone());
+    let text = filter_with("", "", "(loop $for_ever (br $for_ever))");
+    let module = host.load(&wat::parse_str(text).unwrap()).unwrap();
+    drop(host);
+    let filter = Filter::start(module, Map::new()).unwrap();
+    assert_eq!(letters(&run_all(&filter, &["k", "x", "d"])), "kxd");
 }
 
 /// What a filter of two parameters says about these.
