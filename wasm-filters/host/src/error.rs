@@ -97,6 +97,14 @@ pub enum StartError {
         /// What is wrong with them.
         reason: String,
     },
+    /// It says that it cannot use them.
+    #[error("the filter `{name}` refuses its parameters: {reason}")]
+    Refused {
+        /// The filter.
+        name: String,
+        /// What it says.
+        reason: String,
+    },
     /// Before it saw a record.
     #[error("the filter `{name}` cannot be started: {fault}")]
     Fault {

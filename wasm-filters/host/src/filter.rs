@@ -91,8 +91,16 @@ impl Filter {
     }
 
     fn fresh_instance(&self, ticks: u32) -> Result<Instance, StartError> {
-        Instance::start(&self.module, &self.params, ticks)
-            .map_err(|fault| StartError::Fault { name: self.module.manifest().name.clone(), fault })
+        Instance::start(&self.module, &self.params, ticks).map_err(|fault| {
+            let name = self.module.manifest().name.clone();
+            match fault {
+                // Before the first record there is nothing else that it could refuse.
+                Fault::Refused(reason) => StartError::Refused { name, reason },
+                Fault::Trap(_) | Fault::Deadline { .. } | Fault::Contract(_) => {
+                    StartError::Fault { name, fault }
+                }
+            }
+        })
     }
 
     fn put_back(&self, instance: Instance) {

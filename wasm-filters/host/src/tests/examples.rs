@@ -58,8 +58,8 @@ fn parameters_that_make_no_sense_are_refused_by_the_guest() {
     };
     assert_eq!(
         error.to_string(),
-        "the filter `drop-crawlers` cannot be started: the filter refuses the record: the \
-         parameter `agents` must be a list of texts"
+        "the filter `drop-crawlers` refuses its parameters: the parameter `agents` must be a list \
+         of texts"
     );
 }
 

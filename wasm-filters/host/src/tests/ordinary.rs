@@ -128,7 +128,7 @@ fn a_module_gets_its_parameters_as_json() {
     let params = json!({"n": 5, "f": 5.5, "t": "5", "b": true, "l": [1, "é"], "none": null});
     let Err(error) = start(&text, params.clone()) else { panic!("it started") };
     let error = error.to_string();
-    let (_, given) = error.split_once("refuses the record: ").unwrap();
+    let (_, given) = error.split_once("the filter `test` refuses its parameters: ").unwrap();
     assert_eq!(serde_json::from_str::<Value>(given).unwrap(), params);
 }
 
