@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use millrace_client::BrokerError;
 use millrace_connect_api::{DamagedRun, QueueRef, SinkError, SourceError, StepError};
 use millrace_types::{NameError, QueueOffset, TopicName};
@@ -136,11 +138,15 @@ pub enum RunError {
     /// assigns messages to partitions in another way, so nobody can tell which rows are there.
     #[error(
         "sink `{sink}` did not finish what it began, and the pipeline now partitions in another \
-         way: run the earlier file once more until it stops by itself or is stopped, then this one"
+         way: run the earlier file{with} once more until it stops by itself or is stopped, then \
+         this one",
+        with = earlier(.modules)
     )]
     Repartitioned {
         /// The sink.
         sink: String,
+        /// Modules that may be what is other than before.
+        modules: Vec<PathBuf>,
     },
 
     /// Pulled bytes are not messages.
@@ -167,5 +173,33 @@ impl RunError {
             BrokerError::Fenced { current } => RunError::Fenced { current },
             source => RunError::Broker { doing: doing.into(), source },
         }
+    }
+}
+
+/// What else must be as it was, beside the pipeline's file.
+fn earlier(modules: &[PathBuf]) -> String {
+    let names: Vec<_> = modules.iter().map(|module| format!("`{}`", module.display())).collect();
+    match &names[..] {
+        [] => String::new(),
+        [name] => format!(", with {name} as it was,"),
+        names => format!(", with {} as they were,", names.join(" and ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipeline_that_partitions_anew_is_told_which_modules_may_be_why() {
+        let told = |modules: &[&str]| {
+            let modules = modules.iter().map(PathBuf::from).collect();
+            let error = RunError::Repartitioned { sink: "s".to_owned(), modules }.to_string();
+            error.split_once("run the ").unwrap().1.split_once(" once more").unwrap().0.to_owned()
+        };
+        assert_eq!(told(&[]), "earlier file");
+        assert_eq!(told(&["mask.wasm"]), "earlier file, with `mask.wasm` as it was,");
+        let both = "earlier file, with `a.wasm` and `b.wasm` as they were,";
+        assert_eq!(told(&["a.wasm", "b.wasm"]), both);
     }
 }

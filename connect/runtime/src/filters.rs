@@ -1,5 +1,4 @@
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -94,15 +93,16 @@ impl Filters {
         Ok(Wasm::new(name, filter, bytes_max))
     }
 
-    /// What the modules do, in the order of the steps: which they are, and their parameters.
-    pub(crate) fn described(&self, pipeline: &Pipeline) -> String {
-        let mut text = String::new();
-        for (number, module) in self.0.iter().flat_map(|loaded| &loaded.modules) {
-            let Some(StepSpec::Wasm(spec)) = pipeline.steps.get(*number) else { continue };
-            let params = serde_json::Value::Object(spec.params.clone());
-            writeln!(text, "{number} {} {params}", module.hash()).expect("a text takes it");
-        }
-        text
+    /// The modules that may change what is in a message, in the order of the steps.
+    pub(crate) fn maps<'a>(
+        &'a self,
+        pipeline: &'a Pipeline,
+    ) -> impl Iterator<Item = (&'a WasmSpec, &'a Module)> {
+        let modules = self.0.iter().flat_map(|loaded| &loaded.modules);
+        modules.filter_map(|(number, module)| match pipeline.steps.get(*number) {
+            Some(StepSpec::Wasm(spec)) if module.kind() != Kind::Filter => Some((spec, &**module)),
+            _ => None,
+        })
     }
 
     /// The pipeline with a fingerprint that says which modules it runs.

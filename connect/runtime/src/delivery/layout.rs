@@ -25,8 +25,10 @@ pub(super) fn layout(pipeline: &Pipeline, sink: &SinkSpec, filters: &Filters) ->
         for column in sets.flatten() {
             text.push_str(&format!("{} {}\n", column.name, column.value.text));
         }
-        // A module may change what is in the columns.
-        text.push_str(&filters.described(pipeline));
+        for (spec, module) in filters.maps(pipeline) {
+            let params = serde_json::Value::Object(spec.params.clone());
+            text.push_str(&format!("{} {params}\n", module.hash()));
+        }
     }
     format!("{:016x}", fnv(text.as_bytes()))
 }
@@ -36,4 +38,50 @@ fn fnv(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::IoSlice;
+    use std::path::Path;
+
+    use millrace_disk::{Disk, SimDisk};
+
+    use super::*;
+
+    /// The layout with an example as the one module, as it is shipped or rebuilt with `more`.
+    fn with_module(example: &str, params: &str, more: &[u8]) -> String {
+        let text = format!(
+            "version: 1\npipeline: p\ntopic: t\nschema: {{a: int, b: int}}\n\
+             steps: [wasm: {{module: m.wasm, params: {params}}}]\n\
+             sinks: {{s: {{parquet: {{to: out, partition_by: [a]}}}}}}\n"
+        );
+        let pipeline = Pipeline::parse("p.yaml", text.as_bytes(), &|_| None).unwrap();
+        let path = format!("../../wasm-filters/examples/{example}/{example}.wasm");
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+        let module = [&std::fs::read(path).unwrap(), more].concat();
+        let disk = SimDisk::new(1);
+        let file = disk.create(Path::new("m.wasm")).unwrap();
+        file.write_at(&[IoSlice::new(&module)], 0).unwrap();
+        let filters = Filters::load(&pipeline, &disk).unwrap();
+        layout(&pipeline, &pipeline.sinks[0], &filters)
+    }
+
+    /// A custom section called `x`, with which a module does the same and is another one.
+    const SECTION: &[u8] = &[0, 2, 1, b'x'];
+
+    #[test]
+    fn a_module_that_changes_no_column_may_be_rebuilt() {
+        let layout = with_module("drop-crawlers", "{}", &[]);
+        assert_eq!(with_module("drop-crawlers", "{}", SECTION), layout);
+        assert_eq!(with_module("drop-crawlers", "{agents: [bot]}", &[]), layout);
+    }
+
+    #[test]
+    fn a_module_that_may_change_columns_is_part_of_the_layout() {
+        let layout = with_module("mask", "{fields: [a]}", &[]);
+        assert_eq!(with_module("mask", "{fields: [a]}", &[]), layout);
+        assert_ne!(with_module("mask", "{fields: [a]}", SECTION), layout);
+        assert_ne!(with_module("mask", "{fields: [b]}", &[]), layout);
+    }
 }

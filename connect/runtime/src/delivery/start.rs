@@ -120,7 +120,9 @@ impl Opening<'_> {
         if let Some(resume) = &self.state.resume {
             let unfinished = !resume.ahead.is_empty() || !self.state.planned.is_empty();
             if unfinished && self.state.layout != self.layout() {
-                return Err(RunError::Repartitioned { sink: self.sink.name.clone() });
+                let maps = self.filters.maps(self.pipeline);
+                let modules = maps.map(|(spec, _)| spec.module.clone()).collect();
+                return Err(RunError::Repartitioned { sink: self.sink.name.clone(), modules });
             }
             return Ok(resume.clone());
         }

@@ -474,7 +474,9 @@ async fn a_crashed_pipeline_is_not_partitioned_anew() {
     let other = PIPELINE.replace("partition_by: [kind]", "partition_by: [kind, twice]");
     let same = std::mem::replace(&mut world.pipeline, pipeline(&other));
     match world.run().finish().await {
-        Err(RunError::Repartitioned { sink }) => assert_eq!(sink, "even"),
+        Err(RunError::Repartitioned { sink, modules }) => {
+            assert_eq!((sink.as_str(), modules.len()), ("even", 0));
+        }
         other => panic!("{other:?}"),
     }
     // The earlier file can finish what it began; then the other one may go on.
