@@ -149,14 +149,18 @@ impl Messages {
         }
     }
 
+    /// The most bytes that [`Messages::changed`] takes: where parts of messages lie is told in 32
+    /// bits.
+    pub const CHANGED_BYTES_MAX: u64 = u32::MAX as u64;
+
     /// The same messages, but that some have other bodies or properties, which lie in `bytes`.
     /// [`Messages::record`] still gives what the broker stored.
     ///
     /// # Panics
-    /// If there is no such message, or `bytes` are 4 GiB or more.
+    /// If there is no such message, or `bytes` are more than [`Messages::CHANGED_BYTES_MAX`].
     #[must_use]
     pub fn changed(&self, bytes: Bytes, changes: impl IntoIterator<Item = Change>) -> Self {
-        assert!(u32::try_from(bytes.len()).is_ok(), "places are of 32 bits");
+        assert!(bytes.len() as u64 <= Self::CHANGED_BYTES_MAX, "places are of 32 bits");
         let run = self.runs.len() as u32;
         let place = |range: Range<usize>| {
             assert!(range.end <= bytes.len(), "what changes lies in the bytes");

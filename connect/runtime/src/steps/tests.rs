@@ -5,7 +5,7 @@ use arrow_array::Array;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use bytes::Bytes;
-use millrace_config::Pipeline;
+use millrace_config::{Pipeline, StepSpec};
 use millrace_connect_api::{Messages, QueueRef};
 use millrace_types::record::{Draft, Stamp, encode};
 use millrace_types::{PhysicalOffset, PropertiesBuf, QueueId, QueueOffset, TopicName};

@@ -20,7 +20,7 @@ const LATE_MAX: usize = 20;
 pub(crate) struct Wasm {
     name: String,
     filter: Filter,
-    bytes_max: u64,
+    pub(super) bytes_max: u64,
     dropped: u64,
 }
 
@@ -35,6 +35,9 @@ struct Sorted {
 
 impl Wasm {
     pub(crate) fn new(name: String, filter: Filter, bytes_max: u64) -> Self {
+        // A pipeline may have more memory than messages can be put into, and a module that fills
+        // it must not get that far.
+        let bytes_max = bytes_max.min(Messages::CHANGED_BYTES_MAX);
         Self { name, filter, bytes_max, dropped: 0 }
     }
 
@@ -150,11 +153,11 @@ impl Sorted {
 
 fn record(messages: &Messages, row: usize) -> Record<'_> {
     let message = messages.get(row);
-    let tag = message.properties.get(keys::TAGS);
+    let [tag, key] = message.properties.pick([keys::TAGS, keys::KEYS]);
     Record {
         queue_offset: message.queue_offset.to_wire(),
         store_at_ms: message.store_at_ms,
-        key: message.properties.get(keys::KEYS).map(str::as_bytes),
+        key: key.map(str::as_bytes),
         body: message.body,
         properties: message.properties.as_bytes(),
         sys_flags: messages.record(row).map_or(0, |record| record.sys_flag()),

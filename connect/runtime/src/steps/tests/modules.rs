@@ -145,6 +145,18 @@ fn modules_that_cannot_be_used_are_found_before_the_first_message() {
 }
 
 #[test]
+fn a_step_makes_no_more_than_messages_can_take() {
+    let text = "version: 1\npipeline: p\ntopic: t\nschema: {a: int}\n\
+                steps: [wasm: {module: number.wasm}]\nsinks: {s: {parquet: {to: out}}}\n";
+    let pipeline = Pipeline::parse("p.yaml", text.as_bytes(), &|_| None).unwrap();
+    let filters = Filters::load(&pipeline, &disk()).unwrap();
+    let [StepSpec::Wasm(spec)] = &pipeline.steps[..] else { panic!("one step") };
+    let made = |memory: u64| filters.step(0, spec, memory).unwrap().bytes_max;
+    assert_eq!(made(1 << 30), 1 << 30);
+    assert_eq!(made(1 << 40), Messages::CHANGED_BYTES_MAX);
+}
+
+#[test]
 fn the_fingerprint_of_a_run_tells_its_modules() {
     let sealed = |module: &str| {
         let text = "version: 1\npipeline: p\ntopic: t\nschema: {a: int}\n\
