@@ -95,7 +95,8 @@ macro_rules! map {
     };
 }
 
-/// Makes a module of a type that is a [`Map`] and gives any number of records for one.
+/// Makes a module of a type that is a [`Map`] and gives any number of records for one. Pipelines
+/// refuse such modules yet.
 #[macro_export]
 macro_rules! flat_map {
     ($map:ty, name: $name:literal, version: $version:literal $(, params: $params:literal)? $(,)?) => {
