@@ -11,15 +11,10 @@ use millrace_wasm_host::{Filter, Host, Kind, Limits, LoadError, Module, StartErr
 use crate::error::RunError;
 use crate::steps::Wasm;
 
-/// The modules of a pipeline's `wasm` steps, read and compiled before the first record.
+/// The modules of a pipeline's `wasm` steps by the step's number, read and compiled before the first
+/// record.
 #[derive(Clone, Default)]
-pub struct Filters(Option<Arc<Loaded>>);
-
-struct Loaded {
-    /// Compiles them.
-    host: Host,
-    modules: BTreeMap<usize, Arc<Module>>,
-}
+pub struct Filters(Arc<BTreeMap<usize, Arc<Module>>>);
 
 /// A module of a pipeline cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -54,23 +49,21 @@ impl Filters {
     /// Reads and compiles the modules of a pipeline, and starts each once, so that mistakes come
     /// to light before the first record: all of them.
     pub fn load(pipeline: &Pipeline, disk: &dyn Disk) -> Result<Self, Vec<FilterError>> {
-        let mut loaded: Option<Loaded> = None;
+        let mut host = None;
+        let mut modules = BTreeMap::new();
         let mut errors = Vec::new();
         for (step, spec) in pipeline.steps.iter().enumerate() {
             let StepSpec::Wasm(spec) = spec else { continue };
-            let loaded = loaded.get_or_insert_with(|| Loaded {
-                host: Host::new(Limits::default()),
-                modules: BTreeMap::new(),
-            });
-            match load(&loaded.host, spec, disk) {
-                Ok(module) => drop(loaded.modules.insert(step, module)),
+            let host = host.get_or_insert_with(|| Host::new(Limits::default()));
+            match load(host, spec, disk) {
+                Ok(module) => drop(modules.insert(step, module)),
                 Err(source) => {
                     let (module, at) = (spec.module.clone(), spec.module_at.clone());
                     errors.push(FilterError { module, at, source });
                 }
             }
         }
-        if errors.is_empty() { Ok(Self(loaded.map(Arc::new))) } else { Err(errors) }
+        if errors.is_empty() { Ok(Self(Arc::new(modules))) } else { Err(errors) }
     }
 
     /// The step of this number, for one sink. `bytes_max` is what it may make of one batch.
@@ -80,8 +73,7 @@ impl Filters {
         spec: &WasmSpec,
         bytes_max: u64,
     ) -> Result<Wasm, RunError> {
-        let module = self.0.as_ref().and_then(|loaded| loaded.modules.get(&number));
-        let module = module.ok_or_else(|| {
+        let module = self.0.get(&number).ok_or_else(|| {
             RunError::Setup(format!("the module of steps[{number}] wasm was not loaded"))
         })?;
         let manifest = module.manifest();
@@ -98,8 +90,7 @@ impl Filters {
         &'a self,
         pipeline: &'a Pipeline,
     ) -> impl Iterator<Item = (&'a WasmSpec, &'a Module)> {
-        let modules = self.0.iter().flat_map(|loaded| &loaded.modules);
-        modules.filter_map(|(number, module)| match pipeline.steps.get(*number) {
+        self.0.iter().filter_map(|(number, module)| match pipeline.steps.get(*number) {
             Some(StepSpec::Wasm(spec)) if module.kind() != Kind::Filter => Some((spec, &**module)),
             _ => None,
         })
@@ -107,11 +98,11 @@ impl Filters {
 
     /// The pipeline with a fingerprint that says which modules it runs.
     pub(crate) fn seal(&self, pipeline: Arc<Pipeline>) -> Arc<Pipeline> {
-        let Some(loaded) = &self.0 else {
+        if self.0.is_empty() {
             return pipeline;
-        };
+        }
         let mut sealed = Pipeline::clone(&pipeline);
-        for module in loaded.modules.values() {
+        for module in self.0.values() {
             let part = module.hash().prefix();
             sealed.fingerprint = sealed.fingerprint.rotate_left(1) ^ part;
         }
