@@ -31,6 +31,17 @@ impl Columns {
         slot
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Forgets all but the first.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        for column in self.list.drain(len..) {
+            self.slots.remove(&column.name);
+        }
+    }
+
     pub(crate) fn into_list(self) -> Vec<Column> {
         self.list
     }

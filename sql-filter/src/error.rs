@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::Type;
 
-/// The codes of [`SyntaxError`] and [`TypeError`].
+/// The codes of [`SyntaxError`].
 pub(crate) mod code {
     /// A token that does not continue the expression, or an end too early.
     pub(crate) const UNEXPECTED: &str = "E-SQL-01";
@@ -28,7 +28,7 @@ pub(crate) mod code {
     pub(crate) const NULL: &str = "E-SQL-10";
 }
 
-/// Why a text is not an expression.
+/// Why a text is not an expression, or does not fit the types of its columns.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct SyntaxError {
@@ -52,6 +52,11 @@ impl SyntaxError {
         Self { code, span, message, help: help.into() }
     }
 
+    /// Operands that do not go together.
+    pub(crate) fn of_types(span: Range<usize>, message: String, help: &str) -> Self {
+        Self::new(code::TYPE, span, message, help)
+    }
+
     /// Something is missing between the tokens; `found` is what stands there, if not the end.
     pub(crate) fn expected(wanted: &str, span: Range<usize>, found: Option<&str>) -> Self {
         let message = match found {
@@ -63,33 +68,6 @@ impl SyntaxError {
             wanted => format!("write {wanted} here"),
         };
         Self::new(code::UNEXPECTED, span, message, help)
-    }
-}
-
-/// Why an expression does not fit the types of its columns.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct TypeError {
-    /// Always `E-SQL-07`.
-    pub code: &'static str,
-    /// The part of the text that is wrong, in bytes.
-    pub span: Range<usize>,
-    /// One line, lowercase, no full stop.
-    pub message: String,
-    /// What to write instead, or what belongs there.
-    pub help: String,
-}
-
-impl TypeError {
-    pub(crate) fn new(span: Range<usize>, message: String, help: impl Into<String>) -> Self {
-        Self { code: code::TYPE, span, message, help: help.into() }
-    }
-}
-
-impl From<TypeError> for SyntaxError {
-    fn from(error: TypeError) -> Self {
-        let TypeError { code, span, message, help } = error;
-        Self { code, span, message, help }
     }
 }
 

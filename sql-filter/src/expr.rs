@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use crate::columns::Column;
-use crate::error::{EvalError, SyntaxError, TypeError};
-use crate::value::{Row, Truth, Type, Value};
-use crate::{rocketmq, strict};
+use crate::error::{EvalError, SyntaxError};
+use crate::value::{Row, Truth, Value};
+use crate::{Draft, rocketmq, strict};
 
 /// Whose rules an expression follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,10 +39,7 @@ impl Expr {
     /// RocketMQ has conditions only, so there this is [`Expr::parse_condition`].
     pub fn parse(text: &str, dialect: Dialect) -> Result<Self, SyntaxError> {
         match dialect {
-            Dialect::Strict => {
-                let (node, columns) = strict::parse(text)?;
-                Ok(Self { tree: Tree::Strict(node), columns, ignored: None })
-            }
+            Dialect::Strict => Draft::read(text).into_expr(),
             Dialect::RocketMq => {
                 let rocketmq::Parsed { node, columns, ignored } = rocketmq::parse(text)?;
                 Ok(Self { tree: Tree::RocketMq(node), columns, ignored })
@@ -54,10 +51,15 @@ impl Expr {
     /// FALSE, such as `amount + 5`, is an error.
     pub fn parse_condition(text: &str, dialect: Dialect) -> Result<Self, SyntaxError> {
         let expr = Self::parse(text, dialect)?;
+        let mut mistakes = Vec::new();
         if let Tree::Strict(node) = &expr.tree {
-            strict::check_condition(node, &strict::Columns::Unknown)?;
+            strict::check_condition(node, &strict::Columns::Unknown, &mut mistakes);
         }
-        Ok(expr)
+        mistakes.into_iter().next().map_or(Ok(expr), Err)
+    }
+
+    pub(crate) fn strict(node: strict::Node, columns: Vec<Column>) -> Self {
+        Self { tree: Tree::Strict(node), columns, ignored: None }
     }
 
     /// Distinct columns in order of first appearance. Evaluation asks for them by their place in
@@ -88,34 +90,6 @@ impl Expr {
         match &self.tree {
             Tree::Strict(node) => strict::truth(node, row),
             Tree::RocketMq(node) => rocketmq::truth(node, row),
-        }
-    }
-
-    /// The type of the result when the columns have these types; `None` stands for a type that
-    /// is not known. Operands that can never go together are an error.
-    ///
-    /// RocketMQ's dialect has properties only, which are texts, so it asks for no types.
-    pub fn result_type(
-        &self,
-        column_type: &dyn Fn(usize) -> Option<Type>,
-    ) -> Result<Option<Type>, TypeError> {
-        match &self.tree {
-            Tree::Strict(node) => strict::infer(node, &strict::Columns::Typed(column_type)),
-            Tree::RocketMq(_) => Ok(Some(Type::Bool)),
-        }
-    }
-
-    /// Like [`Expr::result_type`] for a condition: an expression that can never be TRUE or FALSE
-    /// with columns of these types is an error, a bare text column included.
-    pub fn check_condition(
-        &self,
-        column_type: &dyn Fn(usize) -> Option<Type>,
-    ) -> Result<(), TypeError> {
-        match &self.tree {
-            Tree::Strict(node) => {
-                strict::check_condition(node, &strict::Columns::Typed(column_type))
-            }
-            Tree::RocketMq(_) => Ok(()),
         }
     }
 }

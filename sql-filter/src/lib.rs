@@ -6,6 +6,7 @@
 //! and knows neither messages nor topics, it asks a [`Row`] for the value of a column by its slot.
 
 mod columns; // which columns an expression reads
+mod draft; // an expression that may have mistakes, and all of them
 mod error; // what can be wrong with a text, with types, with a row
 mod expr; // an expression of either dialect
 mod limits; // how long and how deep a text may be
@@ -18,7 +19,8 @@ pub mod time; // civil dates and the texts that name an instant
 mod value; // values, types, verdicts, rows
 
 pub use columns::Column;
-pub use error::{EvalError, SyntaxError, TypeError};
+pub use draft::Draft;
+pub use error::{EvalError, SyntaxError};
 pub use expr::{Dialect, Expr};
 pub use limits::{DEPTH_MAX, NESTING_MAX, TEXT_BYTES_MAX, TOKENS_MAX};
 pub use value::{Row, Truth, Type, Value};

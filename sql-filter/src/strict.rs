@@ -12,6 +12,6 @@ mod tree; // what is evaluated
 mod types; // which types an expression goes with
 
 pub(crate) use evaluate::{truth, value};
-pub(crate) use parser::parse;
+pub(crate) use parser::{Parsed, parse};
 pub(crate) use tree::Node;
 pub(crate) use types::{Columns, check_condition, infer};

@@ -54,7 +54,7 @@ fn truth_of(value: &Value<'_>) -> Truth {
 pub(crate) fn value<'a, R: Row<'a> + ?Sized>(node: &Node, row: &R) -> Result<Value<'a>, EvalError> {
     match &node.kind {
         Kind::Column(slot) => Ok(row.value(*slot)),
-        Kind::Null => Ok(Value::Null),
+        Kind::Null | Kind::Wrong(_) => Ok(Value::Null),
         Kind::Bool(boolean) => Ok(Value::Bool(*boolean)),
         Kind::Int(int) => Ok(Value::Int(*int)),
         Kind::Double(double) => Ok(Value::Double(*double)),

@@ -26,6 +26,8 @@ pub(super) enum Token {
     Close,
     Comma,
     End,
+    /// Something that is no token, which is among the mistakes.
+    Wrong,
 }
 
 macro_rules! keywords {
@@ -50,37 +52,71 @@ keywords! {
     Case "CASE" When "WHEN" Then "THEN" Else "ELSE" End "END"
 }
 
-/// Operators of other languages, longest first, and what stands for them here.
-const FOREIGN: [(&str, &str); 14] = [
-    ("<=>", "did you mean `=`?"),
-    ("!==", "did you mean `<>`?"),
-    ("===", "did you mean `=`?"),
-    ("=>", "did you mean `>=`?"),
-    ("=<", "did you mean `<=`?"),
-    ("!=", "did you mean `<>`?"),
-    ("==", "did you mean `=`?"),
-    ("><", "did you mean `<>`?"),
-    ("&&", "did you mean `AND`?"),
-    ("||", "did you mean `OR`? `+` joins texts"),
-    ("!~", "did you mean `NOT LIKE`?"),
-    ("~", "did you mean `LIKE`?"),
-    ("!", "did you mean `NOT`?"),
-    ("^", "there is no operator for powers"),
+/// Operators of other languages, longest first, what stands for them here, and what they are read
+/// as if that is clear.
+const FOREIGN: [(&str, &str, Token); 14] = [
+    ("<=>", "did you mean `=`?", Token::Compare(Operator::Equal)),
+    ("!==", "did you mean `<>`?", Token::Compare(Operator::NotEqual)),
+    ("===", "did you mean `=`?", Token::Compare(Operator::Equal)),
+    ("=>", "did you mean `>=`?", Token::Compare(Operator::GreaterOrEqual)),
+    ("=<", "did you mean `<=`?", Token::Compare(Operator::LessOrEqual)),
+    ("!=", "did you mean `<>`?", Token::Compare(Operator::NotEqual)),
+    ("==", "did you mean `=`?", Token::Compare(Operator::Equal)),
+    ("><", "did you mean `<>`?", Token::Compare(Operator::NotEqual)),
+    ("&&", "did you mean `AND`?", Token::Keyword(Keyword::And)),
+    ("||", "did you mean `OR`? `+` joins texts", Token::Wrong),
+    ("!~", "did you mean `NOT LIKE`?", Token::Wrong),
+    ("~", "did you mean `LIKE`?", Token::Wrong),
+    ("!", "did you mean `NOT`?", Token::Wrong),
+    ("^", "there is no operator for powers", Token::Wrong),
 ];
 
 pub(super) struct Lexer<'t> {
     text: &'t str,
     at: usize,
     tokens: usize,
+    /// Of the text so far, in the order in which they were found.
+    pub(super) mistakes: Vec<SyntaxError>,
+}
+
+/// Where a token starts.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub(super) at: usize,
+    /// How many tokens there were up to it.
+    tokens: usize,
 }
 
 impl<'t> Lexer<'t> {
     pub(super) fn new(text: &'t str) -> Self {
-        Self { text, at: 0, tokens: 0 }
+        Self { text, at: 0, tokens: 0, mistakes: Vec::new() }
     }
 
-    /// The next token and where it stands; `End` for ever after the last.
+    /// The next token and where it stands; `End` for ever after the last. Only what is beyond a
+    /// limit is an error.
     pub(super) fn next(&mut self) -> Result<(Token, Range<usize>), SyntaxError> {
+        match self.read() {
+            Err(mistake) if mistake.code != code::LIMIT => {
+                let span = mistake.span.clone();
+                self.at = self.at.max(span.end);
+                self.mistakes.push(mistake);
+                Ok((Token::Wrong, span))
+            }
+            read => read,
+        }
+    }
+
+    /// The place of the latest token.
+    pub(super) fn place_of(&self, span: &Range<usize>) -> Place {
+        Place { at: span.start, tokens: self.tokens - 1 }
+    }
+
+    /// The token at `place` comes again.
+    pub(super) fn go_back(&mut self, place: Place) {
+        (self.at, self.tokens) = (place.at, place.tokens);
+    }
+
+    fn read(&mut self) -> Result<(Token, Range<usize>), SyntaxError> {
         self.skip_blanks()?;
         let start = self.at;
         self.tokens += 1;
@@ -182,10 +218,13 @@ impl<'t> Lexer<'t> {
 
     fn sign(&mut self) -> Result<Token, SyntaxError> {
         let rest = self.rest();
-        if let Some((sign, help)) = FOREIGN.iter().find(|(sign, _)| rest.starts_with(sign)) {
+        if let Some((sign, help, token)) = FOREIGN.iter().find(|(sign, ..)| rest.starts_with(sign))
+        {
             let message = format!("`{sign}` is not an operator");
             let span = self.at..self.at + sign.len();
-            return Err(SyntaxError::new(code::OPERATOR, span, message, *help));
+            self.at = span.end;
+            self.mistakes.push(SyntaxError::new(code::OPERATOR, span, message, *help));
+            return Ok(token.clone());
         }
         let (token, length) = match rest.as_bytes() {
             [b'<', b'=', ..] => (Token::Compare(Operator::LessOrEqual), 2),

@@ -1,5 +1,8 @@
 //! Tokens to a tree, by precedence climbing.
 //!
+//! A mistake does not end it: what stands between AND, OR, commas and parentheses around the
+//! mistake becomes [`Kind::Wrong`], and the rest is read on.
+//!
 //! ```text
 //! expression := expression OR expression            loosest
 //!             | expression AND expression
@@ -29,28 +32,42 @@ use crate::pattern::Pattern;
 use crate::{Column, SyntaxError, Type};
 
 use super::cast;
-use super::lexer::{Keyword, Lexer, Token};
+use super::lexer::{Keyword, Lexer, Place, Token};
 use super::list::List;
 use super::literal::Literal;
 use super::tree::{
     Arithmetic, Between, Calculation, Case, Comparison, Kind, Match, Membership, Node, TextLiteral,
 };
-use super::types;
+
+/// A text as far as it can be read.
+pub(crate) struct Parsed {
+    /// With [`Kind::Wrong`] in it only if there are mistakes.
+    pub(crate) node: Node,
+    pub(crate) columns: Vec<Column>,
+    pub(crate) mistakes: Vec<SyntaxError>,
+}
 
 /// Parses a whole text.
-pub(crate) fn parse(text: &str) -> Result<(Node, Vec<Column>), SyntaxError> {
-    limits::check_length(text)?;
-    let mut lexer = Lexer::new(text);
-    let (token, span) = lexer.next()?;
-    let columns = Columns::default();
-    let mut parser =
-        Parser { text, lexer, token, span, before: 0, columns, nesting: 0, recursion: 0 };
-    let part = parser.expression(Level::Or).map_err(|error| *error)?;
-    if parser.token != Token::End {
-        return Err(parser.left_over());
-    }
-    types::infer(&part.node, &types::Columns::Unknown)?;
-    Ok((part.node, parser.columns.into_list()))
+pub(crate) fn parse(text: &str) -> Parsed {
+    let mut parser = Parser {
+        text,
+        lexer: Lexer::new(text),
+        token: Token::End,
+        span: 0..0,
+        before: 0,
+        columns: Columns::default(),
+        nesting: 0,
+        recursion: 0,
+        around: Around::Nothing,
+    };
+    let node = match parser.whole() {
+        Ok(part) => part.node,
+        Err(error) => {
+            parser.tell(*error);
+            Node::new(Kind::Wrong(Vec::new()), 0..text.len())
+        }
+    };
+    Parsed { node, columns: parser.columns.into_list(), mistakes: parser.lexer.mistakes }
 }
 
 /// How tightly an operator binds.
@@ -75,8 +92,50 @@ struct Part {
 /// What makes a call of one operand into a node.
 type Wrap = fn(Box<Node>) -> Kind;
 
+/// What stands around an expression, and so what may follow it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Around {
+    Nothing,
+    Parentheses,
+    List,
+    Cast,
+    /// The operand of CASE.
+    Case,
+    When,
+    /// The result of a branch of CASE, or of its ELSE.
+    Then,
+}
+
+impl Around {
+    /// What is missing if something else follows.
+    fn wanted(self) -> &'static str {
+        match self {
+            Self::Nothing => "the end",
+            Self::Parentheses => "`)`",
+            Self::List => "`,` or `)`",
+            Self::Cast => "`AS` and a type",
+            Self::Case => "`WHEN`",
+            Self::When => "`THEN`",
+            Self::Then => "`WHEN`, `ELSE` or `END`",
+        }
+    }
+
+    fn ends_at(self, token: &Token) -> bool {
+        match token {
+            Token::Close => matches!(self, Self::Parentheses | Self::List),
+            Token::Comma => self == Self::List,
+            Token::Name(name) => self == Self::Cast && name.eq_ignore_ascii_case("AS"),
+            Token::Keyword(Keyword::When) => matches!(self, Self::Case | Self::Then),
+            Token::Keyword(Keyword::Then) => self == Self::When,
+            Token::Keyword(Keyword::Else | Keyword::End) => self == Self::Then,
+            _ => false,
+        }
+    }
+}
+
 struct Parser<'t> {
     text: &'t str,
+    /// It keeps the mistakes, too.
     lexer: Lexer<'t>,
     /// The token to read next, and where it stands.
     token: Token,
@@ -86,20 +145,62 @@ struct Parser<'t> {
     columns: Columns,
     /// How many parentheses, calls, signs and words are open around the current token.
     nesting: usize,
-    /// How many calls of `expression` are.
+    /// How many calls of `operation` are.
     recursion: usize,
+    around: Around,
 }
 
-/// Recursion passes through `expression`, `operand`, `primary` and what they call for each kind of
+/// Recursion passes through `expression`, `operation`, `operand` and what they call for each kind of
 /// nesting. Errors are boxed and each kind has a function of its own to keep those frames small.
 impl Parser<'_> {
-    /// An expression whose operators all bind at least as tightly as `floor`.
+    fn whole(&mut self) -> Result<Part, Box<SyntaxError>> {
+        limits::check_length(self.text)?;
+        self.advance()?;
+        self.expression(Level::Or)
+    }
+
+    /// An expression inside something that says what may follow it.
+    fn enclosed(&mut self, around: Around) -> Result<Part, Box<SyntaxError>> {
+        let outside = std::mem::replace(&mut self.around, around);
+        let part = self.expression(Level::Or);
+        self.around = outside;
+        part
+    }
+
+    /// Operations with AND and OR between them, or with AND only, or a single one. If there is a
+    /// mistake in an operation, the next one is read nonetheless.
     fn expression(&mut self, floor: Level) -> Result<Part, Box<SyntaxError>> {
+        let start = self.lexer.place_of(&self.span);
+        let (nesting, recursion) = (self.nesting, self.recursion);
+        let mut left = match self.operation(floor) {
+            Ok(part) if self.may_follow() => part,
+            Ok(part) => {
+                self.skip_operation(start, self.left_over().into())?;
+                self.wrong(start.at, vec![part])?
+            }
+            Err(mistake) => {
+                (self.nesting, self.recursion) = (nesting, recursion);
+                self.skip_operation(start, mistake)?;
+                self.wrong(start.at, Vec::new())?
+            }
+        };
+        while let Some(level @ (Level::Or | Level::And)) =
+            infix_level(&self.token).filter(|level| floor <= *level)
+        {
+            self.advance()?;
+            left = self.chain(left, level)?;
+        }
+        Ok(left)
+    }
+
+    /// An expression without AND and OR whose operators all bind at least as tightly as `floor`.
+    fn operation(&mut self, floor: Level) -> Result<Part, Box<SyntaxError>> {
         self.recursion += 1;
         if self.recursion > limits::DEPTH_MAX {
             return Err(limits::too_deep(self.span.clone()).into());
         }
         let mut left = self.operand(floor)?;
+        let floor = floor.max(Level::Equality);
         // Behind `a IS NULL` no operator may follow that binds tighter than IS.
         let mut ceiling = Level::Sign;
         while let Some(level) =
@@ -110,6 +211,75 @@ impl Parser<'_> {
         }
         self.recursion -= 1;
         Ok(left)
+    }
+
+    fn may_follow(&self) -> bool {
+        matches!(self.token, Token::End | Token::Keyword(Keyword::And | Keyword::Or))
+            || self.around.ends_at(&self.token)
+    }
+
+    /// Tells the mistake at the current token, which is in the operation that begins at `start`,
+    /// and goes on behind that. It is an error if nothing comes there that an expression goes on
+    /// with.
+    fn skip_operation(
+        &mut self,
+        start: Place,
+        mistake: Box<SyntaxError>,
+    ) -> Result<(), Box<SyntaxError>> {
+        if mistake.code == code::LIMIT {
+            return Err(mistake);
+        }
+        self.tell((*mistake).clone());
+        let mistake_at = self.span.start;
+        let told = self.lexer.mistakes.len();
+        self.lexer.go_back(start);
+        let mut open = 0_usize;
+        let mut bounds = 0_usize;
+        loop {
+            self.advance()?;
+            self.lexer.mistakes.truncate(told);
+            let is_behind = open == 0 && self.span.start >= mistake_at;
+            match &self.token {
+                Token::Keyword(Keyword::Between) if open == 0 => bounds += 1,
+                Token::Keyword(Keyword::And) if open == 0 && bounds > 0 => bounds -= 1,
+                Token::End => break,
+                token if is_behind && self.ends_operation(token) => break,
+                Token::Open | Token::Keyword(Keyword::Case) => open += 1,
+                Token::Close | Token::Keyword(Keyword::End) => open = open.saturating_sub(1),
+                _ => {}
+            }
+        }
+        if self.may_follow() { Ok(()) } else { Err(mistake) }
+    }
+
+    fn ends_operation(&self, token: &Token) -> bool {
+        match token {
+            Token::Keyword(Keyword::And | Keyword::Or) => true,
+            Token::Close
+            | Token::Comma
+            | Token::Keyword(Keyword::When | Keyword::Then | Keyword::Else | Keyword::End) => {
+                self.around != Around::Nothing
+            }
+            token => self.around.ends_at(token),
+        }
+    }
+
+    /// What stands in the place of something with a mistake; `parts` are what is right in it.
+    fn wrong(&self, start: usize, parts: Vec<Part>) -> Result<Part, Box<SyntaxError>> {
+        let depth = parts.iter().map(|part| part.depth).max().unwrap_or(0);
+        let nodes = parts.into_iter().map(|part| part.node).collect();
+        self.part(start, depth + 1, Kind::Wrong(nodes))
+    }
+
+    /// Keeps a mistake, unless it follows from the one before: from one of the same word or sign,
+    /// or from a text without its end, which hides what comes then.
+    fn tell(&mut self, mistake: SyntaxError) {
+        let follows = |last: &SyntaxError| {
+            last.span.start == mistake.span.start || last.code == code::UNCLOSED
+        };
+        if !self.lexer.mistakes.last().is_some_and(follows) {
+            self.lexer.mistakes.push(mistake);
+        }
     }
 
     fn advance(&mut self) -> Result<Token, Box<SyntaxError>> {
@@ -135,6 +305,15 @@ impl Parser<'_> {
         if self.skip(token)? { Ok(()) } else { Err(self.unexpected(wanted).into()) }
     }
 
+    /// What was begun ends here, at the latest at the end of the text.
+    fn close(&mut self, around: Around) -> Result<(), Box<SyntaxError>> {
+        if self.token == Token::End {
+            self.tell(self.unexpected(around.wanted()));
+            return Ok(());
+        }
+        self.expect(&Token::Close, around.wanted())
+    }
+
     fn unexpected(&self, wanted: &str) -> SyntaxError {
         let found = (self.token != Token::End).then(|| &self.text[self.span.clone()]);
         SyntaxError::expected(wanted, self.span.clone(), found)
@@ -144,8 +323,11 @@ impl Parser<'_> {
         crate::value::quoted(&self.text[self.span.clone()])
     }
 
-    /// The error for a token behind a complete expression.
+    /// The error for a token behind a complete operation.
     fn left_over(&self) -> SyntaxError {
+        if self.around != Around::Nothing {
+            return self.unexpected(self.around.wanted());
+        }
         let message = format!("{} does not continue the expression", self.found());
         let help = match &self.token {
             Token::Close => "no parenthesis is open here".to_owned(),
@@ -214,7 +396,7 @@ impl Parser<'_> {
     fn plus(&mut self) -> Result<Part, Box<SyntaxError>> {
         let start = self.span.start;
         self.advance()?;
-        let operand = self.expression(Level::Sign)?;
+        let operand = self.operation(Level::Sign)?;
         self.part(start, operand.depth + 1, Kind::Plus(Box::new(operand.node)))
     }
 
@@ -224,7 +406,7 @@ impl Parser<'_> {
         if self.skip(&Token::Number(Literal::MinMagnitude))? {
             return self.part(start, 1, Kind::Int(i64::MIN));
         }
-        let operand = self.expression(Level::Sign)?;
+        let operand = self.operation(Level::Sign)?;
         let kind = match operand.node.kind {
             Kind::Int(int) if int != i64::MIN => Kind::Int(-int),
             Kind::Double(double) => Kind::Double(-double),
@@ -236,8 +418,8 @@ impl Parser<'_> {
     fn parenthesised(&mut self) -> Result<Part, Box<SyntaxError>> {
         let start = self.span.start;
         self.advance()?;
-        let inner = self.expression(Level::Or)?;
-        self.expect(&Token::Close, "`)`")?;
+        let inner = self.enclosed(Around::Parentheses)?;
+        self.close(Around::Parentheses)?;
         self.part(start, inner.depth, inner.node.kind)
     }
 
@@ -298,48 +480,77 @@ impl Parser<'_> {
             "LOWER" => Kind::Lower as Wrap,
             "UPPER" => Kind::Upper,
             "DATE" => Kind::Date,
-            _ => {
-                let message = format!("there is no function {}", crate::value::quoted(name));
-                let help = "there are CAST, COALESCE, DATE, LOWER and UPPER";
-                return Err(SyntaxError::new(code::NAME, span, message, help).into());
-            }
+            _ => return self.unknown_call(name, span),
         };
         self.wrapped(span.start, wrap)
     }
 
+    fn unknown_call(&mut self, name: &str, span: Range<usize>) -> Result<Part, Box<SyntaxError>> {
+        let message = format!("there is no function {}", crate::value::quoted(name));
+        let help = "there are CAST, COALESCE, DATE, LOWER and UPPER";
+        let start = span.start;
+        let mistake = SyntaxError::new(code::NAME, span, message, help);
+        let (told, columns) = (self.lexer.mistakes.len(), self.columns.len());
+        self.advance()?;
+        let arguments = match self.token {
+            Token::Close => Ok((Vec::new(), 0)),
+            _ => self.elements(),
+        };
+        match arguments {
+            Err(error) if error.code == code::LIMIT => Err(error),
+            Ok((nodes, depth))
+                if self.lexer.mistakes.len() == told && self.token == Token::Close =>
+            {
+                self.tell(mistake);
+                self.advance()?;
+                self.part(start, depth + 1, Kind::Wrong(nodes))
+            }
+            // Another language may have another syntax for what the function takes.
+            _ => {
+                self.lexer.mistakes.truncate(told);
+                self.columns.truncate(columns);
+                Err(mistake.into())
+            }
+        }
+    }
+
     fn wrapped(&mut self, start: usize, wrap: Wrap) -> Result<Part, Box<SyntaxError>> {
         self.advance()?;
-        let operand = self.expression(Level::Or)?;
-        self.expect(&Token::Close, "`)`")?;
+        let operand = self.enclosed(Around::Parentheses)?;
+        self.close(Around::Parentheses)?;
         self.part(start, operand.depth + 1, wrap(Box::new(operand.node)))
     }
 
     fn cast(&mut self, start: usize) -> Result<Part, Box<SyntaxError>> {
         self.advance()?;
-        let operand = self.expression(Level::Or)?;
-        if !matches!(&self.token, Token::Name(name) if name.eq_ignore_ascii_case("AS")) {
-            return Err(self.unexpected("`AS` and a type").into());
+        let operand = self.enclosed(Around::Cast)?;
+        if !Around::Cast.ends_at(&self.token) {
+            return Err(self.unexpected(Around::Cast.wanted()).into());
         }
         self.advance()?;
         let to = self.type_name()?;
-        self.expect(&Token::Close, "`)`")?;
+        self.close(Around::Parentheses)?;
+        let Some(to) = to else {
+            return self.wrong(start, vec![operand]);
+        };
         let kind = Kind::Cast { operand: Box::new(operand.node), to };
         self.part(start, operand.depth + 1, kind)
     }
 
-    fn type_name(&mut self) -> Result<Type, Box<SyntaxError>> {
+    /// `None` for a type that does not exist.
+    fn type_name(&mut self) -> Result<Option<Type>, Box<SyntaxError>> {
         let Token::Name(name) = &self.token else {
             return Err(self.unexpected("a type").into());
         };
         let known = cast::TYPES.iter().find(|(word, _)| word.eq_ignore_ascii_case(name));
-        let Some((_, to)) = known else {
+        if known.is_none() {
             let message = format!("there is no type {}", self.found());
             let words = cast::TYPES.map(|(word, _)| word).join(", ");
             let help = format!("there are {words}");
-            return Err(SyntaxError::new(code::NAME, self.span.clone(), message, help).into());
-        };
+            self.tell(SyntaxError::new(code::NAME, self.span.clone(), message, help));
+        }
         self.advance()?;
-        Ok(*to)
+        Ok(known.map(|(_, to)| *to))
     }
 
     fn coalesce(&mut self, start: usize) -> Result<Part, Box<SyntaxError>> {
@@ -350,14 +561,19 @@ impl Parser<'_> {
     /// At least one expression between parentheses, and the height of the highest.
     fn list(&mut self) -> Result<(Vec<Node>, usize), Box<SyntaxError>> {
         self.expect(&Token::Open, "`(`")?;
+        let list = self.elements()?;
+        self.close(Around::List)?;
+        Ok(list)
+    }
+
+    fn elements(&mut self) -> Result<(Vec<Node>, usize), Box<SyntaxError>> {
         let mut nodes = Vec::new();
         let mut depth = 0;
         loop {
-            let element = self.expression(Level::Or)?;
+            let element = self.enclosed(Around::List)?;
             nodes.push(element.node);
             depth = depth.max(element.depth);
             if !self.skip(&Token::Comma)? {
-                self.expect(&Token::Close, "`,` or `)`")?;
                 return Ok((nodes, depth));
             }
         }
@@ -369,32 +585,32 @@ impl Parser<'_> {
         let mut depth = 0;
         let operand = match self.token {
             Token::Keyword(Keyword::When) => None,
-            _ => Some(self.case_part(&mut depth)?),
+            _ => Some(self.case_part(Around::Case, &mut depth)?),
         };
         let mut branches = Vec::new();
         while self.skip_keyword(Keyword::When)? {
             branches.push(self.branch(&mut depth)?);
         }
         if branches.is_empty() {
-            return Err(self.unexpected("`WHEN`").into());
+            return Err(self.unexpected(Around::Case.wanted()).into());
         }
         let otherwise = match self.skip_keyword(Keyword::Else)? {
-            true => Some(self.case_part(&mut depth)?),
+            true => Some(self.case_part(Around::Then, &mut depth)?),
             false => None,
         };
-        self.expect(&Token::Keyword(Keyword::End), "`WHEN`, `ELSE` or `END`")?;
+        self.expect(&Token::Keyword(Keyword::End), Around::Then.wanted())?;
         self.part(start, depth + 1, Kind::Case(Box::new(Case { operand, branches, otherwise })))
     }
 
     fn branch(&mut self, depth: &mut usize) -> Result<(Node, Node), Box<SyntaxError>> {
-        let when = self.case_part(depth)?;
-        self.expect(&Token::Keyword(Keyword::Then), "`THEN`")?;
-        Ok((when, self.case_part(depth)?))
+        let when = self.case_part(Around::When, depth)?;
+        self.expect(&Token::Keyword(Keyword::Then), Around::When.wanted())?;
+        Ok((when, self.case_part(Around::Then, depth)?))
     }
 
     /// An expression inside CASE; `depth` becomes the height of the highest.
-    fn case_part(&mut self, depth: &mut usize) -> Result<Node, Box<SyntaxError>> {
-        let part = self.expression(Level::Or)?;
+    fn case_part(&mut self, around: Around, depth: &mut usize) -> Result<Node, Box<SyntaxError>> {
+        let part = self.enclosed(around)?;
         *depth = part.depth.max(*depth);
         Ok(part.node)
     }
@@ -403,8 +619,6 @@ impl Parser<'_> {
     fn continued(&mut self, left: Part, level: Level) -> Result<Part, Box<SyntaxError>> {
         let token = self.advance()?;
         match token {
-            Token::Keyword(Keyword::Or) => self.chain(left, level),
-            Token::Keyword(Keyword::And) => self.chain(left, level),
             Token::Compare(operator) => self.comparison(left, operator, level),
             Token::Keyword(Keyword::Is) => self.is_null(left),
             Token::Keyword(Keyword::Not) => self.predicate(left, true),
@@ -438,12 +652,12 @@ impl Parser<'_> {
         level: Level,
     ) -> Result<Part, Box<SyntaxError>> {
         let start = left.node.span().start;
-        let right = self.expression(tighter(level))?;
+        let right = self.operation(tighter(level))?;
         for side in [&left.node, &right.node] {
             if matches!(side.kind, Kind::Null) {
                 let message = "nothing compares with NULL".to_owned();
                 let help = "write `IS NULL` or `IS NOT NULL`";
-                return Err(SyntaxError::new(code::NULL, side.span(), message, help).into());
+                self.tell(SyntaxError::new(code::NULL, side.span(), message, help));
             }
         }
         let depth = left.depth.max(right.depth) + 1;
@@ -495,9 +709,9 @@ impl Parser<'_> {
         let operand = left.node;
         let (kind, depth) = match keyword {
             Keyword::Between => {
-                let low = self.expression(Level::Sum)?;
+                let low = self.operation(Level::Sum)?;
                 self.expect(&Token::Keyword(Keyword::And), "`AND` and the upper bound")?;
-                let high = self.expression(Level::Sum)?;
+                let high = self.operation(Level::Sum)?;
                 let depth = low.depth.max(high.depth);
                 let between = Between { operand, low: low.node, high: high.node, negated };
                 (Kind::Between(Box::new(between)), depth)
@@ -525,7 +739,7 @@ impl Parser<'_> {
         if search.is_empty() {
             let message = "every text contains the empty text".to_owned();
             let help = "write `IS NOT NULL` to ask whether there is a text";
-            return Err(SyntaxError::new(code::PATTERN, span, message, help).into());
+            self.tell(SyntaxError::new(code::PATTERN, span, message, help));
         }
         let search = search.into_boxed_str();
         Ok(match keyword {
@@ -542,14 +756,13 @@ impl Parser<'_> {
         let span = self.span.clone();
         let text = self.text("a text of one character")?;
         let mut chars = text.chars();
-        match (chars.next(), chars.next()) {
-            (Some(char), None) => Ok(Some(char)),
-            _ => {
-                let message = "ESCAPE takes exactly one character".to_owned();
-                let help = "for example `ESCAPE '!'`";
-                Err(SyntaxError::new(code::PATTERN, span, message, help).into())
-            }
+        let (escape, more) = (chars.next(), chars.next());
+        if escape.is_none() || more.is_some() {
+            let message = "ESCAPE takes exactly one character".to_owned();
+            let help = "for example `ESCAPE '!'`";
+            self.tell(SyntaxError::new(code::PATTERN, span, message, help));
         }
+        Ok(escape)
     }
 
     fn arithmetic(
@@ -559,7 +772,7 @@ impl Parser<'_> {
         level: Level,
     ) -> Result<Part, Box<SyntaxError>> {
         let start = left.node.span().start;
-        let right = self.expression(tighter(level))?;
+        let right = self.operation(tighter(level))?;
         let depth = left.depth.max(right.depth) + 1;
         let (left, right) = (left.node, right.node);
         let joins = left.is_always_text() || right.is_always_text();

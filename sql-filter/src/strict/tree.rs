@@ -54,6 +54,8 @@ pub(super) enum Kind {
     },
     /// `DATE(x)`: a cast that takes instants only.
     Date(Box<Node>),
+    /// What a mistake stands in the way of, with what is right in it; never evaluated.
+    Wrong(Vec<Node>),
 }
 
 /// A text in quotes, read beforehand as everything it may be compared with.

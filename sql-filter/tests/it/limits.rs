@@ -1,7 +1,7 @@
 //! What is too long, too deep or too large, and what just fits.
 
 use millrace_sql_filter::{
-    DEPTH_MAX, Dialect, Expr, NESTING_MAX, TEXT_BYTES_MAX, TOKENS_MAX, Type, Value,
+    DEPTH_MAX, Dialect, Draft, Expr, NESTING_MAX, TEXT_BYTES_MAX, TOKENS_MAX, Type, Value,
 };
 
 use crate::row::{Fate, Named, fate};
@@ -115,8 +115,8 @@ fn nested_operands_are_visited_once() {
         nested("(", " + b)"),
     ] {
         let expr = Expr::parse(&sql, Dialect::Strict).unwrap_or_else(|error| panic!("{error}"));
-        let _ = expr.result_type(&|_| None);
-        let _ = expr.result_type(&|_| Some(Type::Int));
+        let _ = Draft::read(&sql).check_value(&|_| None);
+        let _ = Draft::read(&sql).check_value(&|_| Some(Type::Int));
         let _ = expr.evaluate(&Named::new(&expr, &[("a", Value::Int(1)), ("b", Value::Int(2))]));
         let _ = expr.clone();
     }

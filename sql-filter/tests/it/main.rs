@@ -1,6 +1,7 @@
 //! What both dialects accept and answer.
 
 mod limits; // what is too long, too deep or too large
+mod mistakes; // all that is wrong with one text
 mod properties; // random texts and trees
 mod rocketmq; // RocketMQ's dialect, rule by rule
 mod row;

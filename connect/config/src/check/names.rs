@@ -1,5 +1,5 @@
 use millrace_connect_api::{DataType, Schema};
-use millrace_sql_filter::{Dialect, Expr, Type, TypeError};
+use millrace_sql_filter::{Dialect, Draft, Expr, SyntaxError, Type};
 use saphyr_parser::ScalarStyle;
 
 use super::schema::Bodies;
@@ -114,18 +114,8 @@ impl Scope {
 
     /// An expression of any type.
     pub(super) fn expression(&self, reader: &mut Reader<'_>, entry: &Entry<'_>) -> Option<Typed> {
-        let (resolved, types) = self.resolve(reader, entry)?;
-        match resolved.expr.result_type(&|slot| types[slot]) {
-            Ok(found) => Some(Typed {
-                resolved,
-                data_type: found.map(data_type),
-                certain: !types.contains(&None),
-            }),
-            Err(error) => {
-                wrong_types(reader, entry, error);
-                None
-            }
-        }
+        let (resolved, data_type, certain) = self.resolve(reader, entry, Draft::check_value)?;
+        Some(Typed { resolved, data_type: data_type.map(self::data_type), certain })
     }
 
     /// An expression for a column, which needs one type.
@@ -145,48 +135,36 @@ impl Scope {
 
     /// An expression that decides.
     pub(super) fn condition(&self, reader: &mut Reader<'_>, entry: &Entry<'_>) -> Option<Resolved> {
-        let (resolved, types) = self.resolve(reader, entry)?;
-        match resolved.expr.check_condition(&|slot| types[slot]) {
-            Ok(()) => Some(resolved),
-            Err(error) => {
-                wrong_types(reader, entry, error);
-                None
-            }
-        }
+        let check = |draft: &Draft, types: ColumnTypes<'_>| (None, draft.check_condition(types));
+        self.resolve(reader, entry, check).map(|(resolved, ..)| resolved)
     }
 
+    /// An expression with what `check` says of its type, and whether every column has a known one.
     fn resolve(
         &self,
         reader: &mut Reader<'_>,
         entry: &Entry<'_>,
-    ) -> Option<(Resolved, Vec<Option<Type>>)> {
-        let text = match &entry.node.value {
+        check: impl Fn(&Draft, ColumnTypes<'_>) -> (Option<Type>, Vec<SyntaxError>),
+    ) -> Option<(Resolved, Option<Type>, bool)> {
+        let written = match &entry.node.value {
             Value::Scalar(scalar) if !entry.node.is_nothing() => &scalar.text,
             _ => return reader.wrong_type(&Kind::Expr, &entry.at, entry.node),
         };
-        if let Some(start) = ["${env:", "${secret:"].iter().filter_map(|form| text.find(form)).min()
-        {
-            let end = text[start..].find('}').map_or(text.len(), |end| start + end + 1);
-            let span = entry.node.span_of(reader.source, &(start..end));
+        let (text, values) = without_values(written);
+        for value in &values {
+            let span = entry.node.span_of(reader.source, value);
             let message = "an expression cannot take values from the environment";
-            let help = "write the value itself";
-            reader.error(code::ENV_FORM, &span, message, help);
-            return None;
+            reader.error(code::ENV_FORM, &span, message, "write the value itself");
         }
-        let expr = match Expr::parse(text, Dialect::Strict) {
-            Ok(expr) => expr,
-            Err(error) => {
-                let span = entry.node.span_of(reader.source, &error.span);
-                let help = cut_by_comment(reader.source, entry).unwrap_or(error.help);
-                reader.error(error.code, &span, error.message, help);
-                return None;
-            }
-        };
+        let draft = Draft::read(&text);
         let mut slots = Vec::new();
         let mut types = Vec::new();
         let mut unknown = 0;
-        for column in expr.columns() {
-            let found = self.find(&column.name);
+        for column in draft.columns() {
+            let found = match values.contains(&column.span) {
+                true => Err(None),
+                false => self.find(&column.name),
+            };
             types.push(found.as_ref().ok().and_then(|(_, data_type)| data_type.map(sql_type)));
             match found {
                 Ok((slot, _)) => slots.push(slot),
@@ -199,14 +177,23 @@ impl Scope {
                 }
             }
         }
-        if slots.len() < expr.columns().len() {
-            // Types are still worth a look: a column that is not there has none.
-            if let Err(error) = expr.result_type(&|slot| types[slot]) {
-                wrong_types(reader, entry, error);
-            }
+        let (found, mut mistakes) = check(&draft, &|slot| types[slot]);
+        let expr = draft.into_expr();
+        if let (true, Err(mistake)) = (mistakes.is_empty(), &expr) {
+            mistakes.push(mistake.clone());
+        }
+        for mistake in &mistakes {
+            let span = entry.node.span_of(reader.source, &mistake.span);
+            let at_end = mistake.span.end == text.len() && mistake.code != "E-SQL-07";
+            let comment = at_end.then(|| cut_by_comment(reader.source, entry)).flatten();
+            let help = comment.unwrap_or_else(|| mistake.help.clone());
+            reader.error(mistake.code, &span, mistake.message.clone(), help);
+        }
+        if !mistakes.is_empty() || !values.is_empty() || slots.len() < types.len() {
             return None;
         }
-        Some((Resolved { text: text.clone(), expr, slots }, types))
+        let certain = !types.contains(&None);
+        Some((Resolved { text, expr: expr.ok()?, slots }, found, certain))
     }
 
     /// What a name means. `Err(None)` is a name that a mistake elsewhere may hide.
@@ -298,9 +285,19 @@ impl Scope {
     }
 }
 
-fn wrong_types(reader: &mut Reader<'_>, entry: &Entry<'_>, error: TypeError) {
-    let span = entry.node.span_of(reader.source, &error.span);
-    reader.error(error.code, &span, error.message, error.help);
+/// The text with a quoted name in the place of every `${env:…}`, and where those are.
+fn without_values(text: &str) -> (String, Vec<Span>) {
+    let mut masked = text.to_owned();
+    let mut values = Vec::new();
+    let mut at = 0;
+    while let Some(start) = ["${env:", "${secret:"].iter().filter_map(|f| text[at..].find(f)).min()
+    {
+        let start = at + start;
+        at = text[start..].find('}').map_or(text.len(), |end| start + end + 1);
+        masked.replace_range(start..at, &format!("\"{}\"", "x".repeat(at - start - 2)));
+        values.push(start..at);
+    }
+    (masked, values)
 }
 
 /// YAML ends a text without quotes where a comment begins, quotes inside it or not.
@@ -311,6 +308,8 @@ fn cut_by_comment(source: &SourceText<'_>, entry: &Entry<'_>) -> Option<String> 
     (scalar.style == ScalarStyle::Plain && comment)
         .then(|| "YAML takes ` #` for a comment; put the whole expression between quotes".into())
 }
+
+type ColumnTypes<'a> = &'a dyn Fn(usize) -> Option<Type>;
 
 struct Refusal {
     code: &'static str,

@@ -458,16 +458,6 @@ fn a_wasm_step_needs_its_module_and_a_map_of_parameters() {
 }
 
 #[test]
-fn an_unknown_column_hides_no_wrong_type() {
-    let text = "version: 1\npipeline: p\ntopic: t\nschema: {ok: bool}\n\
-                steps:\n  - filter: body.nope = 1 AND body.ok + 1 > 2\n\
-                sinks: {lake: {parquet: {to: x}}}\n";
-    let report = parse(text).expect_err("two mistakes");
-    let found: Vec<_> = report.diagnostics.iter().map(|found| found.code).collect();
-    assert_eq!(found, ["E-COL-01", "E-SQL-07"], "{report}");
-}
-
-#[test]
 fn what_is_suggested_is_right() {
     let rest = "pipeline: p\ntopic: t\nschema: {a: int}\nsinks: {lake: {parquet: {to: x}}}\n";
     let help = |text: &str| parse(text).expect_err(text).diagnostics[0].help.clone();
