@@ -36,6 +36,7 @@ use clap::{ArgAction, Parser, Subcommand};
 
 use commands::bench::Bench;
 use commands::consume::Consume;
+use commands::docs::Docs;
 use commands::explain::Explain;
 use commands::group::Group;
 use commands::inspect::Inspect;
@@ -72,6 +73,7 @@ enum Command {
     Quickstart(Quickstart),
     Validate(Validate),
     Explain(Explain),
+    Docs(Docs),
     Run(RunPipeline),
     Server(RunServer),
     Top(Top),
@@ -94,6 +96,7 @@ impl Command {
             | Command::Top(_)
             | Command::Validate(_)
             | Command::Explain(_)
+            | Command::Docs(_)
             | Command::Inspect(_)
             | Command::Topic(_)
             | Command::Group(_)
@@ -112,6 +115,7 @@ fn main() -> ExitCode {
         Command::Quickstart(command) => ("quickstart", command.json, command.execute()),
         Command::Validate(command) => ("validate", command.json, command.execute()),
         Command::Explain(command) => ("explain", command.json, command.execute()),
+        Command::Docs(command) => ("docs", command.json, command.execute()),
         Command::Run(command) => ("run", command.json, command.execute()),
         Command::Top(command) => ("top", command.json, command.execute()),
         Command::Server(command) => ("server", command.json, command.execute()),

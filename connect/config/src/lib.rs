@@ -10,12 +10,13 @@ mod code; // the codes of mistakes, explained
 mod diagnostic; // a mistake as people see it
 mod env; // `${env:NAME}`
 mod fingerprint; // what a file says, in 64 bits
+mod json_schema; // the schema tables for editors
 mod keys; // the schema tables
 mod mistake; // the mistakes found so far
 mod model; // what a checked pipeline is
 mod parse; // a scalar to the value that its kind asks for
 mod read; // the tree along a table
-mod reference; // the schema tables as a document
+mod reference; // the schema tables for people
 mod scalar; // durations and sizes
 mod suggest; // what somebody may have meant
 mod table; // the shape of the schema tables
@@ -28,12 +29,13 @@ mod tests;
 pub use code::{codes, explain};
 pub use diagnostic::{Diagnostic, Report};
 pub use env::Env;
+pub use json_schema::json_schema;
 pub use model::{
     Compression, Delivery, FileSpec, GenerateSpec, Generator, Limits, MetaField, Metadata,
     OnReject, OnUnknown, ParquetSpec, Pipeline, PropertySpec, Resolved, Rotate, SetColumn,
     SinkKind, SinkSpec, Slot, SourceSpec, StartAt, StepSpec, TopicSpec, WasmSpec,
 };
-pub use reference::reference;
+pub use reference::{Row, Section, sections};
 
 use mistake::{Mistake, Mistakes};
 use read::Reader;

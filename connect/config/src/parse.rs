@@ -26,7 +26,7 @@ pub(crate) enum Wrong {
 
 /// The longest name of a pipeline or a sink. Two of them make a consumer group, which may have
 /// 120 bytes.
-const NAME_CHARS_MAX: usize = 48;
+pub(crate) const NAME_CHARS_MAX: usize = 48;
 
 pub(crate) fn int(kind: &Kind, text: &str) -> Result<i64, Wrong> {
     let number: i64 = match text.parse() {

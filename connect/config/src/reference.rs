@@ -1,29 +1,71 @@
-//! The schema tables as a document.
+//! The schema tables for people.
 
 use crate::keys;
 use crate::table::{Components, Field, Kind, Need, Table, list_or};
 
-/// Every key of a pipeline file with its type, its default and its meaning, as Markdown.
-pub fn reference() -> String {
-    let mut document = Document { text: HEAD.to_owned(), todo: Vec::new(), done: 0 };
-    document.write_table("", &keys::PIPELINE);
-    while let Some((path, part)) = document.todo.get(document.done).cloned() {
-        document.done += 1;
-        match part {
-            Part::Table(table) => document.write_table(&path, table),
-            Part::Components(all) => document.write_components(&path, all),
-        }
-    }
-    document.text
+/// What there is at one place of a pipeline file.
+#[derive(Clone, Debug)]
+pub struct Section {
+    /// The place, as in `sinks.<sink>.parquet`; nothing for the top level.
+    pub path: String,
+    /// What it is.
+    pub doc: &'static str,
+    /// Its keys.
+    pub keys: Vec<Row>,
+    /// Keys of which there is exactly one beside them, and what they are called.
+    pub components: Vec<Row>,
+    /// What one of those is called, for instance `sink`.
+    pub noun: &'static str,
 }
 
-const HEAD: &str = "\
-# Pipeline files: every key
+/// One key.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Its name.
+    pub name: &'static str,
+    /// What it takes.
+    pub kind: String,
+    /// What holds without it. Nothing for a component, which has no default.
+    pub default: Option<&'static str>,
+    /// Whether the place needs it.
+    pub is_required: bool,
+    /// What it means.
+    pub doc: &'static str,
+}
 
-A key that is not here is an error, except those that begin with `x-`, which are notes. A text may
-take values from the environment, with `${env:NAME}` or `${env:NAME:-default}`; an expression may
-not. This page is made from the tables in `src/keys.rs`.
-";
+/// Every place of a pipeline file, in the order in which one reads them.
+pub fn sections() -> Vec<Section> {
+    let mut places = Places { todo: vec![(String::new(), Part::Table(&keys::PIPELINE))] };
+    let mut sections = Vec::new();
+    while let Some((path, part)) = places.todo.get(sections.len()).cloned() {
+        let (doc, fields, components) = match part {
+            Part::Table(table) => (table.doc, table.fields, table.components),
+            Part::Components(all) => ("Exactly one of these.", &[][..], Some(all)),
+        };
+        let others = components.map_or(&[][..], |all| all.fields);
+        for field in fields.iter().chain(others) {
+            places.visit(&join(&path, field.name), &field.kind);
+        }
+        sections.push(Section {
+            path,
+            doc,
+            keys: fields.iter().map(row).collect(),
+            components: others.iter().map(row).collect(),
+            noun: components.map_or("", |all| all.noun),
+        });
+    }
+    sections
+}
+
+fn row(field: &Field) -> Row {
+    let (default, is_required) = match field.need {
+        Need::Required => (None, true),
+        Need::Optional => (None, false),
+        Need::Default(text) => (Some(text), false),
+    };
+    let kind = type_name(&field.kind);
+    Row { name: field.name, kind, default, is_required, doc: field.doc }
+}
 
 #[derive(Clone, Copy)]
 enum Part {
@@ -31,53 +73,13 @@ enum Part {
     Components(&'static Components),
 }
 
-struct Document {
-    text: String,
-    /// The sections by their path in a pipeline file, each part once.
+/// The places by their path, each part once.
+struct Places {
     todo: Vec<(String, Part)>,
-    done: usize,
 }
 
-impl Document {
-    fn write_table(&mut self, path: &str, table: &'static Table) {
-        let title = if path.is_empty() { "The top level".into() } else { format!("`{path}`") };
-        self.text.push_str(&format!("\n## {title}\n\n{}\n\n", table.doc));
-        self.text.push_str("| Key | Type | Default | Meaning |\n|---|---|---|---|\n");
-        for field in table.fields {
-            let default = match field.need {
-                Need::Required => "required".to_owned(),
-                Need::Optional => "none".to_owned(),
-                Need::Default(text) => format!("`{text}`"),
-            };
-            self.write_row(field, Some(&default));
-            self.visit(&join(path, field.name), &field.kind);
-        }
-        if let Some(all) = table.components {
-            self.text.push_str(&format!("\nBeside them there is exactly one {}:\n\n", all.noun));
-            self.write_component_rows(path, all);
-        }
-    }
-
-    fn write_components(&mut self, path: &str, all: &'static Components) {
-        self.text.push_str(&format!("\n## `{path}`\n\nExactly one of these.\n\n"));
-        self.write_component_rows(path, all);
-    }
-
-    fn write_component_rows(&mut self, path: &str, all: &'static Components) {
-        self.text.push_str("| Key | Type | Meaning |\n|---|---|---|\n");
-        for field in all.fields {
-            self.write_row(field, None);
-            self.visit(&join(path, field.name), &field.kind);
-        }
-    }
-
-    fn write_row(&mut self, field: &Field, default: Option<&str>) {
-        let default = default.map_or(String::new(), |default| format!(" {default} |"));
-        let kind = type_name(&field.kind);
-        self.text.push_str(&format!("| `{}` | {kind} |{default} {} |\n", field.name, field.doc));
-    }
-
-    /// Notes the sections that a kind needs.
+impl Places {
+    /// Notes the places that a kind has.
     fn visit(&mut self, path: &str, kind: &'static Kind) {
         match kind {
             Kind::Table(table) if !table.fields.is_empty() => self.add(path, Part::Table(table)),
@@ -134,14 +136,51 @@ fn type_name(kind: &Kind) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::fmt::Write;
     use std::path::Path;
+
+    use super::*;
+
+    const HEAD: &str = "\
+# Pipeline files: every key
+
+A key that is not here is an error, except those that begin with `x-`, which are notes. A text may
+take values from the environment, with `${env:NAME}` or `${env:NAME:-default}`; an expression may
+not. This page is made from the tables in `src/keys.rs`; `millrace docs KEY` shows parts of it.
+";
+
+    fn page() -> String {
+        let mut page = HEAD.to_owned();
+        for Section { path, doc, keys, components, noun } in sections() {
+            let title = if path.is_empty() { "The top level".into() } else { format!("`{path}`") };
+            write!(page, "\n## {title}\n\n{doc}\n\n").unwrap();
+            if !keys.is_empty() {
+                page.push_str("| Key | Type | Default | Meaning |\n|---|---|---|---|\n");
+            }
+            for Row { name, kind, default, is_required, doc } in &keys {
+                let without = if *is_required { "required" } else { "none" };
+                let default = default.map_or(without.to_owned(), |text| format!("`{text}`"));
+                writeln!(page, "| `{name}` | {kind} | {default} | {doc} |").unwrap();
+            }
+            if components.is_empty() {
+                continue;
+            }
+            if !keys.is_empty() {
+                write!(page, "\nBeside them there is exactly one {noun}:\n\n").unwrap();
+            }
+            page.push_str("| Key | Type | Meaning |\n|---|---|---|\n");
+            for Row { name, kind, doc, .. } in &components {
+                writeln!(page, "| `{name}` | {kind} | {doc} |").unwrap();
+            }
+        }
+        page
+    }
 
     #[test]
     fn the_reference_is_up_to_date() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("REFERENCE.md");
         let written = std::fs::read_to_string(&path).unwrap_or_default();
-        let current = reference();
+        let current = page();
         if written != current {
             std::fs::write(&path, current).unwrap();
             panic!("REFERENCE.md was stale and has been rewritten; look at it and commit it");

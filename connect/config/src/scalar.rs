@@ -11,10 +11,10 @@ pub(crate) enum UnitError {
     TooLarge,
 }
 
-const DURATION_UNITS: &[(&str, u64)] =
+pub(crate) const DURATION_UNITS: &[(&str, u64)] =
     &[("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
-const SIZE_UNITS: &[(&str, u64)] = &[
+pub(crate) const SIZE_UNITS: &[(&str, u64)] = &[
     ("B", 1),
     ("kB", 1_000),
     ("KB", 1_000),

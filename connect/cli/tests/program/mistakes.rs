@@ -100,6 +100,8 @@ fn arguments_that_make_no_sense() {
         &["server", "--flush", "sometimes"],
         &["inspect", "d", "--bodies"],
         &["explain", "E-NOTHING-99"],
+        &["docs", "parqet"],
+        &["docs", "parquet", "--json-schema"],
     ] {
         let ran = home.run(args).expect(2);
         assert!(!ran.err.is_empty() && ran.out.is_empty(), "{args:?}");
@@ -110,5 +112,9 @@ fn arguments_that_make_no_sense() {
     for code in listed.out.lines() {
         home.run(&["explain", code]).expect(0);
     }
+    let parquet = home.run(&["docs", "parquet"]).expect(0);
+    assert!(parquet.out.contains("partition_by"), "{}", parquet.out);
+    let schema = home.run(&["docs", "--json-schema"]).expect(0);
+    assert_eq!(schema.out, include_str!("../../../config/pipeline.schema.json"));
     assert_eq!(home.entries(), [""; 0]);
 }
