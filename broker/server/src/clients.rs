@@ -127,10 +127,14 @@ impl Clients {
         full.then_some("the broker remembers as much of consumers as it may")
     }
 
-    /// A client leaves a group.
+    /// A client leaves a group; if it was not in it, nothing has changed.
     pub(crate) fn unregister(&mut self, group: &str, client_id: &str) -> Option<Changed> {
         let known = self.groups.get_mut(group)?;
-        self.bytes -= known.forget(|id, _| id == client_id);
+        let given_back = known.forget(|id, _| id == client_id);
+        if given_back == 0 {
+            return None;
+        }
+        self.bytes -= given_back;
         let changed = known.changed(group);
         self.drop_empty();
         changed
@@ -394,6 +398,8 @@ mod tests {
         assert_eq!(beat(&mut clients, 0, 2, &b), [1, 2]);
         assert_eq!(beat(&mut clients, 1, 2, &b), [0u64; 0]);
         assert_eq!(clients.members("g"), ["a", "b"]);
+        // Who is not in the group cannot leave it.
+        assert_eq!(clients.unregister("g", "c"), None);
         assert_eq!(told(clients.on_closed(ConnectionId(1))), [2]);
         assert_eq!(clients.members("g"), ["b"]);
         assert_eq!(told(clients.unregister("g", "b").into_iter().collect()), [0u64; 0]);
