@@ -22,8 +22,8 @@ struct Group {
     described: Option<ConsumerData>,
     members: BTreeMap<String, Member>,
     subscriptions: BTreeMap<String, KnownSubscription>,
-    /// What its subscriptions take of memory, about.
-    wanted: usize,
+    /// What `described` takes of memory, about.
+    described_bytes: usize,
     /// The same for all of it.
     bytes: usize,
 }
@@ -43,6 +43,8 @@ pub(crate) struct KnownSubscription {
     expression_type: String,
     /// Ready to use, or why it cannot be.
     pub(crate) filter: Result<Filter, String>,
+    /// What it takes of memory, about.
+    bytes: usize,
 }
 
 /// A group whose members have to look at it again.
@@ -83,7 +85,8 @@ impl Clients {
         let mut heard = Heard::default();
         for consumer in &heartbeat.consumers {
             let group = self.groups.get(&consumer.group);
-            if let Some(reason) = self.no_room(group, &heartbeat.client_id, consumer) {
+            let weights: Vec<Weight> = consumer.subscriptions.iter().map(Weight::of).collect();
+            if let Some(reason) = self.no_room(group, &heartbeat.client_id, consumer, &weights) {
                 heard.refused = Some(reason);
                 continue;
             }
@@ -96,7 +99,10 @@ impl Clients {
             group.model = consumer.message_model;
             let mut news = group.hear(now_ms, connection, &heartbeat.client_id);
             if !heartbeat.without_subscriptions {
-                news |= group.subscribe(consumer, conditions);
+                news |= group.subscribe(consumer, &weights, conditions);
+            }
+            if !heartbeat.without_subscriptions || group.described.is_none() {
+                group.describe(consumer, &weights);
             }
             self.bytes = self.bytes + group.bytes - before;
             if news {
@@ -112,6 +118,7 @@ impl Clients {
         group: Option<&Group>,
         client_id: &str,
         consumer: &ConsumerData,
+        weights: &[Weight],
     ) -> Option<&'static str> {
         let is_member = group.is_some_and(|group| group.members.contains_key(client_id));
         let members = group.map_or(0, |group| group.members.len());
@@ -121,8 +128,15 @@ impl Clients {
         if consumer.subscriptions.len() > SUBSCRIPTIONS_MAX {
             return Some("a group has at most 1000 subscriptions");
         }
-        let grows = wanted_bytes(consumer).saturating_sub(group.map_or(0, |group| group.wanted));
-        let more = grows + if is_member { 0 } else { 2 * ENTRY_BYTES + consumer.group.len() };
+        let then = consumer.subscriptions.iter().zip(weights).map(|(wanted, weight)| {
+            let known = group.and_then(|group| group.subscriptions.get(&wanted.topic));
+            let stays = known.filter(|known| !known.gives_way_to(wanted));
+            weight.as_it_came + stays.map_or(weight.ready, |known| known.bytes)
+        });
+        let now = group.map_or(0, Group::wanted_bytes);
+        let grows = then.sum::<usize>().saturating_sub(now);
+        let new = 2 * ENTRY_BYTES + consumer.group.len() + client_id.len();
+        let more = grows + if is_member { 0 } else { new };
         let full = more > 0 && self.bytes + more > BYTES_MAX;
         full.then_some("the broker remembers as much of consumers as it may")
     }
@@ -156,15 +170,12 @@ impl Clients {
         known.map(|group| group.members.keys().cloned().collect()).unwrap_or_default()
     }
 
-    /// Keeps what tools show of a client whose heartbeat was just taken.
+    /// Keeps what tools show of a client that has just said what it is.
     pub(crate) fn describe(&mut self, heartbeat: &Heartbeat, client: &ConnectedClient) {
         for consumer in &heartbeat.consumers {
             let Some(group) = self.groups.get_mut(&consumer.group) else {
                 continue;
             };
-            if group.described.as_ref() != Some(consumer) {
-                group.described = Some(consumer.clone());
-            }
             if let Some(member) = group.members.get_mut(&heartbeat.client_id)
                 && member.client.as_ref() != Some(client)
             {
@@ -253,7 +264,7 @@ impl Group {
             described: None,
             members: BTreeMap::new(),
             subscriptions: BTreeMap::new(),
-            wanted: 0,
+            described_bytes: 0,
             bytes: ENTRY_BYTES + consumer.group.len(),
         }
     }
@@ -284,29 +295,47 @@ impl Group {
 
     /// Takes the subscriptions of the latest heartbeat, whoever sent it: all members of a group
     /// have to want the same.
-    fn subscribe(&mut self, consumer: &ConsumerData, conditions: &dyn Conditions) -> bool {
+    fn subscribe(
+        &mut self,
+        consumer: &ConsumerData,
+        weights: &[Weight],
+        conditions: &dyn Conditions,
+    ) -> bool {
         let wanted = &consumer.subscriptions;
-        let bytes = wanted_bytes(consumer);
-        self.bytes = self.bytes - std::mem::replace(&mut self.wanted, bytes) + bytes;
-        let before = self.subscriptions.len();
+        let (before, bytes) = (self.subscriptions.len(), self.wanted_bytes());
         self.subscriptions.retain(|topic, _| wanted.iter().any(|each| each.topic == *topic));
         let mut news = self.subscriptions.len() < before;
-        for subscription in wanted {
+        for (subscription, weight) in wanted.iter().zip(weights) {
             let known = self.subscriptions.get(&subscription.topic);
-            if known.is_none_or(|known| {
-                known.version < subscription.version
-                    || known.expression_type != subscription.expression_type
-            }) {
+            if known.is_none_or(|known| known.gives_way_to(subscription)) {
                 let made = KnownSubscription {
                     version: subscription.version,
                     expression_type: subscription.expression_type.clone(),
                     filter: filter(subscription, conditions),
+                    bytes: weight.ready,
                 };
                 self.subscriptions.insert(subscription.topic.clone(), made);
                 news = true;
             }
         }
+        self.bytes = self.bytes - bytes + self.wanted_bytes();
         news
+    }
+
+    /// Keeps what tools show of the group.
+    fn describe(&mut self, consumer: &ConsumerData, weights: &[Weight]) {
+        if self.described.as_ref() != Some(consumer) {
+            let bytes = weights.iter().map(|weight| weight.as_it_came).sum();
+            let before = std::mem::replace(&mut self.described_bytes, bytes);
+            self.bytes = self.bytes - before + bytes;
+            self.described = Some(consumer.clone());
+        }
+    }
+
+    /// What its subscriptions take of memory, about: as they came and ready to use.
+    fn wanted_bytes(&self) -> usize {
+        let ready: usize = self.subscriptions.values().map(|known| known.bytes).sum();
+        self.described_bytes + ready
     }
 
     /// Members of a broadcasting group share nothing, so there is nothing to tell them.
@@ -321,14 +350,35 @@ impl Group {
     }
 }
 
-/// What a consumer's subscriptions take of memory, about: as they came and as filters.
-fn wanted_bytes(consumer: &ConsumerData) -> usize {
-    let of_one = |wanted: &Subscription| {
-        let Subscription { topic, expression, tags, codes, .. } = wanted;
-        let tags: usize = tags.iter().map(|tag| tag.len() + size_of::<String>()).sum();
-        ENTRY_BYTES + 2 * (topic.len() + expression.len()) + tags + codes.len() * 12
-    };
-    consumer.subscriptions.iter().map(of_one).sum()
+impl KnownSubscription {
+    /// Whether a client that says this wants something else.
+    fn gives_way_to(&self, said: &Subscription) -> bool {
+        self.version < said.version || self.expression_type != said.expression_type
+    }
+}
+
+/// What a subscription takes of memory, about.
+struct Weight {
+    /// For tools.
+    as_it_came: usize,
+    /// As a filter. A kind that is not known is repeated in the reason why there is none.
+    ready: usize,
+}
+
+impl Weight {
+    fn of(wanted: &Subscription) -> Self {
+        let Subscription { topic, expression, expression_type, tags, codes, .. } = wanted;
+        let told: usize = tags.iter().map(|tag| tag.len() + size_of::<String>()).sum();
+        let texts = topic.len() + expression.len() + expression_type.len();
+        let hashes = expression.matches("||").count() + tags.len() + codes.len();
+        Self {
+            as_it_came: ENTRY_BYTES + texts + told + size_of_val(codes.as_slice()),
+            ready: ENTRY_BYTES
+                + texts
+                + expression_type.len()
+                + hashes * size_of::<millrace_types::TagsCode>(),
+        }
+    }
 }
 
 /// Makes the filter of a subscription.
@@ -352,7 +402,7 @@ pub(crate) fn filter(
 
 #[cfg(test)]
 mod tests {
-    use millrace_protocol::{ConsumeFrom, ConsumeType};
+    use millrace_protocol::{ConsumeFrom, ConsumeType, Language};
 
     use super::*;
     use crate::conditions::SqlConditions;
@@ -457,6 +507,57 @@ mod tests {
         clients.unregister("g0", "c0");
         (1..100).for_each(|n| drop(clients.on_closed(ConnectionId(n))));
         assert_eq!((clients.len(), clients.bytes), (0, 0));
+    }
+
+    #[test]
+    fn what_kinds_of_expressions_there_are_counts_too() {
+        let mut clients = Clients::default();
+        let mut kept = 0;
+        for n in 0..100u64 {
+            let mut beat = heartbeat("c", &[("t", "*", 1)]);
+            beat.consumers[0].group = format!("g{n}");
+            beat.consumers[0].subscriptions[0].expression_type = "k".repeat(1 << 20);
+            let heard = clients.heartbeat(0, ConnectionId(n), &beat, &SqlConditions);
+            kept += usize::from(heard.refused.is_none());
+        }
+        assert!((20..40).contains(&kept) && clients.bytes <= BYTES_MAX, "{kept}");
+    }
+
+    #[test]
+    fn an_older_subscription_makes_no_room_for_others() {
+        let mut clients = Clients::default();
+        let long = "a||".repeat(1 << 18);
+        let mut kept = 0;
+        for n in 0..100u64 {
+            for (expression, version) in [(long.as_str(), 2), ("a", 1)] {
+                let mut beat = heartbeat("c", &[("t", expression, version)]);
+                beat.consumers[0].group = format!("g{n}");
+                let heard = clients.heartbeat(0, ConnectionId(n), &beat, &SqlConditions);
+                kept += usize::from(heard.refused.is_none() && version == 2);
+            }
+        }
+        assert!((10..40).contains(&kept) && clients.bytes <= BYTES_MAX, "{kept}");
+        (0..100).for_each(|n| drop(clients.on_closed(ConnectionId(n))));
+        assert_eq!((clients.len(), clients.bytes), (0, 0));
+    }
+
+    #[test]
+    fn nothing_of_a_refused_heartbeat_is_remembered() {
+        let mut clients = Clients::default();
+        beat(&mut clients, 0, 1, &heartbeat("c", &[("t", "a", 1)]));
+        let client = ConnectedClient {
+            client_id: "c".into(),
+            address: String::new(),
+            language: Language::JAVA,
+            version: 0,
+        };
+        let long = "a".repeat(BYTES_MAX);
+        let refused = heartbeat("c", &[("t", &long, 2)]);
+        let heard = clients.heartbeat(0, ConnectionId(1), &refused, &SqlConditions);
+        assert!(heard.refused.is_some());
+        clients.describe(&refused, &client);
+        assert_eq!(clients.subscription("g", "t").unwrap().version, 1);
+        assert_eq!(clients.wants("g", "t").map_or("", |wanted| &wanted.expression), "a");
     }
 
     #[test]
