@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use millrace_engine::{SETTINGS_MAX, Space};
+use millrace_engine::Space;
 use millrace_protocol::GroupRules;
 
 use crate::core::{Needs, Shared};
@@ -26,11 +26,9 @@ impl Rules {
         self.0.get(group).copied().unwrap_or_default()
     }
 
-    /// Takes note of what was set. The engine keeps no more groups than this either.
+    /// Takes note of what the engine has taken, and so bounded.
     pub(crate) fn put(&mut self, group: &str, rules: GroupRules) {
-        if self.0.len() < SETTINGS_MAX || self.0.contains_key(group) {
-            self.0.insert(group.to_owned(), rules);
-        }
+        self.0.insert(group.to_owned(), rules);
     }
 
     pub(crate) fn remove(&mut self, group: &str) {

@@ -23,9 +23,11 @@ pub(crate) fn answer(exchange: &mut Exchange<'_, '_>, request: &Admin<'_>) {
     match request {
         Admin::PutGroup(config) => put_group(exchange, config),
         Admin::DeleteGroup(request) => {
-            exchange.shell.rules.remove(&request.group);
             let (space, key) = (Space::Group, &*request.group);
             exchange.later(Awaited::Done, None, Request::PutSetting { space, key, value: None });
+            if exchange.step.engine.setting(space, key).is_none() {
+                exchange.shell.rules.remove(key);
+            }
         }
         Admin::GetGroup(request) => get_group(exchange, &request.group),
         Admin::AllGroups => {
@@ -97,11 +99,14 @@ fn put_group(exchange: &mut Exchange<'_, '_>, config: &GroupConfig<'_>) {
     if let Err(error) = GroupName::parse(&config.group) {
         return exchange.refuse(invalid, format!("the group is illegal: {error}"));
     }
-    // Tools find a group by the route of its retry topic.
-    exchange.shell.rules.put(&config.group, config.rules);
-    make_retry_topic(exchange, &config.group);
     let (space, key, value) = (Space::Group, &*config.group, Some(config.json));
     exchange.later(Awaited::Done, None, Request::PutSetting { space, key, value });
+    // What the engine has refused is not obeyed either.
+    if exchange.step.engine.setting(space, key) == value {
+        exchange.shell.rules.put(key, config.rules);
+        // Tools find a group by the route of its retry topic.
+        make_retry_topic(exchange, key);
+    }
 }
 
 /// Code 352.

@@ -98,6 +98,26 @@ fn a_groups_settings_are_given_back_as_they_came() {
 }
 
 #[test]
+fn a_groups_settings_that_are_refused_are_not_obeyed() {
+    let server = start_default();
+    let mut peer = server.connect(HeaderKind::Json);
+    peer.call(&message("orders", b"x"));
+    let config =
+        |note: &str| format!(r#"{{"groupName":"readers","consumeEnable":false,"note":"{note}"}}"#);
+    let [long, short] = [config(&"x".repeat(32 << 10)), config("x")];
+    let put = |json| Tool(RequestCode::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP, &[], json);
+    assert_eq!(peer.call(&put(&long)).code(), ResponseCode::MESSAGE_ILLEGAL);
+    let pull = pull("orders", QueueOffset(0));
+    assert_eq!(peer.call(&pull).code(), ResponseCode::SUCCESS);
+    assert_eq!(peer.call(&put(&short)).code(), ResponseCode::SUCCESS);
+    assert_eq!(peer.call(&pull).code(), ResponseCode::NO_PERMISSION);
+    let group = [("groupName", "readers")];
+    let delete = Tool(RequestCode::DELETE_SUBSCRIPTIONGROUP, &group, "");
+    assert_eq!(peer.call(&delete).code(), ResponseCode::SUCCESS);
+    assert_eq!(peer.call(&pull).code(), ResponseCode::SUCCESS);
+}
+
+#[test]
 fn topics_and_their_ends_are_shown() {
     let server = start_default();
     let mut peer = server.connect(HeaderKind::Binary);
