@@ -48,8 +48,8 @@ pub use letters::{DEAD_PREFIX, RETRY_PREFIX};
 pub use limits::EngineLimits;
 pub use reads::{Read, ReadId};
 pub use request::{
-    Append, Caller, ConnectionId, Delay, Fence, Message, Origin, Principal, Pull, Request,
-    SendBack, Ticket, Wait,
+    Append, Caller, ConnectionId, Delay, Fence, Message, Origin, Principal, Pull, PullHold,
+    Request, SendBack, Ticket, Wait,
 };
 pub use restore::{LostState, StateGap};
 pub use retention::RetentionConfig;

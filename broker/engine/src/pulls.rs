@@ -5,7 +5,7 @@ use crate::answer::{Answer, Found, Out, PullStatus, Refusal};
 use crate::engine::Engine;
 use crate::filter::Filter;
 use crate::held::HeldPull;
-use crate::request::{Caller, Pull, Ticket};
+use crate::request::{Caller, Pull, PullHold, Ticket};
 
 impl Engine {
     pub(crate) fn pull(
@@ -16,6 +16,11 @@ impl Engine {
         pull: Pull<'_>,
     ) -> Result<Option<Answer>, Refusal> {
         let queue = self.queue_to_read(pull.topic, pull.queue)?;
+        let (look, until_ms) = match pull.hold {
+            PullHold::No => (Look::First, now.mono_ms),
+            PullHold::For(ms) => (Look::First, now.mono_ms.saturating_add(ms)),
+            PullHold::NoRoom => (Look::Only, u64::MAX),
+        };
         let pull = HeldPull {
             ticket,
             connection: caller.connection,
@@ -23,9 +28,9 @@ impl Engine {
             count_max: pull.count_max.max(1),
             bytes_max: pull.bytes_max,
             filter: pull.filter,
-            until_ms: now.mono_ms + pull.hold_ms,
+            until_ms,
         };
-        Ok(self.answer_or_hold(now, queue, pull, Look::First))
+        Ok(self.answer_or_hold(now, queue, pull, look))
     }
 
     /// The queue of a topic that consumers may read.
@@ -94,7 +99,7 @@ impl Engine {
             if !may_hold {
                 return Some(nothing(PullStatus::Empty, QueueOffset(0)));
             }
-            return self.hold(queue, pull);
+            return self.hold(queue, pull, look);
         }
         if pull.from < min {
             return Some(nothing(PullStatus::BelowMin, min));
@@ -109,7 +114,7 @@ impl Engine {
             }
             // Nothing of it is wanted: the client is told at once that its offset moves on, as by
             // RocketMQ. Once it waits, it waits for a message that it wants.
-            if found.next < max || !may_hold || look == Look::First {
+            if found.next < max || !may_hold || look != Look::Again {
                 return Some(nothing(PullStatus::NoneMatched, found.next));
             }
             pull.from = found.next;
@@ -117,12 +122,12 @@ impl Engine {
         if !may_hold {
             return Some(nothing(PullStatus::AtEnd, pull.from));
         }
-        self.hold(queue, pull)
+        self.hold(queue, pull, look)
     }
 
     /// Lets a pull wait, if there is room for one more.
-    fn hold(&mut self, queue: QueueNo, pull: HeldPull) -> Option<Answer> {
-        if self.held.len() >= self.config.limits.held_pulls_max {
+    fn hold(&mut self, queue: QueueNo, pull: HeldPull, look: Look) -> Option<Answer> {
+        if look == Look::Only || self.held.len() >= self.config.limits.held_pulls_max {
             return Some(Answer::Refused(Refusal::Overloaded));
         }
         self.held.hold(queue, pull);
@@ -163,6 +168,8 @@ impl Engine {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Look {
     First,
+    /// It has just come and may not wait.
+    Only,
     Again,
 }
 

@@ -224,6 +224,17 @@ pub struct Pull<'a> {
     pub bytes_max: u64,
     /// Which messages.
     pub filter: crate::Filter,
-    /// How long to hold the pull if there is nothing.
-    pub hold_ms: u64,
+    /// What to do if there is nothing.
+    pub hold: PullHold,
+}
+
+/// What becomes of a pull for which there is nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PullHold {
+    /// It is answered at once.
+    No,
+    /// It waits for a message for so many milliseconds.
+    For(u64),
+    /// It is refused as overloaded: whoever asks has as many pulls waiting as it may.
+    NoRoom,
 }

@@ -1,5 +1,5 @@
 use millrace_engine as engine;
-use millrace_engine::{Answer as Answered, Caller, Filter, Out, Pull, Refusal};
+use millrace_engine::{Answer as Answered, Caller, Filter, Out, Pull, PullHold, Refusal};
 use millrace_protocol::{
     Admin, Answer, CallMode, Frame, HeaderError, Language, QuickSend, Refused, Request,
     RequestCode, ResponseCode,
@@ -39,6 +39,8 @@ pub(crate) struct Exchange<'a, 's> {
     pub(crate) output: &'a mut Output,
     /// How many requests of this connection wait for the engine or a reader.
     pub(crate) in_flight: &'a mut usize,
+    /// How many of these are pulls that wait for a message.
+    pub(crate) held_pulls: &'a mut usize,
 }
 
 /// Where the frames of a connection go.
@@ -47,6 +49,7 @@ pub(crate) struct Destination<'a> {
     pub(crate) caller: &'a Caller,
     pub(crate) output: &'a mut Output,
     pub(crate) in_flight: &'a mut usize,
+    pub(crate) held_pulls: &'a mut usize,
 }
 
 /// Requests that could be read and that nobody here handles.
@@ -60,15 +63,25 @@ pub(crate) fn dispatch(
     destination: Destination<'_>,
     frame: &Frame<'_>,
 ) -> Result<(), HeaderError> {
-    let Destination { role, caller, output, in_flight } = destination;
+    let Destination { role, caller, output, in_flight, held_pulls } = destination;
     let connection = caller.connection;
     if role == Role::Broker
         && let Some(quick) = QuickSend::read(frame)
     {
         let QuickSend { opaque, mode, language, version, message } = quick;
         let to = ReplyTo { connection, opaque, kind: frame.header_kind };
-        let mut exchange =
-            Exchange { step, shell, caller, to, mode, language, version, output, in_flight };
+        let mut exchange = Exchange {
+            step,
+            shell,
+            caller,
+            to,
+            mode,
+            language,
+            version,
+            output,
+            in_flight,
+            held_pulls,
+        };
         send::send(&mut exchange, &message);
         return Ok(());
     }
@@ -80,8 +93,18 @@ pub(crate) fn dispatch(
     let to = ReplyTo { connection, opaque: header.opaque, kind: header.kind };
     let mode = if header.is_oneway() { CallMode::Oneway } else { CallMode::Answered };
     let (language, version) = (header.language, header.version);
-    let mut exchange =
-        Exchange { step, shell, caller, to, mode, language, version, output, in_flight };
+    let mut exchange = Exchange {
+        step,
+        shell,
+        caller,
+        to,
+        mode,
+        language,
+        version,
+        output,
+        in_flight,
+        held_pulls,
+    };
     if REFUSED.contains(&header.request_code()) {
         exchange.not_supported(header.request_code());
         return Ok(());
@@ -186,15 +209,31 @@ impl Exchange<'_, '_> {
             CallMode::Oneway => NOBODY,
             CallMode::Answered => {
                 *self.in_flight += 1;
-                self.shell.waiting.add(Waiting { to: self.to, awaited, until_ms })
+                self.shell.waiting.add(Waiting { to: self.to, awaited, until_ms, is_held: false })
             }
         };
         let Step { engine, now, out, .. } = &mut *self.step;
         let answered = out.answers.len();
         engine.handle(*now, self.caller, ticket, request, out);
-        if let Some((_, Answered::Found(found))) = out.answers.get(answered) {
-            self.shell.planned += found.plan.entries.len();
+        match out.answers.get(answered) {
+            Some((_, Answered::Found(found))) => self.shell.planned += found.plan.entries.len(),
+            None if matches!(awaited, Awaited::Records(_) | Awaited::Stored(_)) => {
+                *self.held_pulls += 1;
+                self.shell.waiting.note_held(ticket);
+            }
+            _ => {}
         }
+    }
+
+    /// Hands a pull to the engine that may wait for a message.
+    pub(crate) fn pull_later(&mut self, awaited: Awaited, hold_ms: u64, pull: Pull<'_>) {
+        let until_ms = (hold_ms > 0).then_some(self.step.now.mono_ms + hold_ms);
+        let hold = match hold_ms {
+            0 => PullHold::No,
+            _ if *self.held_pulls >= self.shell.limits.held_pulls_max => PullHold::NoRoom,
+            ms => PullHold::For(ms),
+        };
+        self.later(awaited, until_ms, engine::Request::Pull(Pull { hold, ..pull }));
     }
 
     /// Hands a request to the engine whose answer nobody needs.
@@ -271,6 +310,6 @@ pub(crate) fn one(topic: &str, queue: QueueId, from: QueueOffset) -> engine::Req
         count_max: 1,
         bytes_max: u64::MAX,
         filter: Filter::All,
-        hold_ms: 0,
+        hold: PullHold::No,
     })
 }

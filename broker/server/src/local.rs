@@ -7,7 +7,7 @@ use millrace_client as client;
 use millrace_client::{Appended, Broker, BrokerError, PullRequest, Pulled};
 use millrace_engine::{
     Answer, Append, Caller, ConnectionId, Delay, Fence, Filter, Found, Message, Origin, Principal,
-    Pull, Refusal, Request, Ticket, Wait, finish,
+    Pull, PullHold, Refusal, Request, Ticket, Wait, finish,
 };
 use millrace_store::{FlushMode, LogReader, ReadError};
 use millrace_types::{GroupName, QueueId, QueueOffset, TopicName};
@@ -164,7 +164,7 @@ impl<'a> HeldPull<'a> {
                 count_max: usize::MAX,
                 bytes_max: u64::from(request.bytes_max),
                 filter: Filter::All,
-                hold_ms,
+                hold: PullHold::For(hold_ms),
             };
             handle(step, ticket, connection, Request::Pull(pull));
         });

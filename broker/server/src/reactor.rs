@@ -255,6 +255,7 @@ impl Reactor {
                 continue;
             };
             connection.in_flight -= 1;
+            connection.held_pulls -= usize::from(waiting.is_held);
             let host = self.shell.names.host;
             let output = &mut connection.output;
             if let (Awaited::Records(_), Answered::NotFound { .. }) = (&waiting.awaited, &answer) {

@@ -26,6 +26,8 @@ pub(crate) struct Waiting {
     pub(crate) awaited: Awaited,
     /// When the engine has to be told that time has passed.
     pub(crate) until_ms: Option<u64>,
+    /// It is a pull that waits for a message.
+    pub(crate) is_held: bool,
 }
 
 /// Where an answer goes, and how it is written.
@@ -88,6 +90,15 @@ impl WaitingList {
         let waiting = place.waiting.take()?;
         self.free.push(index);
         Some(waiting)
+    }
+
+    /// The engine holds this pull.
+    pub(crate) fn note_held(&mut self, ticket: Ticket) {
+        let place = self.places.get_mut(ticket.0 as u32 as usize);
+        let place = place.filter(|place| u64::from(place.generation) == ticket.0 >> 32);
+        if let Some(waiting) = place.and_then(|place| place.waiting.as_mut()) {
+            waiting.is_held = true;
+        }
     }
 
     /// Drops the requests of a connection that is gone.
@@ -165,7 +176,7 @@ mod tests {
     fn waiting(connection: u64, until_ms: Option<u64>) -> Waiting {
         let to =
             ReplyTo { connection: ConnectionId(connection), opaque: 1, kind: HeaderKind::Json };
-        Waiting { to, awaited: Awaited::Done, until_ms }
+        Waiting { to, awaited: Awaited::Done, until_ms, is_held: false }
     }
 
     #[test]

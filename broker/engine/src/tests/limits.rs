@@ -116,6 +116,24 @@ fn pulls_beyond_the_limit_are_not_held() {
 }
 
 #[test]
+fn a_pull_without_room_to_wait_is_refused_only_if_there_is_nothing() {
+    let mut rig = rig(EngineLimits::default());
+    ensure(&mut rig, "orders", 2);
+    let mut pulled = |queue, from| {
+        let pull = Pull { hold: PullHold::NoRoom, ..pull(queue, from, Filter::All, 0) };
+        rig.call(Request::Append(append(&[message("orders", 1, b"x", b"")])));
+        rig.flush();
+        rig.call(Request::Pull(pull))
+    };
+    for (queue, from) in [(0, 0), (1, 2)] {
+        let refused = pulled(queue, from);
+        assert!(matches!(refused, Some(Answer::Refused(Refusal::Overloaded))), "{refused:?}");
+    }
+    assert!(matches!(pulled(1, 0), Some(Answer::Found(_))));
+    assert!(matches!(pulled(1, 9), Some(Answer::NotFound { .. })));
+}
+
+#[test]
 fn a_topic_gets_no_more_queues_than_it_may() {
     let mut rig = rig(EngineLimits::default());
     match ensure(&mut rig, "t", u32::MAX) {

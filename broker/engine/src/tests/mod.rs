@@ -193,7 +193,7 @@ fn pull(queue: u32, from: u64, filter: Filter, hold_ms: u64) -> Pull<'static> {
         count_max: 32,
         bytes_max: 1 << 20,
         filter,
-        hold_ms,
+        hold: PullHold::For(hold_ms),
     }
 }
 

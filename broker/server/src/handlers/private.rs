@@ -1,7 +1,8 @@
 use std::borrow::Cow;
 
 use millrace_engine::{
-    Answer as Answered, Append, Delay, Fence, Filter, Message, Origin, Pull, Refusal, Request, Wait,
+    Answer as Answered, Append, Delay, Fence, Filter, Message, Origin, Pull, PullHold, Refusal,
+    Request, Wait,
 };
 use millrace_protocol::{AppendGroup, AppendWait, CallMode, EnsureTopic, HelloAnswer, PullStored};
 use millrace_types::{QueueOffset, TopicName};
@@ -80,9 +81,6 @@ pub(crate) fn pull_stored(exchange: &mut Exchange<'_, '_>, request: &PullStored<
         return;
     }
     let hold_ms = u64::from(request.wait_ms).min(HOLD_MS_MAX);
-    if hold_ms > 0 && *exchange.in_flight >= exchange.shell.limits.held_pulls_max {
-        return exchange.refuse_own(&Refusal::Overloaded);
-    }
     let pull = Pull {
         topic,
         queue,
@@ -90,9 +88,7 @@ pub(crate) fn pull_stored(exchange: &mut Exchange<'_, '_>, request: &PullStored<
         count_max: usize::MAX,
         bytes_max: u64::from(request.bytes_max.min(BYTES_MAX)),
         filter: Filter::All,
-        hold_ms,
+        hold: PullHold::No,
     };
-    let until_ms = exchange.step.now.mono_ms + hold_ms;
-    let until_ms = (hold_ms > 0).then_some(until_ms);
-    exchange.later(Awaited::Stored(end), until_ms, Request::Pull(pull));
+    exchange.pull_later(Awaited::Stored(end), hold_ms, pull);
 }

@@ -1,4 +1,4 @@
-use millrace_engine::{Filter, Pull, Refusal, Request};
+use millrace_engine::{Filter, Pull, PullHold, Request};
 use millrace_protocol::{
     CallMode, GroupRules, MessageModel, PullAnswer, PullMessage, PullStatus, ResponseCode,
     Subscription, pull_flag,
@@ -55,9 +55,6 @@ pub(crate) fn pull(exchange: &mut Exchange<'_, '_>, request: &PullMessage<'_>) {
     }
     let asked = u64::try_from(request.suspend_ms).unwrap_or(0).min(HOLD_MS_MAX);
     let hold_ms = if request.has(pull_flag::SUSPEND) { asked } else { 0 };
-    if hold_ms > 0 && *exchange.in_flight >= exchange.shell.limits.held_pulls_max {
-        return exchange.refuse_as(&Refusal::Overloaded);
-    }
     let bytes = request.bytes_max.and_then(|bytes| u64::try_from(bytes).ok());
     let pull = Pull {
         topic: &request.topic,
@@ -67,15 +64,10 @@ pub(crate) fn pull(exchange: &mut Exchange<'_, '_>, request: &PullMessage<'_>) {
         count_max: request.messages_max.clamp(1, MESSAGES_MAX) as usize,
         bytes_max: bytes.filter(|bytes| *bytes > 0).unwrap_or(BYTES).min(BYTES_MAX),
         filter,
-        hold_ms,
+        hold: PullHold::No,
     };
-    let until_ms = exchange.step.now.mono_ms + hold_ms;
     let number = exchange.shell.shared.traffic.number(group.as_str(), topic);
-    exchange.later(
-        Awaited::Records(number),
-        (hold_ms > 0).then_some(until_ms),
-        Request::Pull(pull),
-    );
+    exchange.pull_later(Awaited::Records(number), hold_ms, pull);
 }
 
 /// The filter of the request itself, or the one of the group's last heartbeat.

@@ -32,6 +32,8 @@ pub(super) struct Connection {
     pub(super) deferred: Deferred,
     /// Requests that wait for the engine or a reader.
     pub(super) in_flight: usize,
+    /// How many of these are pulls that wait for a message.
+    pub(super) held_pulls: usize,
     /// Answers that readers are making.
     pub(super) at_readers: usize,
     /// The system has more bytes, as far as is known.
@@ -75,6 +77,7 @@ impl Connection {
             output: Output::default(),
             deferred: Deferred::default(),
             in_flight: 0,
+            held_pulls: 0,
             at_readers: 0,
             readable: false,
             closing: false,
@@ -118,7 +121,7 @@ impl Connection {
         shell: &mut Shell,
         buffers: &mut Buffers,
     ) -> Result<(), Closing> {
-        let Self { input, output, in_flight, caller, deferred, role, .. } = self;
+        let Self { input, output, in_flight, held_pulls, caller, deferred, role, .. } = self;
         let pending = input.pending();
         let frames = shell.limits.frames();
         let mut used = 0;
@@ -131,7 +134,8 @@ impl Connection {
             }
             match Frame::split(&pending[used..], &frames)? {
                 Split::Frame(frame, len) => {
-                    let destination = Destination { role: *role, caller, output, in_flight };
+                    let destination =
+                        Destination { role: *role, caller, output, in_flight, held_pulls };
                     dispatch(step, shell, destination, &frame)?;
                     used += len;
                 }

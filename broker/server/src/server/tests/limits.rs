@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use millrace_protocol::{
     BatchItem, CallMode, ConsumeFrom, ConsumeType, ConsumerData, Heartbeat, MessageModel,
-    PullMessage, RequestCode, ResponseCode, SearchOffset, SendMessage, Subscription,
-    push_batch_item,
+    PullMessage, PullStored, RequestCode, ResponseCode, SearchOffset, SendMessage, StoredAnswer,
+    Subscription, push_batch_item,
 };
 use millrace_types::{QueueId, QueueOffset};
 
@@ -150,6 +150,54 @@ fn pulls_beyond_those_that_may_wait_are_told_to_come_again() {
     assert_eq!(peer.call(&pull("t", QueueOffset(0))).bodies(), ["old"]);
     other.send("t", b"new");
     assert_eq!(held.map(|_| peer.receive().header().opaque), held);
+}
+
+#[test]
+fn a_pull_that_need_not_wait_is_answered_however_many_do() {
+    let limits = Limits { held_pulls_max: 2, ..Limits::default() };
+    let server = start(limited(limits));
+    let mut peer = server.connect(HeaderKind::Json);
+    peer.send("t", b"old");
+    let held = [0, 1].map(|_| peer.ask(&long_pull("t", QueueOffset(1))));
+    assert_eq!(peer.call(&long_pull("t", QueueOffset(0))).bodies(), ["old"]);
+    let own = |from| PullStored {
+        topic: "t".into(),
+        queue_id: QueueId(0),
+        offset: QueueOffset(from),
+        bytes_max: 1 << 20,
+        wait_ms: 30_000,
+    };
+    let stored = peer.call(&own(0));
+    let (head, records) = StoredAnswer::decode(&stored.header(), stored.body()).unwrap();
+    assert_eq!((head.next, records.is_empty()), (QueueOffset(1), false));
+    check_refused(&peer.call(&own(1)), BUSY, OVERLOAD);
+    // Who is answered gives its place back.
+    server.connect(HeaderKind::Json).send("t", b"new");
+    assert_eq!(held.map(|_| peer.receive().header().opaque), held);
+    let held = [0, 1].map(|_| peer.ask(&long_pull("t", QueueOffset(2))));
+    check_refused(&peer.call(&long_pull("t", QueueOffset(2))), BUSY, OVERLOAD);
+    server.connect(HeaderKind::Json).send("t", b"newer");
+    assert_eq!(held.map(|_| peer.receive().header().opaque), held);
+}
+
+#[test]
+fn a_send_that_waits_for_the_disk_takes_no_place_of_a_pull() {
+    let disk = GatedDisk::open();
+    let limits = Limits { held_pulls_max: 1, ..Limits::default() };
+    let sync = ServerConfig { flush: FlushMode::Sync, ..limited(limits) };
+    let server = Server::start(Arc::new(disk.clone()), sync).unwrap();
+    let mut peer = server.connect(HeaderKind::Json);
+    peer.send("t", b"before");
+    disk.set_open(false);
+    peer.ask(&message("t", b"waiting"));
+    let held = peer.ask(&long_pull("t", QueueOffset(1)));
+    let hello = peer.ask(&HELLO);
+    let first = peer.receive();
+    disk.set_open(true);
+    assert_eq!(first.header().opaque, hello, "{}", first.remark());
+    let answers = [peer.receive(), peer.receive()];
+    let pulled = answers.iter().find(|answer| answer.header().opaque == held).unwrap();
+    assert_eq!(pulled.bodies(), ["waiting"]);
 }
 
 #[test]
