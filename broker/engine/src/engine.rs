@@ -271,6 +271,11 @@ impl Engine {
         self.topics.iter()
     }
 
+    /// Whether there is such a topic.
+    pub fn has_topic(&self, topic: &str) -> bool {
+        self.topics.get(topic).is_some()
+    }
+
     /// Bytes of the log that are kept.
     pub fn log_bytes(&self) -> u64 {
         self.store.watermarks().appended().since(self.store.log_min())

@@ -42,7 +42,7 @@ pub(crate) struct GivenSoFar {
 }
 
 /// Pairs that are counted one by one; what others are given is counted together, without a name.
-const PAIRS_MAX: u32 = 4_096;
+pub(crate) const PAIRS_MAX: u32 = 4_096;
 
 impl Default for Traffic {
     fn default() -> Self {
@@ -56,14 +56,20 @@ impl Default for Traffic {
 }
 
 impl Traffic {
-    /// The number by which a group is given a topic.
-    pub(crate) fn number(&self, group: &str, topic: &str) -> GivenTo {
+    /// The number by which a group is given a topic. A pair takes one of the few there are only if
+    /// there is such a topic.
+    pub(crate) fn number(
+        &self,
+        group: &str,
+        topic: &str,
+        is_there: impl FnOnce() -> bool,
+    ) -> GivenTo {
         let mut numbers = self.numbers();
         let known = numbers.by_group.get(group).and_then(|topics| topics.get(topic));
         if let Some(number) = known {
             return *number;
         }
-        if numbers.count == PAIRS_MAX {
+        if numbers.count == PAIRS_MAX || !is_there() {
             return GivenTo(0);
         }
         numbers.count += 1;
@@ -243,12 +249,12 @@ mod tests {
     #[test]
     fn what_a_group_was_given_is_counted_by_topic() {
         let (traffic, mut history) = (Traffic::default(), History::default());
-        let number = traffic.number("g", "t");
-        assert_eq!(traffic.number("g", "t"), number);
+        let number = traffic.number("g", "t", || true);
+        assert_eq!(traffic.number("g", "t", || unreachable!("it has a number")), number);
         history.sample_given(at(0, 0), &traffic.given());
         traffic.gave(number, 300, 1_000);
-        traffic.gave(traffic.number("g", "u"), 30, 100);
-        traffic.gave(traffic.number("h", "t"), 5, 10);
+        traffic.gave(traffic.number("g", "u", || true), 30, 100);
+        traffic.gave(traffic.number("h", "t", || true), 5, 10);
         assert_eq!(history.given_rate(at(30_000, 0), "g", &traffic.given()), 11.0);
         for second in (10..=90).step_by(10) {
             history.sample_given(at(second * 1000, 0), &traffic.given());
@@ -257,14 +263,20 @@ mod tests {
         let given = traffic.given();
         let t = given.iter().find(|given| given.group == "g" && given.topic == "t").unwrap();
         assert_eq!((t.messages, t.bytes), (300, 1_000));
-        // Beyond those that have a number, all are counted together.
-        for n in 0..2 * PAIRS_MAX {
-            traffic.gave(traffic.number("many", &n.to_string()), 1, 1);
+    }
+
+    #[test]
+    fn so_many_pairs_of_group_and_topic_are_counted_one_by_one() {
+        let traffic = Traffic::default();
+        for n in 0..PAIRS_MAX {
+            traffic.gave(traffic.number("many", &n.to_string(), || true), 1, 1);
         }
+        traffic.gave(traffic.number("many", "one more", || true), 10, 1);
+        traffic.gave(traffic.number("another", "0", || true), 20, 1);
         let given = traffic.given();
         assert_eq!(given.len() as u32, PAIRS_MAX + 1);
-        assert_eq!(given.last().unwrap().messages, u64::from(PAIRS_MAX) + 3);
-        assert_eq!(traffic.counts(0).given, 335 + 2 * u64::from(PAIRS_MAX));
+        assert_eq!(given.last().unwrap().messages, 30);
+        assert_eq!(traffic.counts(0).given, u64::from(PAIRS_MAX) + 30);
     }
 
     #[test]

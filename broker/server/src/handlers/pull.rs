@@ -66,7 +66,8 @@ pub(crate) fn pull(exchange: &mut Exchange<'_, '_>, request: &PullMessage<'_>) {
         filter,
         hold: PullHold::No,
     };
-    let number = exchange.shell.shared.traffic.number(group.as_str(), topic);
+    let is_there = || exchange.step.engine.has_topic(topic);
+    let number = exchange.shell.shared.traffic.number(group.as_str(), topic, is_there);
     exchange.pull_later(Awaited::Records(number), hold_ms, pull);
 }
 

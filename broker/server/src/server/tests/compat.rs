@@ -6,7 +6,7 @@ use super::peer::Bare;
 use super::*;
 use crate::config::Limits;
 use crate::handlers::{clients as client, pull, send};
-use crate::{clients, complaints, locks, metrics, producers, reactor, relays};
+use crate::{clients, complaints, locks, metrics, producers, reactor, relays, traffic};
 
 const DOCUMENT: &str = include_str!("../../../../COMPAT.md");
 
@@ -130,6 +130,7 @@ fn limits() -> Vec<String> {
         count(clients::SUBSCRIPTIONS_MAX),
         bytes(clients::BYTES_MAX),
         count(producers::PRODUCERS_MAX),
+        count(traffic::PAIRS_MAX as usize),
         count(locks::LOCKS_MAX),
         count(millrace_engine::QUEUES_MAX as usize),
         count(remembered.queues_max),
@@ -144,7 +145,7 @@ fn limits() -> Vec<String> {
 }
 
 /// The sources that have tests of limits.
-const TESTS: [&str; 14] = [
+const TESTS: [&str; 15] = [
     include_str!("limits.rs"),
     include_str!("reactor.rs"),
     include_str!("../../clients.rs"),
@@ -153,6 +154,7 @@ const TESTS: [&str; 14] = [
     include_str!("../../locks.rs"),
     include_str!("../../producers.rs"),
     include_str!("../../relays.rs"),
+    include_str!("../../traffic.rs"),
     include_str!("../../../../engine/src/tests/mod.rs"),
     include_str!("../../../../engine/src/tests/limits.rs"),
     include_str!("../../../../namesrv/src/route_table/tests.rs"),

@@ -201,6 +201,23 @@ fn a_send_that_waits_for_the_disk_takes_no_place_of_a_pull() {
 }
 
 #[test]
+fn topics_that_are_not_there_take_no_place_in_the_figures() {
+    let server = start_default();
+    let mut peer = server.connect(HeaderKind::Json);
+    let no_topic = "a\"} 1\nmade_up 2";
+    let refused = peer.call(&pull(no_topic, QueueOffset(0)));
+    assert_eq!(refused.code(), ResponseCode::TOPIC_NOT_EXIST);
+    let topics = || {
+        let given = server.core.shared().traffic.given();
+        given.into_iter().map(|given| given.topic).collect::<Vec<_>>()
+    };
+    assert_eq!(topics(), [""]);
+    peer.send("t", b"x");
+    assert_eq!(peer.call(&pull("t", QueueOffset(0))).bodies(), ["x"]);
+    assert_eq!(topics(), ["t", ""]);
+}
+
+#[test]
 fn pulls_that_nobody_waits_for_are_not_held() {
     let remembered = EngineLimits { held_pulls_max: 1, ..EngineLimits::default() };
     let server = start(limited(Limits { remembered, ..Limits::default() }));
