@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use millrace_protocol::MessageQueue;
 
@@ -12,7 +13,7 @@ pub(crate) struct QueueLocks {
 
 #[derive(Debug)]
 struct Lock {
-    client_id: String,
+    client_id: Arc<str>,
     until_ms: u64,
 }
 
@@ -42,17 +43,17 @@ impl QueueLocks {
         let Some(locks) = self.groups.get_mut(group) else {
             return Vec::new();
         };
-        let mut granted = Vec::new();
+        let (client_id, mut granted) = (Arc::from(client_id), Vec::new());
         for queue in queues {
             let until_ms = now_ms + LIFETIME_MS;
             match locks.get_mut(&queue) {
                 Some(lock) if lock.client_id == client_id || lock.until_ms <= now_ms => {
-                    client_id.clone_into(&mut lock.client_id);
+                    lock.client_id = Arc::clone(&client_id);
                     lock.until_ms = until_ms;
                 }
                 Some(_) => continue,
                 None if self.count < LOCKS_MAX => {
-                    let lock = Lock { client_id: client_id.to_owned(), until_ms };
+                    let lock = Lock { client_id: Arc::clone(&client_id), until_ms };
                     locks.insert(queue.clone(), lock);
                     self.count += 1;
                 }
@@ -67,7 +68,7 @@ impl QueueLocks {
     pub(crate) fn unlock(&mut self, group: &str, client_id: &str, queues: &[MessageQueue]) {
         if let Some(locks) = self.groups.get_mut(group) {
             for queue in queues {
-                if locks.get(queue).is_some_and(|lock| lock.client_id == client_id) {
+                if locks.get(queue).is_some_and(|lock| *lock.client_id == *client_id) {
                     locks.remove(queue);
                     self.count -= 1;
                 }
