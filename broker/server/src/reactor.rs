@@ -518,7 +518,7 @@ impl Reactor {
         let stored = self.shared.step(Needs::Policy, |step| step.engine.stored_messages());
         let counts = self.shared.traffic.counts(stored.unwrap_or(0));
         self.shell.history.sample(now, counts);
-        self.shell.history.sample_given(now, &self.shared.traffic.given());
+        self.shell.history.sample_given(now, self.shared.traffic.given_to_all());
         self.control.producers.store(self.shell.producers.len(), Ordering::Relaxed);
         self.control.consumers.store(self.shell.clients.len(), Ordering::Relaxed);
         let changed = self.shell.clients.on_tick(now.mono_ms);

@@ -110,16 +110,32 @@ impl Traffic {
         all
     }
 
+    /// How many messages a group was given of each topic, by number.
+    pub(crate) fn given_to(&self, group: &str) -> Vec<(GivenTo, u64)> {
+        let numbers = self.numbers();
+        let topics = numbers.by_group.get(group).into_iter().flatten();
+        topics.map(|(_, number)| (*number, self.messages(*number))).collect()
+    }
+
+    /// How many messages all pairs were given, by number.
+    pub(crate) fn given_to_all(&self) -> Vec<u64> {
+        let used = self.numbers().count;
+        (0..=used).map(|number| self.messages(GivenTo(number))).collect()
+    }
+
     /// The counts of this moment, with what was stored.
     pub(crate) fn counts(&self, stored: u64) -> Counts {
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let used = self.numbers().count as usize;
         Counts {
             stored,
-            given: self.given[..=used].iter().map(|given| load(&given.messages)).sum(),
+            given: self.given_to_all().iter().sum(),
             found: load(&self.found),
             missed: load(&self.missed),
         }
+    }
+
+    fn messages(&self, to: GivenTo) -> u64 {
+        self.given[to.0 as usize].messages.load(Ordering::Relaxed)
     }
 
     fn numbers(&self) -> MutexGuard<'_, Numbers> {
@@ -145,8 +161,8 @@ pub(crate) struct Counts {
 #[derive(Debug, Default)]
 pub(crate) struct History {
     samples: VecDeque<(u64, Counts)>,
-    /// What each group was given so far, over the last minute.
-    given: VecDeque<(u64, BTreeMap<String, u64>)>,
+    /// What all pairs were given so far, by number, over the last minute.
+    given: VecDeque<(u64, Vec<u64>)>,
     day: Option<i64>,
     /// Before yesterday began, and before today did.
     mornings: [Counts; 2],
@@ -170,22 +186,23 @@ impl History {
         self.day = Some(day);
     }
 
-    /// Takes note of what the groups were given so far.
-    pub(crate) fn sample_given(&mut self, now: Now, given: &[GivenSoFar]) {
+    /// Takes note of what all pairs were given so far.
+    pub(crate) fn sample_given(&mut self, now: Now, given: Vec<u64>) {
         while self.given.get(1).is_some_and(|(at, _)| at + WINDOWS_MS[1] <= now.mono_ms) {
             self.given.pop_front();
         }
-        self.given.push_back((now.mono_ms, by_group(given)));
+        self.given.push_back((now.mono_ms, given));
     }
 
     /// How many messages a second a group was given over the last minute, or since the start.
-    pub(crate) fn given_rate(&self, now: Now, group: &str, given: &[GivenSoFar]) -> f64 {
+    pub(crate) fn given_rate(&self, now: Now, given: &[(GivenTo, u64)]) -> f64 {
         let Some((at, before)) = self.given.front() else {
             return 0.0;
         };
-        let so_far = by_group(given).get(group).copied().unwrap_or(0);
-        let before = before.get(group).copied().unwrap_or(0);
-        so_far.saturating_sub(before) as f64 / seconds(now.mono_ms.saturating_sub(*at))
+        let since = given.iter().map(|(GivenTo(number), so_far)| {
+            so_far.saturating_sub(before.get(*number as usize).copied().unwrap_or(0))
+        });
+        since.sum::<u64>() as f64 / seconds(now.mono_ms.saturating_sub(*at))
     }
 
     /// The counts when yesterday began, and when today did; 0 for before the start.
@@ -208,14 +225,6 @@ impl History {
 
 fn seconds(ms: u64) -> f64 {
     ms.max(1) as f64 / 1000.0
-}
-
-fn by_group(given: &[GivenSoFar]) -> BTreeMap<String, u64> {
-    let mut groups = BTreeMap::new();
-    for GivenSoFar { group, messages, .. } in given {
-        *groups.entry(group.clone()).or_default() += messages;
-    }
-    groups
 }
 
 #[cfg(test)]
@@ -251,15 +260,15 @@ mod tests {
         let (traffic, mut history) = (Traffic::default(), History::default());
         let number = traffic.number("g", "t", || true);
         assert_eq!(traffic.number("g", "t", || unreachable!("it has a number")), number);
-        history.sample_given(at(0, 0), &traffic.given());
+        history.sample_given(at(0, 0), traffic.given_to_all());
         traffic.gave(number, 300, 1_000);
         traffic.gave(traffic.number("g", "u", || true), 30, 100);
         traffic.gave(traffic.number("h", "t", || true), 5, 10);
-        assert_eq!(history.given_rate(at(30_000, 0), "g", &traffic.given()), 11.0);
+        assert_eq!(history.given_rate(at(30_000, 0), &traffic.given_to("g")), 11.0);
         for second in (10..=90).step_by(10) {
-            history.sample_given(at(second * 1000, 0), &traffic.given());
+            history.sample_given(at(second * 1000, 0), traffic.given_to_all());
         }
-        assert_eq!(history.given_rate(at(90_000, 0), "g", &traffic.given()), 0.0);
+        assert_eq!(history.given_rate(at(90_000, 0), &traffic.given_to("g")), 0.0);
         let given = traffic.given();
         let t = given.iter().find(|given| given.group == "g" && given.topic == "t").unwrap();
         assert_eq!((t.messages, t.bytes), (300, 1_000));

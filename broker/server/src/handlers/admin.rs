@@ -194,8 +194,8 @@ fn consume_stats(exchange: &mut Exchange<'_, '_>, request: &OfConsumers<'_>) {
     }
     let broker = exchange.shell.names.broker.to_string();
     let (shell, now) = (&exchange.shell, exchange.step.now);
-    let given = shell.shared.traffic.given();
-    let consume_tps = shell.history.given_rate(now, &request.group, &given);
+    let given = shell.shared.traffic.given_to(&request.group);
+    let consume_tps = shell.history.given_rate(now, &given);
     answer_from_log(exchange, move |lookup| {
         let mut all = Vec::new();
         for (topic, offsets) in asked {
