@@ -337,7 +337,7 @@ impl Reactor {
                 continue;
             };
             let waited_ms = now.mono_ms.saturating_sub(asked_ms);
-            if waited_ms > QUESTION_MS_MAX {
+            if waited_ms >= QUESTION_MS_MAX {
                 connection.in_flight -= 1;
                 let refused = waited_too_long(waited_ms, self.shell.questions.len());
                 connection.output.write(|out| refused.write(to.kind, to.opaque, out));
@@ -607,18 +607,21 @@ impl Reactor {
 
     /// Waits for something to do and notes who has it.
     fn wait(&mut self, events: &mut Events) -> io::Result<()> {
-        let now_ms = self.shared.now().mono_ms;
         let timeout = if self.ready.is_empty() && self.dirty.is_empty() {
-            let sweep = self.swept_ms + SWEEP_MS;
-            let next = self.shell.waiting.earliest_ms().map_or(sweep, |at| at.min(sweep));
-            let next = next.min(self.shared.due_ms());
-            let next = self.accept_at_ms.map_or(next, |at| at.min(next));
-            let next = self.shell.relays.earliest_ms().map_or(next, |at| at.min(next));
-            Duration::from_millis(next.saturating_sub(now_ms))
+            Duration::from_millis(self.due_ms().saturating_sub(self.shared.now().mono_ms))
         } else {
             Duration::ZERO
         };
         self.poll_once(events, timeout)
+    }
+
+    /// When there is something to do although nobody says anything.
+    fn due_ms(&self) -> u64 {
+        let Self { shell, shared, accept_at_ms, swept_ms, .. } = self;
+        let question = shell.questions.front().map(|oldest| oldest.asked_ms + QUESTION_MS_MAX);
+        let (request, relay) = (shell.waiting.earliest_ms(), shell.relays.earliest_ms());
+        let others = [question, request, relay, *accept_at_ms].into_iter().flatten();
+        others.fold(shared.due_ms().min(swept_ms + SWEEP_MS), u64::min)
     }
 
     fn poll_once(&mut self, events: &mut Events, timeout: Duration) -> io::Result<()> {
@@ -653,3 +656,6 @@ impl Reactor {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
