@@ -139,6 +139,11 @@ impl Limits {
         Self { connections_max: self.connections_max.min(most), ..self }
     }
 
+    /// Whether a send is refused that may have waited for so long.
+    pub(crate) fn refuse_send(&self, waited_ms: u64) -> bool {
+        u128::from(waited_ms) >= self.send_wait_max.as_millis()
+    }
+
     pub(crate) fn frames(&self) -> protocol::Limits {
         protocol::Limits {
             frame_bytes_max: self.frame_bytes_max,

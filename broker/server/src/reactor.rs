@@ -607,6 +607,16 @@ impl Reactor {
 
     /// Waits for something to do and notes who has it.
     fn wait(&mut self, events: &mut Events) -> io::Result<()> {
+        if self.shell.limits.refuse_send(self.busy_ms) {
+            self.poll_once(events, Duration::ZERO)?;
+            if self.ready.is_empty() {
+                // Nobody has waited, and whoever comes from now on has not either.
+                self.busy_ms = 0;
+            }
+            if !events.is_empty() {
+                return Ok(());
+            }
+        }
         let timeout = if self.ready.is_empty() && self.dirty.is_empty() {
             Duration::from_millis(self.due_ms().saturating_sub(self.shared.now().mono_ms))
         } else {

@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 
 use millrace_engine::{Append, Delay, Message, Origin, RETRY_PREFIX, Request, Wait};
-use millrace_protocol::{BatchItem, ResponseCode, SendMessage, batch_items};
+use millrace_protocol::{BatchItem, CallMode, ResponseCode, SendMessage, batch_items};
 use millrace_types::{Properties, keys, record};
 
 use crate::dispatch::Exchange;
@@ -16,8 +16,9 @@ pub(crate) fn send(exchange: &mut Exchange<'_, '_>, sent: &SendMessage<'_>) {
         return exchange.refuse(refused.0, refused.1);
     }
     let late_ms = exchange.shell.late_ms;
-    if u128::from(late_ms) >= exchange.shell.limits.send_wait_max.as_millis() {
-        // It would be stored although its producer has given up and sent it again.
+    // It would be stored although its producer has given up and sent it again. Of one that expects
+    // no answer there is no second try.
+    if exchange.mode == CallMode::Answered && exchange.shell.limits.refuse_send(late_ms) {
         return exchange.answer(&waited_too_long(late_ms, exchange.shell.waiting.len()));
     }
     if sent.batch {

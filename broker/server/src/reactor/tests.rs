@@ -1,8 +1,11 @@
 //! A reactor whose turns the test makes itself.
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 
 use millrace_disk::SimDisk;
+use millrace_protocol::{Call, Frame, Limits as FrameLimits, ResponseCode, SendMessage, Split};
 use millrace_store::StoreConfig;
 
 use super::*;
@@ -13,9 +16,12 @@ use crate::flushing::Flushing;
 use crate::shell::{Names, Serves};
 use crate::waiting::ReplyTo;
 
-/// A reactor at a time that never changes.
+/// A reactor at a time that never changes, with what wakes it and where it listens.
 struct Still {
     reactor: Reactor,
+    waker: Arc<Waker>,
+    at: SocketAddr,
+    events: Events,
     _core: Core,
 }
 
@@ -39,12 +45,51 @@ impl Still {
             serves: Serves::Messages,
         };
         let shell = Shell::new(names, Limits::default(), Arc::clone(core.shared()));
-        let (reactor, _) =
+        let (reactor, waker) =
             Reactor::new(core.shared(), shell, vec![listener], Arc::default()).unwrap();
-        let mut still = Self { reactor, _core: core };
+        let mut still = Self { reactor, waker, at, events: Events::with_capacity(16), _core: core };
         still.reactor.turn();
         still
     }
+
+    fn wait(&mut self) {
+        self.reactor.wait(&mut self.events).unwrap();
+    }
+
+    fn wait_until(&mut self, holds: impl Fn(&Reactor) -> bool) {
+        for _ in 0..100 {
+            if holds(&self.reactor) {
+                return;
+            }
+            self.wait();
+        }
+        panic!("it does not come about");
+    }
+}
+
+#[test]
+fn a_send_that_comes_after_a_slow_turn_has_not_waited() {
+    let mut still = Still::new();
+    let mut peer = TcpStream::connect(still.at).unwrap();
+    peer.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    still.wait_until(|reactor| reactor.connections.len() == 1);
+    still.reactor.busy_ms = 3_000;
+    // There is something to do, but nothing that somebody has sent.
+    still.waker.wake().unwrap();
+    still.wait();
+    let send = SendMessage { default_topic: "TBW102".into(), ..SendMessage::new("t", b"x") };
+    let mut bytes = Vec::new();
+    send.write(HeaderKind::Json, 7, CallMode::Answered, &mut bytes);
+    peer.write_all(&bytes).unwrap();
+    still.wait_until(|reactor| !reactor.ready.is_empty());
+    still.reactor.turn();
+    let mut answer = [0; 1024];
+    let read = peer.read(&mut answer).unwrap();
+    let Split::Frame(frame, _) = Frame::split(&answer[..read], &FrameLimits::default()).unwrap()
+    else {
+        panic!("half an answer: {read} bytes");
+    };
+    assert_eq!(frame.header().unwrap().response_code(), ResponseCode::SUCCESS);
 }
 
 #[test]

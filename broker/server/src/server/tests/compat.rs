@@ -145,7 +145,7 @@ fn limits() -> Vec<String> {
 }
 
 /// The sources that have tests of limits.
-const TESTS: [&str; 15] = [
+const TESTS: [&str; 16] = [
     include_str!("limits.rs"),
     include_str!("reactor.rs"),
     include_str!("../../clients.rs"),
@@ -153,6 +153,7 @@ const TESTS: [&str; 15] = [
     include_str!("../../config.rs"),
     include_str!("../../locks.rs"),
     include_str!("../../producers.rs"),
+    include_str!("../../reactor/tests.rs"),
     include_str!("../../relays.rs"),
     include_str!("../../traffic.rs"),
     include_str!("../../../../engine/src/tests/mod.rs"),
