@@ -15,6 +15,7 @@ mod reactor; // connections that behave, and some that do not
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use millrace_disk::SimDisk;
 use millrace_protocol::HeaderKind;
@@ -69,6 +70,16 @@ impl Server {
 
     fn connect_namesrv(&self) -> Peer {
         Peer::connect(self.addresses().namesrv.unwrap(), HeaderKind::Json)
+    }
+}
+
+/// Waits until something holds that another thread brings about.
+#[track_caller]
+fn becomes_true(what: &str, mut holds: impl FnMut() -> bool) {
+    let until = Instant::now() + Duration::from_secs(20);
+    while !holds() {
+        assert!(Instant::now() < until, "{what} did not come about");
+        std::thread::yield_now();
     }
 }
 

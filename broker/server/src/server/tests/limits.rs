@@ -462,9 +462,7 @@ fn a_stop_answers_what_was_taken_and_leaves_it_on_the_disk() {
     peer.handled_so_far();
     let stopping = thread::spawn(move || server.stop());
     // It takes nobody in any more once it stops.
-    while TcpStream::connect(address).is_ok() {
-        thread::yield_now();
-    }
+    becomes_true("the end of listening", || TcpStream::connect(address).is_err());
     disk.set_open(true);
     let mut answered = Vec::new();
     while let Some(answer) = peer.receive_or_end() {

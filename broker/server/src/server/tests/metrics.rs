@@ -98,7 +98,5 @@ fn rates_are_those_of_the_last_minute() {
     let group = [("consumerGroup", "readers"), ("topic", "orders")];
     let stats = Tool(RequestCode::GET_CONSUME_STATS, &group, "");
     let given = body(&peer.call(&stats));
-    assert!(given.contains("\"consumeTps\":"), "{given}");
-    let tps = given.split("\"consumeTps\":").nth(1).and_then(|rest| rest.split(',').next());
-    assert!(tps.unwrap().parse::<f64>().unwrap() > 0.1, "{given}");
+    assert!(given.contains("\"consumeTps\":3.0,"), "{given}");
 }

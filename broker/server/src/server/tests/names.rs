@@ -1,5 +1,4 @@
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
 use millrace_protocol::{
     BrokerIdentity, ClusterInfo, Compression, CreateTopic, DataVersion, RegisterBroker,
@@ -49,16 +48,6 @@ fn route_of(peer: &mut Peer, topic: &str) -> Option<TopicRoute> {
     let answer = peer.call(&Tool(RequestCode::GET_ROUTEINFO_BY_TOPIC, &fields, ""));
     let found = answer.code() == ResponseCode::SUCCESS;
     found.then(|| TopicRoute::decode(answer.body()).unwrap())
-}
-
-/// Waits until something holds that another thread brings about.
-#[track_caller]
-fn becomes_true(what: &str, mut holds: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(20);
-    while !holds() {
-        assert!(Instant::now() < until, "{what} did not come about");
-        std::thread::yield_now();
-    }
 }
 
 #[track_caller]
