@@ -7,6 +7,7 @@ use crate::answer::{Answer, Refusal};
 use crate::engine::Engine;
 use crate::request::{Ticket, Wait};
 use crate::state::StateRecord;
+use crate::topics::Topic;
 
 /// Whose setting something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -87,10 +88,12 @@ impl Engine {
         all.map(|((_, key), value)| (key.as_str(), value.as_str()))
     }
 
-    /// The next offset that a queue will give; 0 for one that does not exist.
-    pub fn end_of(&self, topic: &str, queue: QueueId) -> QueueOffset {
-        let no = self.topics.queue(topic, queue);
-        no.map_or(QueueOffset(0), |no| self.store.bounds(no).end)
+    /// All topics, with the next offset that each queue for consumers will give.
+    pub fn ends(&self) -> impl Iterator<Item = (&Topic, impl Iterator<Item = QueueOffset>)> {
+        self.topics.iter_queues().map(|(topic, queues)| {
+            let queues = queues.iter().take(topic.read_queues as usize);
+            (topic, queues.map(|queue| self.store.bounds(*queue).end))
+        })
     }
 
     /// Every group's recorded offsets.

@@ -92,4 +92,9 @@ impl Topics {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Topic> {
         self.known.values().map(|(topic, _)| topic)
     }
+
+    /// All topics with the store's numbers for their queues.
+    pub(crate) fn iter_queues(&self) -> impl Iterator<Item = (&Topic, &[QueueNo])> {
+        self.known.values().map(|(topic, numbers)| (topic, &**numbers))
+    }
 }

@@ -7,7 +7,7 @@ use millrace_store::{Entry, ReadError};
 use millrace_types::record::Record;
 use millrace_types::{GroupName, PhysicalOffset, QueueId, QueueOffset};
 
-use crate::core::{Needs, Shared};
+use crate::core::{Needs, Shared, Step};
 use crate::dispatch::{ask, one, visible};
 
 /// Finds messages by something that the queue index does not know. May wait for the disk, so it
@@ -96,19 +96,24 @@ impl Lookup {
     }
 
     /// When the oldest message of these topics was stored; each comes with its number of queues.
-    pub(crate) fn oldest_store_time(&self, topics: &[(String, u32)]) -> Found<Option<i64>> {
+    /// Takes the engine once for each topic, and passes those over that may not be read.
+    pub(crate) fn oldest_store_time<'a>(
+        &self,
+        topics: impl Iterator<Item = (&'a str, u32)>,
+    ) -> Found<Option<i64>> {
         let mut oldest: Option<Entry> = None;
         for (topic, queues) in topics {
-            for queue in (0..*queues).map(QueueId) {
-                let (min, _) = self.visible(topic, queue)?;
-                let Some(first) = self.entry(topic, queue, min)?.filter(|first| first.size > 0)
-                else {
-                    continue;
+            let first = self.shared.step(Needs::Policy, |step| {
+                let mut first = |queue| {
+                    let (min, _) = visible(step, &self.caller, topic, queue).ok()?;
+                    entry(step, &self.caller, topic, queue, min).ok()?
                 };
-                if oldest.is_none_or(|known| first.physical_offset < known.physical_offset) {
-                    oldest = Some(first);
-                }
-            }
+                let firsts = (0..queues).filter_map(|queue| first(QueueId(queue)));
+                let kept = firsts.filter(|first| first.size > 0);
+                kept.min_by_key(|first| first.physical_offset)
+            });
+            let firsts = oldest.into_iter().chain(first.ok_or(LookupError::Closed)?);
+            oldest = firsts.min_by_key(|first| first.physical_offset);
         }
         oldest.map_or(Ok(None), |entry| self.time_of(entry))
     }
@@ -194,10 +199,9 @@ impl Lookup {
     }
 
     fn entry(&self, topic: &str, queue: QueueId, at: QueueOffset) -> Found<Option<Entry>> {
-        Ok(match self.ask(one(topic, queue, at))? {
-            Answer::Found(found) => found.plan.entries.first().copied(),
-            _ => None,
-        })
+        let step =
+            self.shared.step(Needs::Policy, |step| entry(step, &self.caller, topic, queue, at));
+        Ok(step.ok_or(LookupError::Closed)??)
     }
 
     /// The offsets of a queue that readers may see.
@@ -211,4 +215,18 @@ impl Lookup {
         let step = self.shared.step(Needs::Policy, |step| ask(step, &self.caller, request));
         Ok(step.ok_or(LookupError::Closed)??)
     }
+}
+
+/// Where the index says that a message of a queue lies.
+fn entry(
+    step: &mut Step<'_>,
+    caller: &Caller,
+    topic: &str,
+    queue: QueueId,
+    at: QueueOffset,
+) -> Result<Option<Entry>, Refusal> {
+    Ok(match ask(step, caller, one(topic, queue, at))? {
+        Answer::Found(found) => found.plan.entries.first().copied(),
+        _ => None,
+    })
 }

@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use millrace_engine::DEAD_PREFIX;
-use millrace_types::{QueueId, is_system_topic};
+use millrace_types::{QueueOffset, TopicName, is_system_topic};
 use tracing::warn;
 
 use crate::complaints::Complaints;
@@ -131,15 +131,17 @@ fn remaining(until: Instant) -> io::Result<Duration> {
     if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
 }
 
-/// All figures. The engine is taken for one topic at a time.
+/// All figures. The engine is taken once for what it has in memory, and then for one topic or queue
+/// at a time for what may lie in a file.
 fn exposition(shared: &Arc<Shared>, control: &Control) -> String {
     let mut text = String::new();
     plain(&mut text, shared, control);
-    let (all, ends) = ends(shared);
+    let ends = ends(shared);
     let lookup = Lookup::new(shared);
     let now_ms = shared.now().wall_ms;
+    let queues = ends.iter().map(|(topic, queues)| (topic.as_str(), queues.len() as u32));
     // Of an empty log, and of one that cannot be read, nothing is that old.
-    let oldest = lookup.oldest_store_time(&all).ok().flatten().unwrap_or(now_ms);
+    let oldest = lookup.oldest_store_time(queues).ok().flatten().unwrap_or(now_ms);
     let figure = |text: &mut String, name, help, value| {
         head(text, name, "gauge", help);
         line(text, name, "", value);
@@ -225,13 +227,18 @@ fn by_topic(text: &mut String, ends: &Ends) {
     let name = "rocketmq_messages_in_total";
     head(text, name, "counter", "Messages stored, by topic.");
     for (topic, queues) in ends {
-        line(text, name, &format!("{{topic=\"{topic}\"}}"), queues.iter().sum());
+        line(text, name, &format!("{{topic=\"{topic}\"}}"), queues.iter().map(|end| end.0).sum());
     }
     let name = "rocketmq_send_to_dlq_messages_total";
     head(text, name, "counter", "Dead letters of each group.");
     for (topic, queues) in ends {
-        if let Some(group) = topic.strip_prefix(DEAD_PREFIX) {
-            line(text, name, &format!("{{consumer_group=\"{group}\"}}"), queues.iter().sum());
+        if let Some(group) = topic.as_str().strip_prefix(DEAD_PREFIX) {
+            line(
+                text,
+                name,
+                &format!("{{consumer_group=\"{group}\"}}"),
+                queues.iter().map(|end| end.0).sum(),
+            );
         }
     }
 }
@@ -263,7 +270,7 @@ fn by_group(text: &mut String, lags: &Lags, given: &[GivenSoFar], now_ms: i64) {
 }
 
 /// Where the queues of each topic end.
-type Ends = BTreeMap<String, Vec<u64>>;
+type Ends = BTreeMap<TopicName, Vec<QueueOffset>>;
 
 /// How far each group is behind in each topic.
 type Lags = BTreeMap<(String, String), Lag>;
@@ -278,23 +285,14 @@ struct Lag {
 /// Each of these reads one message; a scrape reads no more.
 const OLDEST_READS_MAX: usize = 1_000;
 
-/// All topics with their queues, and where these end; the broker's own topics are left out.
-fn ends(shared: &Shared) -> (Vec<(String, u32)>, Ends) {
-    let topics = shared.step(Needs::Policy, |step| {
-        let topics = step.engine.topics().filter(|topic| !is_system_topic(&topic.name));
-        topics.map(|topic| (topic.name.to_string(), topic.read_queues)).collect::<Vec<_>>()
+/// All topics but the broker's own, and where their queues end.
+fn ends(shared: &Shared) -> Ends {
+    let ends = shared.step(Needs::Policy, |step| {
+        let topics = step.engine.ends().filter(|(topic, _)| !is_system_topic(&topic.name));
+        topics.map(|(topic, queues)| (topic.name.clone(), queues.collect())).collect()
     });
-    let topics = topics.unwrap_or_default();
-    let mut ends = BTreeMap::new();
-    for (topic, queues) in &topics {
-        let found = shared.step(Needs::Policy, |step| {
-            let queues = (0..*queues).map(QueueId);
-            queues.map(|queue| step.engine.end_of(topic, queue).0).collect::<Vec<_>>()
-        });
-        // `None`: the broker is closed.
-        ends.insert(topic.clone(), found.unwrap_or_default());
-    }
-    (topics, ends)
+    // `None`: the broker is closed.
+    ends.unwrap_or_default()
 }
 
 fn lags(shared: &Shared, ends: &Ends, lookup: &Lookup) -> Lags {
@@ -310,8 +308,8 @@ fn lags(shared: &Shared, ends: &Ends, lookup: &Lookup) -> Lags {
             continue;
         };
         let lag = lags.entry((group.to_string(), topic.to_string())).or_default();
-        lag.messages += end.saturating_sub(at.0);
-        if at.0 < *end && reads < OLDEST_READS_MAX {
+        lag.messages += end.0.saturating_sub(at.0);
+        if at < *end && reads < OLDEST_READS_MAX {
             reads += 1;
             let stored = lookup.stored_before(topic.as_str(), queue, at + 1).ok().flatten();
             lag.oldest_ms = lag.oldest_ms.into_iter().chain(stored).min();

@@ -67,7 +67,8 @@ pub(crate) fn runtime_info(exchange: &mut Exchange<'_, '_>) {
         topics.map(|topic| (topic.name.to_string(), topic.read_queues)).collect();
     answer_from_log(exchange, move |lookup| {
         // An empty log keeps nothing from before now.
-        let oldest = lookup.oldest_store_time(&queues)?.unwrap_or(now.wall_ms);
+        let queues = queues.iter().map(|(topic, queues)| (topic.as_str(), *queues));
+        let oldest = lookup.oldest_store_time(queues)?.unwrap_or(now.wall_ms);
         table.insert("earliestMessageTimeStamp".to_owned(), oldest.to_string());
         Ok(KvTable(table))
     });

@@ -3,11 +3,11 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use millrace_protocol::{HeaderKind, RequestCode, UpdateConsumerOffset};
+use millrace_protocol::{HeaderKind, RequestCode, ResponseCode, UpdateConsumerOffset};
 use millrace_types::{QueueId, QueueOffset};
 
 use super::admin::{Tool, body};
-use super::peer::{message, pull};
+use super::peer::{Bare, message, pull};
 use super::*;
 
 /// Sends a request as it is and gives the whole answer.
@@ -99,4 +99,30 @@ fn rates_are_those_of_the_last_minute() {
     let stats = Tool(RequestCode::GET_CONSUME_STATS, &group, "");
     let given = body(&peer.call(&stats));
     assert!(given.contains("\"consumeTps\":3.0,"), "{given}");
+}
+
+#[test]
+fn the_oldest_message_is_the_oldest_one_that_may_be_read() {
+    let hands = Hands::default();
+    let metrics_listen = Some(([127, 0, 0, 1], 0).into());
+    let config = ServerConfig { metrics_listen, ..config() };
+    let server = Server::start_at(Arc::new(SimDisk::new(1)), config, hands.clock()).unwrap();
+    let mut peer = server.connect(HeaderKind::Json);
+    for topic in ["zebras", "apes"] {
+        peer.send(topic, b"x");
+        hands.pass(1_000);
+    }
+    let told = |age_ms: u64| {
+        let answer = ask(&server, "GET /metrics HTTP/1.1\r\n\r\n");
+        let line = format!("rocketmq_storage_message_reserve_time {age_ms}");
+        assert!(answer.lines().any(|known| known == line), "no {line} in {answer}");
+    };
+    told(2_000);
+    let closed =
+        [("topic", "zebras"), ("readQueueNums", "1"), ("writeQueueNums", "1"), ("perm", "2")];
+    let closed = peer.call(&Tool(RequestCode::UPDATE_AND_CREATE_TOPIC, &closed, ""));
+    assert_eq!(closed.code(), ResponseCode::SUCCESS, "{}", closed.remark());
+    told(1_000);
+    let status = peer.call(&Bare(RequestCode::GET_BROKER_RUNTIME_INFO.0));
+    assert_eq!(status.code(), ResponseCode::SUCCESS, "{}", status.remark());
 }
