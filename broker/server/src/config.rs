@@ -94,7 +94,8 @@ pub struct Limits {
     /// Requests of one connection that wait for an answer, above which nothing more is taken from
     /// it.
     pub requests_in_flight_max: usize,
-    /// Bytes held for all peers together; above that, whoever needs more is closed.
+    /// Bytes held for all peers together; above that, the connection for which most is held is
+    /// closed.
     pub held_bytes_max: usize,
     /// A connection that says nothing for so long, and waits for nothing, is closed.
     pub idle: Duration,

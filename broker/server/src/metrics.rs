@@ -19,8 +19,8 @@ use crate::traffic::GivenSoFar;
 
 /// The broker's figures in Prometheus' text format, over plain HTTP: `GET /metrics`.
 ///
-/// One thread serves one request after the other and closes the connection, so whoever asks too
-/// slowly delays others for [`PATIENCE`] and costs one connection.
+/// One thread serves one request after the other and closes the connection, so whoever is too slow
+/// delays others for twice [`PATIENCE`] at most and costs one connection.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     address: SocketAddr,

@@ -18,13 +18,13 @@ pub(crate) struct Resets {
 type Moved = (String, String, QueueId);
 
 /// Far above what anybody moves by hand.
-const MOVED_MAX: usize = 100_000;
+pub(crate) const MOVED_MAX: usize = 100_000;
 
 impl Resets {
     pub(crate) fn put(&self, group: &str, topic: &str, queue: QueueId, to: QueueOffset) {
-        let mut moved = self.lock();
-        if moved.len() < MOVED_MAX {
-            moved.insert((group.to_owned(), topic.to_owned(), queue), to);
+        let (mut moved, which) = (self.lock(), (group.to_owned(), topic.to_owned(), queue));
+        if moved.len() < MOVED_MAX || moved.contains_key(&which) {
+            moved.insert(which, to);
             self.any.store(true, Ordering::Release);
         }
     }
@@ -67,5 +67,18 @@ mod tests {
         assert_eq!(resets.take("g", "t", QueueId(0)), Some(QueueOffset(5)));
         assert_eq!(resets.take("g", "t", QueueId(0)), None);
         assert!(!resets.is_pending("g", "t", QueueId(0)));
+    }
+
+    #[test]
+    fn so_many_moves_wait_to_be_told() {
+        let (resets, told) = (Resets::default(), |at| Some(QueueOffset(at)));
+        for queue in 0..=MOVED_MAX as u32 {
+            resets.put("g", "t", QueueId(queue), QueueOffset(5));
+        }
+        resets.put("g", "t", QueueId(0), QueueOffset(6));
+        assert_eq!(resets.take("g", "t", QueueId(MOVED_MAX as u32)), None);
+        assert_eq!(resets.take("g", "t", QueueId(0)), told(6));
+        resets.put("g", "u", QueueId(0), QueueOffset(7));
+        assert_eq!(resets.take("g", "u", QueueId(0)), told(7));
     }
 }

@@ -6,7 +6,7 @@ use super::peer::Bare;
 use super::*;
 use crate::config::Limits;
 use crate::handlers::{clients as client, pull, send};
-use crate::{clients, complaints, locks, metrics, producers, reactor, relays, traffic};
+use crate::{clients, complaints, locks, metrics, producers, reactor, relays, resets, traffic};
 
 const DOCUMENT: &str = include_str!("../../../../COMPAT.md");
 
@@ -131,6 +131,7 @@ fn limits() -> Vec<String> {
         bytes(clients::BYTES_MAX),
         count(producers::PRODUCERS_MAX),
         count(traffic::PAIRS_MAX as usize),
+        count(resets::MOVED_MAX),
         count(locks::LOCKS_MAX),
         count(millrace_engine::QUEUES_MAX as usize),
         count(remembered.queues_max),
@@ -145,7 +146,7 @@ fn limits() -> Vec<String> {
 }
 
 /// The sources that have tests of limits.
-const TESTS: [&str; 16] = [
+const TESTS: [&str; 17] = [
     include_str!("limits.rs"),
     include_str!("reactor.rs"),
     include_str!("../../clients.rs"),
@@ -155,6 +156,7 @@ const TESTS: [&str; 16] = [
     include_str!("../../producers.rs"),
     include_str!("../../reactor/tests.rs"),
     include_str!("../../relays.rs"),
+    include_str!("../../resets.rs"),
     include_str!("../../traffic.rs"),
     include_str!("../../../../engine/src/tests/mod.rs"),
     include_str!("../../../../engine/src/tests/limits.rs"),
