@@ -69,7 +69,10 @@ fn version(reader: &mut Reader<'_>, fields: &Fields<'_>) {
     {
         let message =
             format!("this file is of version {version}, and this millrace reads {VERSION}");
-        let help = "use a newer millrace".to_owned();
+        let help = match version > VERSION {
+            true => "use a newer millrace".to_owned(),
+            false => format!("write `version: {VERSION}`"),
+        };
         reader.error(code::RANGE, &entry.node.span, message, help);
     }
 }

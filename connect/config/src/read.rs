@@ -10,7 +10,7 @@ use crate::env::{Env, interpolate};
 use crate::keys;
 use crate::mistake::{Mistake, Mistakes};
 use crate::parse::{self, Wrong};
-use crate::suggest::nearest;
+use crate::suggest::{all_nearest, nearest};
 use crate::table::{Components, Field, Kind, Need, Table, list_and, list_or};
 use crate::text::{SourceText, Span};
 use crate::yaml::{Key, Node, Scalar, Value};
@@ -52,7 +52,7 @@ pub(crate) struct Fields<'n> {
     table: &'static Table,
     entries: Vec<(&'static str, Entry<'n>)>,
     pub(crate) component: Option<Chosen<'n>>,
-    /// What unknown keys were probably meant to be.
+    /// What unknown keys may have been meant to be, where that is not clear.
     guesses: Vec<Guess>,
 }
 
@@ -63,6 +63,11 @@ impl At {
 
     pub(crate) fn key(key: &Key) -> Self {
         Self { name: key.text.clone(), item: false, span: key.span.clone() }
+    }
+
+    /// The place of a key of a table, misspelled or not.
+    fn field(field: &Field, key: &Key) -> Self {
+        Self { name: field.name.to_owned(), item: false, span: key.span.clone() }
     }
 
     pub(crate) fn item_of(&self, node: &Node) -> Self {
@@ -136,27 +141,24 @@ impl<'a> Reader<'a> {
             return self.wrong_type(&Kind::Table(table), at, node);
         };
         let mut fields = Fields::empty(table);
+        let mut unknown = Vec::new();
         for (key, value) in map {
-            let entry =
-                |field: &'static Field| Entry { kind: &field.kind, at: At::key(key), node: value };
             if let Some(field) = table.field(&key.text) {
-                fields.entries.push((field.name, entry(field)));
+                fields.entries.push((field.name, Entry::new(field, key, value)));
                 continue;
             }
             let component = table.components.and_then(|all| all.field(&key.text));
             match (component, table.components) {
                 (Some(field), Some(all)) => match &fields.component {
-                    None => {
-                        fields.component = Some(Chosen { name: field.name, entry: entry(field) });
-                    }
+                    None => fields.component = Some(Chosen::new(field, key, value)),
                     Some(first) => self.two_components(all, first.name, key),
                 },
                 _ if key.text.starts_with("x-") => {}
-                _ => {
-                    let guess = self.unknown_key(table, at, key, value);
-                    fields.guesses.extend(guess);
-                }
+                _ => unknown.push((key, value)),
             }
+        }
+        for (key, value) in unknown {
+            self.unknown_key(&mut fields, at, key, value);
         }
         self.missing_keys(&fields, at, node);
         Some(fields)
@@ -184,7 +186,7 @@ impl<'a> Reader<'a> {
     fn missing_keys(&mut self, fields: &Fields<'_>, at: &At, node: &Node) {
         let span = if at.name.is_empty() { node.span.clone() } else { at.span.clone() };
         for field in fields.table.fields {
-            let there = fields.entries.iter().any(|(name, _)| *name == field.name);
+            let there = fields.has(field.name);
             let meant = fields.guesses.contains(&Guess::Field(field.name));
             if matches!(field.need, Need::Required) && !there && !meant {
                 let message = format!("`{}` is missing {}", field.name, at.place());
@@ -212,37 +214,37 @@ impl<'a> Reader<'a> {
         );
     }
 
-    /// Reports a key that the table does not have, and says what it was meant to be.
-    fn unknown_key(
-        &mut self,
-        table: &'static Table,
-        at: &At,
-        key: &Key,
-        value: &Node,
-    ) -> Option<Guess> {
+    /// Reports a key that the table does not have. If it is clear which missing key it was meant
+    /// to be, it stands for that one.
+    fn unknown_key<'n>(&mut self, fields: &mut Fields<'n>, at: &At, key: &Key, value: &'n Node) {
+        let table = fields.table;
         let own = table.fields.iter().map(|field| field.name);
         let components = table.components.map_or(&[][..], |all| all.fields);
-        let near = nearest(&key.text, own.clone().chain(components.iter().map(|c| c.name)));
+        let mut near = all_nearest(&key.text, own.clone().chain(components.iter().map(|c| c.name)));
+        near.sort_by_key(|name| fields.has(name));
+        let is_later = table.later.contains(&key.text.as_str());
         if let Some(all) = table.components {
-            let near_component = near.is_some_and(|near| all.field(near).is_some());
+            let near_component = near.first().is_some_and(|near| all.field(near).is_some());
             // What holds a map is more likely a component than a setting.
-            let like_component = near.is_none() && matches!(value.value, Value::Map(_));
-            let later = all.later.contains(&key.text.as_str());
-            if near_component
-                || later
-                || (like_component && !table.later.contains(&key.text.as_str()))
-            {
-                self.unknown_component(all, key);
-                return Some(Guess::Component);
+            let like_component =
+                near.is_empty() && matches!(value.value, Value::Map(_)) && !is_later;
+            if near_component || like_component || all.later.contains(&key.text.as_str()) {
+                let meant = self.unknown_component(all, key);
+                match (meant, &fields.component) {
+                    (Some(field), None) => {
+                        fields.component = Some(Chosen::new(field, key, value));
+                    }
+                    _ => fields.guesses.push(Guess::Component),
+                }
+                return;
             }
         }
         let mut message = format!("unknown key `{}` {}", key.text, at.place());
-        let guess = near.and_then(|near| table.field(near)).map(|field| Guess::Field(field.name));
-        let help = if table.later.contains(&key.text.as_str()) {
+        let help = if is_later {
             message = format!("`{}` is not available {} in this version", key.text, at.place());
             format!("delete it, or keep it as a note: `x-{}`", key.text)
-        } else if let Some(near) = near {
-            format!("did you mean `{near}`?")
+        } else if !near.is_empty() {
+            format!("did you mean {}?", list_or(&near))
         } else if keys::PIPELINE.field(&key.text).is_some() {
             format!("`{}` belongs at the top level", key.text)
         } else if own.clone().next().is_none() {
@@ -251,29 +253,48 @@ impl<'a> Reader<'a> {
             format!("known: {}", own.collect::<Vec<_>>().join(", "))
         };
         self.error(code::KEY_UNKNOWN, &key.span, message, help);
-        guess
+        if is_later {
+            return;
+        }
+        near.retain(|name| !fields.has(name));
+        match near[..] {
+            [name] => fields
+                .entries
+                .extend(table.field(name).map(|field| (field.name, Entry::new(field, key, value)))),
+            _ => fields.guesses.extend(near.into_iter().map(Guess::Field)),
+        }
     }
 
-    fn unknown_component(&mut self, all: &'static Components, key: &Key) {
+    /// Reports a component that there is not. If it is clear which one was meant, that is it.
+    fn unknown_component(&mut self, all: &'static Components, key: &Key) -> Option<&'static Field> {
         let names = all.names();
-        let there_are = format!("this version has {}", list_and(&names));
-        let (message, help) = if all.later.contains(&key.text.as_str()) {
-            (format!("the {} `{}` is not available in this version", all.noun, key.text), there_are)
+        let is_later = all.later.contains(&key.text.as_str());
+        let near = if is_later { Vec::new() } else { all_nearest(&key.text, names.clone()) };
+        let message = if is_later {
+            format!("the {} `{}` is not available in this version", all.noun, key.text)
         } else {
-            let near = nearest(&key.text, names);
-            let help = near.map_or(there_are, |near| format!("did you mean `{near}`?"));
-            (format!("no {} is called `{}`", all.noun, key.text), help)
+            format!("no {} is called `{}`", all.noun, key.text)
+        };
+        let help = match near[..] {
+            [] => format!("this version has {}", list_and(&names)),
+            _ => format!("did you mean {}?", list_or(&near)),
         };
         self.error(code::KEY_COMPONENT, &key.span, message, help);
+        match near[..] {
+            [name] => all.field(name),
+            _ => None,
+        }
     }
 
-    /// The one component that a map with nothing else in it names.
+    /// The components that a map with nothing else in it names. One is right; if there are more,
+    /// that is told, and all of them are worth a look. `None` if it names none, or one that there
+    /// is not.
     pub(crate) fn choose<'n>(
         &mut self,
         all: &'static Components,
         at: &At,
         node: &'n Node,
-    ) -> Option<Chosen<'n>> {
+    ) -> Option<Vec<Chosen<'n>>> {
         let Value::Map(map) = &node.value else {
             let name = match &node.value {
                 Value::Scalar(scalar) => all.field(&scalar.text),
@@ -286,32 +307,35 @@ impl<'a> Reader<'a> {
                 None => format!("begin with the name of a {}: {}", all.noun, list_or(&all.names())),
             };
             let message = format!("{} must be a map, found {}", at.subject(), describe(node));
-            return self.fail(code::TYPE_VALUE, &self.span_at(at, node), message, help);
+            self.error(code::TYPE_VALUE, &self.span_at(at, node), message, help);
+            return name.filter(|field| field.kind.takes_nothing()).map(|field| {
+                let entry = Entry { kind: &field.kind, at: at.clone(), node: &NO_SETTINGS };
+                vec![Chosen { name: field.name, entry }]
+            });
         };
-        let mut chosen: Option<Chosen<'n>> = None;
+        let mut chosen: Vec<Chosen<'n>> = Vec::new();
         let mut any_unknown = false;
         for (key, value) in map {
-            match all.field(&key.text) {
-                Some(field) => match &chosen {
-                    None => {
-                        let entry = Entry { kind: &field.kind, at: At::key(key), node: value };
-                        chosen = Some(Chosen { name: field.name, entry });
-                    }
-                    Some(first) => self.two_components(all, first.name, key),
-                },
-                None if key.text.starts_with("x-") => {}
-                None => {
-                    any_unknown = true;
-                    self.unknown_component(all, key);
-                }
+            let field = match all.field(&key.text) {
+                None if key.text.starts_with("x-") => continue,
+                None => self.unknown_component(all, key),
+                known => known,
+            };
+            let Some(field) = field else {
+                any_unknown = true;
+                continue;
+            };
+            if let Some(first) = chosen.first() {
+                self.two_components(all, first.name, key);
             }
+            chosen.push(Chosen::new(field, key, value));
         }
-        if chosen.is_none() && !any_unknown {
+        if chosen.is_empty() && !any_unknown {
             let message = format!("{} says no {}", at.subject(), all.noun);
             let help = format!("add {}", list_or(&all.names()));
             self.error(code::KEY_MISSING, &at.span, message, help);
         }
-        chosen
+        (!chosen.is_empty()).then_some(chosen)
     }
 
     /// The items of a list.
@@ -457,11 +481,23 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// What an unknown key was probably meant to be, so that it is not reported as missing too.
+/// What an unknown key may have been meant to be, so that it is not reported as missing too.
 #[derive(PartialEq)]
 enum Guess {
     Field(&'static str),
     Component,
+}
+
+impl<'n> Entry<'n> {
+    fn new(field: &'static Field, key: &Key, node: &'n Node) -> Self {
+        Self { kind: &field.kind, at: At::field(field, key), node }
+    }
+}
+
+impl<'n> Chosen<'n> {
+    fn new(field: &'static Field, key: &Key, node: &'n Node) -> Self {
+        Self { name: field.name, entry: Entry::new(field, key, node) }
+    }
 }
 
 impl<'n> Fields<'n> {
@@ -476,7 +512,13 @@ impl<'n> Fields<'n> {
         self.entries.iter().find(|(known, _)| *known == name).map(|(_, entry)| entry)
     }
 
-    /// Whether an unknown key was probably meant to be this one.
+    /// Whether the key or component of this name is there.
+    fn has(&self, name: &str) -> bool {
+        self.entries.iter().any(|(known, _)| *known == name)
+            || self.component.as_ref().is_some_and(|chosen| chosen.name == name)
+    }
+
+    /// Whether an unknown key may have been meant to be this one, and others too.
     pub(crate) fn is_misspelled(&self, name: &str) -> bool {
         self.guesses.iter().any(|guess| matches!(guess, Guess::Field(meant) if *meant == name))
     }
@@ -489,6 +531,8 @@ impl<'n> Fields<'n> {
         }
     }
 }
+
+static NO_SETTINGS: Node = Node { span: 0..0, value: Value::Map(Vec::new()) };
 
 fn describe(node: &Node) -> String {
     match &node.value {

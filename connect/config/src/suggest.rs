@@ -6,8 +6,16 @@ pub(crate) fn nearest<'a>(
     wrong: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
+    all_nearest(wrong, candidates).first().copied()
+}
+
+/// Like [`nearest`], but all candidates of which none is nearer than another.
+pub(crate) fn all_nearest<'a>(
+    wrong: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Vec<&'a str> {
     let wrong: Vec<char> = wrong.chars().take(LEN_MAX).collect();
-    candidates
+    let mut near: Vec<_> = candidates
         .into_iter()
         .take(CANDIDATES_MAX)
         .filter_map(|candidate| {
@@ -19,8 +27,10 @@ pub(crate) fn nearest<'a>(
             let begins = shorter >= BEGINNING_LEN && wrong[..shorter] == chars[..shorter];
             (distance <= allowed || begins).then_some((distance, longer, candidate))
         })
-        .min_by_key(|&(distance, longer, _)| (distance, longer))
-        .map(|(.., candidate)| candidate)
+        .collect();
+    near.sort_by_key(|&(distance, longer, _)| (distance, longer));
+    let least = near.first().map(|(distance, ..)| *distance);
+    near.iter().take_while(|near| Some(near.0) == least).map(|near| near.2).collect()
 }
 
 /// A list that is longer was not written by hand.
@@ -78,6 +88,12 @@ mod tests {
     #[test]
     fn the_nearest_wins() {
         check("sinkz", &["sink", "sinks", "sinkzz"], Some("sinks"));
+    }
+
+    #[test]
+    fn several_can_be_as_near() {
+        assert_eq!(all_nearest("mix", ["min", "seed", "max"]), ["min", "max"]);
+        assert_eq!(all_nearest("type", ["types", "null", "time"]), ["types"]);
     }
 
     #[test]

@@ -105,6 +105,12 @@ impl Components {
 }
 
 impl Kind {
+    /// Whether a map without entries is enough.
+    pub(crate) fn takes_nothing(&self) -> bool {
+        let required = |field: &Field| matches!(field.need, Need::Required);
+        matches!(self, Kind::Table(table) if !table.fields.iter().any(required))
+    }
+
     /// As messages say it after "must be".
     pub(crate) fn described(&self) -> String {
         match self {

@@ -2,6 +2,7 @@ mod accepted; // what files mean
 mod golden; // whole reports
 mod laws; // what holds for any text
 mod mistakes; // one mistake each: code and place
+mod pairs; // two mistakes in one file
 mod several; // several mistakes in one file
 mod shipped; // the files in `pipelines/`
 mod tables; // what the schema tables must keep to

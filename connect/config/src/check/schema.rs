@@ -1,13 +1,12 @@
-use millrace_connect_api::decode::{DecodeSpec, DecodeSpecError, RegexSpec};
+use millrace_connect_api::decode::{DecodeSpec, DecodeSpecError, RegexSpec, TimeFormat};
 use millrace_connect_api::{Column, DataType, Schema};
 
 use super::names::known;
 use super::source::CheckedSource;
 use crate::code;
 use crate::keys;
-use crate::model::{Generator, SourceSpec};
 use crate::parse;
-use crate::read::{Entry, Fields, Reader};
+use crate::read::{Chosen, Entry, Fields, Reader};
 use crate::suggest::nearest;
 use crate::table::list_or;
 use crate::text::Span;
@@ -74,6 +73,9 @@ pub(super) fn bodies(
     Bodies { decode, schema, untyped }
 }
 
+/// Paths reported of one schema.
+const ERRORS_MAX: usize = 20;
+
 /// Columns of the body, and columns of all `set` steps together.
 pub(super) const COLUMNS_MAX: usize = 10_000;
 
@@ -102,15 +104,19 @@ fn declared_columns(
         reader.error(code::SCHEMA, &entry.at.span, "`schema` has no column", help);
         return None;
     }
-    if let Err(error) = DecodeSpec::Json.decoder(&columns) {
-        let at = |name: &str| map.iter().find(|(key, _)| key.text == name).map(|(key, _)| key);
+    let mut paths = columns.clone();
+    for _ in 0..ERRORS_MAX {
+        let Err(error) = DecodeSpec::Json.decoder(&paths) else { break };
         let (name, help) = match &error {
             DecodeSpecError::EmptyPath { name } => (name, "a path is `user`, or `user.id`"),
             DecodeSpecError::Nested { inner, .. } => (inner, "delete one of the two"),
             _ => (&entry.at.name, "a column is the path of a field, once"),
         };
-        let span = at(name).map_or(&entry.at.span, |key| &key.span).clone();
-        reader.error(code::SCHEMA, &span, error.to_string(), help);
+        let key = map.iter().map(|(key, _)| key).find(|key| key.text == *name);
+        let span = key.map_or(&entry.at.span, |key| &key.span);
+        reader.error(code::SCHEMA, span, error.to_string(), help);
+        // The others may be wrong, too.
+        paths.retain(|column| column.name != *name);
     }
     Some(Schema { columns })
 }
@@ -126,25 +132,26 @@ pub(super) fn against_generator(
     bodies: &Bodies,
     source: &CheckedSource,
 ) {
-    let (Some(SourceSpec::Generate(generate)), Some(DecodeSpec::Json), Some(schema)) =
-        (&source.spec, &bodies.decode, &bodies.schema)
+    let (Some(made), Some(DecodeSpec::Json), Some(schema)) =
+        (&source.made, &bodies.decode, &bodies.schema)
     else {
         return;
     };
     let Value::Map(map) = &entry.node.value else { return };
     for ((key, node), column) in map.iter().zip(&schema.columns) {
-        let names = || generate.fields.iter().map(|(name, _)| name.as_str());
-        let made = generate.fields.iter().find(|(name, _)| *name == column.name);
-        match made {
+        let names = || made.iter().map(|(name, _)| name.as_str());
+        match made.iter().find(|(name, _)| *name == column.name) {
             None => {
                 let message = format!("the source makes no field `{}`", column.name);
                 let help = known(nearest(&column.name, names()).map(str::to_owned), names());
                 reader.error(code::COLUMN_UNKNOWN, &key.span, message, help);
             }
-            Some((_, generator)) if !types_of(generator).contains(&column.data_type) => {
+            Some((_, Some(types)))
+                if !types.contains(&column.data_type) && !bodies.untyped.contains(&column.name) =>
+            {
                 let fitting: Vec<&str> = DataType::NAMES
                     .iter()
-                    .filter(|(_, data_type)| types_of(generator).contains(data_type))
+                    .filter(|(_, data_type)| types.contains(data_type))
                     .map(|(name, _)| *name)
                     .collect();
                 let message = format!("what the source makes for `{}` does not fit", column.name);
@@ -156,24 +163,10 @@ pub(super) fn against_generator(
     }
 }
 
-/// The types of columns that can hold what is made.
-fn types_of(generator: &Generator) -> &'static [DataType] {
-    match generator {
-        Generator::Sequence { .. } | Generator::Int { .. } | Generator::Zipf { .. } => {
-            &[DataType::Int, DataType::Double]
-        }
-        Generator::Double { decimals: 0, .. } => &[DataType::Int, DataType::Double],
-        Generator::Double { .. } => &[DataType::Double],
-        Generator::Uuid | Generator::Text { .. } => &[DataType::String],
-        Generator::Time { .. } => &[DataType::String, DataType::Timestamp],
-        Generator::Choice(_) => &[DataType::String, DataType::Timestamp, DataType::Date],
-    }
-}
-
 /// How bodies are decoded, as far as it could be read.
 #[derive(Clone, Default)]
 pub(super) struct CheckedDecode {
-    /// `None` if there is a mistake in it.
+    /// `None` if a mistake hides which way it is.
     spec: Option<DecodeSpec>,
     /// The columns, even if there is a mistake: what other parts of the file say of them can still
     /// be checked.
@@ -186,6 +179,23 @@ impl CheckedDecode {
     pub(super) fn json() -> Self {
         DecodeSpec::Json.into()
     }
+
+    /// One of two, and it is not known which.
+    pub(super) fn or(self, other: Self) -> Self {
+        let (Some(mut schema), Some(others)) = (self.columns, other.columns) else {
+            return Self::default();
+        };
+        let mut untyped = self.untyped;
+        untyped.extend(other.untyped);
+        for column in others.columns {
+            match schema.column(&column.name) {
+                None => schema.columns.push(column),
+                Some(known) if known.data_type != column.data_type => untyped.push(column.name),
+                Some(_) => {}
+            }
+        }
+        Self { spec: None, columns: Some(schema), untyped }
+    }
 }
 
 impl From<DecodeSpec> for CheckedDecode {
@@ -195,74 +205,121 @@ impl From<DecodeSpec> for CheckedDecode {
 }
 
 pub(super) fn decode(reader: &mut Reader<'_>, entry: &Entry<'_>) -> CheckedDecode {
-    let chosen = reader.choose(&keys::DECODES, &entry.at, entry.node);
-    let fields = chosen.as_ref().and_then(|chosen| reader.table(&chosen.entry));
-    let (Some(chosen), Some(fields)) = (chosen, fields) else {
-        return CheckedDecode::default();
-    };
-    match chosen.name {
-        "json" => CheckedDecode::json(),
-        "lines" => DecodeSpec::Lines.into(),
-        _ => regex(reader, &fields).unwrap_or_default(),
-    }
+    let chosen = reader.choose(&keys::DECODES, &entry.at, entry.node).unwrap_or_default();
+    let checked = chosen.iter().map(|Chosen { name, entry }| match (*name, reader.table(entry)) {
+        ("json", _) => CheckedDecode::json(),
+        ("lines", _) => DecodeSpec::Lines.into(),
+        (_, Some(fields)) => regex(reader, &fields),
+        (_, None) => CheckedDecode::default(),
+    });
+    checked.reduce(CheckedDecode::or).unwrap_or_default()
 }
 
-/// `None` if not even the names of the groups are known.
-fn regex(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<CheckedDecode> {
+fn regex(reader: &mut Reader<'_>, fields: &Fields<'_>) -> CheckedDecode {
     let pattern = reader.value(fields, "pattern", parse::text);
     let null = reader.value(fields, "null", parse::text);
-    let mut types = Vec::new();
-    let declared = fields.get("types").and_then(|entry| reader.map(entry)).unwrap_or_default();
-    for (key, value) in &declared {
-        let data_type = data_type(reader, value);
-        types.extend(data_type.map(|data_type| Column { name: key.text.clone(), data_type }));
-    }
-    let mut broken = types.len() < declared.len()
-        || fields.is_misspelled("types")
-        || fields.is_misspelled("time");
-    let time_fields = fields.get("time").map(|entry| (entry, reader.table(entry)));
-    let time = time_fields.as_ref().and_then(|(_, time)| {
-        let field = reader.value(time.as_ref()?, "field", parse::text);
-        let format = reader.value(time.as_ref()?, "format", parse::text);
-        field.zip(format)
-    });
-    broken |= time_fields.is_some() && time.is_none();
+    let types = fields.get("types").map(|entry| reader.map(entry));
+    let declared = types.iter().flatten().flatten();
+    let declared: Vec<_> = declared.map(|(key, entry)| (*key, data_type(reader, entry))).collect();
+    let time = fields.get("time").map(|entry| reader.table(entry));
+    let time_fields = time.as_ref().and_then(Option::as_ref);
+    let field = time_fields.and_then(|time| reader.value(time, "field", parse::text));
+    let format = time_fields.and_then(|time| time_format(reader, time));
 
-    // One after the other: each mistake is found by asking for a decoder without the others.
-    let bare = RegexSpec { pattern: pattern?, types: Vec::new(), time: None, null };
-    if let Err(error) = DecodeSpec::Regex(bare.clone()).decoder(&[]) {
-        pattern_error(reader, fields.get("pattern")?, &error);
-        return None;
-    }
-    types.retain(|column| {
-        let one = RegexSpec { types: vec![column.clone()], ..bare.clone() };
-        let key = declared.iter().find(|(key, _)| key.text == column.name);
-        let (Err(error), Some((key, _))) = (DecodeSpec::Regex(one).decoder(&[]), key) else {
-            return true;
-        };
-        group_error(reader, &key.span, &error);
-        broken = true;
-        false
-    });
-    if let (Some((field, _)), Some((_, Some(time_fields)))) = (&time, &time_fields) {
-        let types = types.iter().filter(|column| column.name == *field).cloned().collect();
-        let one = RegexSpec { types, time: time.clone(), ..bare.clone() };
-        if let Err(error) = DecodeSpec::Regex(one).decoder(&[]) {
-            let format = matches!(error, DecodeSpecError::TimeFormat { .. });
-            let at = time_fields.get(if format { "format" } else { "field" })?;
-            group_error(reader, &at.node.span, &error);
-            broken = true;
+    let mut spec = RegexSpec {
+        pattern: pattern.clone().unwrap_or_default(),
+        types: Vec::new(),
+        time: field.clone().zip(format),
+        null,
+    };
+    let bare = RegexSpec { time: None, ..spec.clone() };
+    let columns = pattern.and_then(|_| group_columns(reader, fields, bare));
+    let Some(mut columns) = columns else {
+        return CheckedDecode { spec: Some(DecodeSpec::Regex(spec)), ..CheckedDecode::default() };
+    };
+    let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
+    let mut groups = Groups { names: &names, untyped: Vec::new() };
+    for (key, data_type) in &declared {
+        match (columns.iter_mut().find(|column| column.name == key.text), data_type) {
+            (Some(column), Some(data_type)) => {
+                column.data_type = *data_type;
+                spec.types.push(column.clone());
+            }
+            (Some(column), None) => groups.untyped.push(column.name.clone()),
+            (None, _) => groups.unknown(reader, &key.span, &key.text),
         }
     }
-    if !broken {
-        return Some(DecodeSpec::Regex(RegexSpec { types, time, ..bare }).into());
+    let mut at_odds = None;
+    if let (Some(field), Some(at)) = (&field, time_fields.and_then(|time| time.get("field"))) {
+        let is_declared = spec.types.iter().any(|column| column.name == *field);
+        match columns.iter_mut().find(|column| column.name == *field) {
+            Some(column) if is_declared && column.data_type != DataType::Timestamp => {
+                let error = DecodeSpecError::NotATime { name: field.clone() };
+                let help = "delete it from `types`, or from `time`";
+                reader.error(code::KEY_CONFLICT, &at.node.span, error.to_string(), help);
+                at_odds = Some(field.clone());
+            }
+            Some(column) => column.data_type = DataType::Timestamp,
+            None => groups.unknown(reader, &at.node.span, field),
+        }
     }
-    let columns = DecodeSpec::Regex(RegexSpec { types: types.clone(), ..bare }).known_schema()?;
-    // One of the others may be what a mistake was meant for.
-    let names = columns.columns.iter().map(|column| &column.name);
-    let untyped = names.filter(|name| types.iter().all(|column| column.name != **name));
-    let untyped = untyped.cloned().collect();
-    Some(CheckedDecode { spec: None, columns: Some(columns), untyped })
+    if matches!(types, Some(None))
+        || (time.is_some() && field.is_none())
+        || fields.is_misspelled("types")
+        || fields.is_misspelled("time")
+    {
+        groups.untyped.extend(names.iter().cloned());
+    }
+    let mut untyped = groups.untyped;
+    untyped.retain(|name| spec.types.iter().all(|column| column.name != *name));
+    untyped.extend(at_odds);
+    let schema = Schema { columns };
+    CheckedDecode { spec: Some(DecodeSpec::Regex(spec)), columns: Some(schema), untyped }
+}
+
+fn time_format(reader: &mut Reader<'_>, time: &Fields<'_>) -> Option<String> {
+    let format = reader.value(time, "format", parse::text)?;
+    if let (Err(error), Some(entry)) = (TimeFormat::parse(&format), time.get("format")) {
+        let message = format!("this time format cannot be used: {error}");
+        let help = "for example `%Y-%m-%dT%H:%M:%S%z`, or `%d/%b/%Y:%H:%M:%S %z`";
+        reader.error(code::REGEX, &entry.node.span, message, help);
+    }
+    Some(format)
+}
+
+/// The groups of a pattern as columns of texts.
+fn group_columns(
+    reader: &mut Reader<'_>,
+    fields: &Fields<'_>,
+    spec: RegexSpec,
+) -> Option<Vec<Column>> {
+    let spec = DecodeSpec::Regex(spec);
+    if let (Err(error), Some(entry)) = (spec.decoder(&[]), fields.get("pattern")) {
+        pattern_error(reader, entry, &error);
+    }
+    Some(spec.known_schema()?.columns)
+}
+
+/// The groups of a pattern, and those whose type a mistake hides.
+struct Groups<'n> {
+    names: &'n [String],
+    untyped: Vec<String>,
+}
+
+impl Groups<'_> {
+    /// Something is said of a group that there is not. It was meant for one of the others.
+    fn unknown(&mut self, reader: &mut Reader<'_>, span: &Span, name: &str) {
+        let names = || self.names.iter().map(String::as_str);
+        let near = nearest(name, names()).map(str::to_owned);
+        let help = known(near.clone(), names());
+        let groups = self.names.to_vec();
+        let error = DecodeSpecError::UnknownGroup { name: name.to_owned(), known: groups };
+        reader.error(code::COLUMN_UNKNOWN, span, error.to_string(), help);
+        match near {
+            Some(near) => self.untyped.push(near),
+            None => self.untyped.extend(self.names.iter().cloned()),
+        }
+    }
 }
 
 fn pattern_error(reader: &mut Reader<'_>, entry: &Entry<'_>, error: &DecodeSpecError) {
@@ -277,23 +334,4 @@ fn pattern_error(reader: &mut Reader<'_>, entry: &Entry<'_>, error: &DecodeSpecE
         other => (other.to_string(), "each named group is a column"),
     };
     reader.error(code::REGEX, &entry.node.span, message, help);
-}
-
-fn group_error(reader: &mut Reader<'_>, span: &Span, error: &DecodeSpecError) {
-    match error {
-        DecodeSpecError::UnknownGroup { name, known: groups } => {
-            let names = || groups.iter().map(String::as_str);
-            let help = known(nearest(name, names()).map(str::to_owned), names());
-            reader.error(code::COLUMN_UNKNOWN, span, error.to_string(), help);
-        }
-        DecodeSpecError::TimeFormat { source, .. } => {
-            let message = format!("this time format cannot be used: {source}");
-            let help = "for example `%Y-%m-%dT%H:%M:%S%z`, or `%d/%b/%Y:%H:%M:%S %z`";
-            reader.error(code::REGEX, span, message, help);
-        }
-        other => {
-            let help = "delete it from `types`, or from `time`";
-            reader.error(code::KEY_CONFLICT, span, other.to_string(), help);
-        }
-    }
 }

@@ -82,20 +82,20 @@ fn parquet(reader: &mut Reader<'_>, fields: &Fields<'_>, scope: &Scope) -> Optio
     let available = Available { columns: available, open };
     let partition_by = match fields.get("partition_by") {
         Some(entry) => columns(reader, entry, &available),
-        None => Some(Vec::new()),
+        None => Listed { columns: Vec::new(), whole: true },
     };
     let listed = match fields.get("columns") {
-        Some(entry) => columns(reader, entry, &available).inspect(|listed| {
-            if listed.is_empty() {
-                reader.error(code::RANGE, &entry.node.span, "a file needs a column", ALL_COLUMNS);
-            }
-        }),
-        None => Some(available.all()),
+        Some(entry) => columns(reader, entry, &available),
+        None => Listed { columns: available.all(), whole: true },
     };
-    if let (Some(listed), Some(partition_by)) = (&listed, &partition_by)
-        && !listed.is_empty()
+    if let (true, [], Some(entry)) = (listed.whole, &listed.columns[..], fields.get("columns")) {
+        reader.error(code::RANGE, &entry.node.span, "a file needs a column", ALL_COLUMNS);
+    }
+    if listed.whole
+        && partition_by.whole
+        && !listed.columns.is_empty()
         && let Some(entry) = fields.get("partition_by")
-        && listed.iter().all(|column| partition_by.contains(column))
+        && listed.columns.iter().all(|column| partition_by.columns.contains(column))
         && (fields.get("columns").is_some() || !available.open)
     {
         let message = "nothing is left for the files: every column is in their paths";
@@ -117,9 +117,8 @@ fn parquet(reader: &mut Reader<'_>, fields: &Fields<'_>, scope: &Scope) -> Optio
     let metadata = reader
         .value(fields, "metadata", parse::choice)
         .map(|choice| [Metadata::None, Metadata::Offsets, Metadata::All][choice]);
-    if let (Some(listed), Some(metadata), Some(entry)) = (&listed, metadata, fields.get("metadata"))
-    {
-        metadata_clash(reader, entry, listed, metadata);
+    if let (Some(metadata), Some(entry)) = (metadata, fields.get("metadata")) {
+        metadata_clash(reader, entry, &listed.columns, metadata);
     }
     let row_group = reader.nested(fields, "row_group").and_then(|fields| {
         let rows = reader.value(&fields, "rows", parse::int);
@@ -130,8 +129,8 @@ fn parquet(reader: &mut Reader<'_>, fields: &Fields<'_>, scope: &Scope) -> Optio
     let (row_group_rows, row_group_bytes) = row_group?;
     Some(ParquetSpec {
         to: to?,
-        partition_by: partition_by?.into_iter().map(|column| column.name).collect(),
-        columns: listed?,
+        partition_by: partition_by.columns.into_iter().map(|column| column.name).collect(),
+        columns: listed.columns,
         rotate: rotate?,
         compression: compression?,
         metadata: metadata?,
@@ -182,12 +181,17 @@ fn column(name: &str, data_type: Option<DataType>) -> Column {
     Column { name: name.to_owned(), data_type: data_type.unwrap_or(DataType::String) }
 }
 
-fn columns(
-    reader: &mut Reader<'_>,
-    entry: &Entry<'_>,
-    available: &Available,
-) -> Option<Vec<Column>> {
-    let items = reader.items(entry)?;
+/// The columns of a list that there are.
+struct Listed {
+    columns: Vec<Column>,
+    /// There is no mistake in the list.
+    whole: bool,
+}
+
+fn columns(reader: &mut Reader<'_>, entry: &Entry<'_>, available: &Available) -> Listed {
+    let Some(items) = reader.items(entry) else {
+        return Listed { columns: Vec::new(), whole: false };
+    };
     let mut columns: Vec<Column> = Vec::new();
     for item in &items {
         let Some(written) = reader.scalar(item, parse::text) else {
@@ -214,7 +218,7 @@ fn columns(
             }
         }
     }
-    (columns.len() == items.len()).then_some(columns)
+    Listed { whole: columns.len() == items.len(), columns }
 }
 
 const NEVER: Rotate = Rotate { rows: None, size: None, every: None, idle: None };

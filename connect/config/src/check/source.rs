@@ -1,44 +1,62 @@
+use millrace_connect_api::DataType;
+
 use super::schema::{self, CheckedDecode};
 use crate::code;
 use crate::keys;
 use crate::model::{FileSpec, GenerateSpec, Generator, SourceSpec, StartAt};
 use crate::parse;
-use crate::read::{Entry, Fields, Reader};
+use crate::read::{Chosen, Entry, Fields, Reader};
 use crate::text::Span;
 
 /// A source as far as it could be read.
 pub(super) struct CheckedSource {
     pub(super) spec: Option<SourceSpec>,
+    pub(super) made: Option<Made>,
     /// How its records are decoded, and where that is said.
     pub(super) decode: CheckedDecode,
     pub(super) decode_at: Span,
 }
 
 pub(super) fn source(reader: &mut Reader<'_>, entry: &Entry<'_>) -> CheckedSource {
-    let mut checked = CheckedSource {
+    let chosen = reader.choose(&keys::SOURCES, &entry.at, entry.node).unwrap_or_default();
+    let checked = chosen.iter().map(|chosen| component(reader, chosen));
+    let either = |first: CheckedSource, other: CheckedSource| CheckedSource {
         spec: None,
+        made: None,
+        decode: first.decode.or(other.decode),
+        decode_at: first.decode_at,
+    };
+    checked.reduce(either).unwrap_or_else(|| CheckedSource {
+        spec: None,
+        made: None,
         decode: CheckedDecode::default(),
         decode_at: entry.at.span.clone(),
+    })
+}
+
+fn component(reader: &mut Reader<'_>, chosen: &Chosen<'_>) -> CheckedSource {
+    let mut checked = CheckedSource {
+        spec: None,
+        made: None,
+        decode: CheckedDecode::default(),
+        decode_at: chosen.entry.at.span.clone(),
     };
-    let Some(chosen) = reader.choose(&keys::SOURCES, &entry.at, entry.node) else {
+    let Some(fields) = reader.table(&chosen.entry) else {
         return checked;
     };
-    let table = if chosen.name == "file" { &keys::FILE } else { &keys::GENERATE };
-    let Some(fields) = reader.fields(table, &chosen.entry.at, chosen.entry.node) else {
-        return checked;
-    };
-    checked.decode_at =
-        fields.get("decode").map_or(&chosen.entry.at, |entry| &entry.at).span.clone();
+    if let Some(entry) = fields.get("decode") {
+        checked.decode_at = entry.at.span.clone();
+        checked.decode = schema::decode(reader, entry);
+    }
     if chosen.name == "file" {
-        checked.decode =
-            fields.get("decode").map(|entry| schema::decode(reader, entry)).unwrap_or_default();
         checked.spec = file(reader, &fields).map(SourceSpec::File);
     } else {
-        checked.decode = match fields.get("decode") {
-            Some(entry) => schema::decode(reader, entry),
-            None => CheckedDecode::json(),
-        };
-        checked.spec = generate(reader, &fields).map(SourceSpec::Generate);
+        if fields.get("decode").is_none() && !fields.is_misspelled("decode") {
+            checked.decode = CheckedDecode::json();
+        }
+        let (spec, made) = generate(reader, &fields);
+        checked.spec = spec.map(SourceSpec::Generate);
+        checked.made = made;
     }
     checked
 }
@@ -83,7 +101,10 @@ fn include(reader: &mut Reader<'_>, entry: &Entry<'_>) -> Option<Vec<String>> {
     (paths.len() == items.len()).then_some(paths)
 }
 
-fn generate(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<GenerateSpec> {
+/// Fields that are made up, each with the types of columns that can hold it, if they are known.
+pub(super) type Made = Vec<(String, Option<&'static [DataType]>)>;
+
+fn generate(reader: &mut Reader<'_>, fields: &Fields<'_>) -> (Option<GenerateSpec>, Option<Made>) {
     let count = reader.value(fields, "count", parse::int);
     let seed = reader.value(fields, "seed", parse::int);
     let made = fields.get("fields").and_then(|entry| made_fields(reader, entry));
@@ -91,28 +112,56 @@ fn generate(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<GenerateSpec
         Some(entry) => corrupt(reader, entry, count),
         None => Some(Vec::new()),
     };
-    Some(GenerateSpec {
-        count: count?.unsigned_abs(),
-        seed: seed?.unsigned_abs(),
-        fields: made?,
-        corrupt_records: corrupt?,
-    })
+    let (generators, types) = made.unzip();
+    let spec = || {
+        Some(GenerateSpec {
+            count: count?.unsigned_abs(),
+            seed: seed?.unsigned_abs(),
+            fields: generators??,
+            corrupt_records: corrupt?,
+        })
+    };
+    (spec(), types)
 }
 
-fn made_fields(reader: &mut Reader<'_>, entry: &Entry<'_>) -> Option<Vec<(String, Generator)>> {
+type Generators = Vec<(String, Generator)>;
+
+/// The generators, if all are right, and what each field can be.
+fn made_fields(reader: &mut Reader<'_>, entry: &Entry<'_>) -> Option<(Option<Generators>, Made)> {
     let map = reader.map(entry)?;
     if map.is_empty() {
         let help = "add a line such as `amount: {int: {min: 1, max: 9}}`";
         reader.error(code::RANGE, &entry.node.span, "`fields` names no field", help);
     }
     let mut made = Vec::new();
+    let mut types = Vec::new();
     for (key, value) in &map {
-        let generator = reader
-            .choose(&keys::GENERATORS, &value.at, value.node)
-            .and_then(|chosen| generator(reader, chosen.name, &chosen.entry));
+        let chosen = reader.choose(&keys::GENERATORS, &value.at, value.node).unwrap_or_default();
+        let generators: Vec<_> =
+            chosen.iter().map(|chosen| generator(reader, chosen.name, &chosen.entry)).collect();
+        let (types_of_one, generator) = match (&chosen[..], generators.into_iter().next()) {
+            ([chosen], Some(generator)) => (types_of(chosen.name, generator.as_ref()), generator),
+            _ => (None, None),
+        };
+        types.push((key.text.clone(), types_of_one));
         made.extend(generator.map(|generator| (key.text.clone(), generator)));
     }
-    (made.len() == map.len()).then_some(made)
+    Some(((made.len() == map.len()).then_some(made), types))
+}
+
+/// The types of columns that can hold what a generator of this name makes.
+fn types_of(name: &str, generator: Option<&Generator>) -> Option<&'static [DataType]> {
+    Some(match (name, generator) {
+        ("sequence" | "int" | "zipf", _) => &[DataType::Int, DataType::Double],
+        ("double", None | Some(Generator::Double { decimals: 0, .. })) => {
+            &[DataType::Int, DataType::Double]
+        }
+        ("double", Some(_)) => &[DataType::Double],
+        ("uuid" | "text", _) => &[DataType::String],
+        ("time", _) => &[DataType::String, DataType::Timestamp],
+        ("choice", _) => &[DataType::String, DataType::Timestamp, DataType::Date],
+        _ => return None,
+    })
 }
 
 fn generator(reader: &mut Reader<'_>, name: &str, entry: &Entry<'_>) -> Option<Generator> {

@@ -6,7 +6,7 @@ use crate::code;
 use crate::keys;
 use crate::model::{OnUnknown, SetColumn, StepSpec, WasmSpec};
 use crate::parse;
-use crate::read::{Entry, Reader};
+use crate::read::{Chosen, Entry, Reader};
 use crate::text::Span;
 use crate::yaml::{Key, Value};
 
@@ -22,14 +22,17 @@ pub(super) fn steps(
     };
     let mut steps = Vec::new();
     for item in &items {
-        match reader.choose(&keys::STEPS, &item.at, item.node) {
-            Some(chosen) if chosen.name == "filter" => {
-                steps.extend(filter(reader, &chosen.entry, scope));
-            }
-            Some(chosen) if chosen.name == "wasm" => steps.extend(wasm(reader, &chosen.entry)),
-            Some(chosen) => steps.extend(set(reader, &chosen.entry, scope)),
+        let Some(chosen) = reader.choose(&keys::STEPS, &item.at, item.node) else {
             // Whatever was meant may have defined any column.
-            None => scope.any_bare_name(),
+            scope.any_bare_name();
+            continue;
+        };
+        for Chosen { name, entry } in &chosen {
+            match *name {
+                "filter" => steps.extend(filter(reader, entry, scope)),
+                "wasm" => steps.extend(wasm(reader, entry)),
+                _ => steps.extend(set(reader, entry, scope)),
+            }
         }
     }
     steps

@@ -162,7 +162,8 @@ fn values_have_types() {
     check("E-TYPE-02", &EVERYTHING.replace("{zstd: 9}", "«lz4»"));
     check_help(
         "E-TYPE-01",
-        &EVERYTHING.replace("decode:\n      regex:", "decode: «lines»\n    x-d:\n      regex:"),
+        "version: 1\npipeline: p\ntopic: t\nsource: {file: {include: [a], decode: «lines»}}\n\
+         steps: [filter: body.line LIKE 'x%']\nsinks: {lake: {parquet: {to: x}}}\n",
         "`lines: {}`",
     );
 }

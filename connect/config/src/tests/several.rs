@@ -23,10 +23,14 @@ fn check(codes: &[&str], marked: &str) {
     assert!(report.diagnostics.iter().all(|found| !found.help.is_empty()), "{report}");
 }
 
-/// The mistakes are in what follows a head that is right.
+/// The mistakes are in what follows a head that is right. A comment such as `# topic:` keeps that
+/// key out of the head.
 #[track_caller]
 fn check_json(codes: &[&str], marked: &str) {
-    let has = |key: &str| marked.starts_with(key) || marked.contains(&format!("\n{key}"));
+    let has = |key: &str| {
+        marked.starts_with(key)
+            || ["\n", "# "].iter().any(|it| marked.contains(&format!("{it}{key}")))
+    };
     let mut head = "version: 1\npipeline: p\n".to_owned();
     for (key, line) in [
         ("topic:", "topic: t\n"),
@@ -63,4 +67,180 @@ fn in_one_expression() {
         let text = format!("steps:\n  - filter: {filter}\n  - set: {{a: «body.other»}}\n");
         check_json(&elsewhere, &text);
     }
+}
+
+#[test]
+fn in_a_generator() {
+    let schema = "schema: {id: «bool», region: string, «other»: int}\n";
+    for (codes, fields) in [
+        (&["E-RANGE-01"][..], "count: «0»\n    fields: {id: {sequence: {}}, region: {uuid: {}}}"),
+        (
+            &["E-TYPE-01"],
+            "count: 5\n    seed: «x»\n    fields: {id: {sequence: {}}, region: {uuid: {}}}",
+        ),
+        (
+            &["E-KEY-01", "E-TYPE-01"],
+            "count: 5\n    fields: {id: {sequence: {«strt»: «x»}}, region: {uuid: {}}}",
+        ),
+        (&["E-KEY-02"], "count: 5\n    fields: {id: {«sequense»: {}}, region: {uuid: {}}}"),
+        (&["E-KEY-02"], "count: 5\n    fields: {id: {sequence: {}}, region: {«float»: {}}}"),
+        (&["E-KEY-03"], "count: 5\n    fields: {id: {sequence: {}}, «region»: {}}"),
+        (&["E-TYPE-01"], "count: 5\n    fields: {id: {sequence: {}}, region: «uuid»}"),
+        (
+            &["E-KEY-04", "E-TYPE-01"],
+            "count: 5\n    fields: {id: {sequence: {}}, region: {uuid: {}, «text»: {words: «x»}}}",
+        ),
+        (&["E-KEY-01"], "«cuont»: 5\n    fields: {id: {int: {max: 5}}, region: {uuid: {}}}"),
+        (
+            &["E-KEY-01", "E-RANGE-01"],
+            "«cuont»: 5\n    corrupt: {at: [«6»]}\n    fields: {id: {int: {max: 5}}, region: {uuid: {}}}",
+        ),
+    ] {
+        let codes: Vec<_> =
+            ["E-SCHEMA-01", "E-COL-01"].into_iter().chain(codes.iter().copied()).collect();
+        check_json(&codes, &format!("{schema}source:\n  generate:\n    {fields}\n"));
+    }
+    // A type that is not known fits.
+    check_json(
+        &["E-TYPE-02", "E-SCHEMA-01"],
+        "schema: {id: «doubel», region: «int»}\n\
+         source: {generate: {count: 5, fields: {id: {sequence: {}}, region: {uuid: {}}}}}\n",
+    );
+}
+
+#[test]
+fn in_a_pattern() {
+    let rest = "steps:\n  - filter: LOWER(body.a) = «body.nope»\n  - filter: «body.b»\n\
+                sinks: {lake: {parquet: {to: x}}}\n";
+    let b = "E-SQL-07";
+    for (codes, regex) in [
+        (&["E-COL-01", "E-TYPE-02"][..], "types: {«c»: «integr», b: int, a: string}"),
+        (&["E-COL-01", "E-COL-01"], "types: {«c»: int, «d»: int, b: int, a: string}"),
+        (
+            &["E-COL-01", "E-REGEX-01"],
+            "types: {a: string, b: int}, time: {field: «c», format: «'%Q'»}",
+        ),
+        (&["E-KEY-04", "E-REGEX-01"], "types: {b: int}, time: {field: «b», format: «'%Q'»}"),
+        (&["E-TYPE-02", "E-COL-01"], "types: {a: «strin»}, time: {field: «bb», format: '%s'}"),
+        (&["E-KEY-01", "E-TYPE-02"], "«tpyes»: {a: «strin», b: int}"),
+        (&["E-KEY-03", "E-REGEX-01"], "«time»: {format: «'%Q'»}"),
+        (
+            &["E-KEY-01", "E-COL-01"],
+            "time: {«feld»: «c», format: '%s'}, types: {a: string, b: int}",
+        ),
+        (&["E-TYPE-01", "E-KEY-01"], "null: «[]», «nul»: '-', types: {a: string, b: int}"),
+    ] {
+        let hidden = ["E-KEY-04 E-REGEX-01", "E-TYPE-02 E-COL-01", "E-KEY-03 E-REGEX-01"];
+        let (codes, rest) = match hidden.contains(&&*codes.join(" ")) {
+            true => ([codes, &["E-COL-01"]].concat(), rest.replace("«body.b»", "body.b = TRUE")),
+            false => ([codes, &["E-COL-01", b]].concat(), rest.to_owned()),
+        };
+        check(
+            &codes,
+            &format!(
+                "version: 1\npipeline: p\ntopic: t\nsource:\n  file:\n    include: [x]\n    \
+                 decode: {{regex: {{pattern: '(?<a>x)(?<b>y)', {regex}}}}}\n{rest}"
+            ),
+        );
+    }
+    check(
+        &["E-REGEX-01", "E-REGEX-01", "E-TYPE-02", "E-SCHEMA-01"],
+        "version: 1\npipeline: p\ntopic: t\nsource:\n  file:\n    include: [x]\n    decode:\n      \
+         regex: {pattern: «'(?<a>x'», time: {field: a, format: «'%Q'»}, types: {b: «integr»}}\n\
+         «schema»: {a: int}\nsinks: {lake: {parquet: {to: x}}}\n",
+    );
+}
+
+#[test]
+fn below_a_misspelled_key() {
+    check_json(
+        &["E-KEY-01", "E-KEY-01", "E-TYPE-01", "E-COL-01"],
+        "# topic:\n«topik»:\n  «nmae»: t\n  queues: «eight»\n  key: «body.nope»\n",
+    );
+    check(
+        &["E-KEY-01", "E-KEY-02", "E-KEY-01", "E-TYPE-01", "E-COL-01"],
+        "version: 1\npipeline: p\ntopic: t\n«sorce»:\n  «fiel»:\n    «inclde»: [a]\n    once: «yes»\n    \
+         decode: {lines: {}}\nsteps: [filter: «body.lin» = 'x']\nsinks: {lake: {parquet: {to: x}}}\n",
+    );
+    check_json(
+        &["E-KEY-01", "E-KEY-02", "E-COL-01", "E-KEY-02", "E-SQL-07", "E-COL-01"],
+        "«stps»:\n  - «filtr»: «body.nope» = 1\n  - «ste»: {a: LOWER(«body.id»), b: body.id}\n  \
+         - filter: b = 1 AND «c» = 2\n",
+    );
+    check_json(
+        &["E-KEY-01", "E-KEY-01", "E-COL-01", "E-KEY-02", "E-PATH-01", "E-KEY-01", "E-UNIT-01"],
+        "# sinks:\n«sink»:\n  lake:\n    «were»: «nope» = 1\n    «parqet»:\n      to: «s3://x»\n      \
+         «rotat»: {every: «5»}\n",
+    );
+    check_json(
+        &["E-KEY-01", "E-TYPE-02", "E-COL-01"],
+        "# schema:\n«scema»: {id: «integr»}\nsteps: [filter: «body.nope» = 1]\n",
+    );
+    check_json(&["E-KEY-01", "E-UNIT-02"], "«limts»: {memory: «5»}\n");
+    check_json(
+        &["E-KEY-01", "E-SQL-02", "E-SQL-07"],
+        "topic: {name: t, «propertys»: {a: body.id «=>» 1, b: body.id}}\n\
+         steps: [filter: a = TRUE AND LOWER(«b») = 'x']\n",
+    );
+}
+
+#[test]
+fn beside_a_key_that_can_be_two() {
+    check_json(
+        &["E-KEY-01"],
+        "source: {generate: {count: 1, fields: {id: {int: {«mix»: 5}}, ok: {choice: [a]}, \
+         region: {uuid: {}}, at: {choice: [a]}}}}\nschema: {id: int}\n",
+    );
+}
+
+#[test]
+fn in_two_components_of_one_place() {
+    check_json(
+        &["E-COL-01", "E-KEY-04", "E-SQL-07", "E-COL-01"],
+        "steps:\n  - filter: «body.nope» = 1\n    «set»: {a: LOWER(«body.id»), b: 1}\n  \
+         - filter: b = 1 AND «c» = 1\n",
+    );
+    check_json(
+        &["E-KEY-02", "E-COL-01", "E-KEY-04", "E-KEY-03"],
+        "steps:\n  - «filtre»: «body.nope» = 1\n    ««wasm»: {}\n",
+    );
+    check_json(
+        &["E-TYPE-01", "E-KEY-04", "E-TYPE-01", "E-COL-01"],
+        "source:\n  generate: {count: «x», fields: {a: {uuid: {}}}}\n  \
+         «file»: {include: «a», decode: {json: {}}}\nsteps: [filter: «body.nope» = 1]\n",
+    );
+    check(
+        &["E-KEY-04", "E-TYPE-02", "E-COL-01"],
+        "version: 1\npipeline: p\ntopic: t\nsource:\n  file:\n    include: [x]\n    decode:\n      \
+         lines: {}\n      «regex»: {pattern: '(?<a>x)', types: {a: «integr»}}\n\
+         steps: [filter: body.a = 1 AND body.line = 'x' AND «body.b» = 1]\n\
+         sinks: {lake: {parquet: {to: x}}}\n",
+    );
+}
+
+#[test]
+fn in_the_rest_of_a_file() {
+    check_json(
+        &["E-SCHEMA-01", "E-SCHEMA-01", "E-TYPE-02"],
+        "schema: {a: int, «a.b»: int, c: int, «c.»: int, d: «integr»}\n",
+    );
+    check_json(
+        &["E-COL-01", "E-COL-03"],
+        "schema: {_offset: int, b: int}\n\
+         sinks: {lake: {parquet: {to: x, columns: [«c», _offset], metadata: «offsets»}}}\n",
+    );
+    check_json(
+        &["E-NAME-01", "E-SQL-07", "E-NAME-02", "E-COL-01"],
+        "steps: [set: {«a.b»: -«body.ok», «offset»: «body.nope»}]\n",
+    );
+    check_json(
+        &["E-NAME-01", "E-PATH-01", "E-NAME-02", "E-SQL-01"],
+        "sinks:\n  «Lake»: {parquet: {to: «' '»}}\n  \
+         «source»: {where: body.ok «b», parquet: {to: x}}\n",
+    );
+    check(
+        &["E-RANGE-01", "E-NAME-01", "E-NAME-01", "E-TYPE-02", "E-ENV-01", "E-UNIT-02"],
+        "version: «0»\npipeline: «P»\ntopic: «a.b»\nschema: {a: «b»}\n\
+         sinks: {lake: {parquet: {to: \"«${env:NOPE}»\"}}}\nlimits: {memory: «5»}\n",
+    );
 }
