@@ -30,7 +30,7 @@ pub(crate) struct Node {
 pub(crate) enum Value {
     Scalar(Scalar),
     Seq(Vec<Node>),
-    /// In the order of the file, without the entries whose key came a second time.
+    /// In the order of the file, each key once.
     Map(Vec<(Key, Node)>),
 }
 
@@ -59,6 +59,24 @@ impl Node {
         }
     }
 
+    /// Takes in what another node of the same key says, behind what this one says.
+    fn join(&mut self, other: Node) {
+        match (&mut self.value, other.value) {
+            (Value::Seq(items), Value::Seq(more)) => items.extend(more),
+            (Value::Map(entries), Value::Map(more)) => {
+                let texts = entries.iter().enumerate().map(|(at, (key, _))| (key.text.clone(), at));
+                let known: HashMap<_, _> = texts.collect();
+                for (key, node) in more {
+                    match known.get(&key.text) {
+                        Some(&at) => entries[at].1.join(node),
+                        None => entries.push((key, node)),
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// Where a part of a scalar's decoded text stands in the file. `part` is in bytes of the
     /// decoded text; for a list or a map, and where it cannot be told, the answer is the whole.
     pub(crate) fn span_of(&self, source: &SourceText<'_>, part: &Span) -> Span {
@@ -84,22 +102,22 @@ pub(crate) fn parse(source: &SourceText<'_>, mistakes: &mut Mistakes) -> Option<
 
 /// A list or map of which the end has not come yet.
 enum Open {
-    Seq {
-        start: usize,
-        items: Vec<Node>,
-    },
-    Map {
-        start: usize,
-        entries: Vec<(Key, Node)>,
-        /// On which line each key stands.
-        lines: HashMap<String, usize>,
-        key: Option<Key>,
-    },
+    Seq { start: usize, items: Vec<Node> },
+    Map { start: usize, entries: Vec<(Key, Node)>, seen: HashMap<String, Seen>, key: Option<Key> },
+}
+
+/// A key that has come.
+struct Seen {
+    /// On which line it came first.
+    line: usize,
+    /// Its place among the entries.
+    at: usize,
+    times: usize,
 }
 
 impl Open {
     fn map(start: usize) -> Self {
-        Open::Map { start, entries: Vec::new(), lines: HashMap::new(), key: None }
+        Open::Map { start, entries: Vec::new(), seen: HashMap::new(), key: None }
     }
 }
 
@@ -135,27 +153,28 @@ impl<'a, 'd> Builder<'a, 'd> {
                 Event::DocumentStart(_) => {
                     documents += 1;
                     if documents > 1 {
-                        return Err(refuse(
+                        self.mistakes.push(Mistake::new(
                             code::YAML_SYNTAX,
                             span,
                             "a second document begins here",
                             "a pipeline file holds one document; make this another file",
                         ));
+                        break;
                     }
                 }
                 Event::Alias(_) => return Err(Box::new(syntax::no_anchors(span))),
                 Event::Scalar(text, style, anchor, tag) => {
-                    self.check_bare(anchor, tag.is_some(), &span)?;
+                    self.check_bare(anchor, tag.is_some(), &span);
                     let span = self.trimmed(span, style);
                     let scalar = Scalar { text: text.into_owned(), style };
                     self.add(Node { span, value: Value::Scalar(scalar) })?;
                 }
                 Event::SequenceStart(anchor, tag) => {
-                    self.check_bare(anchor, tag.is_some(), &span)?;
+                    self.check_bare(anchor, tag.is_some(), &span);
                     self.enter(Open::Seq { start: span.start, items: Vec::new() }, &span)?;
                 }
                 Event::MappingStart(anchor, tag) => {
-                    self.check_bare(anchor, tag.is_some(), &span)?;
+                    self.check_bare(anchor, tag.is_some(), &span);
                     self.enter(Open::map(span.start), &span)?;
                 }
                 Event::SequenceEnd | Event::MappingEnd => self.leave(span.end)?,
@@ -198,20 +217,29 @@ impl<'a, 'd> Builder<'a, 'd> {
         match self.open.last_mut() {
             None => self.root = Some(node),
             Some(Open::Seq { items, .. }) => items.push(node),
-            Some(Open::Map { entries, lines, key: slot @ Some(_), .. }) => {
+            Some(Open::Map { entries, seen, key: slot @ Some(_), .. }) => {
                 if let Some(key) = slot.take() {
                     let line = self.source.place(key.span.start).line;
-                    match lines.entry(key.text.clone()) {
+                    let at = entries.len();
+                    match seen.entry(key.text.clone()) {
                         Vacant(slot) => {
-                            slot.insert(line);
+                            slot.insert(Seen { line, at, times: 1 });
                             entries.push((key, node));
                         }
-                        Occupied(first) => self.mistakes.push(Mistake::new(
-                            code::YAML_DUPLICATE,
-                            key.span,
-                            format!("the key `{}` comes a second time", key.text),
-                            format!("the first is on line {}; delete one of them", first.get()),
-                        )),
+                        Occupied(slot) => {
+                            let first = slot.into_mut();
+                            first.times += 1;
+                            // Both are worth a look. More would take time without bound.
+                            if first.times == 2 {
+                                entries[first.at].1.join(node);
+                            }
+                            self.mistakes.push(Mistake::new(
+                                code::YAML_DUPLICATE,
+                                key.span,
+                                format!("the key `{}` comes a second time", key.text),
+                                format!("the first is on line {}; delete one of them", first.line),
+                            ));
+                        }
                     }
                 }
             }
@@ -226,19 +254,18 @@ impl<'a, 'd> Builder<'a, 'd> {
         Ok(())
     }
 
-    fn check_bare(&self, anchor: usize, tagged: bool, span: &Span) -> Result<(), Refusal> {
+    fn check_bare(&mut self, anchor: usize, tagged: bool, span: &Span) {
         if anchor != 0 {
-            return Err(Box::new(syntax::no_anchors(span.clone())));
+            self.mistakes.push(syntax::no_anchors(span.clone()));
         }
         if tagged {
-            return Err(refuse(
+            self.mistakes.push(Mistake::new(
                 code::YAML_FEATURE,
                 span.clone(),
                 "a tag (`!…`) stands before this value, and pipeline files have none",
                 "delete the tag; a text that begins with `!` needs quotes",
             ));
         }
-        Ok(())
     }
 
     /// The span of the text itself: the parser's may take in white space around a plain scalar.

@@ -199,8 +199,7 @@ fn generator(reader: &mut Reader<'_>, name: &str, entry: &Entry<'_>) -> Option<G
         "zipf" => {
             let n = reader.value(&fields, "n", parse::int);
             let s = reader.value(&fields, "s", parse::number);
-            let (n, s) = (n?, s?);
-            if s < 0.0
+            if s.is_some_and(|s| s < 0.0)
                 && let Some(entry) = fields.get("s")
             {
                 reader.error(
@@ -210,7 +209,7 @@ fn generator(reader: &mut Reader<'_>, name: &str, entry: &Entry<'_>) -> Option<G
                     "for example `s: 1.1`",
                 );
             }
-            Some(Generator::Zipf { n: n.unsigned_abs(), s })
+            Some(Generator::Zipf { n: n?.unsigned_abs(), s: s? })
         }
         "time" => {
             let start = reader.value(&fields, "start", parse::instant);

@@ -394,14 +394,15 @@ fn what_is_not_yaml_is_explained() {
     );
     check_help("E-YAML-01", "version: 1\nto: [a, «${env:LAKE}»]\n", "write `\"${env:LAKE}\"`");
     check("E-YAML-01", "«»");
-    check("E-YAML-01", "version: 1\n«---»\nversion: 1\n");
+    check("E-YAML-01", &format!("{EVERYTHING}«---»\nversion: 1\n"));
     check("E-YAML-01", "«[a]»: b\n");
     check("E-YAML-01", "version: 1\npipeline: a«\u{0}»\n");
     check("E-YAML-02", &EVERYTHING.replace("x-note:", "«version»: 1\nx-note:"));
     check("E-YAML-02", &EVERYTHING.replace("to: lake", "to: lake\n      «to»: lake"));
-    check("E-YAML-03", "a: «&x 1»\n");
+    check("E-YAML-03", &EVERYTHING.replace("queues: 8", "queues: «&x 8»"));
     check("E-YAML-03", "a: «»*x\n");
-    check("E-YAML-03", "a: «!!str 1»\n");
+    check("E-YAML-03", &EVERYTHING.replace("queues: 8", "queues: «!!int 8»"));
+    check("E-YAML-03", &EVERYTHING.replace("{memory: 1GiB}", "«!limits {»memory: 1GiB}"));
 }
 
 #[test]

@@ -219,6 +219,25 @@ fn in_two_components_of_one_place() {
 }
 
 #[test]
+fn in_the_yaml() {
+    check_json(
+        &["E-YAML-03", "E-YAML-03", "E-COL-01", "E-YAML-01"],
+        "limits: «!limits» {memory: «&a» 1GiB}\nsteps: [filter: «body.nope» = 1]\n«---»\n",
+    );
+    check_json(
+        &["E-TYPE-02", "E-YAML-02", "E-TYPE-02", "E-COL-01", "E-YAML-02", "E-COL-01"],
+        "schema: {a: «integr»}\n«schema»: {b: «integr»}\n\
+         steps: [filter: body.a = «none»]\n«steps»: [filter: body.b = «body.c»]\n",
+    );
+    check_json(
+        &["E-UNIT-01", "E-YAML-02", "E-COL-01", "E-YAML-02", "E-KEY-01"],
+        "sinks: {lake: {parquet: {to: x, rotate: {every: «5»}}}}\n«sinks»:\n  \
+         lake: {parquet: {to: x, partition_by: [«nope»]}, where: body.ok, «where»: body.ok}\n  \
+         other: {parquet: {to: x, «tu»: x}}\n",
+    );
+}
+
+#[test]
 fn in_the_rest_of_a_file() {
     check_json(
         &["E-SCHEMA-01", "E-SCHEMA-01", "E-TYPE-02"],
