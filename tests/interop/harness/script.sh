@@ -176,6 +176,13 @@ becomes() { # what, pattern, name server, arguments...
   done
   expect "$what" "$pattern"
 }
+# The version of $program as it tells it to RocketMQ's tools, as a pattern.
+version_pattern() {
+  local version
+  version=$("$program" --version)
+  echo "MILLRACE_${version##* }" | sed 's/\./\\./g'
+}
+
 finish() {
   echo "$name: $passed passed, $failed failed, $repeated repeated"
   [ "$failed" -eq 0 ] || exit 4
