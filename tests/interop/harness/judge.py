@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from typing import Callable, Optional
 
-from record import Ack, Error, Got, Mark, Started, Stopped, Try, Unknown
+from record import Ack, Again, Error, Got, Mark, Started, Stopped, Try, Unknown
 
 SHARDS = 4
 
@@ -120,6 +120,7 @@ def judge(events, expected):
         "unknown": len(sending.unknown),
         "arrived": len(arrived),
         "repeated": repeated,
+        "tried_again": sum(isinstance(event, Again) for event in events),
     }
     return Verdict(complaints, counts)
 

@@ -63,6 +63,13 @@ class Started:
 
 
 @dataclass(frozen=True)
+class Again:
+    """What the broker was too busy for is tried once more: to start a consumer, to make a topic."""
+    who: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Stopped:
     consumer: str
 
@@ -82,7 +89,7 @@ class Mark:
 
 KINDS = {
     "try": Try, "ack": Ack, "unknown": Unknown, "got": Got, "sent": Sent, "started": Started,
-    "stopped": Stopped, "error": Error, "mark": Mark,
+    "again": Again, "stopped": Stopped, "error": Error, "mark": Mark,
 }
 
 

@@ -8,7 +8,7 @@ import time
 
 from brokers import DELAY_MS
 from judge import Expectation, Reader, judge
-from record import Ack, Error, Got, Mark, Sent, Started, Stopped
+from record import Ack, Again, Error, Got, Mark, Sent, Started, Stopped
 from remoting import SYSTEM_BUSY, Refused
 
 #: The longest that one step of a scenario may take.
@@ -44,6 +44,7 @@ class Play:
             except Refused as error:
                 if error.code != SYSTEM_BUSY:
                     raise
+                self.record.add(Again(self.driver.name, str(error)))
                 return False
         self.wait(created, "the topic")
 

@@ -82,7 +82,10 @@ final class Driver {
         report.line("started", id);
     }
 
-    /** A consumer does not start when its broker takes more than 3 s to answer, as a busy one may. */
+    /**
+     * A consumer does not start when its broker takes more than 3 s to answer, as a busy one may; that
+     * it is started again is reported.
+     */
     private AutoCloseable started(Library.Subscription subscription, Predicate<MessageExt> each)
         throws Exception {
         for (int attempt = 1; ; attempt++) {
@@ -93,6 +96,7 @@ final class Driver {
                     throw e;
                 }
                 e.printStackTrace();
+                report.line("again", subscription.name(), Report.oneLine(e));
             }
         }
     }
