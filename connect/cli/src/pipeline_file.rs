@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use millrace_config::{Pipeline, Report};
 use millrace_disk::RealDisk;
-use millrace_runtime::Filters;
+use millrace_runtime::{FilterError, Filters};
 
 use crate::causes::io_failure;
 use crate::exit::{Exit, Failure, codes};
@@ -32,16 +32,24 @@ pub(crate) enum Unusable {
 pub(crate) fn load(path: &Path) -> Result<Checked, Unusable> {
     let bytes = fs::read(path).map_err(|error| Unusable::Unread(unread(path, error)))?;
     let file = path.display().to_string();
-    let pipeline = Pipeline::parse(&file, &bytes, &environment).map_err(Unusable::Wrong)?;
-    let filters = Filters::load(&pipeline, &RealDisk::new()).map_err(|errors| {
+    let disk = RealDisk::new();
+    let wrong_modules = |errors: Vec<FilterError>| {
         let findings = errors.into_iter().map(|error| {
             let help = "a module is a file, named from the current directory on; \
                         `wasm-filters/host/README.md` says what it has";
             (error.at.clone(), codes::FILTER, error.to_string(), help.to_owned())
         });
-        let report = Report::of_findings(&file, &bytes, findings);
-        Unusable::Wrong(report.expect("there is an error"))
+        Report::of_findings(&file, &bytes, findings)
+    };
+    let pipeline = Pipeline::parse(&file, &bytes, &environment).map_err(|report| {
+        let modules = wrong_modules(Filters::check(&report.modules, &disk));
+        Unusable::Wrong(match modules {
+            Some(modules) => report.with(modules),
+            None => report,
+        })
     })?;
+    let filters = Filters::load(&pipeline, &disk)
+        .map_err(|errors| Unusable::Wrong(wrong_modules(errors).expect("there is an error")))?;
     Ok(Checked { pipeline: Arc::new(pipeline), filters })
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Range;
 
 use crate::mistake::{Mistake, Mistakes};
+use crate::model::WasmSpec;
 use crate::text::{self, SourceText};
 
 /// A mistake in a file.
@@ -36,6 +37,8 @@ pub struct Report {
     pub diagnostics: Vec<Diagnostic>,
     /// How many there are in all.
     pub count: usize,
+    /// The `wasm` steps that are right as far as the file goes. Nobody has looked at their modules.
+    pub modules: Vec<WasmSpec>,
 }
 
 /// Mistakes shown.
@@ -61,7 +64,16 @@ impl Report {
         let (mistakes, count) = mistakes.into_sorted();
         let shown = mistakes.into_iter().take(SHOWN_MAX);
         let diagnostics = shown.map(|mistake| Diagnostic::new(source, mistake)).collect();
-        Self { file: source.file.to_owned(), diagnostics, count }
+        Self { file: source.file.to_owned(), diagnostics, count, modules: Vec::new() }
+    }
+
+    /// With the mistakes of another report of the same file.
+    pub fn with(mut self, other: Self) -> Self {
+        self.diagnostics.extend(other.diagnostics);
+        self.diagnostics.sort_by_key(|diagnostic| (diagnostic.line, diagnostic.column));
+        self.diagnostics.truncate(SHOWN_MAX);
+        self.count += other.count;
+        self
     }
 }
 

@@ -63,7 +63,7 @@ impl Pipeline {
         let pipeline = check::pipeline(&mut reader, &root, fingerprint::of(&root, env));
         pipeline.ok_or_else(|| {
             debug_assert!(!reader.mistakes.is_empty(), "a refusal without a reason");
-            Report::new(&source, reader.mistakes)
+            Report { modules: reader.modules, ..Report::new(&source, reader.mistakes) }
         })
     }
 }

@@ -228,7 +228,7 @@ pub enum StepSpec {
 }
 
 /// The `wasm` step.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WasmSpec {
     /// The module's file, relative to the current directory unless absolute. Nobody has looked
     /// whether it is there.

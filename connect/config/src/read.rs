@@ -9,6 +9,7 @@ use crate::code;
 use crate::env::{Env, interpolate};
 use crate::keys;
 use crate::mistake::{Mistake, Mistakes};
+use crate::model::WasmSpec;
 use crate::parse::{self, Wrong};
 use crate::suggest::{all_nearest, nearest};
 use crate::table::{Components, Field, Kind, Need, Table, list_and, list_or};
@@ -20,6 +21,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) source: &'a SourceText<'a>,
     env: Env<'a>,
     pub(crate) mistakes: Mistakes,
+    /// The `wasm` steps without a mistake.
+    pub(crate) modules: Vec<WasmSpec>,
 }
 
 /// What a node is the value of.
@@ -103,7 +106,7 @@ impl At {
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(source: &'a SourceText<'a>, env: Env<'a>, mistakes: Mistakes) -> Self {
-        Self { source, env, mistakes }
+        Self { source, env, mistakes, modules: Vec::new() }
     }
 
     pub(crate) fn error(

@@ -49,21 +49,17 @@ impl Filters {
     /// Reads and compiles the modules of a pipeline, and starts each once, so that mistakes come
     /// to light before the first record: all of them.
     pub fn load(pipeline: &Pipeline, disk: &dyn Disk) -> Result<Self, Vec<FilterError>> {
-        let mut host = None;
-        let mut modules = BTreeMap::new();
-        let mut errors = Vec::new();
-        for (step, spec) in pipeline.steps.iter().enumerate() {
-            let StepSpec::Wasm(spec) = spec else { continue };
-            let host = host.get_or_insert_with(|| Host::new(Limits::default()));
-            match load(host, spec, disk) {
-                Ok(module) => drop(modules.insert(step, module)),
-                Err(source) => {
-                    let (module, at) = (spec.module.clone(), spec.module_at.clone());
-                    errors.push(FilterError { module, at, source });
-                }
-            }
-        }
+        let specs = pipeline.steps.iter().enumerate().filter_map(|(step, spec)| match spec {
+            StepSpec::Wasm(spec) => Some((step, spec)),
+            _ => None,
+        });
+        let (modules, errors) = modules(specs, disk);
         if errors.is_empty() { Ok(Self(Arc::new(modules))) } else { Err(errors) }
+    }
+
+    /// What [`Filters::load`] would find wrong with the modules of some steps.
+    pub fn check(specs: &[WasmSpec], disk: &dyn Disk) -> Vec<FilterError> {
+        modules(specs.iter().enumerate(), disk).1
     }
 
     /// The step of this number, for one sink. `bytes_max` is what it may make of one batch.
@@ -108,6 +104,26 @@ impl Filters {
         }
         Arc::new(sealed)
     }
+}
+
+fn modules<'a>(
+    specs: impl Iterator<Item = (usize, &'a WasmSpec)>,
+    disk: &dyn Disk,
+) -> (BTreeMap<usize, Arc<Module>>, Vec<FilterError>) {
+    let mut host = None;
+    let mut modules = BTreeMap::new();
+    let mut errors = Vec::new();
+    for (step, spec) in specs {
+        let host = host.get_or_insert_with(|| Host::new(Limits::default()));
+        match load(host, spec, disk) {
+            Ok(module) => drop(modules.insert(step, module)),
+            Err(source) => {
+                let (module, at) = (spec.module.clone(), spec.module_at.clone());
+                errors.push(FilterError { module, at, source });
+            }
+        }
+    }
+    (modules, errors)
 }
 
 fn load(host: &Host, spec: &WasmSpec, disk: &dyn Disk) -> Result<Arc<Module>, FilterFault> {

@@ -62,9 +62,24 @@ fn modules_that_cannot_be_used_are_told_with_their_places() {
     let expected = [place(6), place(7)];
     assert_eq!(places, expected.iter().map(|(c, l, k)| (c, l, k)).collect::<Vec<_>>(), "{told}");
 
+    // Another mistake does not hide them.
+    home.write(
+        "three.yaml",
+        "version: 1\npipeline: p\ntopic: t\nschema: {a: int}\nsteps:\n  \
+         - wasm: {module: none.wasm}\n  - filter: body.b = 1\n\
+         sinks: {lake: {parquet: {to: x}}}\n",
+    );
+    let ran = home.run(&["validate", "three.yaml"]).expect(2);
+    assert!(
+        ran.err.contains("three.yaml:6:20") && ran.err.contains("three.yaml:7:13"),
+        "{}",
+        ran.err
+    );
+    assert!(ran.err.contains("three.yaml: 2 errors."), "{}", ran.err);
+
     let ran = home.run(&["run", "two.yaml"]).expect(2);
     assert!(ran.err.contains("two.yaml:6:20"), "{}", ran.err);
-    assert_eq!(home.entries(), ["text.wasm", "two.yaml"], "nothing was begun");
+    assert_eq!(home.entries(), ["text.wasm", "three.yaml", "two.yaml"], "nothing was begun");
 }
 
 #[test]

@@ -66,7 +66,11 @@ fn wasm(reader: &mut Reader<'_>, entry: &Entry<'_>) -> Option<StepSpec> {
         }
     }
     let module_at = fields.get("module")?.node.span.clone();
-    is_whole.then_some(StepSpec::Wasm(WasmSpec { module: module?.into(), module_at, params }))
+    let spec = WasmSpec { module: module?.into(), module_at, params };
+    is_whole.then(|| {
+        reader.modules.push(spec.clone());
+        StepSpec::Wasm(spec)
+    })
 }
 
 fn set(reader: &mut Reader<'_>, entry: &Entry<'_>, scope: &mut Scope) -> Option<StepSpec> {
