@@ -117,9 +117,9 @@ impl<'t> Lexer<'t> {
     }
 
     fn read(&mut self) -> Result<(Token, Range<usize>), SyntaxError> {
+        self.tokens += 1;
         self.skip_blanks()?;
         let start = self.at;
-        self.tokens += 1;
         if self.tokens > limits::TOKENS_MAX {
             return Err(limits::too_many_tokens(start..self.text.len()));
         }

@@ -125,6 +125,8 @@ fn what_a_mistake_leaves_is_not_a_mistake() {
     check("int = 1[,] flag AND [int = flag]", &["01", "07"]);
     check("text = ['x AND int = flag]", &["03"]);
     check("[int = flag] AND text = ['x AND int = flag]", &["07", "03"]);
+    check("[/* int]", &["03"]);
+    check("[int = flag] /* int */ AND [/* int]", &["07", "03"]);
     check("((int = 1) AND [int = flag][]", &["07", "01"]);
     check("([int = flag] AND int IN (1, 2[]", &["07", "01"]);
     check("([int = flag] AND int =[]", &["07", "01"]);
