@@ -94,6 +94,29 @@ impl Table {
     }
 }
 
+impl Table {
+    /// What must be there, or the first of what may.
+    fn example(&self) -> String {
+        let required = |field: &&Field| matches!(field.need, Need::Required);
+        let mut shown: Vec<&Field> = self.fields.iter().filter(required).collect();
+        match (&shown[..], self.components) {
+            ([], Some(all)) => return first_of(all),
+            ([], None) => shown.extend(self.fields.first()),
+            _ => {}
+        }
+        let shown = shown.into_iter().map(|field| match field.need {
+            Need::Default(text) => format!("{}: {text}", field.name),
+            _ => format!("{}: {}", field.name, field.kind.example()),
+        });
+        let shown: Vec<String> = shown.collect();
+        format!("{{{}}}", shown.join(", "))
+    }
+}
+
+fn first_of(all: &Components) -> String {
+    all.fields.first().map_or("…".into(), |field| format!("{{{}: {{…}}}}", field.name))
+}
+
 impl Components {
     pub(crate) fn field(&self, name: &str) -> Option<&'static Field> {
         self.fields.iter().find(|field| field.name == name)
@@ -148,7 +171,9 @@ impl Kind {
             Kind::Name => "my-pipeline".into(),
             Kind::TopicName => "orders".into(),
             Kind::Text | Kind::Expr | Kind::Json => "…".into(),
-            Kind::Map(..) | Kind::Table(_) | Kind::OneOf(_) => "…".into(),
+            Kind::Table(table) => table.example(),
+            Kind::OneOf(all) => first_of(all),
+            Kind::Map(..) => "…".into(),
         }
     }
 }

@@ -22,11 +22,15 @@ pub(super) fn steps(
     };
     let mut steps = Vec::new();
     for item in &items {
-        let Some(chosen) = reader.choose(&keys::STEPS, &item.at, item.node) else {
+        let chosen = reader.choose(&keys::STEPS, &item.at, item.node).unwrap_or_default();
+        let named = match &item.node.value {
+            Value::Map(map) => map.iter().filter(|(key, _)| !key.text.starts_with("x-")).count(),
+            Value::Scalar(_) | Value::Seq(_) => 1,
+        };
+        if chosen.len() < named.max(1) {
             // Whatever was meant may have defined any column.
             scope.any_bare_name();
-            continue;
-        };
+        }
         for Chosen { name, entry } in &chosen {
             match *name {
                 "filter" => steps.extend(filter(reader, entry, scope)),

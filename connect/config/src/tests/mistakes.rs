@@ -471,6 +471,18 @@ fn what_is_suggested_is_right() {
     assert_eq!(help(&format!("version: one\n{rest}")), "write a number, for example `version: 1`");
     assert_eq!(help(&format!("version: 2\n{rest}")), "use a newer millrace");
     assert_eq!(help("a text"), "a pipeline file begins with `version: 1`");
+    assert_eq!(
+        help(&format!("version: 1\nsteps: [wasm: m.wasm]\n{rest}")),
+        "for example `wasm: {module: …}`"
+    );
+    assert_eq!(
+        help(&format!("version: 1\nlimits: 5\n{rest}")),
+        "for example `limits: {memory: 256MiB}`"
+    );
+    assert_eq!(
+        help(&format!("version: 1\n{}", rest.replace("{parquet: {to: x}}", "x"))),
+        "for example `lake: {parquet: {…}}`"
+    );
     let without_topic = format!("version: 1\n{rest}").replace("topic: t\n", "");
     assert_eq!(help(&without_topic), "add `topic: orders`");
 }

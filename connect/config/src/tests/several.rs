@@ -205,6 +205,10 @@ fn in_two_components_of_one_place() {
         "steps:\n  - «filtre»: «body.nope» = 1\n    ««wasm»: {}\n",
     );
     check_json(
+        &["E-KEY-02", "E-COL-01"],
+        "steps:\n  - «lookup»: {add: [city]}\n    filter: «body.nope» = 1\n  - filter: city = 'Ulm'\n",
+    );
+    check_json(
         &["E-TYPE-01", "E-KEY-04", "E-TYPE-01", "E-COL-01"],
         "source:\n  generate: {count: «x», fields: {a: {uuid: {}}}}\n  \
          «file»: {include: «a», decode: {json: {}}}\nsteps: [filter: «body.nope» = 1]\n",

@@ -54,7 +54,8 @@ fn fits(kind: &Kind, text: &str) -> bool {
         Kind::List(_) => text == "[]",
         Kind::OneOf(_) => text == "{json: {}}",
         Kind::Text | Kind::Name | Kind::TopicName | Kind::Expr | Kind::Json => true,
-        Kind::Map(..) | Kind::Table(_) => false,
+        Kind::Table(_) => text.starts_with('{'),
+        Kind::Map(..) => false,
     }
 }
 
