@@ -36,6 +36,7 @@ use clap::{ArgAction, Parser, Subcommand};
 
 use commands::bench::Bench;
 use commands::consume::Consume;
+use commands::dlq::Dlq;
 use commands::docs::Docs;
 use commands::explain::Explain;
 use commands::group::Group;
@@ -78,6 +79,7 @@ enum Command {
     Server(RunServer),
     Top(Top),
     Inspect(Inspect),
+    Dlq(Dlq),
     Topic(Topic),
     Group(Group),
     Message(Message),
@@ -98,6 +100,7 @@ impl Command {
             | Command::Explain(_)
             | Command::Docs(_)
             | Command::Inspect(_)
+            | Command::Dlq(_)
             | Command::Topic(_)
             | Command::Group(_)
             | Command::Message(_)
@@ -120,6 +123,7 @@ fn main() -> ExitCode {
         Command::Top(command) => ("top", command.json, command.execute()),
         Command::Server(command) => ("server", command.json, command.execute()),
         Command::Inspect(command) => ("inspect", command.json, command.execute()),
+        Command::Dlq(command) => (command.name(), command.at.json, command.execute()),
         Command::Topic(command) => (command.name(), command.at.json, command.execute()),
         Command::Group(command) => (command.name(), command.at.json, command.execute()),
         Command::Message(command) => (command.name(), command.at.json, command.execute()),

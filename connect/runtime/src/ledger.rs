@@ -89,13 +89,17 @@ const HOLD_BYTES_MAX: usize = 30_000;
 /// How often a worker that starts may lose the lease to another one that starts too.
 const RACES_MAX: u32 = 16;
 
+/// The pipelines that have a ledger, by name.
+pub async fn pipelines(broker: Arc<dyn Broker>) -> Result<Vec<String>, RunError> {
+    directory::names(&looking(broker), &topic()).await
+}
+
 /// What a pipeline's ledger says now, without taking it over; `None` if the pipeline never ran.
 pub async fn read(
     broker: Arc<dyn Broker>,
     pipeline: &str,
 ) -> Result<Option<LedgerState>, RunError> {
-    let clock = Arc::new(SystemClock::new());
-    let link = Link::new(broker, clock, Patience::SHORT, 0, Stop::default());
+    let link = looking(broker);
     let topic = topic();
     let Some(queue) = directory::find(&link, &topic, pipeline).await? else { return Ok(None) };
     let mut state = LedgerState::default();
@@ -106,6 +110,11 @@ pub async fn read(
         Err(RunError::Broker { source: BrokerError::NoSuchQueue { .. }, .. }) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// A broker for whoever only looks.
+pub(crate) fn looking(broker: Arc<dyn Broker>) -> Link {
+    Link::new(broker, Arc::new(SystemClock::new()), Patience::SHORT, 0, Stop::default())
 }
 
 /// A pipeline's ledger, held by this worker.

@@ -33,7 +33,7 @@ use crate::error::RunError;
 use crate::ingest::FILE_PATH;
 
 /// The name that stands for the source where a sink's is asked for.
-pub(crate) const SOURCE: &str = "source";
+pub const SOURCE: &str = "source";
 
 /// The longest `dlq_error`, bytes.
 const ERROR_BYTES_MAX: usize = 1024;

@@ -6,6 +6,7 @@
 
 mod clock; // what time it is
 mod delivery; // from the topic into one sink
+pub mod dlq; // dead letters after the fact
 mod error; // why a run ended
 pub mod fault; // where tests make a run fail
 mod filters; // the modules of a pipeline

@@ -218,7 +218,7 @@ impl Inspect {
 
 /// `inspect` reads an empty or foreign directory as an empty log, which would be no answer to
 /// somebody who mistyped it.
-fn check_is_data_dir(dir: &Path) -> Result<(), Failure> {
+pub(crate) fn check_is_data_dir(dir: &Path) -> Result<(), Failure> {
     if dir.join("commitlog").is_dir() {
         return Ok(());
     }

@@ -45,6 +45,15 @@ impl Directory {
     }
 }
 
+/// Everybody who has a queue, by name.
+pub(super) async fn names(link: &Link, topic: &TopicName) -> Result<Vec<String>, RunError> {
+    match read(link, topic).await {
+        Ok(directory) => Ok(directory.queues.into_keys().collect()),
+        Err(RunError::Broker { source: BrokerError::NoSuchQueue { .. }, .. }) => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
 /// The queue of a pipeline, if it has one.
 pub(super) async fn find(
     link: &Link,

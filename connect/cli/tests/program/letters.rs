@@ -1,0 +1,83 @@
+use serde_json::{Value, json};
+
+use crate::rig::{Home, Ran};
+
+/// Three sinks, of which only `amounts` reads the field that one order has wrong.
+const ORDERS_YAML: &str = "\
+version: 1
+pipeline: orders
+source:
+  file: {include: [orders.jsonl], once: true, decode: {json: {}}}
+topic: {name: orders, queues: 2, key: body.id}
+schema: {id: int, amount: int, note: string}
+sinks:
+  ids: {parquet: {to: lake/ids, columns: [id]}}
+  notes: {parquet: {to: lake/notes, columns: [id, note]}}
+  amounts: {parquet: {to: lake/amounts, columns: [id, amount]}}
+";
+const ORDERS: &str = r#"{"id":1,"amount":10,"note":"a"}
+{"id":2,"amount":"ten","note":"b"}
+{"id":3,
+{"id":4,"amount":40,"note":"d"}
+"#;
+
+/// A home in which these orders went through the pipeline.
+fn delivered() -> Home {
+    let home = Home::new();
+    home.write("orders.yaml", ORDERS_YAML);
+    home.write("orders.jsonl", ORDERS);
+    home.run(&["run", "orders.yaml"]).expect(0);
+    home
+}
+
+/// The lines before the last one, which is the outcome.
+fn lines(ran: &Ran) -> Vec<Value> {
+    let lines = ran.out.lines().map(|line| serde_json::from_str(line).unwrap());
+    let mut lines: Vec<Value> = lines.collect();
+    lines.pop();
+    lines
+}
+
+#[test]
+fn letters_are_counted_and_shown() {
+    let home = delivered();
+    let list = home.run(&["dlq", "list", "--json"]).expect(0).json();
+    let of = list["result"]["of"].as_array().unwrap();
+    let whose: Vec<_> = of.iter().map(|of| (&of["sink"], &of["codes"])).collect();
+    let one = |code: &str| json!({code: {"letters": 1}});
+    let expected =
+        [(&json!("amounts"), &one("E-DECODE-03")), (&json!("source"), &one("E-DECODE-01"))];
+    assert_eq!(whose, expected);
+    assert_eq!(of[0]["topic"], "%DLQ%orders_amounts");
+    let text = home.run(&["dlq", "list", "--fail-if-any"]).expect(4).out;
+    assert!(text.contains("orders/amounts  E-DECODE-03        1  "), "{text}");
+
+    let ran = home.run(&["dlq", "show", "orders/amounts", "--json"]).expect(0);
+    let [letter] = &*lines(&ran) else { panic!("{}", ran.out) };
+    assert_eq!((&letter["code"], &letter["field"]), (&json!("E-DECODE-03"), &json!("amount")));
+    assert_eq!(letter["body"], ORDERS.lines().nth(1).unwrap());
+    assert_eq!((&letter["step"], &letter["attempts"]), (&json!("decode"), &json!(1)));
+    assert!(letter["queue"].is_u64() && letter["offset"].is_u64(), "{letter}");
+    assert_eq!(letter["properties"]["file.line"], "1");
+    let text = home.run(&["dlq", "show", "orders/source"]).expect(0).out;
+    assert!(text.ends_with("\nbody        {\"id\":3,\n\n"), "{text}");
+
+    let show = |more: &[&str]| {
+        home.run(&[&["dlq", "show", "orders/amounts", "--json"], more].concat()).expect(0).json()
+    };
+    let meant = show(&["--where", "dlq_code LIKE 'E-DECODE-%' AND KEYS = '2'"]);
+    assert_eq!(meant["result"]["letters"], 1);
+    assert_eq!(show(&["--where", "dlq_field <> 'amount'"])["result"]["letters"], 0);
+    assert_eq!(show(&["--limit", "0"])["result"]["letters"], 0);
+}
+
+#[test]
+fn what_is_not_there_is_told() {
+    let home = Home::new();
+    home.run(&["dlq", "list"]).expect(2).one_error("E-DATA-02", "millrace-data");
+    let home = delivered();
+    home.run(&["dlq", "show", "orders/amount"]).expect(2).one_error("E-ARG-01", "orders/amount");
+    let wrong = home.run(&["dlq", "show", "orders/amounts", "--where", "dlq_code ="]).expect(2);
+    assert!(wrong.err.contains("--where"), "{}", wrong.err);
+    home.run(&["dlq", "show", "amounts"]).expect(2);
+}
