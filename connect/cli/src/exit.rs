@@ -140,6 +140,8 @@ pub(crate) mod codes {
         FILE = "E-FILE-01";
         /// An argument that makes no sense. `millrace <command> --help` shows what does.
         ARGUMENT = "E-ARG-01";
+        /// A test of a pipeline fails, or cannot be made.
+        TEST = "E-TEST-01";
         /// The module of a `wasm` step cannot be used: it is not there, is no filter for this
         /// version, breaks a limit, or does not take its parameters.
         FILTER = "E-WASM-01";

@@ -7,15 +7,21 @@ use tracing_subscriber::EnvFilter;
 /// The variable that says what is logged, for instance `info` or `millrace_runtime=debug`.
 const VARIABLE: &str = "MILLRACE_LOG";
 
+/// What is logged if nobody says anything else.
+pub(crate) const USUAL: &str = "warn";
+
 /// Warnings, but for those of a disk that fills. Where the broker is in this process, its pipeline
 /// tells the same: at once in the error that ends it, or as a warning while it waits.
-const QUIET: &str = "warn,millrace_engine::room=error,millrace_store::flush=error";
+pub(crate) const BROKER_INSIDE: &str =
+    "warn,millrace_engine::room=error,millrace_store::flush=error";
 
-/// Starts logging: warnings, or more with each `--verbose`, or what `MILLRACE_LOG` says.
-pub(crate) fn start(verbose: u8, broker_is_inside: bool) {
+/// Nothing, for who breaks things on purpose.
+pub(crate) const NOTHING: &str = "off";
+
+/// Starts logging: what is usual, or more with each `--verbose`, or what `MILLRACE_LOG` says.
+pub(crate) fn start(verbose: u8, usual: &str) {
     let level = match verbose {
-        0 if broker_is_inside => QUIET,
-        0 => "warn",
+        0 => usual,
         1 => "info",
         2 => "debug",
         _ => "trace",

@@ -28,6 +28,7 @@ mod signals; // the wish to end
 mod sinks; // which sink a pipeline file means
 mod sources; // which source a pipeline file means
 mod table; // rows for a terminal
+mod trial; // a pipeline in memory, and what has to come of it
 mod wire; // a broker elsewhere
 
 use std::process::ExitCode;
@@ -46,6 +47,7 @@ use commands::produce::Produce;
 use commands::quickstart::Quickstart;
 use commands::run::RunPipeline;
 use commands::server::RunServer;
+use commands::test::Test;
 use commands::top::Top;
 use commands::topic::Topic;
 use commands::validate::Validate;
@@ -75,6 +77,7 @@ enum Command {
     Validate(Validate),
     Explain(Explain),
     Docs(Docs),
+    Test(Test),
     Run(RunPipeline),
     Server(RunServer),
     Top(Top),
@@ -89,36 +92,26 @@ enum Command {
 }
 
 impl Command {
-    /// Whether it ends when the broker does.
-    fn brings_its_broker(&self) -> bool {
+    /// What it logs if nobody says anything else.
+    fn usual_log(&self) -> &'static str {
         match self {
-            Command::Quickstart(_) => true,
-            Command::Run(command) => command.brings_its_broker(),
-            Command::Server(_)
-            | Command::Top(_)
-            | Command::Validate(_)
-            | Command::Explain(_)
-            | Command::Docs(_)
-            | Command::Inspect(_)
-            | Command::Dlq(_)
-            | Command::Topic(_)
-            | Command::Group(_)
-            | Command::Message(_)
-            | Command::Produce(_)
-            | Command::Consume(_)
-            | Command::Bench(_) => false,
+            Command::Quickstart(_) => logging::BROKER_INSIDE,
+            Command::Run(command) if command.brings_its_broker() => logging::BROKER_INSIDE,
+            Command::Test(_) => logging::NOTHING,
+            _ => logging::USUAL,
         }
     }
 }
 
 fn main() -> ExitCode {
     let Arguments { command, verbose } = Arguments::parse();
-    logging::start(verbose, command.brings_its_broker());
+    logging::start(verbose, command.usual_log());
     let (name, json, outcome) = match command {
         Command::Quickstart(command) => ("quickstart", command.json, command.execute()),
         Command::Validate(command) => ("validate", command.json, command.execute()),
         Command::Explain(command) => ("explain", command.json, command.execute()),
         Command::Docs(command) => ("docs", command.json, command.execute()),
+        Command::Test(command) => ("test", command.json, command.execute()),
         Command::Run(command) => ("run", command.json, command.execute()),
         Command::Top(command) => ("top", command.json, command.execute()),
         Command::Server(command) => ("server", command.json, command.execute()),

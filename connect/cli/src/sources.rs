@@ -38,7 +38,8 @@ pub(crate) fn ends(spec: &SourceSpec) -> bool {
     }
 }
 
-fn file(spec: &FileSpec, once: bool) -> FileOptions {
+/// How the files of this specification are read.
+pub(crate) fn file(spec: &FileSpec, once: bool) -> FileOptions {
     FileOptions {
         include: spec.include.clone(),
         once: spec.once || once,

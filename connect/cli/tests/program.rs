@@ -21,3 +21,5 @@ mod runs; // pipelines, also when they are killed
 mod salvaging; // directories that are damaged, or Apache RocketMQ's
 #[path = "program/serving.rs"]
 mod serving; // the server, and pipelines over the wire
+#[path = "program/testing.rs"]
+mod testing; // the tests in pipeline files

@@ -5,6 +5,7 @@ mod schema; // the columns of the body, and how bodies are decoded
 mod sinks; // where rows go
 mod source; // where records come from
 mod steps; // what happens in between
+mod test_cases; // what has to come of which messages
 mod topic; // the topic and what the source's records get there
 
 use crate::code;
@@ -42,6 +43,12 @@ pub(crate) fn pipeline(reader: &mut Reader<'_>, root: &Node, fingerprint: u64) -
     let memory = reader
         .nested(&fields, "limits")
         .and_then(|limits| reader.value(&limits, "memory", parse::size));
+    let subject = test_cases::Subject {
+        has_source: source.is_some() || fields.is_misspelled("source"),
+        decode: bodies.decode.as_ref(),
+        sinks: fields.get("sinks").and_then(|entry| sinks::names(entry)),
+    };
+    let tests = fields.get("tests").map(|entry| test_cases::test_cases(reader, entry, &subject));
 
     if !reader.mistakes.is_empty() {
         return None;
@@ -58,6 +65,7 @@ pub(crate) fn pipeline(reader: &mut Reader<'_>, root: &Node, fingerprint: u64) -
         steps: steps.unwrap_or_default(),
         sinks: sinks?,
         limits: Limits { memory: memory? },
+        tests: tests.unwrap_or_default(),
         fingerprint,
     })
 }

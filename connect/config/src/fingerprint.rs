@@ -10,12 +10,12 @@ use crate::yaml::{Node, Value};
 const MEANING: u64 = 1;
 
 /// The fingerprint of a file that has no mistakes: of its keys and values in their order, after
-/// interpolation. Where the records come from and what may be used makes no difference to the
-/// files written, and how a value is quoted makes none to its meaning.
+/// interpolation. Where the records come from, what may be used and what is tested makes no
+/// difference to the files written, and how a value is quoted makes none to its meaning.
 pub(crate) fn of(root: &Node, env: Env<'_>) -> u64 {
     let mut hash = Fnv::new();
     hash.number(MEANING);
-    hash_map(root, &mut hash, env, |key| !matches!(key, "source" | "limits"));
+    hash_map(root, &mut hash, env, |key| !matches!(key, "source" | "limits" | "tests"));
     if let Some(decode) = get(root, "source").and_then(first).and_then(|c| get(c, "decode")) {
         hash_node(decode, &mut hash, env);
     }

@@ -29,6 +29,8 @@ pub struct Pipeline {
     pub sinks: Vec<SinkSpec>,
     /// What the pipeline may use.
     pub limits: Limits,
+    /// What has to come of which messages.
+    pub tests: Vec<TestCase>,
     /// Changes whenever the same messages could give other rows or other files. It depends on
     /// what the file says after interpolation, not on comments, quoting or `x-` notes.
     pub fingerprint: u64,
@@ -366,4 +368,85 @@ pub enum Metadata {
 pub struct Limits {
     /// Bytes of decoded data in memory at once.
     pub memory: u64,
+}
+
+/// Messages, and what has to come of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TestCase {
+    /// What it is about; no other test of the file has it.
+    pub name: String,
+    /// The messages, in order.
+    pub given: Vec<GivenMessage>,
+    /// What has to come of them, by sink or source.
+    pub expect: Vec<Expected>,
+}
+
+/// One message, or as many as a file has lines.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GivenMessage {
+    /// What it says.
+    pub given: Given,
+    /// Its key; never with a source, which has its own way to it.
+    pub key: Option<String>,
+    /// Its tag; never with a source.
+    pub tag: Option<String>,
+    /// Its properties; never with a source.
+    pub properties: Vec<(String, String)>,
+}
+
+/// What a message of a test says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Given {
+    /// A JSON body.
+    Body(Value),
+    /// A body in the bytes of this text, one line.
+    Raw(String),
+    /// The lines of a file, relative to the current directory.
+    File(PathBuf),
+}
+
+/// What has to come of messages at one sink, or at the source. `None` may be anything.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Expected {
+    /// The sink, or `source`.
+    pub part: String,
+    /// The rows of all files.
+    pub rows: Option<ExpectedRows>,
+    /// Patterns of file names below the directory of the sink.
+    pub files: Option<Vec<String>>,
+    /// How many messages filters took out.
+    pub filtered: Option<u64>,
+    /// The dead letters; none if they are not named.
+    pub letters: Option<ExpectedLetters>,
+}
+
+/// Rows that are expected.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ExpectedRows {
+    /// So many.
+    Count(u64),
+    /// These, in any order, with these columns and maybe more.
+    These(Vec<Map<String, Value>>),
+}
+
+/// Dead letters that are expected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExpectedLetters {
+    /// So many.
+    Count(u64),
+    /// These, in any order.
+    These(Vec<ExpectedLetter>),
+}
+
+/// A dead letter that is expected. `None` may be anything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExpectedLetter {
+    /// Its code.
+    pub code: Option<String>,
+    /// The field that it is about.
+    pub field: Option<String>,
+    /// A part of its error.
+    pub error: Option<String>,
+    /// Its body.
+    pub body: Option<String>,
 }

@@ -68,4 +68,10 @@ sinks:
       row_group: {rows: 5000, bytes: 1MiB}
       max_open: 8
 limits: {memory: 1GiB}
+tests:
+  - name: one of each
+    given:
+      - raw: "5 a 2026-01-02T03:04:05"
+      - file: lines.txt
+    expect: {lake: {rows: [{id: 5}], files: ["*/*"], filtered: 1, dlq: 0}, source: {dlq: [{code: E-X}]}}
 "#;

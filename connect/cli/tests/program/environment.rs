@@ -203,11 +203,12 @@ fn a_disk_that_fills_under_a_broker_over_the_wire() {
     home.run(&bench).expect(3).one_error("E-DISK-01", full);
     assert_eq!(told(&server), (1, 0), "{}", server.said());
 
+    // The server looks at its disk once a second.
     small.resize("400m");
+    wait_for("the word that messages are taken", || told(&server) == (1, 1));
     home.run(&run).expect(0);
     let after = first_column(&parquet_files(&home.path("lake")));
     assert!(after.into_iter().eq(0..ROWS as i64), "rows are lost or doubled");
-    wait_for("the word that messages are taken", || told(&server) == (1, 1));
 }
 
 /// A pipeline that goes on until it is stopped waits for room, wherever its broker is.

@@ -35,6 +35,15 @@ pub(super) fn sinks(
     (sinks.len() == map.len()).then_some(sinks)
 }
 
+/// What the sinks are called, whether they are right or not; `None` if one may have to be called
+/// something else.
+pub(super) fn names<'n>(entry: &Entry<'n>) -> Option<Vec<&'n str>> {
+    let Value::Map(map) = &entry.node.value else { return None };
+    let names = map.iter().map(|(key, _)| &*key.text);
+    let legal = |name: &str| name != "source" && parse::name(&Kind::Name, name).is_ok();
+    names.map(|name| legal(name).then_some(name)).collect()
+}
+
 fn sink_name(reader: &mut Reader<'_>, key: &Key) -> bool {
     if key.text == "source" {
         // The dead letters of a source have the topic that those of this sink would have.

@@ -119,6 +119,49 @@ fn every_key_arrives_in_the_model() {
 }
 
 #[test]
+fn tests_are_part_of_the_model_and_not_of_the_fingerprint() {
+    let text = "
+sinks: {lake: {parquet: {to: lake}}}
+tests:
+  - name: a
+    given:
+      - body: {id: 1, user: {name: x}}
+        key: k
+        props: {p: 5}
+      - raw: '{'
+    expect:
+      lake: {rows: [{id: 1}], dlq: [{code: E-DECODE-01, body: '{'}]}
+";
+    let (sinks, _) = text.split_once("tests:").unwrap();
+    let (with, without) = (json(text), json(sinks));
+    assert_eq!(with.fingerprint, without.fingerprint);
+    let message = GivenMessage {
+        given: Given::Body(serde_json::json!({"id": 1, "user": {"name": "x"}})),
+        key: Some("k".into()),
+        tag: None,
+        properties: vec![("p".into(), "5".into())],
+    };
+    let broken =
+        GivenMessage { given: Given::Raw("{".into()), key: None, tag: None, properties: vec![] };
+    let letter = ExpectedLetter {
+        code: Some("E-DECODE-01".into()),
+        field: None,
+        error: None,
+        body: Some("{".into()),
+    };
+    let row = serde_json::json!({"id": 1}).as_object().cloned().unwrap();
+    let expected = Expected {
+        part: "lake".into(),
+        rows: Some(ExpectedRows::These(vec![row])),
+        files: None,
+        filtered: None,
+        letters: Some(ExpectedLetters::These(vec![letter])),
+    };
+    let case = TestCase { name: "a".into(), given: vec![message, broken], expect: vec![expected] };
+    assert_eq!(with.tests, [case]);
+}
+
+#[test]
 fn what_is_left_out_has_its_default() {
     let pipeline = json("sinks: {lake: {parquet: {to: lake}}}");
     assert_eq!(pipeline.source, None);

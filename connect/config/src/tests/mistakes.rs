@@ -101,13 +101,36 @@ fn slips_get_a_suggestion() {
 
 #[test]
 fn keys_of_later_versions_are_named() {
-    let message = check_json("E-KEY-01", "«tests»: []\n").message;
-    assert_eq!(message, "`tests` is not available at the top level in this version");
+    let message = check_json("E-KEY-01", "«include»: []\n").message;
+    assert_eq!(message, "`include` is not available at the top level in this version");
     let message = check_json("E-KEY-02", "sinks: {hook: {«http»: {url: x}}}\n").message;
     assert_eq!(message, "the sink `http` is not available in this version");
     check_json("E-KEY-02", "steps:\n  - «dedupe»: {by: body.id}\n");
     check_json("E-KEY-01", "sinks: {lake: {parquet: {to: x}, «ordering»: queue}}\n");
     check_json_help("E-KEY-01", "sinks: {lake: {parquet: {to: x, «limits»: {}}}}\n", "top level");
+}
+
+#[test]
+fn tests_are_about_what_the_pipeline_has() {
+    let check_test = |code, marked: &str| {
+        let found = check_json(code, &format!("tests:\n  - {{name: a, {marked}}}\n"));
+        (found.message, found.help)
+    };
+    let (message, help) = check_test("E-KEY-01", "given: [], expect: {«laek»: {rows: 1}}");
+    assert_eq!(message, "this pipeline has no sink `laek`");
+    assert_eq!(help, "did you mean `lake`?");
+    check_test("E-KEY-01", "given: [], expect: {«source»: {dlq: 0}}");
+    check_test("E-KEY-01", "given: [], expect: {lake: {«row»: 1}}");
+    check_test("E-TYPE-01", "given: [], expect: {lake: {rows: [«5»]}}");
+    check_test("E-TYPE-01", "given: [], expect: {lake: {rows: «many»}}");
+    check_test("E-RANGE-01", "given: [], expect: {lake: {filtered: «-1»}}");
+    check_test("E-KEY-03", "given: [«{key: k}»], expect: {}");
+    check_test("E-KEY-04", "given: [{body: {}, «raw»: x}], expect: {}");
+    check_test("E-NAME-02", "given: [], expect: {}}\n  - {name: «a», given: [], expect: {}");
+    check("E-KEY-04", &EVERYTHING.replace("- raw:", "- «body»:"));
+    check("E-KEY-04", &EVERYTHING.replace("- raw:", "- «key»: k\n        raw:"));
+    check("E-KEY-04", &EVERYTHING.replace("source: {dlq", "source: {«rows»: 0, dlq"));
+    check("E-RANGE-01", &EVERYTHING.replace("\"5 a 2026-01-02T03:04:05\"", "«\"5\\n6\"»"));
 }
 
 #[test]

@@ -1,0 +1,184 @@
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow_array::RecordBatch;
+use arrow_array::cast::AsArray;
+use arrow_array::types::TimestampMicrosecondType;
+use arrow_schema::ArrowError;
+use bytes::Bytes;
+use millrace_client::{Broker, BrokerError, PullRequest};
+use millrace_config::Pipeline;
+use millrace_connect_api::{Messages, QueueRef};
+use millrace_disk::SimDisk;
+use millrace_types::{QueueId, TopicName};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use serde_json::{Map, Value};
+
+use super::OUT;
+use crate::exit::{Exit, Failure, codes};
+
+/// What came of the messages of a test.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    /// By sink.
+    pub(super) files: BTreeMap<String, Vec<File>>,
+    /// By sink, or `source`.
+    pub(super) letters: BTreeMap<String, Vec<Letter>>,
+}
+
+/// One file that a reader finds.
+#[derive(Debug)]
+pub(super) struct File {
+    /// Its path below the directory of the sink.
+    pub(super) name: String,
+    /// The columns in its path.
+    pub(super) path_columns: Vec<(String, Option<String>)>,
+    pub(super) rows: Vec<Map<String, Value>>,
+}
+
+/// One dead letter.
+#[derive(Debug)]
+pub(super) struct Letter {
+    pub(super) code: String,
+    pub(super) field: String,
+    pub(super) error: String,
+    pub(super) body: String,
+}
+
+/// Reads everything back.
+pub(super) async fn of(
+    pipeline: &Pipeline,
+    broker: &Arc<dyn Broker>,
+    disk: &SimDisk,
+) -> Result<Outcome, Failure> {
+    let mut outcome = Outcome::default();
+    let parts = pipeline.sinks.iter().map(|sink| &*sink.name);
+    for part in parts.chain(pipeline.source.as_ref().map(|_| "source")) {
+        let topic = format!("%DLQ%{}_{part}", pipeline.name);
+        let topic = TopicName::parse(&topic).expect("the run has used it");
+        outcome.letters.insert(part.to_owned(), letters(broker, &topic).await?);
+    }
+    for path in disk.paths() {
+        let Ok(below) = path.strip_prefix(OUT) else { continue };
+        let (Some(sink), Some(name)) = (below.iter().next(), path.file_name()) else { continue };
+        let sink = sink.to_string_lossy().into_owned();
+        // Not visible yet, to those who read such directories.
+        let is_hidden = name.to_string_lossy().starts_with(['.', '_']);
+        let Some(bytes) = disk.file_bytes(&path).filter(|_| !is_hidden) else { continue };
+        let inner = below.strip_prefix(&sink).expect("it begins so");
+        let rows = rows(bytes).map_err(|error| {
+            let message = format!("what sink {sink} wrote cannot be read: {error}");
+            Failure::new(Exit::Failed, codes::TEST, message).caused_by(&*error)
+        })?;
+        outcome.files.entry(sink).or_default().push(File {
+            name: inner.to_string_lossy().into_owned(),
+            path_columns: path_columns(inner),
+            rows,
+        });
+    }
+    Ok(outcome)
+}
+
+async fn letters(broker: &Arc<dyn Broker>, topic: &TopicName) -> Result<Vec<Letter>, Failure> {
+    let queue = QueueId(0);
+    let (mut next, end) = match broker.bounds(topic, queue).await {
+        Ok(bounds) => bounds,
+        Err(BrokerError::NoSuchQueue { .. }) => return Ok(Vec::new()),
+        Err(error) => return Err(error.into()),
+    };
+    let mut letters = Vec::new();
+    while next < end {
+        let request = PullRequest {
+            topic: topic.clone(),
+            queue,
+            from: next,
+            bytes_max: 1 << 20,
+            wait: Duration::ZERO,
+        };
+        let pulled = broker.pull(request).await?;
+        let place = QueueRef { broker: broker.name(), topic: topic.clone(), queue };
+        let messages = Messages::parse(place, next, pulled.next, pulled.runs).map_err(|error| {
+            let message = format!("{topic} cannot be read: {error}");
+            Failure::new(Exit::Failed, codes::TEST, message).caused_by(&error)
+        })?;
+        letters.extend((0..messages.len()).map(|n| {
+            let letter = messages.get(n);
+            let property = |name| letter.properties.get(name).unwrap_or_default().to_owned();
+            Letter {
+                code: property("dlq_code"),
+                field: property("dlq_field"),
+                error: property("dlq_error"),
+                body: String::from_utf8_lossy(letter.body).into_owned(),
+            }
+        }));
+        next = pulled.next;
+    }
+    Ok(letters)
+}
+
+/// The rows of a Parquet file. A column without a value is left out.
+fn rows(bytes: Vec<u8>) -> Result<Vec<Map<String, Value>>, Box<dyn std::error::Error>> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes))?.build()?;
+    let mut lines = arrow_json::LineDelimitedWriter::new(Vec::new());
+    for batch in reader {
+        lines.write(&with_offset(&batch?)?)?;
+    }
+    lines.finish()?;
+    let lines = lines.into_inner();
+    let rows = serde_json::Deserializer::from_slice(&lines).into_iter();
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The same instants in a time zone that can be written without a table of time zones.
+fn with_offset(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let fields = batch.schema_ref().fields().iter().zip(batch.columns());
+    let columns = fields.map(|(field, column)| {
+        let column = match column.as_primitive_opt::<TimestampMicrosecondType>() {
+            Some(instants) => Arc::new(instants.clone().with_timezone("+00:00")),
+            None => Arc::clone(column),
+        };
+        (field.name(), column)
+    });
+    RecordBatch::try_from_iter(columns)
+}
+
+/// The columns in a path such as `day=2026-01-02/part-1.parquet`.
+fn path_columns(path: &Path) -> Vec<(String, Option<String>)> {
+    let dirs = path.parent().into_iter().flat_map(Path::iter);
+    let columns = dirs.filter_map(|segment| {
+        let segment = segment.to_string_lossy();
+        let (name, value) = segment.split_once('=')?;
+        let value = (value != "__HIVE_DEFAULT_PARTITION__").then(|| percent_decoded(value));
+        Some((percent_decoded(name), value))
+    });
+    columns.collect()
+}
+
+fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let digits = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        let byte =
+            digits.filter(|_| first == b'%').and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        bytes.push(byte.unwrap_or(first));
+        rest = if byte.is_some() { &after[2..] } else { after };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_of_a_path_are_read_as_they_were_meant() {
+        let path =
+            Path::new("day=2026-01-02/a%3Db=x%2Fy%zz/n=__HIVE_DEFAULT_PARTITION__/f.parquet");
+        let expected = [("day", Some("2026-01-02")), ("a=b", Some("x/y%zz")), ("n", None)];
+        let expected = expected.map(|(name, value)| (name.to_owned(), value.map(str::to_owned)));
+        assert_eq!(path_columns(path), expected);
+    }
+}

@@ -1,0 +1,122 @@
+//! `millrace test`.
+
+use crate::rig::Home;
+
+const PIPELINE: &str = r#"version: 1
+pipeline: p
+topic: t
+schema: {id: int, at: timestamp, day: string}
+steps:
+  - filter: body.id < 10 AND props.region = 'eu'
+sinks:
+  lake:
+    parquet: {to: lake, partition_by: [day]}
+tests:
+  - name: what is small and from here
+    given:
+      - {body: {id: 1, at: "2026-01-02T03:04:05Z", day: a/b}, props: {region: eu}}
+      - {body: {id: 2}, props: {region: us}}
+      - {body: {id: 30}, props: {region: eu}}
+      - {raw: "{", key: k, tag: t}
+    expect:
+      lake:
+        rows: [{id: 1, at: "2026-01-02T03:04:05Z", day: a/b}]
+        files: [day=a%2Fb/*.parquet]
+        filtered: 2
+        dlq: [{code: E-DECODE-01, body: "{"}]
+"#;
+
+#[test]
+fn tests_pass_or_fail_with_what_is_wrong() {
+    let home = Home::new();
+    home.write("p.yaml", PIPELINE);
+    let ran = home.run(&["test", "p.yaml", "--power-cuts", "30"]).expect(0);
+    assert_eq!(
+        ran.out,
+        "p.yaml\n  ok    what is small and from here (30 power cuts)\n\
+         1 test of 1 file: 1 passed, 0 failed\n"
+    );
+    assert_eq!(ran.err, "");
+
+    home.write(
+        "wrong.yaml",
+        &PIPELINE.replace("[{id: 1,", "[{id: 2,").replace("filtered: 2", "filtered: 3"),
+    );
+    let ran = home.run(&["test", ".", "--junit", "report.xml"]).expect(4);
+    let row = r#"{"at":"2026-01-02T03:04:05Z","day":"a/b","id":"#;
+    for line in [
+        "p.yaml\n  ok    what is small and from here\n".to_owned(),
+        "wrong.yaml\n  FAIL  what is small and from here\n".to_owned(),
+        format!(
+            "          lake: no such row: {row}2}}\n          lake: one row too many: {row}1}}\n"
+        ),
+        "          lake: 2 filtered, expected 3: ".to_owned(),
+        "2 tests of 2 files: 1 passed, 1 failed\n".to_owned(),
+    ] {
+        assert!(ran.out.contains(&line), "{line}\n{}", ran.out);
+    }
+    let report = std::fs::read_to_string(home.path("report.xml")).unwrap();
+    assert!(report.contains("failures=\"1\"") && report.contains("failures=\"0\""), "{report}");
+    // Nothing was written but the report.
+    assert_eq!(home.entries(), ["p.yaml", "report.xml", "wrong.yaml"]);
+
+    let answer = home.run(&["test", "wrong.yaml", "--json"]).expect(4).json();
+    assert_eq!(answer["ok"], false);
+    let complaints = answer["result"][0]["tests"][0]["complaints"].as_array().unwrap();
+    assert_eq!(complaints.len(), 3, "{answer}");
+}
+
+#[test]
+fn without_a_test_nothing_is_right() {
+    let home = Home::new();
+    home.write("p.yaml", PIPELINE);
+    home.run(&["test", "p.yaml", "-k", "small"]).expect(0);
+    home.run(&["test", "p.yaml", "-k", "large"]).expect(2).one_error("E-TEST-01", "large");
+    let (no_tests, _) = PIPELINE.split_once("tests:").unwrap();
+    home.write("none.yaml", no_tests);
+    home.run(&["test", "none.yaml"]).expect(2).one_error("E-TEST-01", "no tests");
+    home.write("gone.yaml", &PIPELINE.replace("raw: \"{\", key: k, tag: t", "file: gone.txt"));
+    home.run(&["test", "gone.yaml"]).expect(2).one_error("E-FILE-01", "gone.txt");
+    home.write("bad.yaml", &PIPELINE.replace("filtered: 2", "filterd: 2"));
+    let ran = home.run(&["test", "bad.yaml", "p.yaml"]).expect(2);
+    assert!(ran.err.contains("E-KEY-01") && ran.out.is_empty(), "{}", ran.err);
+}
+
+#[test]
+fn the_files_of_a_test_go_through_the_decoder_of_the_source() {
+    let home = Home::new();
+    home.write("lines.txt", "1 a\n2 b\nthree\n");
+    home.write(
+        "p.yaml",
+        r#"version: 1
+pipeline: p
+source:
+  file:
+    include: [nowhere/*]
+    start: end
+    max_line: 8B
+    decode: {regex: {pattern: '^(?<id>[0-9]+) (?<name>\w+)$', types: {id: int}}}
+topic: t
+sinks:
+  lake: {parquet: {to: lake}, where: body.id > 1}
+  all: {parquet: {to: lake}}
+tests:
+  - name: lines
+    given:
+      - file: lines.txt
+      - raw: 4 too_long
+    expect:
+      lake: {rows: [{id: 2, name: b}], filtered: 1, dlq: 1}
+      all: {rows: 2, dlq: [{code: E-DECODE-06, body: three}]}
+      source: {dlq: [{code: E-SOURCE-01, error: line 4}]}
+"#,
+    );
+    home.run(&["test", "p.yaml", "--power-cuts", "10", "--seed", "7"]).expect(0);
+}
+
+#[test]
+fn every_shipped_pipeline_passes_its_tests() {
+    let pipelines = concat!(env!("CARGO_MANIFEST_DIR"), "/../../pipelines");
+    let ran = Home::new().run(&["test", pipelines, "--power-cuts", "5"]).expect(0);
+    assert!(!ran.out.contains("no tests"), "{}", ran.out);
+}
