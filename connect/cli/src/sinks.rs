@@ -8,7 +8,9 @@ use millrace_config::{ParquetSpec, Pipeline, SinkKind};
 use millrace_connect_api::{Schema, SinkError};
 use millrace_disk::Disk;
 use millrace_runtime::{OpenSink, SinkOpening};
-use millrace_sink_files::{Compression, Metadata, ParquetOptions, ParquetSink, Rotate, RowGroup};
+use millrace_sink_files::{
+    Compression, FilesOptions, FilesSink, Format, Metadata, ParquetFormat, Rotate, RowGroup,
+};
 
 /// What makes the sinks of a pipeline.
 pub(crate) fn open(pipeline: Arc<Pipeline>, disk: Arc<dyn Disk>) -> OpenSink {
@@ -20,7 +22,7 @@ pub(crate) fn open(pipeline: Arc<Pipeline>, disk: Arc<dyn Disk>) -> OpenSink {
                 let options = parquet_options(&pipeline, parquet, &opening);
                 let SinkOpening { resume, next_part_id, .. } = opening;
                 let disk = Arc::clone(&disk);
-                let sink = ParquetSink::open(disk, options, resume, next_part_id)
+                let sink = FilesSink::open(disk, options, resume, next_part_id)
                     .map_err(|error| SinkError::Broken(Box::new(error)))?;
                 Ok(Box::new(sink))
             }
@@ -28,22 +30,11 @@ pub(crate) fn open(pipeline: Arc<Pipeline>, disk: Arc<dyn Disk>) -> OpenSink {
     })
 }
 
-fn parquet_options(
-    pipeline: &Pipeline,
-    spec: &ParquetSpec,
-    opening: &SinkOpening,
-) -> ParquetOptions {
+fn parquet_options(pipeline: &Pipeline, spec: &ParquetSpec, opening: &SinkOpening) -> FilesOptions {
     // Part numbers count within a sink, and several may write to one directory.
     let name_prefix = format!("{}-{}", pipeline.name, opening.name);
     let memory = pipeline.limits.memory / pipeline.sinks.len().max(1) as u64;
-    ParquetOptions {
-        partition_by: spec.partition_by.clone(),
-        rotate: Rotate {
-            rows: spec.rotate.rows,
-            bytes: spec.rotate.size,
-            every_ms: spec.rotate.every.map(millis),
-            idle_ms: spec.rotate.idle.map(millis),
-        },
+    let format = Format::Parquet(ParquetFormat {
         compression: match spec.compression {
             config::Compression::None => Compression::None,
             config::Compression::Snappy => Compression::Snappy,
@@ -53,6 +44,16 @@ fn parquet_options(
             rows: spec.row_group_rows,
             bytes: spec.row_group_bytes.min(memory / 2),
         },
+    });
+    let columns = Schema { columns: spec.columns.clone() };
+    FilesOptions {
+        partition_by: spec.partition_by.clone(),
+        rotate: Rotate {
+            rows: spec.rotate.rows,
+            bytes: spec.rotate.size,
+            every_ms: spec.rotate.every.map(millis),
+            idle_ms: spec.rotate.idle.map(millis),
+        },
         metadata: match spec.metadata {
             config::Metadata::None => Metadata::None,
             config::Metadata::Offsets => Metadata::Offsets,
@@ -61,7 +62,7 @@ fn parquet_options(
         worker_tag: opening.epoch,
         max_open: spec.max_open,
         memory_bytes_max: memory,
-        ..ParquetOptions::new(&spec.to, Schema { columns: spec.columns.clone() }, name_prefix)
+        ..FilesOptions::new(&spec.to, columns, name_prefix, format)
     }
 }
 

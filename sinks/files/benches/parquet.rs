@@ -13,7 +13,7 @@ use millrace_connect_api::{
     Batch, Column, Cut, DataType, FileSink, Messages, QueueRef, Resume, Schema, Selection,
 };
 use millrace_disk::RealDisk;
-use millrace_sink_files::{Compression, ParquetOptions, ParquetSink};
+use millrace_sink_files::{Compression, FilesOptions, FilesSink, Format, ParquetFormat};
 use millrace_types::{Now, PhysicalOffset, QueueId, QueueOffset, TopicName, record};
 
 fn main() {
@@ -140,11 +140,11 @@ fn ready<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// Writes batches into a new directory, up to the synced files.
-fn write(options: &ParquetOptions, batches: impl Iterator<Item = Batch>) {
+fn write(options: &FilesOptions, batches: impl Iterator<Item = Batch>) {
     let dir = tempfile::tempdir().expect("a directory");
-    let options = ParquetOptions { to: dir.path().join("lake"), ..options.clone() };
+    let options = FilesOptions { to: dir.path().join("lake"), ..options.clone() };
     let mut sink =
-        ParquetSink::open(Arc::new(RealDisk), options, Resume::default(), 1).expect("good options");
+        FilesSink::open(Arc::new(RealDisk), options, Resume::default(), 1).expect("good options");
     for batch in batches {
         ready(sink.write(&batch, Now::default())).expect("a disk that works");
     }
@@ -152,9 +152,10 @@ fn write(options: &ParquetOptions, batches: impl Iterator<Item = Batch>) {
     assert_eq!(plan.parts.iter().map(|part| part.rows).sum::<u64>(), BATCHES * ROWS_PER_BATCH);
 }
 
-fn options(compression: Compression) -> ParquetOptions {
+fn options(compression: Compression) -> FilesOptions {
     let columns = Schema { columns: columns() };
-    ParquetOptions { compression, ..ParquetOptions::new("", columns, "bench") }
+    let format = Format::Parquet(ParquetFormat { compression, ..ParquetFormat::default() });
+    FilesOptions::new("", columns, "bench", format)
 }
 
 fn rows() -> ItemsCount {
@@ -184,7 +185,7 @@ fn columns_to_28_partitions(bencher: Bencher<'_, '_>) {
     let batches: Vec<_> =
         messages.iter().map(|messages| decode(decoder.as_mut(), messages)).collect();
     let options =
-        ParquetOptions { partition_by: vec!["day".to_owned()], ..options(Compression::Zstd(3)) };
+        FilesOptions { partition_by: vec!["day".to_owned()], ..options(Compression::Zstd(3)) };
     bencher
         .counter(rows())
         .counter(BytesCount::new(bytes))

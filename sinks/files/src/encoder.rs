@@ -1,179 +1,67 @@
-//! Columns into a Parquet file.
+//! Rows into a file of some format.
 
-use std::collections::HashSet;
-use std::hash::Hash;
+mod parquet; // columns, by the row group
+
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::{Date32Type, Float64Type, Int64Type, TimestampMicrosecondType};
-use arrow_array::{Array, ArrayRef, RecordBatch};
-use arrow_schema::{DataType, SchemaRef};
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
 use millrace_disk::Disk;
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
-use parquet::basic::{Compression as Codec, ZstdLevel};
-use parquet::file::metadata::KeyValue;
-use parquet::file::properties::{
-    DEFAULT_DATA_PAGE_ROW_COUNT_LIMIT, EnabledStatistics, WriterProperties,
-};
-use parquet::schema::types::ColumnPath;
 
-use crate::error::{At, FileSinkError};
-use crate::options::{Compression, ParquetOptions};
-use crate::part_file::{Finished, PartFile};
-
-/// What zstd takes for each column of a row group, and what it takes more from the first page on.
-/// Measured; the writer does not count it.
-const ZSTD_CODEC_BYTES: usize = 64 << 10;
-const ZSTD_CONTEXT_BYTES: usize = 1 << 20;
-
-/// About what is kept of each column of a complete row group: offsets, sizes, statistics of pages.
-const COLUMN_CHUNK_METADATA_BYTES: usize = 1 << 10;
+use self::parquet::ParquetEncoder;
+use crate::error::FileSinkError;
+use crate::options::{FilesOptions, Format};
+use crate::part_file::Finished;
 
 /// A file being written.
-pub(crate) struct Encoder {
-    writer: ArrowWriter<PartFile>,
-    /// Columns that zstd compresses.
-    zstd_columns: usize,
-}
-
-impl Encoder {
-    /// Creates the file. The first rows decide how columns are encoded, and are not written yet.
-    pub(crate) fn create(
-        disk: &Arc<dyn Disk>,
-        path: &Path,
-        schema: &SchemaRef,
-        options: &ParquetOptions,
-        first_rows: &RecordBatch,
-    ) -> Result<Self, FileSinkError> {
-        let file = PartFile::create(disk, path).at(path)?;
-        let properties = properties(options, first_rows);
-        // Readers learn the types from Parquet's own schema.
-        let arrow_options =
-            ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
-        let writer =
-            ArrowWriter::try_new_with_options(file, Arc::clone(schema), arrow_options).at(path)?;
-        let zstd_columns = match options.compression {
-            Compression::Zstd(_) => schema.fields().len(),
-            Compression::None | Compression::Snappy => 0,
-        };
-        Ok(Self { writer, zstd_columns })
-    }
-
+///
+/// The same chunks of rows give the same bytes, whatever else happens between them, but for
+/// [`Encoder::spill`].
+pub(crate) trait Encoder: Send {
     /// Encodes a chunk of rows.
-    pub(crate) fn write(&mut self, rows: &RecordBatch) -> Result<(), FileSinkError> {
-        self.writer.write(rows).map_err(|error| self.failed(error))
-    }
+    fn write(&mut self, rows: &RecordBatch) -> Result<(), FileSinkError>;
 
-    /// Ends the row group early, so that its memory is free.
-    pub(crate) fn end_row_group(&mut self) -> Result<(), FileSinkError> {
-        self.writer.flush().map_err(|error| self.failed(error))
-    }
+    /// Writes out what was encoded, so that its memory is free.
+    fn spill(&mut self) -> Result<(), FileSinkError>;
 
-    /// Gives the file's handle back until a row group is complete. Rows go on being encoded, as
-    /// that takes memory only.
-    pub(crate) fn park(&mut self) -> Result<(), FileSinkError> {
-        self.writer.sync().map_err(|error| self.failed(error.into()))?;
-        let parked = self.writer.inner_mut().park();
-        parked.map_err(|error| self.failed(error.into()))
-    }
+    /// Gives the file's handle back until there is something to write to it.
+    fn park(&mut self) -> Result<(), FileSinkError>;
 
-    pub(crate) fn is_parked(&self) -> bool {
-        self.writer.inner().is_parked()
-    }
+    /// Whether the handle was given back.
+    fn is_parked(&self) -> bool;
 
-    /// Writes the footer and makes the file durable, up to its name.
-    pub(crate) fn finish(
-        mut self,
+    /// Completes the file and makes it durable, up to its name. `metadata` is for formats that
+    /// have a place for it beside the rows.
+    fn finish(
+        self: Box<Self>,
         metadata: Vec<(&'static str, String)>,
-    ) -> Result<Finished, FileSinkError> {
-        for (key, value) in metadata {
-            self.writer.append_key_value_metadata(KeyValue::new(key.to_owned(), value));
-        }
-        let path = self.writer.inner().path().to_owned();
-        self.writer.into_inner().at(&path)?.finish().at(&path)
-    }
+    ) -> Result<Finished, FileSinkError>;
 
     /// About how many bytes the file would have if it ended here.
-    pub(crate) fn bytes(&self) -> u64 {
-        (self.writer.bytes_written() + self.writer.in_progress_size()) as u64
-    }
+    fn bytes(&self) -> u64;
 
-    /// Memory that the end of the row group would free.
-    pub(crate) fn row_group_memory_bytes(&self) -> usize {
-        let codec_bytes = match self.writer.in_progress_rows() {
-            0 => 0,
-            rows if rows < DEFAULT_DATA_PAGE_ROW_COUNT_LIMIT => ZSTD_CODEC_BYTES,
-            _ => ZSTD_CODEC_BYTES + ZSTD_CONTEXT_BYTES,
-        };
-        // What the writer counts is what is in its buffers; what they take is half as much more.
-        self.writer.memory_size() * 3 / 2 + self.zstd_columns * codec_bytes
-    }
+    /// Memory that [`Encoder::spill`] would free.
+    fn spillable_bytes(&self) -> usize;
 
-    /// Memory that only the end of the file would free: what the footer will say.
-    pub(crate) fn footer_memory_bytes(&self) -> usize {
-        let groups = self.writer.flushed_row_groups();
-        let columns: usize = groups.iter().map(|group| group.num_columns()).sum();
-        columns * COLUMN_CHUNK_METADATA_BYTES
-    }
-
-    fn failed(&self, error: parquet::errors::ParquetError) -> FileSinkError {
-        FileSinkError::from_parquet(self.writer.inner().path(), error)
-    }
+    /// Memory that only the end of the file would free.
+    fn kept_bytes(&self) -> usize;
 }
 
-fn properties(options: &ParquetOptions, first_rows: &RecordBatch) -> WriterProperties {
-    let codec = match options.compression {
-        Compression::None => Codec::UNCOMPRESSED,
-        Compression::Snappy => Codec::SNAPPY,
-        Compression::Zstd(level) => Codec::ZSTD(
-            ZstdLevel::try_new(level).expect("`ParquetOptions::check` knows the levels"),
-        ),
-    };
-    let row_group_bytes = options.row_group.bytes.min(options.memory_bytes_max / 2).max(1);
-    let mut properties = WriterProperties::builder()
-        .set_created_by(CREATED_BY.to_owned())
-        .set_compression(codec)
-        .set_statistics_enabled(EnabledStatistics::Page)
-        .set_max_row_group_row_count(Some(saturate(options.row_group.rows)))
-        .set_max_row_group_bytes(Some(saturate(row_group_bytes)));
-    for (field, column) in first_rows.schema().fields().iter().zip(first_rows.columns()) {
-        let path = ColumnPath::new(vec![field.name().clone()]);
-        properties = properties.set_column_dictionary_enabled(path, repeats(column));
-    }
-    properties.build()
-}
-
-/// The form `name version … (build …)` is the one that readers look for when they decide whether
-/// statistics can be trusted.
-const CREATED_BY: &str = concat!("millrace version ", env!("CARGO_PKG_VERSION"), " (build 0)");
-
-fn saturate(limit: u64) -> usize {
-    usize::try_from(limit).unwrap_or(usize::MAX)
-}
-
-/// Whether values come again often enough for a dictionary to pay: at most half of them are
-/// different.
-fn repeats(column: &ArrayRef) -> bool {
-    let different = match column.data_type() {
-        DataType::Utf8 => different(column.as_string::<i32>().iter().flatten()),
-        DataType::Int64 => different(column.as_primitive::<Int64Type>().values().iter()),
-        DataType::Timestamp(..) => {
-            different(column.as_primitive::<TimestampMicrosecondType>().values().iter())
+/// Creates a file. Its first rows may decide how it is encoded, and are not written yet.
+pub(crate) fn create(
+    disk: &Arc<dyn Disk>,
+    path: &Path,
+    schema: &SchemaRef,
+    options: &FilesOptions,
+    first_rows: &RecordBatch,
+) -> Result<Box<dyn Encoder>, FileSinkError> {
+    match &options.format {
+        Format::Parquet(format) => {
+            let row_group_bytes = format.row_group.bytes.min(options.memory_bytes_max / 2);
+            let encoder =
+                ParquetEncoder::create(disk, path, schema, format, row_group_bytes, first_rows)?;
+            Ok(Box::new(encoder))
         }
-        DataType::Date32 => different(column.as_primitive::<Date32Type>().values().iter()),
-        DataType::Int32 => 1,
-        DataType::Float64 => {
-            let values = column.as_primitive::<Float64Type>().values();
-            different(values.iter().map(|value| value.to_bits()))
-        }
-        // There is no dictionary of bits.
-        _ => return false,
-    };
-    different * 2 <= column.len()
-}
-
-fn different<T: Eq + Hash>(values: impl Iterator<Item = T>) -> usize {
-    values.collect::<HashSet<_>>().len()
+    }
 }

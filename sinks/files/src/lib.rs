@@ -1,11 +1,11 @@
 //! Files as a destination: rows go into parts, parts become visible whole, and no row twice.
 //!
-//! [`ParquetSink`] takes batches apart by partition, encodes each partition's rows as they come
+//! [`FilesSink`] takes batches apart by partition, encodes each partition's rows as they come
 //! into a file that nobody sees yet, and closes files when their rotation is due. Which rows are
 //! in which file, and where reading goes on after a crash, is decided in `frontier`, without any
-//! I/O; start reading there, then at [`ParquetSink`].
+//! I/O; start reading there, then at [`FilesSink`].
 
-mod encoder; // columns into a Parquet file
+mod encoder; // rows into a file of some format
 mod error; // what goes wrong with files, batches and options
 mod frontier; // which offsets are in which part, and where reading resumes
 mod grouping; // the rows of a batch by partition
@@ -19,5 +19,5 @@ mod sink; // the sink itself
 mod staging; // publish, probe, abort, sweep
 
 pub use error::{BatchError, FileSinkError, OptionsError};
-pub use options::{Compression, Metadata, ParquetOptions, Rotate, RowGroup};
-pub use sink::ParquetSink;
+pub use options::{Compression, FilesOptions, Format, Metadata, ParquetFormat, Rotate, RowGroup};
+pub use sink::FilesSink;

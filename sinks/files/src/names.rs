@@ -2,10 +2,13 @@
 
 use millrace_connect_api::Part;
 
+use crate::options::Format;
+
 /// How the files of one pipeline and one worker are named.
 #[derive(Clone, Debug)]
 pub(crate) struct Names {
     pub(crate) prefix: String,
+    pub(crate) extension: &'static str,
     pub(crate) worker_tag: u64,
 }
 
@@ -22,19 +25,24 @@ impl Names {
     }
 
     fn file(&self, id: u64) -> String {
-        format!("{}-{id:010}.parquet", self.prefix)
+        format!("{}-{id:010}.{}", self.prefix, self.extension)
     }
 
     /// Whether a file, named without its directory, is a staged part of this pipeline, by
-    /// whichever worker.
+    /// whichever worker and in whichever format: the sink may have had another one.
     pub(crate) fn is_staged(&self, file: &str) -> bool {
-        let middle = || {
-            let rest = file.strip_prefix('.')?.strip_prefix(&self.prefix)?.strip_prefix('-')?;
-            rest.strip_suffix(".part")?.split_once(".parquet.")
-        };
         let digits =
             |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        middle().is_some_and(|(id, tag)| id.len() >= 10 && digits(id) && digits(tag))
+        let parts = || {
+            let rest = file.strip_prefix('.')?.strip_prefix(&self.prefix)?.strip_prefix('-')?;
+            let (id, rest) = rest.strip_suffix(".part")?.split_once('.')?;
+            let (extension, tag) = rest.rsplit_once('.')?;
+            Some((id, extension, tag))
+        };
+        parts().is_some_and(|(id, extension, tag)| {
+            let known = Format::EXTENSIONS.contains(&extension);
+            id.len() >= 10 && digits(id) && known && digits(tag)
+        })
     }
 }
 
@@ -52,7 +60,7 @@ mod tests {
     use super::*;
 
     fn names() -> Names {
-        Names { prefix: "errors".to_owned(), worker_tag: 7 }
+        Names { prefix: "errors".to_owned(), extension: "parquet", worker_tag: 7 }
     }
 
     #[test]

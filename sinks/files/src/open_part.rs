@@ -9,11 +9,11 @@ use millrace_connect_api::{OffsetRange, Part, QueueRef};
 use millrace_disk::Disk;
 use millrace_types::Now;
 
-use crate::encoder::Encoder;
+use crate::encoder::{self, Encoder};
 use crate::error::FileSinkError;
 use crate::frontier::Spans;
 use crate::names::Names;
-use crate::options::{ParquetOptions, Rotate};
+use crate::options::{FilesOptions, Rotate};
 use crate::pending::{Pending, one_piece};
 use crate::staging::Staging;
 
@@ -26,7 +26,7 @@ pub(crate) struct OpenPart {
     first_at_ms: u64,
     last_at_ms: u64,
     pending: Pending,
-    encoder: Option<Encoder>,
+    encoder: Option<Box<dyn Encoder>>,
 }
 
 /// Memory of a part with hardly any rows.
@@ -35,7 +35,7 @@ const BASE_BYTES: u64 = 4 << 10;
 /// What parts of one sink have in common.
 pub(crate) struct Workshop {
     pub(crate) disk: Arc<dyn Disk>,
-    pub(crate) options: ParquetOptions,
+    pub(crate) options: FilesOptions,
     pub(crate) names: Names,
     pub(crate) schema: SchemaRef,
     pub(crate) chunk_rows: usize,
@@ -88,7 +88,7 @@ impl OpenPart {
 
     /// Whether it must take no more rows.
     pub(crate) fn is_full(&self, rotate: &Rotate) -> bool {
-        let bytes = || self.encoder.as_ref().map_or(0, Encoder::bytes);
+        let bytes = || self.encoder.as_ref().map_or(0, |encoder| encoder.bytes());
         rotate.rows.is_some_and(|max| self.rows >= max)
             || rotate.bytes.is_some_and(|max| bytes() >= max)
     }
@@ -143,27 +143,27 @@ impl OpenPart {
 
     /// Gives the file's handle back until there is something to write.
     pub(crate) fn park(&mut self) -> Result<(), FileSinkError> {
-        self.encoder.as_mut().map_or(Ok(()), Encoder::park)
+        self.encoder.as_mut().map_or(Ok(()), |encoder| encoder.park())
     }
 
-    /// Writes all rows out and ends the row group early.
+    /// Writes all rows out.
     pub(crate) fn spill(&mut self, workshop: &Workshop) -> Result<(), FileSinkError> {
         if !self.pending.is_empty() {
             self.encode_pending(workshop)?;
         }
-        self.encoder.as_mut().map_or(Ok(()), Encoder::end_row_group)
+        self.encoder.as_mut().map_or(Ok(()), |encoder| encoder.spill())
     }
 
     /// Memory that [`OpenPart::spill`] would free.
     pub(crate) fn spillable_bytes(&self) -> u64 {
-        let row_group = self.encoder.as_ref().map_or(0, Encoder::row_group_memory_bytes);
-        (self.pending.memory_bytes() + row_group) as u64
+        let encoded = self.encoder.as_ref().map_or(0, |encoder| encoder.spillable_bytes());
+        (self.pending.memory_bytes() + encoded) as u64
     }
 
     /// All memory that it takes, about.
     pub(crate) fn memory_bytes(&self) -> u64 {
-        let footer = self.encoder.as_ref().map_or(0, Encoder::footer_memory_bytes);
-        BASE_BYTES + self.spillable_bytes() + footer as u64
+        let kept = self.encoder.as_ref().map_or(0, |encoder| encoder.kept_bytes());
+        BASE_BYTES + self.spillable_bytes() + kept as u64
     }
 
     fn encode_pending(&mut self, workshop: &Workshop) -> Result<(), FileSinkError> {
@@ -179,7 +179,7 @@ impl OpenPart {
                 let staging = Staging::new(disk.as_ref(), &options.to);
                 staging.create_dir(&self.partition)?;
                 let path: PathBuf = options.to.join(names.staged(&self.partition, self.id));
-                none.insert(Encoder::create(disk, &path, schema, options, rows)?)
+                none.insert(encoder::create(disk, &path, schema, options, rows)?)
             }
         };
         encoder.write(rows)

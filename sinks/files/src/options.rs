@@ -4,9 +4,9 @@ use millrace_connect_api::{Column, Schema};
 
 use crate::error::OptionsError;
 
-/// What a Parquet sink writes, where, and when it closes files.
+/// What a sink of files writes, where, and when it closes files.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ParquetOptions {
+pub struct FilesOptions {
     /// The directory. It is created if it is missing.
     pub to: PathBuf,
     /// The columns of the file in order, taken from the batch by name. Those that are in
@@ -16,10 +16,8 @@ pub struct ParquetOptions {
     pub partition_by: Vec<String>,
     /// When a file is closed.
     pub rotate: Rotate,
-    /// How pages are compressed.
-    pub compression: Compression,
-    /// How large a row group becomes.
-    pub row_group: RowGroup,
+    /// What kind of files.
+    pub format: Format,
     /// Columns that say where a row comes from.
     pub metadata: Metadata,
     /// How file names begin: the name of the pipeline.
@@ -49,6 +47,22 @@ pub struct Rotate {
     pub idle_ms: Option<u64>,
 }
 
+/// What kind of files a sink writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Parquet.
+    Parquet(ParquetFormat),
+}
+
+/// Parquet files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParquetFormat {
+    /// How pages are compressed.
+    pub compression: Compression,
+    /// How large a row group becomes.
+    pub row_group: RowGroup,
+}
+
 /// How pages are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
@@ -65,7 +79,7 @@ pub enum Compression {
 pub struct RowGroup {
     /// Rows.
     pub rows: u64,
-    /// Encoded bytes; at most half of [`ParquetOptions::memory_bytes_max`], because a row group is
+    /// Encoded bytes; at most half of [`FilesOptions::memory_bytes_max`], because a row group is
     /// in memory until it is complete.
     pub bytes: u64,
 }
@@ -81,16 +95,20 @@ pub enum Metadata {
     All,
 }
 
-impl ParquetOptions {
+impl FilesOptions {
     /// The defaults, for a pipeline of this name.
-    pub fn new(to: impl Into<PathBuf>, columns: Schema, pipeline: impl Into<String>) -> Self {
+    pub fn new(
+        to: impl Into<PathBuf>,
+        columns: Schema,
+        pipeline: impl Into<String>,
+        format: Format,
+    ) -> Self {
         Self {
             to: to.into(),
             columns,
             partition_by: Vec::new(),
             rotate: Rotate::default(),
-            compression: Compression::Zstd(3),
-            row_group: RowGroup::default(),
+            format,
             metadata: Metadata::None,
             name_prefix: pipeline.into(),
             worker_tag: 0,
@@ -131,11 +149,36 @@ impl ParquetOptions {
             ("rotate.rows", self.rotate.rows == Some(0)),
             ("rotate.size", self.rotate.bytes == Some(0)),
             ("max_open", self.max_open == 0),
-            ("row_group.rows", self.row_group.rows == 0),
-            ("row_group.bytes", self.row_group.bytes == 0),
         ];
         if let Some((option, _)) = zero.iter().find(|(_, is_zero)| *is_zero) {
             return Err(OptionsError::Zero { option });
+        }
+        match &self.format {
+            Format::Parquet(format) => format.check(),
+        }
+    }
+}
+
+impl Format {
+    /// How the names of files end, after the dot.
+    pub(crate) fn extension(&self) -> &'static str {
+        match self {
+            Format::Parquet(_) => "parquet",
+        }
+    }
+
+    /// How the names of files of any format end.
+    pub(crate) const EXTENSIONS: [&'static str; 1] = ["parquet"];
+}
+
+impl ParquetFormat {
+    fn check(&self) -> Result<(), OptionsError> {
+        for (option, limit) in
+            [("row_group.rows", self.row_group.rows), ("row_group.bytes", self.row_group.bytes)]
+        {
+            if limit == 0 {
+                return Err(OptionsError::Zero { option });
+            }
         }
         match self.compression {
             Compression::Zstd(level) if !(1..=22).contains(&level) => {
@@ -143,6 +186,12 @@ impl ParquetOptions {
             }
             _ => Ok(()),
         }
+    }
+}
+
+impl Default for ParquetFormat {
+    fn default() -> Self {
+        Self { compression: Compression::Zstd(3), row_group: RowGroup::default() }
     }
 }
 

@@ -20,11 +20,11 @@ use crate::grouping::Grouping;
 use crate::hive;
 use crate::names::Names;
 use crate::open_part::{OpenPart, Workshop};
-use crate::options::{Metadata, ParquetOptions};
+use crate::options::{FilesOptions, Metadata};
 use crate::pending::CHUNK_ROWS;
 use crate::staging::Staging;
 
-/// Writes Parquet files, each row into exactly one.
+/// Writes files, each row into exactly one.
 ///
 /// Encoding and file I/O happen inside the calls, which therefore take CPU and may block: run the
 /// sink on a thread where that is fine. After an error from [`write`] or [`plan`] the sink must be
@@ -32,7 +32,7 @@ use crate::staging::Staging;
 ///
 /// [`write`]: FileSink::write
 /// [`plan`]: FileSink::plan
-pub struct ParquetSink {
+pub struct FilesSink {
     workshop: Workshop,
     grouping: Grouping,
     frontier: Frontier,
@@ -55,7 +55,7 @@ struct Incoming<'a> {
     now: Now,
 }
 
-impl ParquetSink {
+impl FilesSink {
     /// Opens the sink where an earlier one got to. `next_part_id` is a number that no planned part
     /// of this pipeline ever had, and neither had any after it.
     ///
@@ -64,7 +64,7 @@ impl ParquetSink {
     /// that writes is opened with the `resume` of the plan that has become a commit.
     pub fn open(
         disk: Arc<dyn Disk>,
-        options: ParquetOptions,
+        options: FilesOptions,
         resume: Resume,
         next_part_id: u64,
     ) -> Result<Self, OptionsError> {
@@ -77,7 +77,11 @@ impl ParquetSink {
                 return Err(OptionsError::Repartitioned { partition });
             }
         }
-        let names = Names { prefix: options.name_prefix.clone(), worker_tag: options.worker_tag };
+        let names = Names {
+            prefix: options.name_prefix.clone(),
+            extension: options.format.extension(),
+            worker_tag: options.worker_tag,
+        };
         Staging::new(disk.as_ref(), &options.to).create_dir("")?;
         let schema = Arc::new(file_schema(&options));
         Ok(Self {
@@ -262,7 +266,7 @@ impl ParquetSink {
 }
 
 #[async_trait]
-impl FileSink for ParquetSink {
+impl FileSink for FilesSink {
     async fn write(&mut self, batch: &Batch, now: Now) -> Result<Written, SinkError> {
         self.guarded(|sink| sink.write_batch(batch, now))
     }
@@ -297,7 +301,7 @@ fn column_of<'a>(batch: &'a Batch, name: &str) -> Result<&'a ArrayRef, BatchErro
     batch.column(name).ok_or_else(missing)
 }
 
-fn file_schema(options: &ParquetOptions) -> ArrowSchema {
+fn file_schema(options: &FilesOptions) -> ArrowSchema {
     let columns = options.file_columns();
     let columns = columns.map(|column| Field::new(&column.name, column.data_type.to_arrow(), true));
     let metadata = options.metadata.column_names().iter().map(|name| {

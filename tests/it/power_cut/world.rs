@@ -14,7 +14,7 @@ use millrace_connect_api::{Column, DataType, Schema, SinkError};
 use millrace_disk::{Disk, SimDisk};
 use millrace_runtime::{Clock, Connectors, Run, RunOptions, Summary, fault};
 use millrace_server::{Core, CoreConfig, Flushing};
-use millrace_sink_files::{ParquetOptions, ParquetSink};
+use millrace_sink_files::{FilesOptions, FilesSink, Format, Metadata, ParquetFormat};
 use millrace_sources::{FileOptions, FileSource};
 use millrace_store::{Faults, FlushMode, StoreConfig};
 use millrace_types::{Now, QueueId, TopicName};
@@ -201,13 +201,14 @@ fn connectors(disk: &Arc<dyn Disk>, seed: u64) -> Connectors {
                 column("level", DataType::Int),
                 column("at", DataType::Int),
             ];
-            let mut options = ParquetOptions::new("/lake", Schema { columns }, "sim");
+            let format = Format::Parquet(ParquetFormat::default());
+            let mut options = FilesOptions::new("/lake", Schema { columns }, "sim", format);
             options.partition_by = vec!["day".into()];
             options.rotate.rows = Some(rows);
-            options.metadata = millrace_sink_files::Metadata::Offsets;
+            options.metadata = Metadata::Offsets;
             options.worker_tag = opening.epoch;
             let disk = Arc::clone(&sink_disk);
-            let sink = ParquetSink::open(disk, options, opening.resume, opening.next_part_id)
+            let sink = FilesSink::open(disk, options, opening.resume, opening.next_part_id)
                 .map_err(|error| SinkError::Broken(Box::new(error)))?;
             Ok(Box::new(sink))
         }),

@@ -3,7 +3,7 @@ use millrace_disk::{Fault, SimDisk};
 use proptest::prelude::*;
 
 use super::rig::*;
-use crate::{FileSinkError, ParquetOptions, Rotate};
+use crate::{FileSinkError, FilesOptions, Rotate};
 
 /// What a worker does, one after the other.
 #[derive(Clone, Copy, Debug)]
@@ -63,13 +63,13 @@ fn logs() -> impl Strategy<Value = Vec<Vec<Row>>> {
     proptest::collection::vec(proptest::collection::vec(row, 0..40), 3)
 }
 
-fn small_parts() -> impl Strategy<Value = ParquetOptions> {
+fn small_parts() -> impl Strategy<Value = FilesOptions> {
     let rows = prop_oneof![Just(None), (1..9_u64).prop_map(Some)];
     let ms = prop_oneof![Just(None), (0..8_u64).prop_map(|n| Some(n * 10))];
     let memory = prop_oneof![Just(20_000), Just(100_000), Just(1 << 30)];
     let options = |(rows, every_ms, idle_ms, max_open, memory_bytes_max)| {
         let rotate = Rotate { rows, bytes: None, every_ms, idle_ms };
-        ParquetOptions { rotate, max_open, memory_bytes_max, ..options() }
+        FilesOptions { rotate, max_open, memory_bytes_max, ..options() }
     };
     (rows, ms.clone(), ms, 1..6_usize, memory).prop_map(options)
 }
@@ -107,7 +107,7 @@ proptest! {
         let mut disk = SimDisk::new(seed);
         let mut ledger = Ledger::default();
         let mut epoch = 1;
-        let with_epoch = |epoch| ParquetOptions { worker_tag: epoch, ..options.clone() };
+        let with_epoch = |epoch| FilesOptions { worker_tag: epoch, ..options.clone() };
         let mut worker = Worker::start(&disk, &log, with_epoch(epoch), &mut ledger).unwrap();
         for action in actions {
             match action {
@@ -136,9 +136,9 @@ fn fixed_log() -> Vec<Vec<Row>> {
     (0..3).map(|queue| rows(queue).collect()).collect()
 }
 
-fn fixed_options(worker_tag: u64) -> ParquetOptions {
+fn fixed_options(worker_tag: u64) -> FilesOptions {
     let rotate = Rotate { rows: Some(8), bytes: None, every_ms: Some(60), idle_ms: None };
-    ParquetOptions { rotate, worker_tag, ..options() }
+    FilesOptions { rotate, worker_tag, ..options() }
 }
 
 fn fixed_run(
@@ -199,7 +199,7 @@ fn the_disk_may_fail_at_every_operation() {
 }
 
 /// One row in partition `a`, planned.
-fn planned(disk: &SimDisk) -> (crate::ParquetSink, millrace_connect_api::Part) {
+fn planned(disk: &SimDisk) -> (crate::FilesSink, millrace_connect_api::Part) {
     let mut sink = open(disk, options());
     ready(sink.write(&batch(0, 0, &[row("a")]), at(0))).unwrap();
     let mut plan = ready(sink.plan(at(0), Cut::All)).unwrap();
@@ -325,7 +325,7 @@ fn the_sweep_takes_only_what_earlier_workers_left() {
     use millrace_disk::Disk;
     let disk = SimDisk::new(1);
     let (_, kept) = planned(&disk);
-    let mut stray = open(&disk, ParquetOptions { worker_tag: 1, ..options() });
+    let mut stray = open(&disk, FilesOptions { worker_tag: 1, ..options() });
     ready(stray.write(&batch(0, 0, &[row("a"), row("b")]), at(0))).unwrap();
     ready(stray.plan(at(0), Cut::All)).unwrap();
     let others = [
@@ -337,7 +337,7 @@ fn the_sweep_takes_only_what_earlier_workers_left() {
     disk.create_dir_all("/lake/events/tmp".as_ref()).unwrap();
     others.iter().for_each(|path| drop(disk.create(path.as_ref()).unwrap()));
 
-    let mut sink = open(&disk, ParquetOptions { worker_tag: 2, ..options() });
+    let mut sink = open(&disk, FilesOptions { worker_tag: 2, ..options() });
     let rows: Vec<_> = (0..3_000).map(|_| row("c")).collect();
     ready(sink.write(&batch(0, 0, &rows), at(0))).unwrap();
     ready(sink.sweep(std::slice::from_ref(&kept))).unwrap();
@@ -354,8 +354,8 @@ fn resuming_under_other_partitions_is_refused() {
     resume.ahead.insert("p=a".to_owned(), Default::default());
     let open = |partition_by: &[&str]| {
         let partition_by = partition_by.iter().map(|name| (*name).to_owned()).collect();
-        let options = ParquetOptions { partition_by, ..options() };
-        crate::ParquetSink::open(std::sync::Arc::new(disk.clone()), options, resume.clone(), 1)
+        let options = FilesOptions { partition_by, ..options() };
+        crate::FilesSink::open(std::sync::Arc::new(disk.clone()), options, resume.clone(), 1)
     };
     assert!(open(&["p"]).is_ok());
     assert!(open(&[]).is_err());

@@ -13,29 +13,36 @@ use millrace_types::QueueOffset;
 use parquet::basic::{Compression as Codec, Encoding, LogicalType, TimeUnit};
 
 use super::rig::*;
-use crate::{BatchError, Compression, Metadata, ParquetOptions, ParquetSink, Rotate, RowGroup};
+use crate::{
+    BatchError, Compression, FilesOptions, FilesSink, Format, Metadata, ParquetFormat, Rotate,
+    RowGroup,
+};
 
 const NEVER: Rotate = Rotate { rows: None, bytes: None, every_ms: None, idle_ms: None };
 
-fn rotated(rotate: Rotate) -> ParquetOptions {
-    ParquetOptions { rotate, ..options() }
+fn compressed(compression: Compression) -> Format {
+    Format::Parquet(ParquetFormat { compression, ..ParquetFormat::default() })
+}
+
+fn rotated(rotate: Rotate) -> FilesOptions {
+    FilesOptions { rotate, ..options() }
 }
 
 /// Writes rows of queue 0, from offset `from` on.
-fn write(sink: &mut ParquetSink, from: u64, partitions: &[&str], ms: u64) {
+fn write(sink: &mut FilesSink, from: u64, partitions: &[&str], ms: u64) {
     let rows: Vec<_> = partitions.iter().map(|partition| row(partition)).collect();
     ready(sink.write(&batch(0, from, &rows), at(ms))).expect("a disk without faults");
 }
 
 /// What a plan closes, as `partition: rows`, in the order of the plan.
-fn plan(sink: &mut ParquetSink, ms: u64, cut: Cut) -> (Vec<String>, Plan) {
+fn plan(sink: &mut FilesSink, ms: u64, cut: Cut) -> (Vec<String>, Plan) {
     let plan = ready(sink.plan(at(ms), cut)).expect("a disk without faults");
     let parts = plan.parts.iter().map(|part| format!("{}: {}", part.partition, part.rows));
     (parts.collect(), plan)
 }
 
 /// Writes one batch into one file and reads that file.
-fn round_trip(options: ParquetOptions, batch: &Batch) -> Visible {
+fn round_trip(options: FilesOptions, batch: &Batch) -> Visible {
     let disk = SimDisk::new(1);
     let mut sink = open(&disk, options);
     ready(sink.write(batch, at(0))).expect("a disk without faults");
@@ -45,14 +52,14 @@ fn round_trip(options: ParquetOptions, batch: &Batch) -> Visible {
 }
 
 /// Options for a file of these columns, and a batch that has them.
-fn table(columns: Vec<(&str, DataType, ArrayRef)>) -> (ParquetOptions, Batch) {
+fn table(columns: Vec<(&str, DataType, ArrayRef)>) -> (FilesOptions, Batch) {
     let schema = columns.iter().map(|(name, data_type, _)| column(name, *data_type)).collect();
     let mut batch = batch(0, 0, &vec![row("a"); columns[0].2.len()]);
     for (name, _, array) in columns {
         batch = batch.with_column(name.into(), array);
     }
     let columns = Schema { columns: schema };
-    (ParquetOptions::new("/lake/events", columns, "pipe"), batch)
+    (FilesOptions::new("/lake/events", columns, "pipe", parquet()), batch)
 }
 
 #[test]
@@ -84,9 +91,9 @@ fn every_type_comes_back_with_its_nulls() {
 #[test]
 fn a_file_says_which_rows_it_has() {
     let disk = SimDisk::new(1);
-    let mut sink = ParquetSink::open(
+    let mut sink = FilesSink::open(
         Arc::new(disk.clone()),
-        ParquetOptions { metadata: Metadata::All, ..options() },
+        FilesOptions { metadata: Metadata::All, ..options() },
         Resume { next: [(queue_ref(1), QueueOffset(40))].into(), ahead: Default::default() },
         12,
     )
@@ -156,8 +163,8 @@ fn a_file_is_closed_so_long_after_its_first_or_last_row() {
 
 #[test]
 fn a_file_is_closed_near_its_size() {
-    let options = ParquetOptions {
-        compression: Compression::None,
+    let options = FilesOptions {
+        format: compressed(Compression::None),
         ..rotated(Rotate { bytes: Some(300_000), ..NEVER })
     };
     let mut sink = open(&SimDisk::new(1), options);
@@ -174,13 +181,15 @@ fn a_file_is_closed_near_its_size() {
 #[test]
 fn handles_are_given_back_and_files_go_on() {
     let disk = SimDisk::new(1);
-    let options = ParquetOptions {
+    let options = FilesOptions {
         columns: Schema {
             columns: vec![column("v", DataType::Int), column("s", DataType::String)],
         },
         max_open: 2,
-        compression: Compression::None,
-        row_group: RowGroup { rows: 10, ..RowGroup::default() },
+        format: Format::Parquet(ParquetFormat {
+            compression: Compression::None,
+            row_group: RowGroup { rows: 10, ..RowGroup::default() },
+        }),
         ..rotated(NEVER)
     };
     let mut sink = open(&disk, options);
@@ -208,7 +217,7 @@ fn handles_are_given_back_and_files_go_on() {
 fn too_much_memory_ends_row_groups_early_and_no_file() {
     let memory = |memory_bytes_max, partitions: &[&str]| {
         let disk = SimDisk::new(1);
-        let options = ParquetOptions { memory_bytes_max, ..rotated(NEVER) };
+        let options = FilesOptions { memory_bytes_max, ..rotated(NEVER) };
         let mut sink = open(&disk, options);
         let rows: Vec<_> = partitions.iter().copied().cycle().take(60_000).collect();
         for n in 0..5 {
@@ -230,7 +239,7 @@ fn too_much_memory_ends_row_groups_early_and_no_file() {
 
 #[test]
 fn far_too_many_partitions_are_closed_early() {
-    let options = ParquetOptions { memory_bytes_max: 100_000, ..rotated(NEVER) };
+    let options = FilesOptions { memory_bytes_max: 100_000, ..rotated(NEVER) };
     let mut sink = open(&SimDisk::new(1), options);
     let names: Vec<_> = (0..50).map(|n| n.to_string()).collect();
     write(&mut sink, 0, &names.iter().map(String::as_str).collect::<Vec<_>>(), 0);
@@ -243,7 +252,8 @@ fn row_groups_have_so_many_rows() {
     let (options, batch) =
         table(vec![("i", DataType::Int, Arc::new(Int64Array::from_iter_values(0..10_000)))]);
     let row_group = RowGroup { rows: 3_000, ..RowGroup::default() };
-    let file = round_trip(ParquetOptions { row_group, ..options }, &batch);
+    let format = Format::Parquet(ParquetFormat { row_group, ..ParquetFormat::default() });
+    let file = round_trip(FilesOptions { format, ..options }, &batch);
     let rows: Vec<_> = file.metadata.row_groups().iter().map(|group| group.num_rows()).collect();
     assert_eq!(rows, [3_000, 3_000, 3_000, 1_000]);
 }
@@ -263,7 +273,8 @@ fn columns_have_a_dictionary_only_where_values_come_again() {
         (Compression::Zstd(1), Codec::ZSTD(Default::default())),
     ];
     for (compression, codec) in codecs {
-        let file = round_trip(ParquetOptions { compression, ..options.clone() }, &batch);
+        let file =
+            round_trip(FilesOptions { format: compressed(compression), ..options.clone() }, &batch);
         let group = file.metadata.row_group(0);
         let has_dictionary = |column| {
             let mut encodings = group.column(column).encodings();
@@ -313,7 +324,7 @@ fn the_same_long_rows_give_the_same_bytes() {
     let file = |size: usize, select: &dyn Fn(usize) -> bool| {
         let columns = Schema { columns: vec![column("s", DataType::String)] };
         let disk = SimDisk::new(1);
-        let options = ParquetOptions::new("/lake/events", columns, "pipe");
+        let options = FilesOptions::new("/lake/events", columns, "pipe", parquet());
         let mut sink = open(&disk, options);
         for from in (0..600).step_by(size) {
             let numbers = from..600.min(from + size);
@@ -401,28 +412,28 @@ fn a_batch_without_the_columns_is_refused() {
 
 #[test]
 fn options_that_cannot_work_are_refused() {
-    let check = |options: ParquetOptions, expected: &str| {
+    let check = |options: FilesOptions, expected: &str| {
         let disk = Arc::new(SimDisk::new(1));
-        let opened = ParquetSink::open(disk, options, Resume::default(), 1);
+        let opened = FilesSink::open(disk, options, Resume::default(), 1);
         assert_eq!(opened.err().map(|error| error.to_string()).as_deref(), Some(expected));
     };
     let columns = |names: &[&str]| {
         let columns = names.iter().map(|name| column(name, DataType::Int)).collect();
-        ParquetOptions { columns: Schema { columns }, ..options() }
+        FilesOptions { columns: Schema { columns }, ..options() }
     };
     check(columns(&["a", "a"]), "the column `a` is there twice");
     check(columns(&["_offset"]), "`_offset` is a metadata column and cannot be one of the rows");
     check(
-        ParquetOptions { metadata: Metadata::None, ..columns(&["p"]) },
+        FilesOptions { metadata: Metadata::None, ..columns(&["p"]) },
         "no column is left for the file itself",
     );
     check(
-        ParquetOptions { name_prefix: "../x".to_owned(), ..options() },
+        FilesOptions { name_prefix: "../x".to_owned(), ..options() },
         "`../x` cannot begin a file name: only letters, digits, `-` and `_` can",
     );
     check(rotated(Rotate { rows: Some(0), ..NEVER }), "`rotate.rows` cannot be 0");
     check(
-        ParquetOptions { compression: Compression::Zstd(23), ..options() },
+        FilesOptions { format: compressed(Compression::Zstd(23)), ..options() },
         "zstd has levels 1 to 22, not 23",
     );
 }

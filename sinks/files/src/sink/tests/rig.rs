@@ -19,7 +19,7 @@ use millrace_types::{Now, PhysicalOffset, QueueId, QueueOffset, TopicName, recor
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::metadata::ParquetMetaData;
 
-use crate::{Metadata, ParquetOptions, ParquetSink, hive};
+use crate::{FilesOptions, FilesSink, Format, Metadata, ParquetFormat, hive};
 
 /// Sinks wait for nothing but the disk, so their futures are ready at once.
 pub(super) fn ready<T>(future: impl Future<Output = T>) -> T {
@@ -100,17 +100,21 @@ pub(super) fn column(name: &str, data_type: DataType) -> Column {
 }
 
 /// Files partitioned by `p`, with `v` and where it comes from.
-pub(super) fn options() -> ParquetOptions {
+pub(super) fn options() -> FilesOptions {
     let columns = vec![column("p", DataType::String), column("v", DataType::Int)];
-    ParquetOptions {
+    FilesOptions {
         partition_by: vec!["p".to_owned()],
         metadata: Metadata::Offsets,
-        ..ParquetOptions::new("/lake/events", Schema { columns }, "pipe")
+        ..FilesOptions::new("/lake/events", Schema { columns }, "pipe", parquet())
     }
 }
 
-pub(super) fn open(disk: &SimDisk, options: ParquetOptions) -> ParquetSink {
-    let sink = ParquetSink::open(Arc::new(disk.clone()), options, Resume::default(), 1);
+pub(super) fn parquet() -> Format {
+    Format::Parquet(ParquetFormat::default())
+}
+
+pub(super) fn open(disk: &SimDisk, options: FilesOptions) -> FilesSink {
+    let sink = FilesSink::open(Arc::new(disk.clone()), options, Resume::default(), 1);
     sink.expect("good options")
 }
 
@@ -203,7 +207,7 @@ impl Ledger {
 /// A worker: reads the log from where the ledger says and feeds a sink, until something fails.
 pub(super) struct Worker<'a> {
     log: &'a [Vec<Row>],
-    pub(super) sink: ParquetSink,
+    pub(super) sink: FilesSink,
     positions: Vec<u64>,
     now_ms: u64,
 }
@@ -213,7 +217,7 @@ impl<'a> Worker<'a> {
     pub(super) fn start(
         disk: &SimDisk,
         log: &'a [Vec<Row>],
-        options: ParquetOptions,
+        options: FilesOptions,
         ledger: &mut Ledger,
     ) -> Result<Self, SinkError> {
         let planned: Vec<_> = ledger.planned.iter().flat_map(|plan| plan.parts.clone()).collect();
@@ -278,11 +282,11 @@ impl<'a> Worker<'a> {
 
 fn reopen(
     disk: &SimDisk,
-    options: ParquetOptions,
+    options: FilesOptions,
     resume: Resume,
     next_part_id: u64,
-) -> Result<ParquetSink, SinkError> {
-    let mut sink = ParquetSink::open(Arc::new(disk.clone()), options, resume, next_part_id)
+) -> Result<FilesSink, SinkError> {
+    let mut sink = FilesSink::open(Arc::new(disk.clone()), options, resume, next_part_id)
         .map_err(|error| SinkError::Broken(Box::new(error)))?;
     // So that few rows are many chunks, and files are written to before they are closed.
     sink.workshop.chunk_rows = 3;
