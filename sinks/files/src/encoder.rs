@@ -1,6 +1,7 @@
 //! Rows into a file of some format.
 
 mod parquet; // columns, by the row group
+mod text; // lines, chunk by chunk
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use arrow_schema::SchemaRef;
 use millrace_disk::Disk;
 
 use self::parquet::ParquetEncoder;
+use self::text::TextEncoder;
 use crate::error::FileSinkError;
 use crate::options::{FilesOptions, Format};
 use crate::part_file::Finished;
@@ -63,5 +65,6 @@ pub(crate) fn create(
                 ParquetEncoder::create(disk, path, schema, format, row_group_bytes, first_rows)?;
             Ok(Box::new(encoder))
         }
+        Format::Jsonl(compression) => Ok(Box::new(TextEncoder::create(disk, path, *compression)?)),
     }
 }

@@ -2,6 +2,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
+use arrow_schema::ArrowError;
 use millrace_connect_api::{QueueRef, SinkError};
 use millrace_types::QueueOffset;
 use parquet::errors::ParquetError;
@@ -158,5 +159,11 @@ impl<T> At<T> for io::Result<T> {
 impl<T> At<T> for parquet::errors::Result<T> {
     fn at(self, path: &Path) -> Result<T, FileSinkError> {
         self.map_err(|error| FileSinkError::from_parquet(path, error))
+    }
+}
+
+impl<T> At<T> for Result<T, ArrowError> {
+    fn at(self, path: &Path) -> Result<T, FileSinkError> {
+        self.map_err(|error| FileSinkError::new(path, encoding_failed(path, &error)))
     }
 }

@@ -9,6 +9,7 @@ mod encoder; // rows into a file of some format
 mod error; // what goes wrong with files, batches and options
 mod frontier; // which offsets are in which part, and where reading resumes
 mod grouping; // the rows of a batch by partition
+mod gzip; // members of gzip files
 mod hive; // partition values as directory names
 mod names; // what parts are called, staged and published
 mod open_part; // a part that still takes rows
@@ -17,7 +18,11 @@ mod part_file; // bytes into a file, counted and checksummed
 mod pending; // rows that wait to be encoded
 mod sink; // the sink itself
 mod staging; // publish, probe, abort, sweep
+mod unpack; // files of text, read back
 
 pub use error::{BatchError, FileSinkError, OptionsError};
-pub use options::{Compression, FilesOptions, Format, Metadata, ParquetFormat, Rotate, RowGroup};
+pub use options::{
+    Compression, FilesOptions, Format, Metadata, ParquetFormat, Rotate, RowGroup, TextCompression,
+};
 pub use sink::FilesSink;
+pub use unpack::unpacked;

@@ -73,7 +73,12 @@ mod tests {
 
     #[test]
     fn only_this_pipelines_staging_is_recognised() {
-        for ours in [".errors-0000000012.parquet.7.part", ".errors-12345678901.parquet.8.part"] {
+        for ours in [
+            ".errors-0000000012.parquet.7.part",
+            ".errors-12345678901.parquet.8.part",
+            ".errors-0000000012.jsonl.7.part",
+            ".errors-0000000012.jsonl.zst.7.part",
+        ] {
             assert!(names().is_staged(ours), "{ours}");
         }
         for other in [
@@ -83,7 +88,9 @@ mod tests {
             ".errors-0000000012.parquet.part",
             ".errors-0000000012.parquet.x.part",
             ".errors-12.parquet.7.part",
-            ".errors-0000000012.jsonl.7.part",
+            ".errors-0000000012.json.7.part",
+            ".errors-0000000012.gz.7.part",
+            ".errors-0000000012.jsonl.bz2.7.part",
             ".errors-eu-0000000012.parquet.7.part",
             ".other-0000000012.parquet.7.part",
             ".errors-0000000012.parquet.7.part.swp",

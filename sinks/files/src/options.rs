@@ -28,8 +28,8 @@ pub struct FilesOptions {
     /// are given back, and taken again when there is something to write. No file is closed for it.
     pub max_open: usize,
     /// Memory for rows that are not in a file yet, all partitions together. Beyond it, row groups
-    /// end early, which costs compression and reading speed; and where there are so many partitions
-    /// that this does not help, files are closed.
+    /// and what is compressed at once end early, which costs compression and reading speed; and
+    /// where there are so many partitions that this does not help, files are closed.
     pub memory_bytes_max: u64,
 }
 
@@ -52,6 +52,8 @@ pub struct Rotate {
 pub enum Format {
     /// Parquet.
     Parquet(ParquetFormat),
+    /// A JSON object per line.
+    Jsonl(TextCompression),
 }
 
 /// Parquet files.
@@ -72,6 +74,17 @@ pub enum Compression {
     Snappy,
     /// At a level from 1 to 22.
     Zstd(i32),
+}
+
+/// How a file of text is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextCompression {
+    /// Not at all.
+    None,
+    /// gzip at level 6.
+    Gzip,
+    /// Zstandard at level 3.
+    Zstd,
 }
 
 /// How large a row group becomes: when the first of these is reached.
@@ -155,6 +168,7 @@ impl FilesOptions {
         }
         match &self.format {
             Format::Parquet(format) => format.check(),
+            Format::Jsonl(_) => Ok(()),
         }
     }
 }
@@ -164,11 +178,14 @@ impl Format {
     pub(crate) fn extension(&self) -> &'static str {
         match self {
             Format::Parquet(_) => "parquet",
+            Format::Jsonl(TextCompression::None) => "jsonl",
+            Format::Jsonl(TextCompression::Gzip) => "jsonl.gz",
+            Format::Jsonl(TextCompression::Zstd) => "jsonl.zst",
         }
     }
 
     /// How the names of files of any format end.
-    pub(crate) const EXTENSIONS: [&'static str; 1] = ["parquet"];
+    pub(crate) const EXTENSIONS: [&'static str; 4] = ["parquet", "jsonl", "jsonl.gz", "jsonl.zst"];
 }
 
 impl ParquetFormat {

@@ -42,6 +42,11 @@ impl PartFile {
         &self.path
     }
 
+    /// How many bytes the file has, gathered ones included.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.written + self.buffer.len() as u64
+    }
+
     /// Makes the contents durable. The name is not, before its directory is synced.
     pub(crate) fn finish(mut self) -> io::Result<Finished> {
         self.park()?;

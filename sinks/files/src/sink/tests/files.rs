@@ -15,10 +15,10 @@ use parquet::basic::{Compression as Codec, Encoding, LogicalType, TimeUnit};
 use super::rig::*;
 use crate::{
     BatchError, Compression, FilesOptions, FilesSink, Format, Metadata, ParquetFormat, Rotate,
-    RowGroup,
+    RowGroup, TextCompression,
 };
 
-const NEVER: Rotate = Rotate { rows: None, bytes: None, every_ms: None, idle_ms: None };
+pub(super) const NEVER: Rotate = Rotate { rows: None, bytes: None, every_ms: None, idle_ms: None };
 
 fn compressed(compression: Compression) -> Format {
     Format::Parquet(ParquetFormat { compression, ..ParquetFormat::default() })
@@ -42,7 +42,7 @@ fn plan(sink: &mut FilesSink, ms: u64, cut: Cut) -> (Vec<String>, Plan) {
 }
 
 /// Writes one batch into one file and reads that file.
-fn round_trip(options: FilesOptions, batch: &Batch) -> Visible {
+pub(super) fn round_trip(options: FilesOptions, batch: &Batch) -> Visible {
     let disk = SimDisk::new(1);
     let mut sink = open(&disk, options);
     ready(sink.write(batch, at(0))).expect("a disk without faults");
@@ -52,7 +52,7 @@ fn round_trip(options: FilesOptions, batch: &Batch) -> Visible {
 }
 
 /// Options for a file of these columns, and a batch that has them.
-fn table(columns: Vec<(&str, DataType, ArrayRef)>) -> (FilesOptions, Batch) {
+pub(super) fn table(columns: Vec<(&str, DataType, ArrayRef)>) -> (FilesOptions, Batch) {
     let schema = columns.iter().map(|(name, data_type, _)| column(name, *data_type)).collect();
     let mut batch = batch(0, 0, &vec![row("a"); columns[0].2.len()]);
     for (name, _, array) in columns {
@@ -76,7 +76,7 @@ fn every_type_comes_back_with_its_nulls() {
     ];
     let arrays: Vec<_> = columns.iter().map(|(_, _, array)| Arc::clone(array)).collect();
     let (options, batch) = table(columns);
-    let file = round_trip(options, &batch);
+    let file = round_trip(options, &batch).parquet();
     assert_eq!(file.rows.len(), 1);
     assert_eq!(file.rows[0].columns(), arrays);
     let schema = file.rows[0].schema();
@@ -109,6 +109,8 @@ fn a_file_says_which_rows_it_has() {
 
     let bytes = disk.file_bytes(format!("/lake/events/{}", part.name)).expect("it is published");
     assert_eq!((bytes.len() as u64, crc32fast::hash(&bytes)), (part.bytes, part.checksum));
+    let origins = file.origins();
+    let file = file.parquet();
     let metadata = file.metadata.file_metadata();
     assert!(metadata.created_by().is_some_and(|name| name.starts_with("millrace version ")));
     let pairs = metadata.key_value_metadata().expect("metadata").iter();
@@ -120,7 +122,7 @@ fn a_file_says_which_rows_it_has() {
 
     let rows = &file.rows[0];
     assert!(rows.column_by_name("p").is_none(), "the partition is in the path");
-    assert_eq!(file.origins(), [(1, 40, 1_000_040), (1, 42, 1_000_042)]);
+    assert_eq!(origins, [(1, 40, 1_000_040), (1, 42, 1_000_042)]);
     let column = |name| rows.column_by_name(name).expect("a metadata column");
     assert_eq!(column("_broker").as_string::<i32>().value(0), "b");
     assert_eq!(column("_topic").as_string::<i32>().value(1), "t");
@@ -229,7 +231,7 @@ fn too_much_memory_ends_row_groups_early_and_no_file() {
         plan.parts.iter().for_each(|part| ready(sink.publish(part)).expect("no faults"));
         let files = visible(&disk, "/lake/events");
         assert_eq!(files.iter().map(|file| file.origins().len()).sum::<usize>(), 300_000);
-        files.iter().map(|file| file.metadata.num_row_groups()).collect::<Vec<_>>()
+        files.iter().map(|file| file.parquet().metadata.num_row_groups()).collect::<Vec<_>>()
     };
     assert_eq!(memory(128 << 20, &["a"]), [1]);
     assert!(memory(5 << 20, &["a"])[0] > 1);
@@ -253,7 +255,7 @@ fn row_groups_have_so_many_rows() {
         table(vec![("i", DataType::Int, Arc::new(Int64Array::from_iter_values(0..10_000)))]);
     let row_group = RowGroup { rows: 3_000, ..RowGroup::default() };
     let format = Format::Parquet(ParquetFormat { row_group, ..ParquetFormat::default() });
-    let file = round_trip(FilesOptions { format, ..options }, &batch);
+    let file = round_trip(FilesOptions { format, ..options }, &batch).parquet();
     let rows: Vec<_> = file.metadata.row_groups().iter().map(|group| group.num_rows()).collect();
     assert_eq!(rows, [3_000, 3_000, 3_000, 1_000]);
 }
@@ -273,8 +275,8 @@ fn columns_have_a_dictionary_only_where_values_come_again() {
         (Compression::Zstd(1), Codec::ZSTD(Default::default())),
     ];
     for (compression, codec) in codecs {
-        let file =
-            round_trip(FilesOptions { format: compressed(compression), ..options.clone() }, &batch);
+        let options = FilesOptions { format: compressed(compression), ..options.clone() };
+        let file = round_trip(options, &batch).parquet();
         let group = file.metadata.row_group(0);
         let has_dictionary = |column| {
             let mut encodings = group.column(column).encodings();
@@ -291,9 +293,9 @@ fn columns_have_a_dictionary_only_where_values_come_again() {
 /// partitions came between them.
 #[test]
 fn the_same_rows_give_the_same_bytes() {
-    let file = |sizes: &[usize], others: bool| {
+    let file = |format: &Format, sizes: &[usize], others: bool| {
         let disk = SimDisk::new(1);
-        let mut sink = open(&disk, rotated(NEVER));
+        let mut sink = open(&disk, FilesOptions { format: format.clone(), ..rotated(NEVER) });
         let rows = (0..9_000).map(|n| if n % 3 == 2 { row("b") } else { row("a") });
         let rows: Vec<_> = rows
             .map(|row| Row { selected: others || row.partition == Some("a".into()), ..row })
@@ -310,11 +312,13 @@ fn the_same_rows_give_the_same_bytes() {
         let (_, plan) = plan(&mut sink, 0, Cut::All);
         disk.file_bytes(format!("/lake/events/{}", plan.parts[0].staged)).expect("it is staged")
     };
-    let whole = file(&[9_000], false);
-    assert!(file(&[1], false) == whole);
-    assert!(file(&[7, 3000, 1], true) == whole);
-    assert!(file(&[2048], true) == whole);
-    assert!(file(&[5000], true) == whole);
+    for format in [parquet(), Format::Jsonl(TextCompression::Zstd)] {
+        let whole = file(&format, &[9_000], false);
+        assert!(file(&format, &[1], false) == whole);
+        assert!(file(&format, &[7, 3000, 1], true) == whole);
+        assert!(file(&format, &[2048], true) == whole);
+        assert!(file(&format, &[5000], true) == whole);
+    }
 }
 
 /// Long rows make smaller chunks, and those, too, depend on the rows alone.
@@ -350,7 +354,7 @@ fn the_same_long_rows_give_the_same_bytes() {
 fn rows_are_the_same_copied_or_not() {
     let values = Int64Array::from_iter((0..9_000).map(|n| (n % 5 > 0).then_some(n)));
     let (options, batch) = table(vec![("i", DataType::Int, Arc::new(values.clone()))]);
-    let file = round_trip(options, &batch);
+    let file = round_trip(options, &batch).parquet();
     let rows = concat_batches(&file.rows[0].schema(), &file.rows).expect("batches of one file");
     assert_eq!(rows.column(0).to_data(), values.to_data());
 }

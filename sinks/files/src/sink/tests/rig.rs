@@ -19,7 +19,9 @@ use millrace_types::{Now, PhysicalOffset, QueueId, QueueOffset, TopicName, recor
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::metadata::ParquetMetaData;
 
-use crate::{FilesOptions, FilesSink, Format, Metadata, ParquetFormat, hive};
+use crate::{
+    FilesOptions, FilesSink, Format, Metadata, ParquetFormat, TextCompression, hive, unpacked,
+};
 
 /// Sinks wait for nothing but the disk, so their futures are ready at once.
 pub(super) fn ready<T>(future: impl Future<Output = T>) -> T {
@@ -113,6 +115,14 @@ pub(super) fn parquet() -> Format {
     Format::Parquet(ParquetFormat::default())
 }
 
+/// Every format there is, one of each kind and compression.
+pub(super) fn formats() -> Vec<Format> {
+    use TextCompression::{Gzip, None, Zstd};
+    let mut formats = vec![parquet()];
+    formats.extend([None, Gzip, Zstd].map(Format::Jsonl));
+    formats
+}
+
 pub(super) fn open(disk: &SimDisk, options: FilesOptions) -> FilesSink {
     let sink = FilesSink::open(Arc::new(disk.clone()), options, Resume::default(), 1);
     sink.expect("good options")
@@ -123,17 +133,29 @@ pub(super) fn open(disk: &SimDisk, options: FilesOptions) -> FilesSink {
 pub(super) struct Visible {
     /// Relative to the sink's directory.
     pub(super) name: String,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// What a Parquet file says.
+pub(super) struct ParquetFile {
     pub(super) metadata: ParquetMetaData,
     pub(super) rows: Vec<RecordBatch>,
 }
 
 impl Visible {
-    pub(super) fn read(name: &str, bytes: Vec<u8>) -> Self {
-        let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes));
+    pub(super) fn parquet(&self) -> ParquetFile {
+        let name = &self.name;
+        let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(self.bytes.clone()));
         let reader = reader.unwrap_or_else(|error| panic!("{name} is no Parquet file: {error}"));
         let metadata = reader.metadata().as_ref().clone();
         let rows = reader.build().expect("a readable file").collect::<Result<_, _>>();
-        Self { name: name.to_owned(), metadata, rows: rows.expect("readable rows") }
+        ParquetFile { metadata, rows: rows.expect("readable rows") }
+    }
+
+    /// What a file of text says.
+    pub(super) fn text(&self) -> String {
+        let text = unpacked(&self.name, self.bytes.clone()).expect("a whole file");
+        String::from_utf8(text).expect("UTF-8")
     }
 
     pub(super) fn partition(&self) -> &str {
@@ -142,6 +164,20 @@ impl Visible {
 
     /// `(queue, offset, v)` of every row.
     pub(super) fn origins(&self) -> Vec<(u32, u64, i64)> {
+        if self.name.ends_with(".parquet") {
+            return self.parquet().origins();
+        }
+        let origin = |line: &str| {
+            let row: serde_json::Value = serde_json::from_str(line).expect("a line of JSON");
+            let number = |name: &str| row[name].as_i64().expect("a number");
+            (number("_queue") as u32, number("_offset") as u64, number("v"))
+        };
+        self.text().lines().map(origin).collect()
+    }
+}
+
+impl ParquetFile {
+    fn origins(&self) -> Vec<(u32, u64, i64)> {
         let mut origins = Vec::new();
         for batch in &self.rows {
             let column = |name| batch.column_by_name(name).expect("the column");
@@ -157,17 +193,19 @@ impl Visible {
     }
 }
 
-/// The files that a reader of `*.parquet` finds.
+/// The files that a reader finds, who looks for names that end like those of a format.
 pub(super) fn visible(disk: &SimDisk, to: &str) -> Vec<Visible> {
     let mut files = Vec::new();
     for path in disk.paths() {
         let Ok(name) = path.strip_prefix(to) else { continue };
-        let hidden = name.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if hidden || path.extension().is_none_or(|extension| extension != "parquet") {
-            continue;
+        let name = name.to_string_lossy().into_owned();
+        let (_, file) = name.rsplit_once('/').unwrap_or(("", &name));
+        let is_of_a_format =
+            Format::EXTENSIONS.iter().any(|extension| file.ends_with(&format!(".{extension}")));
+        if !file.starts_with('.') && is_of_a_format {
+            let bytes = disk.file_bytes(&path).expect("the file is listed");
+            files.push(Visible { name, bytes });
         }
-        let bytes = disk.file_bytes(&path).expect("the file is listed");
-        files.push(Visible::read(&name.to_string_lossy(), bytes));
     }
     files
 }

@@ -1,0 +1,117 @@
+//! Rows into a file of lines.
+
+use std::borrow::Cow;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::TimestampMicrosecondType;
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_json::WriterBuilder;
+use arrow_json::writer::LineDelimited;
+use arrow_schema::{ArrowError, DataType, Field, Schema};
+use millrace_disk::Disk;
+
+use super::Encoder;
+use crate::error::{At, FileSinkError};
+use crate::gzip;
+use crate::options::TextCompression;
+use crate::part_file::{Finished, PartFile};
+
+/// A file being written. Every chunk is compressed by itself, and the file is one such piece after
+/// the other: a gzip file of several members, a zstd file of several frames. So nothing of a chunk
+/// is in memory once it is written.
+pub(super) struct TextEncoder {
+    file: PartFile,
+    compression: TextCompression,
+}
+
+impl TextEncoder {
+    /// Creates the file.
+    pub(super) fn create(
+        disk: &Arc<dyn Disk>,
+        path: &Path,
+        compression: TextCompression,
+    ) -> Result<Self, FileSinkError> {
+        Ok(Self { file: PartFile::create(disk, path).at(path)?, compression })
+    }
+}
+
+impl Encoder for TextEncoder {
+    fn write(&mut self, rows: &RecordBatch) -> Result<(), FileSinkError> {
+        let text = json_lines(rows).at(self.file.path())?;
+        let written =
+            compressed(&text, self.compression).and_then(|bytes| self.file.write_all(&bytes));
+        written.at(self.file.path())
+    }
+
+    fn spill(&mut self) -> Result<(), FileSinkError> {
+        Ok(())
+    }
+
+    fn park(&mut self) -> Result<(), FileSinkError> {
+        let parked = self.file.park();
+        parked.at(self.file.path())
+    }
+
+    fn is_parked(&self) -> bool {
+        self.file.is_parked()
+    }
+
+    fn finish(
+        self: Box<Self>,
+        _metadata: Vec<(&'static str, String)>,
+    ) -> Result<Finished, FileSinkError> {
+        let path = self.file.path().to_owned();
+        self.file.finish().at(&path)
+    }
+
+    fn bytes(&self) -> u64 {
+        self.file.bytes()
+    }
+
+    fn spillable_bytes(&self) -> usize {
+        0
+    }
+
+    fn kept_bytes(&self) -> usize {
+        0
+    }
+}
+
+/// One object per row, with every column in each.
+fn json_lines(rows: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
+    let builder = WriterBuilder::new().with_explicit_nulls(true);
+    let mut writer = builder.build::<_, LineDelimited>(Vec::new());
+    writer.write(&with_utc_as_offset(rows)?)?;
+    writer.finish()?;
+    Ok(writer.into_inner())
+}
+
+/// The rows with `+00:00` for `UTC`: without its table of time zones, arrow knows offsets only.
+fn with_utc_as_offset(rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let schema = rows.schema();
+    let columns = schema.fields().iter().zip(rows.columns()).map(|(field, column)| {
+        let column: ArrayRef = match column.data_type() {
+            DataType::Timestamp(_, Some(_)) => {
+                let times = column.as_primitive::<TimestampMicrosecondType>().clone();
+                Arc::new(times.with_timezone("+00:00"))
+            }
+            _ => Arc::clone(column),
+        };
+        (Field::new(field.name(), column.data_type().clone(), field.is_nullable()), column)
+    });
+    let (fields, columns): (Vec<_>, Vec<_>) = columns.unzip();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+}
+
+const ZSTD_LEVEL: i32 = 3;
+
+fn compressed(text: &[u8], compression: TextCompression) -> io::Result<Cow<'_, [u8]>> {
+    match compression {
+        TextCompression::None => Ok(Cow::Borrowed(text)),
+        TextCompression::Gzip => Ok(Cow::Owned(gzip::member(text))),
+        TextCompression::Zstd => zstd::bulk::compress(text, ZSTD_LEVEL).map(Cow::Owned),
+    }
+}
