@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_config as config;
-use millrace_config::{ParquetSpec, Pipeline, SinkKind};
+use millrace_config::{FileFormat, FilesSpec, Pipeline, SinkKind};
 use millrace_connect_api::{Schema, SinkError};
 use millrace_disk::Disk;
 use millrace_runtime::{OpenSink, SinkOpening};
 use millrace_sink_files::{
     Compression, FilesOptions, FilesSink, Format, Metadata, ParquetFormat, Rotate, RowGroup,
+    TextCompression,
 };
 
 /// What makes the sinks of a pipeline.
@@ -18,8 +19,8 @@ pub(crate) fn open(pipeline: Arc<Pipeline>, disk: Arc<dyn Disk>) -> OpenSink {
         let spec = pipeline.sinks.iter().find(|sink| sink.name == opening.name);
         let spec = spec.expect("the runtime opens the sinks of its pipeline");
         match &spec.kind {
-            SinkKind::Parquet(parquet) => {
-                let options = parquet_options(&pipeline, parquet, &opening);
+            SinkKind::Files(files) => {
+                let options = files_options(&pipeline, files, &opening);
                 let SinkOpening { resume, next_part_id, .. } = opening;
                 let disk = Arc::clone(&disk);
                 let sink = FilesSink::open(disk, options, resume, next_part_id)
@@ -30,21 +31,10 @@ pub(crate) fn open(pipeline: Arc<Pipeline>, disk: Arc<dyn Disk>) -> OpenSink {
     })
 }
 
-fn parquet_options(pipeline: &Pipeline, spec: &ParquetSpec, opening: &SinkOpening) -> FilesOptions {
+fn files_options(pipeline: &Pipeline, spec: &FilesSpec, opening: &SinkOpening) -> FilesOptions {
     // Part numbers count within a sink, and several may write to one directory.
     let name_prefix = format!("{}-{}", pipeline.name, opening.name);
     let memory = pipeline.limits.memory / pipeline.sinks.len().max(1) as u64;
-    let format = Format::Parquet(ParquetFormat {
-        compression: match spec.compression {
-            config::Compression::None => Compression::None,
-            config::Compression::Snappy => Compression::Snappy,
-            config::Compression::Zstd(level) => Compression::Zstd(level),
-        },
-        row_group: RowGroup {
-            rows: spec.row_group_rows,
-            bytes: spec.row_group_bytes.min(memory / 2),
-        },
-    });
     let columns = Schema { columns: spec.columns.clone() };
     FilesOptions {
         partition_by: spec.partition_by.clone(),
@@ -62,7 +52,32 @@ fn parquet_options(pipeline: &Pipeline, spec: &ParquetSpec, opening: &SinkOpenin
         worker_tag: opening.epoch,
         max_open: spec.max_open,
         memory_bytes_max: memory,
-        ..FilesOptions::new(&spec.to, columns, name_prefix, format)
+        ..FilesOptions::new(&spec.to, columns, name_prefix, format(&spec.format, memory))
+    }
+}
+
+fn format(format: &FileFormat, memory: u64) -> Format {
+    match format {
+        FileFormat::Parquet(parquet) => Format::Parquet(ParquetFormat {
+            compression: match parquet.compression {
+                config::Compression::None => Compression::None,
+                config::Compression::Snappy => Compression::Snappy,
+                config::Compression::Zstd(level) => Compression::Zstd(level),
+            },
+            row_group: RowGroup {
+                rows: parquet.row_group_rows,
+                bytes: parquet.row_group_bytes.min(memory / 2),
+            },
+        }),
+        FileFormat::Jsonl(compression) => Format::Jsonl(text_compression(*compression)),
+    }
+}
+
+fn text_compression(compression: config::TextCompression) -> TextCompression {
+    match compression {
+        config::TextCompression::None => TextCompression::None,
+        config::TextCompression::Gzip => TextCompression::Gzip,
+        config::TextCompression::Zstd => TextCompression::Zstd,
     }
 }
 

@@ -60,7 +60,7 @@ impl<'a> Trial<'a> {
         let mut pipeline = Pipeline::clone(&checked.pipeline);
         for sink in &mut pipeline.sinks {
             match &mut sink.kind {
-                SinkKind::Parquet(spec) => spec.to = Path::new(OUT).join(&sink.name),
+                SinkKind::Files(spec) => spec.to = Path::new(OUT).join(&sink.name),
             }
         }
         let given = case.given.iter().map(|message| lines(&message.given));

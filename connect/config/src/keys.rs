@@ -481,9 +481,11 @@ pub(crate) static ON_ERROR: Table = Table {
 
 pub(crate) static SINKS: Components = Components {
     noun: "sink",
-    fields: &[key("parquet", Kind::Table(&PARQUET), Optional, "Parquet files.")],
+    fields: &[
+        key("parquet", Kind::Table(&PARQUET), Optional, "Parquet files."),
+        key("jsonl", Kind::Table(&JSONL), Optional, "Files with a JSON object on each line."),
+    ],
     later: &[
-        "jsonl",
         "csv",
         "arrow",
         "http",
@@ -503,48 +505,61 @@ pub(crate) static SINKS: Components = Components {
     ],
 };
 
+const TO: Field = key("to", Kind::Text, Required, "The directory, relative to the current one.");
+const PARTITION_BY: Field = key(
+    "partition_by",
+    Kind::List(&Kind::Text),
+    Default("[]"),
+    "Columns whose values make directories such as `day=2026-01-02`, outermost first. They are in \
+     the path and not in the file.",
+);
+const COLUMNS: Field = key(
+    "columns",
+    Kind::List(&Kind::Text),
+    Optional,
+    "The columns of the files, in order. Without it, all: those of the body, then those of `set` \
+     steps.",
+);
+const ROTATE_AT: Field = key("rotate", Kind::Table(&ROTATE), Optional, "When a file is closed.");
+const METADATA: Field = key(
+    "metadata",
+    Kind::Choice(&["none", "offsets", "all"]),
+    Default("none"),
+    "Columns about the message itself: `offsets` adds `_queue`, `_offset` and `_store_time`; `all` \
+     adds `_broker` and `_topic` as well.",
+);
+const MAX_OPEN: Field = key(
+    "max_open",
+    Kind::Int { min: 1, max: 4096 },
+    Default("64"),
+    "How many file handles are held at once. A file whose handle was given back goes on with its \
+     next row; none is completed early for it.",
+);
+const TEXT_COMPRESSION: Field = key(
+    "compression",
+    Kind::Choice(&["none", "gzip", "zstd"]),
+    Default("none"),
+    "How files are compressed. Their names end in `.gz` or `.zst` then.",
+);
+
 pub(crate) static PARQUET: Table = Table {
     name: "parquet",
     doc: "Writes Parquet files. A file appears under its name when it is complete, and never \
           changes again.",
     fields: &[
-        key("to", Kind::Text, Required, "The directory, relative to the current one."),
-        key(
-            "partition_by",
-            Kind::List(&Kind::Text),
-            Default("[]"),
-            "Columns whose values make directories such as `day=2026-01-02`, outermost first. They \
-             are in the path and not in the file.",
-        ),
-        key(
-            "columns",
-            Kind::List(&Kind::Text),
-            Optional,
-            "The columns of the files, in order. Without it, all: those of the body, then those \
-             of `set` steps.",
-        ),
-        key("rotate", Kind::Table(&ROTATE), Optional, "When a file is closed."),
+        TO,
+        PARTITION_BY,
+        COLUMNS,
+        ROTATE_AT,
         key(
             "compression",
             Kind::Either(&Kind::Choice(&["zstd", "snappy", "none"]), &Kind::Table(&ZSTD)),
             Default("zstd"),
             "How pages are compressed. `zstd` is level 3.",
         ),
-        key(
-            "metadata",
-            Kind::Choice(&["none", "offsets", "all"]),
-            Default("none"),
-            "Columns about the message itself: `offsets` adds `_queue`, `_offset` and \
-             `_store_time`; `all` adds `_broker` and `_topic` as well.",
-        ),
+        METADATA,
         key("row_group", Kind::Table(&ROW_GROUP), Optional, "How large row groups become."),
-        key(
-            "max_open",
-            Kind::Int { min: 1, max: 4096 },
-            Default("64"),
-            "How many file handles are held at once. A file whose handle was given back goes on \
-             with its next row; none is completed early for it.",
-        ),
+        MAX_OPEN,
     ],
     components: None,
     later: &[
@@ -561,6 +576,15 @@ pub(crate) static PARQUET: Table = Table {
         "timestamp_unit",
         "encryption",
     ],
+};
+
+pub(crate) static JSONL: Table = Table {
+    name: "jsonl",
+    doc: "Writes files with a JSON object on each line. A file appears under its name when it is \
+          complete, and never changes again.",
+    fields: &[TO, PARTITION_BY, COLUMNS, ROTATE_AT, TEXT_COMPRESSION, METADATA, MAX_OPEN],
+    components: None,
+    later: &["infer", "name", "empty", "success_file", "manifest"],
 };
 
 pub(crate) static ROTATE: Table = table(

@@ -299,13 +299,13 @@ pub enum OnReject {
 /// The kinds of sinks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SinkKind {
-    /// Parquet files.
-    Parquet(ParquetSpec),
+    /// Files in a directory.
+    Files(FilesSpec),
 }
 
-/// The `parquet` sink.
+/// The sinks of files.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ParquetSpec {
+pub struct FilesSpec {
     /// The directory, relative to the current one unless absolute.
     pub to: PathBuf,
     /// Names of columns whose values make the directories, outermost first. They need not be in
@@ -316,16 +316,32 @@ pub struct ParquetSpec {
     pub columns: Vec<Column>,
     /// When a file is closed.
     pub rotate: Rotate,
-    /// How pages are compressed.
-    pub compression: Compression,
     /// Which columns about the message itself are added.
     pub metadata: Metadata,
+    /// How many file handles are held at once.
+    pub max_open: usize,
+    /// What kind of files.
+    pub format: FileFormat,
+}
+
+/// What kind of files a sink writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FileFormat {
+    /// The `parquet` sink.
+    Parquet(ParquetSpec),
+    /// The `jsonl` sink.
+    Jsonl(TextCompression),
+}
+
+/// What only the `parquet` sink has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParquetSpec {
+    /// How pages are compressed.
+    pub compression: Compression,
     /// The most rows of a row group.
     pub row_group_rows: u64,
     /// The most bytes of a row group, encoded.
     pub row_group_bytes: u64,
-    /// How many file handles are held at once.
-    pub max_open: usize,
 }
 
 /// When a file is closed: whatever comes first. At least one is set.
@@ -350,6 +366,17 @@ pub enum Compression {
     Snappy,
     /// Zstandard at this level, 1 to 22.
     Zstd(i32),
+}
+
+/// How files of text are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextCompression {
+    /// Not.
+    None,
+    /// gzip.
+    Gzip,
+    /// Zstandard.
+    Zstd,
 }
 
 /// Which columns about the message itself a file gets.

@@ -17,7 +17,7 @@ fn parse(text: &str) -> Result<Pipeline, Report> {
     Pipeline::parse("p.yaml", text.as_bytes(), &no_env)
 }
 
-/// A file with every key there is, none of them at its default.
+/// A file with every key that one with a `parquet` sink can have, none of them at its default.
 const EVERYTHING: &str = r#"version: 1
 pipeline: every-key
 x-note: {anything: [goes, here]}

@@ -12,6 +12,7 @@ use millrace_client::{Broker, BrokerError, PullRequest};
 use millrace_config::Pipeline;
 use millrace_connect_api::{Messages, QueueRef};
 use millrace_disk::SimDisk;
+use millrace_sink_files::unpacked;
 use millrace_types::{QueueId, TopicName};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Map, Value};
@@ -68,7 +69,7 @@ pub(super) async fn of(
         let is_hidden = name.to_string_lossy().starts_with(['.', '_']);
         let Some(bytes) = disk.file_bytes(&path).filter(|_| !is_hidden) else { continue };
         let inner = below.strip_prefix(&sink).expect("it begins so");
-        let rows = rows(bytes).map_err(|error| {
+        let rows = rows(&name.to_string_lossy(), bytes).map_err(|error| {
             let message = format!("what sink {sink} wrote cannot be read: {error}");
             Failure::new(Exit::Failed, codes::TEST, message).caused_by(&*error)
         })?;
@@ -118,17 +119,26 @@ async fn letters(broker: &Arc<dyn Broker>, topic: &TopicName) -> Result<Vec<Lett
     Ok(letters)
 }
 
-/// The rows of a Parquet file. A column without a value is left out.
-fn rows(bytes: Vec<u8>) -> Result<Vec<Map<String, Value>>, Box<dyn std::error::Error>> {
+/// The rows of a file. A column without a value is left out.
+fn rows(name: &str, bytes: Vec<u8>) -> Result<Vec<Map<String, Value>>, Box<dyn std::error::Error>> {
+    let lines = match name.ends_with(".parquet") {
+        true => parquet_as_lines(bytes)?,
+        false => unpacked(name, bytes)?,
+    };
+    let rows = serde_json::Deserializer::from_slice(&lines).into_iter::<Map<String, Value>>();
+    let mut rows = rows.collect::<Result<Vec<_>, _>>()?;
+    rows.iter_mut().for_each(|row| row.retain(|_, value| !value.is_null()));
+    Ok(rows)
+}
+
+fn parquet_as_lines(bytes: Vec<u8>) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
     let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes))?.build()?;
     let mut lines = arrow_json::LineDelimitedWriter::new(Vec::new());
     for batch in reader {
         lines.write(&with_offset(&batch?)?)?;
     }
     lines.finish()?;
-    let lines = lines.into_inner();
-    let rows = serde_json::Deserializer::from_slice(&lines).into_iter();
-    Ok(rows.collect::<Result<_, _>>()?)
+    Ok(lines.into_inner())
 }
 
 /// The same instants in a time zone that can be written without a table of time zones.

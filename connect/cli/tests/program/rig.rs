@@ -189,20 +189,25 @@ pub(crate) fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
 
 /// All visible Parquet files below a directory, in order.
 pub(crate) fn parquet_files(dir: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    let Ok(entries) = fs::read_dir(dir) else { return files };
+    files(dir, ".parquet")
+}
+
+/// All visible files below a directory whose names end like this, in order.
+pub(crate) fn files(dir: &Path, end: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let Ok(entries) = fs::read_dir(dir) else { return found };
     for entry in entries {
         let entry = entry.unwrap();
         let path = entry.path();
         let name = entry.file_name().into_string().unwrap();
         if path.is_dir() {
-            files.extend(parquet_files(&path));
-        } else if name.ends_with(".parquet") && !name.starts_with('.') {
-            files.push(path);
+            found.extend(files(&path, end));
+        } else if name.ends_with(end) && !name.starts_with('.') {
+            found.push(path);
         }
     }
-    files.sort();
-    files
+    found.sort();
+    found
 }
 
 /// Rows in a Parquet file.

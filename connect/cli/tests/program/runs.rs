@@ -4,9 +4,10 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::rig::{Home, first_column, parquet_files, rows, wait_for};
+use crate::rig::{Home, files, first_column, parquet_files, rows, wait_for};
 
 const ACCESS_LOG: &str = include_str!("../data/access.log");
+const LARGE_ORDERS_YAML: &str = include_str!("../../../../pipelines/large-orders.yaml");
 const ACCESS_LOG_YAML: &str = include_str!("../../../../pipelines/access-log.yaml");
 
 /// A topic of an inspected data directory.
@@ -92,6 +93,35 @@ fn an_access_log_line_by_line() {
     assert_eq!((&result["source"]["appended"], &result["balanced"]), (&json!(1), &json!(true)));
     assert_eq!(result["sinks"]["errors"]["visible_rows"], 1);
     assert_eq!(count("day=2026-02-05"), [1]);
+}
+
+#[test]
+fn large_orders_are_lines_of_json() {
+    let home = Home::new();
+    home.write("large-orders.yaml", LARGE_ORDERS_YAML);
+    let ran = home.run(&["run", "large-orders.yaml", "--json"]).expect(0).json();
+    let told = &ran["result"]["sinks"]["lines"];
+    assert_eq!((&ran["result"]["balanced"], &told["files"]), (&json!(true), &json!(3)));
+    let mut ids = Vec::new();
+    for region in ["asia", "eu", "us"] {
+        let files = files(&home.path(&format!("lake/large-orders/directory={region}")), ".jsonl");
+        let [file] = &files[..] else { panic!("{files:?}") };
+        for line in fs::read_to_string(file).unwrap().lines() {
+            let row: Value = serde_json::from_str(line).unwrap();
+            assert_eq!(row["region"], region, "{line}");
+            assert!(row["amount"].as_f64().unwrap() > 400.0, "{line}");
+            let seconds = 13 * (row["id"].as_i64().unwrap() - 1);
+            let [hour, minute, second] = [seconds / 3600, seconds / 60 % 60, seconds % 60];
+            let time = format!("2026-01-01T{hour:02}:{minute:02}:{second:02}Z");
+            assert_eq!(row["ts"], time, "{line}");
+            ids.push(row["id"].as_i64().unwrap());
+        }
+    }
+    assert_eq!(told["visible_rows"], ids.len());
+    assert!((150..250).contains(&ids.len()), "a fifth of 1,000, about: {}", ids.len());
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(told["visible_rows"], ids.len());
 }
 
 #[test]

@@ -115,6 +115,27 @@ tests:
 }
 
 #[test]
+fn files_of_every_format_are_read_back() {
+    let home = Home::new();
+    let sinks = [
+        ("parquet", "parquet: {to: x, partition_by: [day]}"),
+        ("jsonl", "jsonl: {to: x, partition_by: [day]}"),
+        ("jsonl.gz", "jsonl: {to: x, partition_by: [day], compression: gzip}"),
+        ("jsonl.zst", "jsonl: {to: x, partition_by: [day], compression: zstd}"),
+    ];
+    for (ending, sink) in sinks {
+        let text = PIPELINE
+            .replace("parquet: {to: lake, partition_by: [day]}", sink)
+            .replace("*.parquet", &format!("*.{ending}"));
+        home.write("p.yaml", &text);
+        home.run(&["test", "p.yaml", "--power-cuts", "5"]).expect(0);
+        home.write("p.yaml", &text.replace("[{id: 1,", "[{id: 2,"));
+        let ran = home.run(&["test", "p.yaml"]).expect(4);
+        assert!(ran.out.contains("lake: no such row: "), "{}", ran.out);
+    }
+}
+
+#[test]
 fn every_shipped_pipeline_passes_its_tests() {
     let pipelines = concat!(env!("CARGO_MANIFEST_DIR"), "/../../pipelines");
     let ran = Home::new().run(&["test", pipelines, "--power-cuts", "5"]).expect(0);

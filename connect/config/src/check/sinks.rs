@@ -6,7 +6,8 @@ use super::names::{Scope, known};
 use crate::code;
 use crate::keys;
 use crate::model::{
-    Compression, Delivery, Metadata, OnReject, ParquetSpec, Rotate, SinkKind, SinkSpec,
+    Compression, Delivery, FileFormat, FilesSpec, Metadata, OnReject, ParquetSpec, Rotate,
+    SinkKind, SinkSpec, TextCompression,
 };
 use crate::parse::{self, Wrong};
 use crate::read::{Entry, Fields, Reader};
@@ -71,7 +72,11 @@ fn sink(reader: &mut Reader<'_>, key: &Key, entry: &Entry<'_>, scope: &Scope) ->
         .and_then(|fields| reader.value(&fields, "then", parse::choice));
     let kind = fields.component.as_ref().and_then(|chosen| {
         let fields = reader.table(&chosen.entry)?;
-        parquet(reader, &fields, scope).map(SinkKind::Parquet)
+        let format = match chosen.name {
+            "jsonl" => jsonl,
+            _ => parquet,
+        };
+        files(reader, &fields, scope, format).map(SinkKind::Files)
     });
     Some(SinkSpec {
         name: key.text.clone(),
@@ -85,7 +90,12 @@ fn sink(reader: &mut Reader<'_>, key: &Key, entry: &Entry<'_>, scope: &Scope) ->
     })
 }
 
-fn parquet(reader: &mut Reader<'_>, fields: &Fields<'_>, scope: &Scope) -> Option<ParquetSpec> {
+fn files(
+    reader: &mut Reader<'_>,
+    fields: &Fields<'_>,
+    scope: &Scope,
+    format: fn(&mut Reader<'_>, &Fields<'_>) -> Option<FileFormat>,
+) -> Option<FilesSpec> {
     let to = fields.get("to").and_then(|entry| directory(reader, entry));
     let (available, open) = scope.file_columns();
     let available = Available { columns: available, open };
@@ -122,31 +132,44 @@ fn parquet(reader: &mut Reader<'_>, fields: &Fields<'_>, scope: &Scope) -> Optio
         }
         Some(rotate)
     });
-    let compression = compression(reader, fields);
+    let format = format(reader, fields);
     let metadata = reader
         .value(fields, "metadata", parse::choice)
         .map(|choice| [Metadata::None, Metadata::Offsets, Metadata::All][choice]);
     if let (Some(metadata), Some(entry)) = (metadata, fields.get("metadata")) {
         metadata_clash(reader, entry, &listed.columns, metadata);
     }
+    let max_open = reader.value(fields, "max_open", parse::int);
+    Some(FilesSpec {
+        to: to?,
+        partition_by: partition_by.columns.into_iter().map(|column| column.name).collect(),
+        columns: listed.columns,
+        rotate: rotate?,
+        metadata: metadata?,
+        max_open: usize::try_from(max_open?).ok()?,
+        format: format?,
+    })
+}
+
+fn parquet(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<FileFormat> {
+    let compression = compression(reader, fields);
     let row_group = reader.nested(fields, "row_group").and_then(|fields| {
         let rows = reader.value(&fields, "rows", parse::int);
         let bytes = reader.value(&fields, "bytes", parse::size);
         Some((rows?.unsigned_abs(), bytes?))
     });
-    let max_open = reader.value(fields, "max_open", parse::int);
     let (row_group_rows, row_group_bytes) = row_group?;
-    Some(ParquetSpec {
-        to: to?,
-        partition_by: partition_by.columns.into_iter().map(|column| column.name).collect(),
-        columns: listed.columns,
-        rotate: rotate?,
-        compression: compression?,
-        metadata: metadata?,
-        row_group_rows,
-        row_group_bytes,
-        max_open: usize::try_from(max_open?).ok()?,
-    })
+    let compression = compression?;
+    Some(FileFormat::Parquet(ParquetSpec { compression, row_group_rows, row_group_bytes }))
+}
+
+fn jsonl(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<FileFormat> {
+    text_compression(reader, fields).map(FileFormat::Jsonl)
+}
+
+fn text_compression(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<TextCompression> {
+    let choice = reader.value(fields, "compression", parse::choice)?;
+    Some([TextCompression::None, TextCompression::Gzip, TextCompression::Zstd][choice])
 }
 
 const ALL_COLUMNS: &str = "name one, or delete `columns`: then a file has all of them";

@@ -92,10 +92,10 @@ fn every_key_arrives_in_the_model() {
     let sink = &pipeline.sinks[0];
     assert_eq!((sink.delivery, sink.on_reject), (Delivery::AtLeastOnce, OnReject::Stop));
     assert_eq!(sink.where_.as_ref().unwrap().slots, [Slot::Meta(MetaField::Queue)]);
-    let SinkKind::Parquet(parquet) = &sink.kind;
+    let SinkKind::Files(files) = &sink.kind;
     assert_eq!(
-        *parquet,
-        ParquetSpec {
+        *files,
+        FilesSpec {
             to: PathBuf::from("lake"),
             partition_by: vec!["day".into()],
             columns: vec![
@@ -109,11 +109,13 @@ fn every_key_arrives_in_the_model() {
                 every: Some(Duration::from_secs(60)),
                 idle: Some(Duration::from_secs(10)),
             },
-            compression: Compression::Zstd(9),
             metadata: Metadata::Offsets,
-            row_group_rows: 5000,
-            row_group_bytes: 1 << 20,
             max_open: 8,
+            format: FileFormat::Parquet(ParquetSpec {
+                compression: Compression::Zstd(9),
+                row_group_rows: 5000,
+                row_group_bytes: 1 << 20,
+            }),
         }
     );
 }
@@ -170,14 +172,51 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(pipeline.limits.memory, 256 << 20);
     let sink = &pipeline.sinks[0];
     assert_eq!((sink.delivery, sink.on_reject), (Delivery::ExactlyOnce, OnReject::Dlq));
-    let SinkKind::Parquet(parquet) = &sink.kind;
+    let SinkKind::Files(files) = &sink.kind;
+    let FileFormat::Parquet(parquet) = &files.format else { panic!("{files:?}") };
     assert_eq!(parquet.compression, Compression::Zstd(3));
-    assert_eq!(parquet.metadata, Metadata::None);
-    assert_eq!(parquet.rotate.size, Some(256 << 20));
-    assert_eq!(parquet.rotate.every, Some(Duration::from_secs(600)));
-    assert_eq!((parquet.rotate.rows, parquet.rotate.idle), (None, None));
-    assert_eq!(parquet.columns, pipeline.schema.columns);
-    assert_eq!(parquet.max_open, 64);
+    assert_eq!(files.metadata, Metadata::None);
+    assert_eq!(files.rotate.size, Some(256 << 20));
+    assert_eq!(files.rotate.every, Some(Duration::from_secs(600)));
+    assert_eq!((files.rotate.rows, files.rotate.idle), (None, None));
+    assert_eq!(files.columns, pipeline.schema.columns);
+    assert_eq!(files.max_open, 64);
+}
+
+#[test]
+fn every_key_of_a_sink_of_json_lines_arrives_in_the_model() {
+    let pipeline = json(
+        "sinks:\n  lines:\n    jsonl:\n      to: lines\n      partition_by: [id]\n      \
+         columns: [ts, user.name]\n      rotate: {size: 1MiB, every: none, idle: 1h}\n      \
+         compression: zstd\n      metadata: all\n      max_open: 9\n",
+    );
+    let SinkKind::Files(files) = &pipeline.sinks[0].kind;
+    assert_eq!(
+        *files,
+        FilesSpec {
+            to: PathBuf::from("lines"),
+            partition_by: vec!["id".into()],
+            columns: vec![column("ts", DataType::Timestamp), column("user.name", DataType::String),],
+            rotate: Rotate {
+                rows: None,
+                size: Some(1 << 20),
+                every: None,
+                idle: Some(Duration::from_secs(3600)),
+            },
+            metadata: Metadata::All,
+            max_open: 9,
+            format: FileFormat::Jsonl(TextCompression::Zstd),
+        }
+    );
+}
+
+#[test]
+fn a_sink_of_json_lines_has_the_defaults_of_files() {
+    let pipeline = json("sinks: {l: {jsonl: {to: x}}, p: {parquet: {to: x}}}");
+    let [SinkKind::Files(lines), SinkKind::Files(parquet)] =
+        [0, 1].map(|at| pipeline.sinks[at].kind.clone());
+    assert_eq!(lines.format, FileFormat::Jsonl(TextCompression::None));
+    assert_eq!(FilesSpec { format: parquet.format.clone(), ..lines }, parquet);
 }
 
 #[test]
@@ -186,9 +225,9 @@ fn columns_of_set_steps_follow_those_of_the_body() {
         "steps: [set: {day: DATE(body.ts)}, set: {day: CAST(day AS STRING), big: body.id > 9}]\n\
          sinks: {lake: {parquet: {to: lake, partition_by: [day]}}}",
     );
-    let SinkKind::Parquet(parquet) = &pipeline.sinks[0].kind;
+    let SinkKind::Files(files) = &pipeline.sinks[0].kind;
     let added = [column("day", DataType::String), column("big", DataType::Bool)];
-    assert_eq!(parquet.columns[3..], added);
+    assert_eq!(files.columns[3..], added);
 }
 
 #[test]
@@ -219,9 +258,9 @@ fn values_of_the_environment_take_the_type_of_their_place() {
         _ => None,
     };
     let pipeline = Pipeline::parse("p.yaml", text.as_bytes(), &env).unwrap();
-    let SinkKind::Parquet(parquet) = &pipeline.sinks[0].kind;
-    assert_eq!(parquet.to, PathBuf::from("lake/x"));
-    assert_eq!((parquet.max_open, parquet.rotate.every), (7, Some(Duration::from_secs(300))));
+    let SinkKind::Files(files) = &pipeline.sinks[0].kind;
+    assert_eq!(files.to, PathBuf::from("lake/x"));
+    assert_eq!((files.max_open, files.rotate.every), (7, Some(Duration::from_secs(300))));
 }
 
 #[test]
@@ -230,8 +269,8 @@ fn a_value_of_the_environment_adds_no_key() {
     let evil = "x\nsinks: {evil: {parquet: {to: y}}}";
     let env = |_: &str| Some(evil.to_owned());
     let pipeline = Pipeline::parse("p.yaml", text.as_bytes(), &env).unwrap();
-    let SinkKind::Parquet(parquet) = &pipeline.sinks[0].kind;
-    assert_eq!((pipeline.sinks.len(), &parquet.to), (1, &PathBuf::from(evil)));
+    let SinkKind::Files(files) = &pipeline.sinks[0].kind;
+    assert_eq!((pipeline.sinks.len(), &files.to), (1, &PathBuf::from(evil)));
 }
 
 #[test]

@@ -100,6 +100,20 @@ fn slips_get_a_suggestion() {
 }
 
 #[test]
+fn sinks_of_json_lines_have_their_own_keys() {
+    let jsonl = |code, marked: &str| {
+        check_json(code, &format!("sinks: {{lines: {{jsonl: {{to: x, {marked}}}}}}}\n"))
+    };
+    assert_eq!(jsonl("E-KEY-01", "«compresion»: gzip").help, "did you mean `compression`?");
+    assert_eq!(jsonl("E-TYPE-02", "compression: «gzp»").help, "did you mean `gzip`?");
+    jsonl("E-TYPE-02", "compression: «snappy»");
+    jsonl("E-KEY-01", "«row_group»: {rows: 5}");
+    jsonl("E-RANGE-01", "«rotate»: {size: none, every: none}");
+    jsonl("E-COL-01", "partition_by: [«regoin»]");
+    check_json_help("E-KEY-02", "sinks: {lines: {«json»: {to: x}}}\n", "did you mean `jsonl`?");
+}
+
+#[test]
 fn keys_of_later_versions_are_named() {
     let message = check_json("E-KEY-01", "«include»: []\n").message;
     assert_eq!(message, "`include` is not available at the top level in this version");

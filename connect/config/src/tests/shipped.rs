@@ -12,7 +12,7 @@ fn shipped(name: &str) -> Pipeline {
 
 #[test]
 fn every_shipped_pipeline_is_valid() {
-    for name in ["access-log.yaml", "flights.yaml", "orders.yaml"] {
+    for name in ["access-log.yaml", "flights.yaml", "large-orders.yaml", "orders.yaml"] {
         let pipeline = shipped(name);
         assert_eq!(format!("{}.yaml", pipeline.name), name);
     }

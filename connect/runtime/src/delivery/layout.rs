@@ -8,15 +8,15 @@ use crate::filters::Filters;
 /// [`Resume::ahead`](millrace_connect_api::Resume) says of partitions how far they are committed.
 /// With another layout it would skip rows that are nowhere, and repeat others.
 pub(super) fn layout(pipeline: &Pipeline, sink: &SinkSpec, filters: &Filters) -> String {
-    let SinkKind::Parquet(parquet) = &sink.kind;
+    let SinkKind::Files(files) = &sink.kind;
     let mut text = String::new();
-    for name in &parquet.partition_by {
+    for name in &files.partition_by {
         match pipeline.schema.column(name) {
             Some(column) => text.push_str(&format!("{name} {:?}\n", column.data_type)),
             None => text.push_str(&format!("{name}\n")),
         }
     }
-    if !parquet.partition_by.is_empty() {
+    if !files.partition_by.is_empty() {
         text.push_str(&format!("{:?}\n", pipeline.decode));
         let sets = pipeline.steps.iter().filter_map(|step| match step {
             StepSpec::Set(columns) => Some(columns),

@@ -173,10 +173,10 @@ fn wanted(pipeline: &Pipeline, sink: &SinkSpec) -> Vec<Column> {
         }
     }
     sink.where_.iter().for_each(read_by);
-    let SinkKind::Parquet(parquet) = &sink.kind;
+    let SinkKind::Files(files) = &sink.kind;
     let of_sink = |name: &str| {
-        parquet.columns.iter().any(|column| column.name == name)
-            || parquet.partition_by.iter().any(|column| column == name)
+        files.columns.iter().any(|column| column.name == name)
+            || files.partition_by.iter().any(|column| column == name)
     };
     let columns = pipeline.schema.columns.iter().enumerate();
     let wanted = columns.filter(|(index, column)| read.contains(index) || of_sink(&column.name));
