@@ -1,4 +1,4 @@
-//! Store, engine, runtime and Parquet sink on one thread, over a disk that forgets what was not
+//! Store, engine, runtime and sinks of files on one thread, over a disk that forgets what was not
 //! synced, through power cuts at random operations.
 //!
 //! A few seeds run with the other tests. `tests/power-cut` runs many; `cargo sim SEED` replays one.

@@ -8,8 +8,10 @@ use arrow_array::types::{Int32Type, Int64Type};
 use bytes::Bytes;
 use millrace_disk::SimDisk;
 use millrace_runtime::FILE_OFFSET;
+use millrace_sink_files::unpacked;
 use millrace_store::inspect;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use serde_json::Value;
 
 /// What must become of the input, by byte offset of the line.
 #[derive(Debug, Default)]
@@ -18,6 +20,8 @@ pub(crate) struct Expected {
     pub(crate) letters: BTreeSet<u64>,
     /// With the number that the line carries.
     pub(crate) rows: BTreeMap<u64, u64>,
+    /// Each of which gets all rows and all letters.
+    pub(crate) sinks: &'static [&'static str],
 }
 
 /// What a look at the whole disk gives.
@@ -27,10 +31,12 @@ struct Seen {
     lines: Vec<u64>,
     /// Queue and queue offset of each of them.
     places: BTreeSet<(u32, u64)>,
-    letters: Vec<u64>,
+    /// By sink.
+    letters: BTreeMap<String, Vec<u64>>,
     /// Messages found of each group.
     groups: BTreeMap<u64, usize>,
-    rows: Vec<Row>,
+    /// By sink.
+    rows: BTreeMap<String, Vec<Row>>,
     parts: u64,
     staged: Vec<String>,
 }
@@ -60,10 +66,13 @@ pub(crate) fn between(disk: &SimDisk, input: &Expected, promised: &[u64]) -> Res
         return Err(format!("{found} of the 3 messages of group {id} are visible"));
     }
     each_once("line of the topic", &seen.lines, &input.lines)?;
-    each_once("letter", &seen.letters, &input.letters)?;
-    let rows: Vec<u64> = seen.rows.iter().map(|row| row.at).collect();
-    each_once("visible row", &rows, &input.rows.keys().copied().collect())?;
-    for row in &seen.rows {
+    for letters in seen.letters.values() {
+        each_once("letter", letters, &input.letters)?;
+    }
+    for rows in seen.rows.values() {
+        each_once("visible row", &places(rows), &input.rows.keys().copied().collect())?;
+    }
+    for row in seen.rows.values().flatten() {
         if !seen.places.contains(&row.place) {
             return Err(format!("a file outlives the message at {:?}", row.place));
         }
@@ -76,16 +85,28 @@ pub(crate) fn between(disk: &SimDisk, input: &Expected, promised: &[u64]) -> Res
 
 /// What must hold once the pipeline is done.
 pub(crate) fn at_the_end(disk: &SimDisk, input: &Expected) -> Result<Totals, String> {
-    let seen = look(disk)?;
+    let mut seen = look(disk)?;
+    let mut totals = Totals { parts: seen.parts, rows: 0, letters: 0 };
     all_there("line of the topic", &seen.lines, &input.lines)?;
-    all_there("letter", &seen.letters, &input.letters)?;
-    let rows: Vec<u64> = seen.rows.iter().map(|row| row.at).collect();
-    all_there("row", &rows, &input.rows.keys().copied().collect())?;
+    for sink in input.sinks {
+        let letters = seen.letters.remove(*sink).unwrap_or_default();
+        all_there(&format!("letter of `{sink}`"), &letters, &input.letters)?;
+        let rows = places(&seen.rows.remove(*sink).unwrap_or_default());
+        all_there(&format!("row of `{sink}`"), &rows, &input.rows.keys().copied().collect())?;
+        totals.rows += rows.len() as u64;
+        totals.letters += letters.len() as u64;
+    }
+    if !seen.letters.is_empty() || !seen.rows.is_empty() {
+        return Err(format!("rows and letters of other sinks: {:?} {:?}", seen.rows, seen.letters));
+    }
     if !seen.staged.is_empty() {
         return Err(format!("staged files are left: {:?}", seen.staged));
     }
-    let (rows, letters) = (seen.rows.len() as u64, seen.letters.len() as u64);
-    Ok(Totals { parts: seen.parts, rows, letters })
+    Ok(totals)
+}
+
+fn places(rows: &[Row]) -> Vec<u64> {
+    rows.iter().map(|row| row.at).collect()
 }
 
 fn each_once(what: &str, found: &[u64], allowed: &BTreeSet<u64>) -> Result<(), String> {
@@ -126,9 +147,14 @@ fn look(disk: &SimDisk) -> Result<Seen, String> {
                         *seen.groups.entry(group).or_default() += 1;
                     }
                 }
-                topic if topic.starts_with("%DLQ%") => seen.letters.extend(number(FILE_OFFSET)),
                 topic if topic.starts_with("MILLRACE_") => {}
-                topic => strange = Some(topic.to_owned()),
+                topic => match topic.strip_prefix("%DLQ%sim_") {
+                    Some(sink) => {
+                        let letters = seen.letters.entry(sink.to_owned()).or_default();
+                        letters.extend(number(FILE_OFFSET));
+                    }
+                    None => strange = Some(topic.to_owned()),
+                },
             }
         })
         .map_err(|error| error.to_string())?;
@@ -136,22 +162,43 @@ fn look(disk: &SimDisk) -> Result<Seen, String> {
     if let Some(topic) = strange {
         return Err(format!("a strange topic {topic}"));
     }
-    for path in disk.paths().into_iter().filter(|path| path.starts_with("/lake")) {
+    for path in disk.paths() {
+        let sink = SINKS.iter().find(|sink| path.starts_with(format!("/{sink}")));
+        let Some(sink) = sink else { continue };
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
         let name = name.unwrap_or_default();
         if name.starts_with('.') {
             seen.staged.push(name);
-        } else if name.ends_with(".parquet") {
-            let bytes = disk.file_bytes(&path).unwrap_or_default();
-            let rows = read(bytes).map_err(|error| format!("{}: {error}", path.display()))?;
-            seen.rows.extend(rows);
-            seen.parts += 1;
+            continue;
         }
+        let bytes = disk.file_bytes(&path).unwrap_or_default();
+        let rows = match name.ends_with(".parquet") {
+            true => parquet_rows(bytes),
+            false => json_rows(&name, bytes),
+        };
+        let rows = rows.map_err(|error| format!("{}: {error}", path.display()))?;
+        seen.rows.entry((*sink).to_owned()).or_default().extend(rows);
+        seen.parts += 1;
     }
     Ok(seen)
 }
 
-fn read(bytes: Vec<u8>) -> Result<Vec<Row>, String> {
+/// Their directories, at the root.
+const SINKS: [&str; 2] = ["lake", "lines"];
+
+fn json_rows(name: &str, bytes: Vec<u8>) -> Result<Vec<Row>, String> {
+    let text = unpacked(name, bytes).map_err(|error| error.to_string())?;
+    let row = |line: &[u8]| {
+        let row: Value = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+        let number = |name: &str| row[name].as_u64().ok_or(format!("no number {name}"));
+        let place = (number("_queue")? as u32, number("_offset")?);
+        Ok(Row { id: number("id")?, at: number("at")?, place })
+    };
+    let lines = text.split_inclusive(|byte| *byte == b'\n');
+    lines.map(row).collect()
+}
+
+fn parquet_rows(bytes: Vec<u8>) -> Result<Vec<Row>, String> {
     let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes))
         .and_then(ParquetRecordBatchReaderBuilder::build)
         .map_err(|error| error.to_string())?;

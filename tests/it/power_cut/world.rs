@@ -14,7 +14,9 @@ use millrace_connect_api::{Column, DataType, Schema, SinkError};
 use millrace_disk::{Disk, SimDisk};
 use millrace_runtime::{Clock, Connectors, Run, RunOptions, Summary, fault};
 use millrace_server::{Core, CoreConfig, Flushing};
-use millrace_sink_files::{FilesOptions, FilesSink, Format, Metadata, ParquetFormat};
+use millrace_sink_files::{
+    FilesOptions, FilesSink, Format, Metadata, ParquetFormat, TextCompression,
+};
 use millrace_sources::{FileOptions, FileSource};
 use millrace_store::{Faults, FlushMode, StoreConfig};
 use millrace_types::{Now, QueueId, TopicName};
@@ -44,6 +46,9 @@ sinks:
       to: /lake
       partition_by: [body.day]
 "#;
+
+/// A second sink, which every other machine has.
+const LINES: &str = "  lines: {jsonl: {to: /lines, partition_by: [body.day], compression: zstd}}\n";
 
 /// A mistake made on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +87,8 @@ impl Counts {
 pub(crate) fn live(seed: u64, plant: Option<Plant>) -> Result<Counts, String> {
     let mut odds = Odds(seed);
     let mut disk = SimDisk::new(seed);
-    let input = write_input(&disk, &mut odds);
+    let mut input = write_input(&disk, &mut odds);
+    input.sinks = if seed.is_multiple_of(2) { &["lake", "lines"] } else { &["lake"] };
     let mut counts = Counts::default();
     let acknowledged = Rc::new(RefCell::new(Vec::new()));
     let sync = odds.below(2) == 0;
@@ -93,7 +99,7 @@ pub(crate) fn live(seed: u64, plant: Option<Plant>) -> Result<Counts, String> {
         if !last {
             disk.cut_after(odds.below(180));
         }
-        let done = start(&disk, &mut odds, sync, plant, &acknowledged, crash);
+        let done = start(&disk, &mut odds, input.sinks, sync, plant, &acknowledged, crash);
         let cut = disk.is_cut();
         match done {
             Ok(_) if last => {}
@@ -124,6 +130,7 @@ pub(crate) fn live(seed: u64, plant: Option<Plant>) -> Result<Counts, String> {
 fn start(
     disk: &SimDisk,
     odds: &mut Odds,
+    sinks: &[&str],
     sync: bool,
     plant: Option<Plant>,
     acknowledged: &Rc<RefCell<Vec<u64>>>,
@@ -162,7 +169,9 @@ fn start(
             .map_err(|error| error.to_string())?
             .0;
         let broker: Arc<dyn Broker> = Arc::new(core.local());
-        let pipeline = Pipeline::parse("sim.yaml", PIPELINE.as_bytes(), &|_| None)
+        let lines = if sinks.contains(&"lines") { LINES } else { "" };
+        let text = format!("{PIPELINE}{lines}");
+        let pipeline = Pipeline::parse("sim.yaml", text.as_bytes(), &|_| None)
             .map_err(|report| format!("{report:?}"))?;
         let mut options = RunOptions::new(format!("sim-{crash}"));
         options.seed = seed;
@@ -201,8 +210,12 @@ fn connectors(disk: &Arc<dyn Disk>, seed: u64) -> Connectors {
                 column("level", DataType::Int),
                 column("at", DataType::Int),
             ];
-            let format = Format::Parquet(ParquetFormat::default());
-            let mut options = FilesOptions::new("/lake", Schema { columns }, "sim", format);
+            let format = match opening.name.as_str() {
+                "lake" => Format::Parquet(ParquetFormat::default()),
+                _ => Format::Jsonl(TextCompression::Zstd),
+            };
+            let to = format!("/{}", opening.name);
+            let mut options = FilesOptions::new(to, Schema { columns }, "sim", format);
             options.partition_by = vec!["day".into()];
             options.rotate.rows = Some(rows);
             options.metadata = Metadata::Offsets;
