@@ -1,5 +1,6 @@
 //! A tree to a checked pipeline.
 
+mod columns; // lists of columns
 mod names; // what a name in an expression means
 mod schema; // the columns of the body, and how bodies are decoded
 mod sinks; // where rows go

@@ -394,9 +394,30 @@ pub(crate) static STEPS: Components = Components {
             Optional,
             "Gives columns values, top to bottom; a later line sees the earlier ones.",
         ),
+        key(
+            "drop",
+            Kind::List(&Kind::Text),
+            Optional,
+            "Columns that are not there from here on: neither for later steps nor in files.",
+        ),
+        key("keep", Kind::List(&Kind::Text), Optional, "The only columns that stay."),
+        key(
+            "rename",
+            Kind::Map("column", &Kind::Text),
+            Optional,
+            "Columns of the body or of a `set` step, each with its new name, under which later \
+             steps read it without `body.`.",
+        ),
+        key(
+            "sample",
+            Kind::Number,
+            Optional,
+            "Keeps this share of the messages, from 0 to 1: the same ones however often they are \
+             read.",
+        ),
         key("wasm", Kind::Table(&WASM), Optional, "A filter or a map in WebAssembly."),
     ],
-    later: &["drop", "keep", "rename", "cast", "flatten", "split", "dedupe", "lookup", "aggregate"],
+    later: &["cast", "flatten", "split", "dedupe", "lookup", "aggregate"],
 };
 
 pub(crate) static WASM: Table = table(

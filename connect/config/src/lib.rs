@@ -33,9 +33,9 @@ pub use json_schema::json_schema;
 pub use model::{
     Compression, Delivery, Expected, ExpectedLetter, ExpectedLetters, ExpectedRows, FileFormat,
     FileSpec, FilesSpec, GenerateSpec, Generator, Given, GivenMessage, Limits, MetaField, Metadata,
-    OnReject, OnUnknown, ParquetSpec, Pipeline, PropertySpec, Resolved, Rotate, SetColumn,
-    SinkKind, SinkSpec, Slot, SourceSpec, StartAt, StepSpec, TestCase, TextCompression, TopicSpec,
-    WasmSpec,
+    OnReject, OnUnknown, ParquetSpec, Pipeline, PropertySpec, RenamedColumn, Resolved, Rotate,
+    SetColumn, SinkKind, SinkSpec, Slot, SourceSpec, StartAt, StepSpec, TestCase, TextCompression,
+    TopicSpec, WasmSpec,
 };
 pub use reference::{Row, Section, sections};
 

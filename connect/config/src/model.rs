@@ -225,6 +225,15 @@ pub enum StepSpec {
     },
     /// Gives columns values, top to bottom; a later one may read an earlier one.
     Set(Vec<SetColumn>),
+    /// Takes columns out of what later steps and sinks can name; nothing else.
+    Drop,
+    /// Gives columns other names. What a column was called is not known to later steps and sinks.
+    Rename(Vec<RenamedColumn>),
+    /// Keeps a share of the messages.
+    Sample {
+        /// From 0 to 1.
+        rate: f64,
+    },
     /// Runs a module in WebAssembly.
     Wasm(WasmSpec),
 }
@@ -261,6 +270,15 @@ pub struct SetColumn {
     pub value: Resolved,
     /// The value's type.
     pub data_type: DataType,
+}
+
+/// A column that gets another name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RenamedColumn {
+    /// What it is called before.
+    pub from: String,
+    /// Its name from then on: never one of [`Pipeline::schema`].
+    pub to: String,
 }
 
 /// One sink.

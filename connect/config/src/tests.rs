@@ -50,6 +50,10 @@ steps:
   - set:
       day: DATE(body.at)
       next_day: day
+  - rename: {next_day: tomorrow}
+  - drop: [tomorrow]
+  - keep: [kind, id, day]
+  - sample: 0.5
   - wasm:
       module: filters/shop.wasm
       params: {city: Ulm, limit: 3, "names": ["a", "7", null], deep: {on: true, off: 1.5}}

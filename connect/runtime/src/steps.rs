@@ -2,6 +2,8 @@
 
 mod chain; // the steps of one sink in the order in which they run
 mod filter; // narrows the selection
+mod rename; // gives columns other names
+mod sample; // keeps a share of the messages
 mod set; // gives columns values
 #[cfg(test)]
 mod tests;

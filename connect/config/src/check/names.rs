@@ -23,6 +23,8 @@ pub(super) struct Scope {
     /// Each with its type, if that is known.
     properties: Vec<(String, Option<DataType>)>,
     set: Vec<(String, Option<DataType>)>,
+    /// Columns of the body that an earlier step has taken out.
+    gone: Vec<String>,
     any_bare_name: bool,
     body_only: bool,
 }
@@ -59,6 +61,7 @@ impl Scope {
             untyped: bodies.untyped.clone(),
             properties: Vec::new(),
             set: Vec::new(),
+            gone: Vec::new(),
             any_bare_name: false,
             body_only: false,
         }
@@ -86,6 +89,14 @@ impl Scope {
         }
     }
 
+    /// A column is not there from here on.
+    pub(super) fn take_out(&mut self, name: &str) {
+        self.set.retain(|(known, _)| known != name);
+        if self.is_body_column(name) {
+            self.gone.push(name.to_owned());
+        }
+    }
+
     pub(super) fn set_columns(&self) -> usize {
         self.set.len()
     }
@@ -102,8 +113,9 @@ impl Scope {
     /// there may be others.
     pub(super) fn file_columns(&self) -> (Vec<(String, Option<DataType>)>, bool) {
         let body = self.body.iter().flat_map(|schema| &schema.columns);
+        let there = body.filter(|column| !self.gone.contains(&column.name));
         let mut columns: Vec<_> =
-            body.map(|column| (column.name.clone(), Some(column.data_type))).collect();
+            there.map(|column| (column.name.clone(), Some(column.data_type))).collect();
         for (name, data_type) in &self.set {
             if !columns.iter().any(|(known, _)| known == name) {
                 columns.push((name.clone(), *data_type));
@@ -237,6 +249,13 @@ impl Scope {
         let Some(schema) = &self.body else {
             return Err(None);
         };
+        if self.gone.iter().any(|name| name == path) {
+            return Err(Some(Refusal {
+                code: code::COLUMN_UNKNOWN,
+                message: format!("an earlier step has taken the column `body.{path}` out"),
+                help: "move that step behind this one".into(),
+            }));
+        }
         if let Some(index) = schema.columns.iter().position(|column| column.name == path) {
             let typed = !self.untyped.iter().any(|name| name == path);
             return Ok((Slot::Body(index), typed.then_some(schema.columns[index].data_type)));

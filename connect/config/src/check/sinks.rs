@@ -1,8 +1,9 @@
 use std::path::PathBuf;
 
-use millrace_connect_api::{Column, DataType};
+use millrace_connect_api::Column;
 
-use super::names::{Scope, known};
+use super::columns::{Available, Listed, columns};
+use super::names::Scope;
 use crate::code;
 use crate::keys;
 use crate::model::{
@@ -11,7 +12,6 @@ use crate::model::{
 };
 use crate::parse::{self, Wrong};
 use crate::read::{Entry, Fields, Reader};
-use crate::suggest::nearest;
 use crate::table::Kind;
 use crate::yaml::{Key, Value};
 
@@ -97,8 +97,7 @@ fn files(
     format: fn(&mut Reader<'_>, &Fields<'_>) -> Option<FileFormat>,
 ) -> Option<FilesSpec> {
     let to = fields.get("to").and_then(|entry| directory(reader, entry));
-    let (available, open) = scope.file_columns();
-    let available = Available { columns: available, open };
+    let available = Available::of(scope);
     let partition_by = match fields.get("partition_by") {
         Some(entry) => columns(reader, entry, &available),
         None => Listed { columns: Vec::new(), whole: true },
@@ -193,64 +192,6 @@ fn directory(reader: &mut Reader<'_>, entry: &Entry<'_>) -> Option<PathBuf> {
         return None;
     }
     Some(PathBuf::from(path))
-}
-
-/// The columns that a file can have.
-struct Available {
-    columns: Vec<(String, Option<DataType>)>,
-    /// There may be others; a mistake elsewhere hides them.
-    open: bool,
-}
-
-impl Available {
-    fn all(&self) -> Vec<Column> {
-        self.columns.iter().map(|(name, data_type)| column(name, *data_type)).collect()
-    }
-}
-
-/// A column of unknown type stands for one with a mistake, and then there will be no pipeline.
-fn column(name: &str, data_type: Option<DataType>) -> Column {
-    Column { name: name.to_owned(), data_type: data_type.unwrap_or(DataType::String) }
-}
-
-/// The columns of a list that there are.
-struct Listed {
-    columns: Vec<Column>,
-    /// There is no mistake in the list.
-    whole: bool,
-}
-
-fn columns(reader: &mut Reader<'_>, entry: &Entry<'_>, available: &Available) -> Listed {
-    let Some(items) = reader.items(entry) else {
-        return Listed { columns: Vec::new(), whole: false };
-    };
-    let mut columns: Vec<Column> = Vec::new();
-    for item in &items {
-        let Some(written) = reader.scalar(item, parse::text) else {
-            continue;
-        };
-        let span = &item.node.span;
-        let names = || available.columns.iter().map(|(name, _)| name.as_str());
-        let found = available.columns.iter().find(|(name, _)| *name == written).or_else(|| {
-            let name = written.strip_prefix("body.")?;
-            available.columns.iter().find(|(known, _)| known == name)
-        });
-        match found {
-            Some((name, _)) if columns.iter().any(|column| column.name == *name) => {
-                let message = format!("`{written}` is listed twice");
-                reader.error(code::COLUMN_TWICE, span, message, "delete one of the two");
-            }
-            Some((name, data_type)) => columns.push(column(name, *data_type)),
-            None if available.open => columns.push(column(&written, None)),
-            None => {
-                let near = nearest(&written, names()).map(str::to_owned);
-                let help = known(near, names());
-                let message = format!("unknown column `{written}`");
-                reader.error(code::COLUMN_UNKNOWN, span, message, help);
-            }
-        }
-    }
-    Listed { whole: columns.len() == items.len(), columns }
 }
 
 const NEVER: Rotate = Rotate { rows: None, size: None, every: None, idle: None };

@@ -1,10 +1,11 @@
 use serde_json::Map;
 
+use super::columns::{Available, columns};
 use super::names::{Scope, is_plain_name};
 use super::schema::COLUMNS_MAX;
 use crate::code;
 use crate::keys;
-use crate::model::{OnUnknown, SetColumn, StepSpec, WasmSpec};
+use crate::model::{OnUnknown, RenamedColumn, SetColumn, StepSpec, WasmSpec};
 use crate::parse;
 use crate::read::{Chosen, Entry, Reader};
 use crate::text::Span;
@@ -35,6 +36,10 @@ pub(super) fn steps(
             match *name {
                 "filter" => steps.extend(filter(reader, entry, scope)),
                 "wasm" => steps.extend(wasm(reader, entry)),
+                "drop" => steps.extend(drop_columns(reader, entry, scope)),
+                "keep" => steps.extend(keep(reader, entry, scope)),
+                "rename" => steps.extend(rename(reader, entry, scope)),
+                "sample" => steps.extend(sample(reader, entry)),
                 _ => steps.extend(set(reader, entry, scope)),
             }
         }
@@ -98,6 +103,67 @@ fn set(reader: &mut Reader<'_>, entry: &Entry<'_>, scope: &mut Scope) -> Option<
         }
     }
     (columns.len() == map.len()).then_some(StepSpec::Set(columns))
+}
+
+fn drop_columns(reader: &mut Reader<'_>, entry: &Entry<'_>, scope: &mut Scope) -> Option<StepSpec> {
+    let listed = columns(reader, entry, &Available::of(scope));
+    listed.columns.iter().for_each(|column| scope.take_out(&column.name));
+    listed.whole.then_some(StepSpec::Drop)
+}
+
+fn keep(reader: &mut Reader<'_>, entry: &Entry<'_>, scope: &mut Scope) -> Option<StepSpec> {
+    let available = Available::of(scope);
+    let listed = columns(reader, entry, &available);
+    if !listed.whole {
+        // Nobody knows which ones were meant to stay.
+        return None;
+    }
+    for (name, _) in &available.columns {
+        if !listed.columns.iter().any(|column| column.name == *name) {
+            scope.take_out(name);
+        }
+    }
+    Some(StepSpec::Drop)
+}
+
+fn rename(reader: &mut Reader<'_>, entry: &Entry<'_>, scope: &mut Scope) -> Option<StepSpec> {
+    let Some(map) = reader.map(entry) else {
+        scope.any_bare_name();
+        return None;
+    };
+    let available = Available::of(scope);
+    let mut columns: Vec<RenamedColumn> = Vec::new();
+    for (key, value) in &map {
+        let found = available.find(&key.text);
+        if found.is_none() && !available.open {
+            available.refuse(reader, &key.text, &key.span);
+        }
+        let to = reader.scalar(value, parse::text);
+        let Some(to) = to else { continue };
+        let new = Key { text: to, span: value.node.span.clone() };
+        let is_new = !available.columns.iter().any(|(name, _)| *name == new.text)
+            && !columns.iter().any(|column| column.to == new.text);
+        let legal = column_name(reader, &new, scope);
+        if legal && !is_new {
+            let message = format!("there is a column `{}` already", new.text);
+            reader.error(code::COLUMN_TWICE, &new.span, message, "choose another name");
+        }
+        scope.define_set(&new.text, found.and_then(|(_, data_type)| *data_type));
+        if let (Some((name, _)), true, true) = (found, legal, is_new) {
+            columns.push(RenamedColumn { from: name.clone(), to: new.text });
+        }
+    }
+    columns.iter().for_each(|column| scope.take_out(&column.from));
+    (columns.len() == map.len()).then_some(StepSpec::Rename(columns))
+}
+
+fn sample(reader: &mut Reader<'_>, entry: &Entry<'_>) -> Option<StepSpec> {
+    let rate = reader.scalar(entry, parse::number)?;
+    if !(0.0..=1.0).contains(&rate) {
+        let message = format!("a share is from 0 to 1, found {rate}");
+        reader.error(code::RANGE, &entry.node.span, message, "write `0.1` for one of ten");
+    }
+    Some(StepSpec::Sample { rate })
 }
 
 fn column_name(reader: &mut Reader<'_>, key: &Key, scope: &Scope) -> bool {

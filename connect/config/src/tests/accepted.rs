@@ -69,9 +69,17 @@ fn every_key_arrives_in_the_model() {
     assert_eq!(properties, [("kind", DataType::String), ("double_id", DataType::Int)]);
     assert_eq!(pipeline.limits, Limits { memory: 1 << 30 });
 
-    let [first, second, StepSpec::Set(set), StepSpec::Wasm(wasm)] = &pipeline.steps[..] else {
+    let [first, second, StepSpec::Set(set), columns @ .., StepSpec::Wasm(wasm)] =
+        &pipeline.steps[..]
+    else {
         panic!("{:?}", pipeline.steps)
     };
+    let [StepSpec::Rename(renamed), StepSpec::Drop, StepSpec::Drop, StepSpec::Sample { rate: 0.5 }] =
+        columns
+    else {
+        panic!("{columns:?}")
+    };
+    assert_eq!(*renamed, [RenamedColumn { from: "next_day".into(), to: "tomorrow".into() }]);
     let StepSpec::Filter { condition, on_unknown: OnUnknown::Reject } = first else {
         panic!("{first:?}")
     };
@@ -372,4 +380,29 @@ fn parameters_of_a_module_keep_their_types() {
     );
     assert_eq!(params("{a: \"${env:N}\"}"), r#"{"a":"7"}"#);
     assert_eq!(params("{}"), "{}");
+}
+
+#[test]
+fn columns_can_be_left_out_and_get_other_names() {
+    let names = |steps: &str| {
+        let pipeline =
+            json(&format!("steps: {steps}\nsinks: {{lake: {{parquet: {{to: lake}}}}}}\n"));
+        let SinkKind::Files(files) = &pipeline.sinks[0].kind;
+        files.columns.iter().map(|column| column.name.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(names("[]"), ["id", "user.name", "ts"]);
+    assert_eq!(names("[drop: [body.user.name, ts]]"), ["id"]);
+    assert_eq!(names("[keep: [ts, id]]"), ["id", "ts"]);
+    assert_eq!(names("[rename: {user.name: user, body.id: no}]"), ["ts", "user", "no"]);
+    assert_eq!(
+        names("[rename: {id: no}, set: {next: no + 1}, rename: {no: n}, drop: [ts]]"),
+        ["user.name", "next", "n"]
+    );
+    // A name that is free again can be set again.
+    assert_eq!(
+        names("[set: {x: 1}, rename: {x: y}, set: {x: y}]"),
+        ["id", "user.name", "ts", "y", "x"]
+    );
+    let shared = "steps: [sample: 0.25]\nsinks: {lake: {parquet: {to: lake}}}\n";
+    let [StepSpec::Sample { rate: 0.25 }] = json(shared).steps[..] else { panic!("one share") };
 }

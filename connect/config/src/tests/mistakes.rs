@@ -125,6 +125,32 @@ fn keys_of_later_versions_are_named() {
 }
 
 #[test]
+fn columns_that_are_gone_cannot_be_named() {
+    let steps = |code, marked: &str| check_json(code, &format!("steps: [{marked}]\n"));
+    let found = steps("E-COL-01", "drop: [id], filter: «body.id» > 1");
+    assert_eq!(found.message, "an earlier step has taken the column `body.id` out");
+    steps("E-COL-01", "keep: [region], set: {x: «body.id» + 1}");
+    steps("E-COL-01", "rename: {id: no}, filter: «body.id» > 1");
+    steps("E-COL-01", "set: {x: 1}, drop: [x], filter: «x» > 1");
+    steps("E-COL-01", "drop: [id], drop: [«id»]");
+    let found = steps("E-COL-01", "drop: [«idd»]");
+    assert!(found.help.starts_with("did you mean `id`?"), "{}", found.help);
+    steps("E-COL-01", "rename: {«gone»: here}");
+    steps("E-COL-03", "rename: {id: «region»}");
+    steps("E-COL-03", "set: {x: 1}, rename: {id: «x»}");
+    steps("E-COL-03", "rename: {id: x, region: «x»}");
+    steps("E-NAME-01", "rename: {id: «a.b»}");
+    steps("E-NAME-02", "rename: {id: «queue»}");
+    steps("E-RANGE-01", "sample: «1.5»");
+    steps("E-TYPE-01", "sample: «10%»");
+    steps("E-TYPE-01", "drop: «id»");
+    check_json(
+        "E-COL-01",
+        "steps: [drop: [id]]\nsinks: {lake: {parquet: {to: x, partition_by: [«id»]}}}\n",
+    );
+}
+
+#[test]
 fn tests_are_about_what_the_pipeline_has() {
     let check_test = |code, marked: &str| {
         let found = check_json(code, &format!("tests:\n  - {{name: a, {marked}}}\n"));

@@ -18,12 +18,19 @@ pub(super) fn layout(pipeline: &Pipeline, sink: &SinkSpec, filters: &Filters) ->
     }
     if !files.partition_by.is_empty() {
         text.push_str(&format!("{:?}\n", pipeline.decode));
-        let sets = pipeline.steps.iter().filter_map(|step| match step {
-            StepSpec::Set(columns) => Some(columns),
-            StepSpec::Filter { .. } | StepSpec::Wasm(_) => None,
-        });
-        for column in sets.flatten() {
-            text.push_str(&format!("{} {}\n", column.name, column.value.text));
+        for step in &pipeline.steps {
+            match step {
+                StepSpec::Set(columns) => columns.iter().for_each(|column| {
+                    text.push_str(&format!("{} {}\n", column.name, column.value.text));
+                }),
+                StepSpec::Rename(columns) => columns.iter().for_each(|column| {
+                    text.push_str(&format!("{} <- {}\n", column.to, column.from));
+                }),
+                StepSpec::Filter { .. }
+                | StepSpec::Drop
+                | StepSpec::Sample { .. }
+                | StepSpec::Wasm(_) => {}
+            }
         }
         for (spec, module) in filters.maps(pipeline) {
             let params = serde_json::Value::Object(spec.params.clone());

@@ -6,6 +6,8 @@ use millrace_connect_api::decode::Decoder;
 use millrace_connect_api::{Batch, Column, Messages, Reject, Selection, Step};
 
 use super::filter::Filter;
+use super::rename::Rename;
+use super::sample::Sample;
 use super::set::Set;
 use crate::error::RunError;
 use crate::filters::Filters;
@@ -67,6 +69,17 @@ impl Chain {
                     let name = format!("steps[{number}] set");
                     let set = Set::new(name.clone(), Arc::clone(pipeline), columns.clone());
                     after.push(Named { name, step: Box::new(set) });
+                }
+                StepSpec::Drop => {}
+                StepSpec::Rename(columns) => {
+                    let name = format!("steps[{number}] rename");
+                    let rename = Rename::new(name.clone(), columns.clone());
+                    after.push(Named { name, step: Box::new(rename) });
+                }
+                StepSpec::Sample { rate } => {
+                    let name = format!("steps[{number}] sample");
+                    let step = Box::new(Sample::new(*rate));
+                    add((true, Named { name, step }), &mut after);
                 }
                 StepSpec::Wasm(spec) => {
                     let wasm = filters.step(number, spec, pipeline.limits.memory)?;
@@ -165,11 +178,13 @@ fn wanted(pipeline: &Pipeline, sink: &SinkSpec) -> Vec<Column> {
             Slot::Property { .. } | Slot::Set(_) | Slot::Meta(_) => None,
         }));
     };
+    let mut renamed: BTreeSet<&str> = BTreeSet::new();
     for step in &pipeline.steps {
         match step {
             StepSpec::Filter { condition, .. } => read_by(condition),
             StepSpec::Set(columns) => columns.iter().for_each(|column| read_by(&column.value)),
-            StepSpec::Wasm(_) => {}
+            StepSpec::Rename(columns) => renamed.extend(columns.iter().map(|column| &*column.from)),
+            StepSpec::Drop | StepSpec::Sample { .. } | StepSpec::Wasm(_) => {}
         }
     }
     sink.where_.iter().for_each(read_by);
@@ -179,6 +194,9 @@ fn wanted(pipeline: &Pipeline, sink: &SinkSpec) -> Vec<Column> {
             || files.partition_by.iter().any(|column| column == name)
     };
     let columns = pipeline.schema.columns.iter().enumerate();
-    let wanted = columns.filter(|(index, column)| read.contains(index) || of_sink(&column.name));
+    let wanted = columns.filter(|(index, column)| {
+        let name = column.name.as_str();
+        read.contains(index) || renamed.contains(name) || of_sink(name)
+    });
     wanted.map(|(_, column)| column.clone()).collect()
 }

@@ -94,6 +94,41 @@ fn check(steps: &str, rows: &[(&str, &str)], left: &[usize], refused: &[&str], f
 }
 
 #[test]
+fn a_column_has_its_value_under_its_new_name() {
+    let mut chain =
+        chain("[rename: {a: n, b: text}, set: {next: n + 1}, rename: {n: no}, drop: [t]]");
+    let mut rejected = Vec::new();
+    let rows = [(r#"{"a":1,"b":"x"}"#, ""), (r#"{"b":"y"}"#, "")];
+    let batch = chain.apply(messages(&rows), &mut rejected).unwrap();
+    assert_eq!(rejected.len(), 0);
+    let ints =
+        |name| batch.column(name).unwrap().as_primitive::<Int64Type>().iter().collect::<Vec<_>>();
+    assert_eq!((ints("no"), ints("next")), (vec![Some(1), None], vec![Some(2), None]));
+    let text = batch.column("text").unwrap().as_string::<i32>();
+    assert_eq!(text.iter().collect::<Vec<_>>(), [Some("x"), Some("y")]);
+}
+
+#[test]
+fn a_sample_is_counted_and_comes_out_the_same_again() {
+    let rows = vec![(r#"{"a":1}"#, ""); 1_000];
+    let kept = || {
+        let mut chain = chain("[sample: 0.25]");
+        let mut rejected = Vec::new();
+        let batch = chain.apply(messages(&rows), &mut rejected).unwrap();
+        let kept: Vec<usize> = batch.selection().iter().collect();
+        assert_eq!(rejected.len(), 0);
+        assert_eq!(chain.filtered()["steps[0] sample left out"], 1_000 - kept.len() as u64);
+        kept
+    };
+    let first = kept();
+    assert!((200..300).contains(&first.len()), "{}", first.len());
+    assert_eq!(kept(), first);
+    // What is left out is not decoded either.
+    check("[sample: 0]", &[("{", "")], &[], &[], &["steps[0] sample left out 1"]);
+    check("[sample: 1]", &rows[..2], &[0, 1], &[], &[]);
+}
+
+#[test]
 fn filters_keep_what_is_true_and_count_the_rest() {
     let rows = [(r#"{"a":1}"#, ""), (r#"{"a":2}"#, ""), (r#"{"b":"x"}"#, "")];
     check(
