@@ -5,6 +5,7 @@ pub(crate) mod consume;
 pub(crate) mod dlq;
 pub(crate) mod docs;
 pub(crate) mod explain;
+pub(crate) mod filter;
 pub(crate) mod group;
 pub(crate) mod inspect;
 pub(crate) mod message;

@@ -40,6 +40,7 @@ use commands::consume::Consume;
 use commands::dlq::Dlq;
 use commands::docs::Docs;
 use commands::explain::Explain;
+use commands::filter::Filter;
 use commands::group::Group;
 use commands::inspect::Inspect;
 use commands::message::Message;
@@ -78,6 +79,7 @@ enum Command {
     Explain(Explain),
     Docs(Docs),
     Test(Test),
+    Filter(Filter),
     Run(RunPipeline),
     Server(RunServer),
     Top(Top),
@@ -111,6 +113,7 @@ fn main() -> ExitCode {
         Command::Validate(command) => ("validate", command.json, command.execute()),
         Command::Explain(command) => ("explain", command.json, command.execute()),
         Command::Docs(command) => ("docs", command.json, command.execute()),
+        Command::Filter(command) => (command.name(), command.json, command.execute()),
         Command::Test(command) => ("test", command.json, command.execute()),
         Command::Run(command) => ("run", command.json, command.execute()),
         Command::Top(command) => ("top", command.json, command.execute()),

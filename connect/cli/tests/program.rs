@@ -9,6 +9,8 @@ mod benching; // load for a broker, and what it came to
 mod daily; // topics, groups, messages
 #[path = "program/environment.rs"]
 mod environment; // disks that fill, ports that are taken, brokers that are not there
+#[path = "program/filters.rs"]
+mod filters; // modules in WebAssembly, from the first line on
 #[path = "program/letters.rs"]
 mod letters; // what became of records that could not go on
 #[path = "program/mistakes.rs"]

@@ -1,0 +1,92 @@
+//! `millrace filter`.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::rig::Home;
+
+fn example(name: &str) -> String {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../wasm-filters/examples");
+    format!("{root}/{name}/{name}.wasm")
+}
+
+#[test]
+fn modules_say_what_they_are_and_do() {
+    let (home, mask) = (Home::new(), example("mask"));
+    let checked = home.run(&["filter", "check", &mask]).expect(0);
+    assert!(checked.out.contains("the map `mask`, version 1.0.0\n"), "{}", checked.out);
+    assert!(checked.out.contains("  parameter   fields: array, required\n"), "{}", checked.out);
+
+    home.write("lines", "{\"name\":\"a\",\"id\":1}\n{\"id\":2}\n{\n");
+    let params = ["--params", r#"{"fields": ["name"]}"#];
+    let run = [&["filter", "run", &mask, "lines"], &params[..]].concat();
+    let ran = home.run(&run).expect(0);
+    let expected = "\
+replace {\"name\":\"a\",\"id\":1}
+     -> {\"name\":\"***\",\"id\":1}
+keep    {\"id\":2}
+fail    {
+        the filter refuses the record: this is not JSON from byte 1 on
+3 records: 1 kept, 0 dropped, 1 replaced, 1 failed
+";
+    assert_eq!(ran.out, expected);
+    let answer = home.run(&[&run[..], &["--limit", "1", "--json"]].concat()).expect(0).json();
+    assert_eq!(answer["result"][0]["after"][0]["body"], "{\"name\":\"***\",\"id\":1}");
+    assert_eq!(answer["summary"], "1 record: 0 kept, 0 dropped, 1 replaced, 0 failed");
+}
+
+#[test]
+fn what_is_no_module_or_gets_the_wrong_parameters_is_told() {
+    let home = Home::new();
+    home.write("lines", "a\n");
+    home.run(&["filter", "check", "gone.wasm"]).expect(2).one_error("E-FILE-01", "gone.wasm");
+    home.run(&["filter", "check", "lines"]).expect(2).one_error("E-WASM-01", "lines");
+    let mask = example("mask");
+    let run = ["filter", "run", &mask, "lines"];
+    home.run(&run).expect(2).one_error("E-WASM-01", "fields");
+    home.run(&[&run[..], &["--params", "{"]].concat()).expect(2);
+    home.run(&["filter", "build"]).expect(2).one_error("E-FILE-01", "Cargo.toml");
+    for name in ["Shout", "-a", "a-", "a b", "", "../a", "é"] {
+        home.run(&["filter", "new", "--", name]).expect(2);
+    }
+    home.write("taken", "");
+    home.run(&["filter", "new", "taken"]).expect(2).one_error("E-ARG-01", "taken");
+    assert_eq!(home.entries(), ["lines", "taken"]);
+}
+
+#[test]
+fn a_new_filter_builds_and_passes_its_tests() {
+    let home = Home::new();
+    home.run(&["filter", "new", "short-notes"]).expect(0);
+    let source = std::fs::read_to_string(home.path("short-notes/src/lib.rs")).unwrap();
+    assert!(source.contains("pub struct ShortNotes") && !source.contains("keep-words"), "{source}");
+
+    let command = |program: &str, args: &[&str]| {
+        let dir = home.path("short-notes");
+        let mut ran = Command::new(program);
+        let ran = ran.args(args).current_dir(dir).env_remove("CARGO_TARGET_DIR").output().unwrap();
+        let (out, err) =
+            (String::from_utf8(ran.stdout).unwrap(), String::from_utf8(ran.stderr).unwrap());
+        assert!(ran.status.success(), "{program} {args:?}: {out}{err}");
+        out
+    };
+    let target = ["--print", "target-libdir", "--target", "wasm32-unknown-unknown"];
+    if !Path::new(command("rustc", &target).trim()).is_dir() {
+        assert!(std::env::var_os("CI").is_none(), "rustup target add wasm32-unknown-unknown");
+        return println!("skipped: there is nothing to build modules with");
+    }
+    let millrace = env!("CARGO_BIN_EXE_millrace");
+    let built = command(millrace, &["filter", "build"]);
+    assert!(
+        built.starts_with("short-notes.wasm: the filter `short-notes`, version 0.1.0\n"),
+        "{built}"
+    );
+    let tested = command(millrace, &["test", "short-notes.yaml", "--power-cuts", "3"]);
+    assert!(tested.ends_with("1 passed, 0 failed\n"), "{tested}");
+    let words = r#"{"words": ["now"]}"#;
+    let args = ["filter", "run", "short-notes.wasm", "sample.jsonl", "--params", words];
+    assert!(
+        command(millrace, &args).ends_with("3 records: 1 kept, 2 dropped, 0 replaced, 0 failed\n")
+    );
+    assert!(command("cargo", &["test", "--offline", "--quiet"]).contains("1 passed"));
+}
