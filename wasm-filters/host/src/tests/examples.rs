@@ -87,6 +87,30 @@ fn lists_are_split() {
 }
 
 #[test]
+fn filters_in_other_languages_keep_the_same_records() {
+    for module in ["keep-large-c", "keep-large-assemblyscript"] {
+        let path = examples().join(format!("keep-large/{module}.wasm"));
+        let module = HOST.load(&std::fs::read(path).unwrap()).unwrap();
+        assert_eq!(module.manifest().name, "keep-large");
+        let start = |bytes: Value| {
+            let Value::Object(params) = json!({"bytes": bytes}) else { unreachable!() };
+            Filter::start(Arc::clone(&module), params)
+        };
+        let filter = start(json!(3)).unwrap();
+        assert_eq!(short(&run(&filter, &["a", "abcdef", "", "abc"])), "dkdk");
+        // Batches of all sizes, many times over: what is given back is used again.
+        let large = "x".repeat(2_000);
+        for round in 0..50 {
+            let bodies = vec![&large[..round * 28]; 1 + round * 40];
+            let kept = if round == 0 { "d" } else { "k" };
+            assert_eq!(short(&run(&filter, &bodies)), kept.repeat(bodies.len()), "{round}");
+        }
+        assert!(start(json!(-1)).is_err() && start(json!("3")).is_err());
+        assert_eq!(short(&run(&start(json!(0)).unwrap(), &[""])), "k");
+    }
+}
+
+#[test]
 fn a_large_batch_goes_through_a_guest() {
     let filter = example("mask", json!({"fields": ["email"]}));
     let body = format!(r#"{{"email":"a@b.c","text":"{}"}}"#, "x".repeat(500));
