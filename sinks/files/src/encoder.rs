@@ -11,7 +11,7 @@ use arrow_schema::SchemaRef;
 use millrace_disk::Disk;
 
 use self::parquet::ParquetEncoder;
-use self::text::TextEncoder;
+use self::text::{Lines, TextEncoder};
 use crate::error::FileSinkError;
 use crate::options::{FilesOptions, Format};
 use crate::part_file::Finished;
@@ -65,6 +65,12 @@ pub(crate) fn create(
                 ParquetEncoder::create(disk, path, schema, format, row_group_bytes, first_rows)?;
             Ok(Box::new(encoder))
         }
-        Format::Jsonl(compression) => Ok(Box::new(TextEncoder::create(disk, path, *compression)?)),
+        Format::Jsonl(compression) => {
+            Ok(Box::new(TextEncoder::create(disk, path, Lines::Json, *compression)?))
+        }
+        Format::Csv(format) => {
+            let lines = Lines::Csv(format.clone());
+            Ok(Box::new(TextEncoder::create(disk, path, lines, format.compression)?))
+        }
     }
 }

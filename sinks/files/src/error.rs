@@ -82,6 +82,12 @@ pub enum OptionsError {
         /// The option.
         option: &'static str,
     },
+    /// Nobody could take the lines of such a CSV file apart.
+    #[error("with this `{option}` the fields of a line could not be told apart")]
+    CsvMark {
+        /// The option.
+        option: &'static str,
+    },
     /// zstd has no such level.
     #[error("zstd has levels 1 to 22, not {level}")]
     ZstdLevel {

@@ -22,7 +22,8 @@ mod unpack; // files of text, read back
 
 pub use error::{BatchError, FileSinkError, OptionsError};
 pub use options::{
-    Compression, FilesOptions, Format, Metadata, ParquetFormat, Rotate, RowGroup, TextCompression,
+    Compression, CsvFormat, FilesOptions, Format, Metadata, ParquetFormat, Rotate, RowGroup,
+    TextCompression,
 };
 pub use sink::FilesSink;
 pub use unpack::unpacked;

@@ -78,6 +78,7 @@ mod tests {
             ".errors-12345678901.parquet.8.part",
             ".errors-0000000012.jsonl.7.part",
             ".errors-0000000012.jsonl.zst.7.part",
+            ".errors-0000000012.csv.gz.7.part",
         ] {
             assert!(names().is_staged(ours), "{ours}");
         }

@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use arrow_schema::{DataType, Field, Schema as ArrowSchema, TimeUnit};
 use millrace_connect_api::{Column, Schema};
 
 use crate::error::OptionsError;
@@ -54,6 +55,8 @@ pub enum Format {
     Parquet(ParquetFormat),
     /// A JSON object per line.
     Jsonl(TextCompression),
+    /// Fields with something between them, a line per row.
+    Csv(CsvFormat),
 }
 
 /// Parquet files.
@@ -74,6 +77,22 @@ pub enum Compression {
     Snappy,
     /// At a level from 1 to 22.
     Zstd(i32),
+}
+
+/// CSV files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CsvFormat {
+    /// How the file is compressed.
+    pub compression: TextCompression,
+    /// Whether the first line names the columns.
+    pub header: bool,
+    /// What stands between fields.
+    pub delimiter: u8,
+    /// What stands around a field with a delimiter, a quote or a line break in it. In such a field
+    /// a quote is written twice.
+    pub quote: u8,
+    /// What stands for no value.
+    pub null: String,
 }
 
 /// How a file of text is compressed.
@@ -130,6 +149,23 @@ impl FilesOptions {
         }
     }
 
+    /// All columns of a file.
+    pub fn file_schema(&self) -> ArrowSchema {
+        let columns = self.file_columns();
+        let columns =
+            columns.map(|column| Field::new(&column.name, column.data_type.to_arrow(), true));
+        let metadata = self.metadata.column_names().iter().map(|name| {
+            let data_type = match *name {
+                "_queue" => DataType::Int32,
+                "_offset" => DataType::Int64,
+                "_store_time" => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+                _ => DataType::Utf8,
+            };
+            Field::new(*name, data_type, false)
+        });
+        ArrowSchema::new(columns.chain(metadata).collect::<Vec<_>>())
+    }
+
     /// The columns that are in the file itself, without the metadata.
     pub(crate) fn file_columns(&self) -> impl Iterator<Item = &Column> {
         self.columns.columns.iter().filter(|column| !self.partition_by.contains(&column.name))
@@ -169,6 +205,7 @@ impl FilesOptions {
         match &self.format {
             Format::Parquet(format) => format.check(),
             Format::Jsonl(_) => Ok(()),
+            Format::Csv(format) => format.check(),
         }
     }
 }
@@ -181,11 +218,17 @@ impl Format {
             Format::Jsonl(TextCompression::None) => "jsonl",
             Format::Jsonl(TextCompression::Gzip) => "jsonl.gz",
             Format::Jsonl(TextCompression::Zstd) => "jsonl.zst",
+            Format::Csv(CsvFormat { compression, .. }) => match compression {
+                TextCompression::None => "csv",
+                TextCompression::Gzip => "csv.gz",
+                TextCompression::Zstd => "csv.zst",
+            },
         }
     }
 
     /// How the names of files of any format end.
-    pub(crate) const EXTENSIONS: [&'static str; 4] = ["parquet", "jsonl", "jsonl.gz", "jsonl.zst"];
+    pub(crate) const EXTENSIONS: [&'static str; 7] =
+        ["parquet", "jsonl", "jsonl.gz", "jsonl.zst", "csv", "csv.gz", "csv.zst"];
 }
 
 impl ParquetFormat {
@@ -202,6 +245,34 @@ impl ParquetFormat {
                 Err(OptionsError::ZstdLevel { level })
             }
             _ => Ok(()),
+        }
+    }
+}
+
+impl CsvFormat {
+    fn check(&self) -> Result<(), OptionsError> {
+        let is_mark = |byte: u8| byte.is_ascii() && !b"\r\n\0".contains(&byte);
+        let breaks_null = |byte: u8| [self.delimiter, self.quote, b'\r', b'\n'].contains(&byte);
+        let wrong = [
+            ("delimiter", !is_mark(self.delimiter)),
+            ("quote", !is_mark(self.quote) || self.quote == self.delimiter),
+            ("null", self.null.bytes().any(breaks_null)),
+        ];
+        match wrong.iter().find(|(_, is_wrong)| *is_wrong) {
+            Some((option, _)) => Err(OptionsError::CsvMark { option }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Default for CsvFormat {
+    fn default() -> Self {
+        Self {
+            compression: TextCompression::None,
+            header: true,
+            delimiter: b',',
+            quote: b'"',
+            null: String::new(),
         }
     }
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use arrow_array::{
     Array, ArrayRef, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray,
 };
-use arrow_schema::{DataType, Field, Schema as ArrowSchema, TimeUnit};
 use async_trait::async_trait;
 use millrace_connect_api::{
     Batch, Cut, FileSink, Messages, Part, PartState, Plan, Resume, SinkError, Written,
@@ -83,7 +82,7 @@ impl FilesSink {
             worker_tag: options.worker_tag,
         };
         Staging::new(disk.as_ref(), &options.to).create_dir("")?;
-        let schema = Arc::new(file_schema(&options));
+        let schema = Arc::new(options.file_schema());
         Ok(Self {
             grouping: Grouping::new(&options.partition_by),
             frontier: Frontier::new(resume),
@@ -299,21 +298,6 @@ impl FileSink for FilesSink {
 fn column_of<'a>(batch: &'a Batch, name: &str) -> Result<&'a ArrayRef, BatchError> {
     let missing = || BatchError::MissingColumn { name: name.to_owned() };
     batch.column(name).ok_or_else(missing)
-}
-
-fn file_schema(options: &FilesOptions) -> ArrowSchema {
-    let columns = options.file_columns();
-    let columns = columns.map(|column| Field::new(&column.name, column.data_type.to_arrow(), true));
-    let metadata = options.metadata.column_names().iter().map(|name| {
-        let data_type = match *name {
-            "_queue" => DataType::Int32,
-            "_offset" => DataType::Int64,
-            "_store_time" => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
-            _ => DataType::Utf8,
-        };
-        Field::new(*name, data_type, false)
-    });
-    ArrowSchema::new(columns.chain(metadata).collect::<Vec<_>>())
 }
 
 fn metadata_columns(metadata: Metadata, messages: &Messages) -> Vec<ArrayRef> {

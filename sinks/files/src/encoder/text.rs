@@ -8,7 +8,6 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::types::TimestampMicrosecondType;
 use arrow_array::{ArrayRef, RecordBatch};
-use arrow_json::WriterBuilder;
 use arrow_json::writer::LineDelimited;
 use arrow_schema::{ArrowError, DataType, Field, Schema};
 use millrace_disk::Disk;
@@ -16,7 +15,7 @@ use millrace_disk::Disk;
 use super::Encoder;
 use crate::error::{At, FileSinkError};
 use crate::gzip;
-use crate::options::TextCompression;
+use crate::options::{CsvFormat, TextCompression};
 use crate::part_file::{Finished, PartFile};
 
 /// A file being written. Every chunk is compressed by itself, and the file is one such piece after
@@ -24,7 +23,16 @@ use crate::part_file::{Finished, PartFile};
 /// is in memory once it is written.
 pub(super) struct TextEncoder {
     file: PartFile,
+    lines: Lines,
     compression: TextCompression,
+}
+
+/// What a line is.
+pub(super) enum Lines {
+    /// An object.
+    Json,
+    /// Fields.
+    Csv(CsvFormat),
 }
 
 impl TextEncoder {
@@ -32,15 +40,17 @@ impl TextEncoder {
     pub(super) fn create(
         disk: &Arc<dyn Disk>,
         path: &Path,
+        lines: Lines,
         compression: TextCompression,
     ) -> Result<Self, FileSinkError> {
-        Ok(Self { file: PartFile::create(disk, path).at(path)?, compression })
+        Ok(Self { file: PartFile::create(disk, path).at(path)?, lines, compression })
     }
 }
 
 impl Encoder for TextEncoder {
     fn write(&mut self, rows: &RecordBatch) -> Result<(), FileSinkError> {
-        let text = json_lines(rows).at(self.file.path())?;
+        let begins = self.file.bytes() == 0;
+        let text = self.lines.of(rows, begins).at(self.file.path())?;
         let written =
             compressed(&text, self.compression).and_then(|bytes| self.file.write_all(&bytes));
         written.at(self.file.path())
@@ -80,12 +90,34 @@ impl Encoder for TextEncoder {
     }
 }
 
+impl Lines {
+    /// A chunk of rows as text. A file `begins` with its first chunk.
+    fn of(&self, rows: &RecordBatch, begins: bool) -> Result<Vec<u8>, ArrowError> {
+        let rows = with_utc_as_offset(rows)?;
+        match self {
+            Lines::Json => json_lines(&rows),
+            Lines::Csv(format) => csv_lines(&rows, format, begins && format.header),
+        }
+    }
+}
+
 /// One object per row, with every column in each.
 fn json_lines(rows: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
-    let builder = WriterBuilder::new().with_explicit_nulls(true);
+    let builder = arrow_json::WriterBuilder::new().with_explicit_nulls(true);
     let mut writer = builder.build::<_, LineDelimited>(Vec::new());
-    writer.write(&with_utc_as_offset(rows)?)?;
+    writer.write(rows)?;
     writer.finish()?;
+    Ok(writer.into_inner())
+}
+
+fn csv_lines(rows: &RecordBatch, format: &CsvFormat, header: bool) -> Result<Vec<u8>, ArrowError> {
+    let mut writer = arrow_csv::WriterBuilder::new()
+        .with_header(header)
+        .with_delimiter(format.delimiter)
+        .with_quote(format.quote)
+        .with_null(format.null.clone())
+        .build(Vec::new());
+    writer.write(rows)?;
     Ok(writer.into_inner())
 }
 

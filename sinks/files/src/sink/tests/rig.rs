@@ -20,7 +20,8 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::metadata::ParquetMetaData;
 
 use crate::{
-    FilesOptions, FilesSink, Format, Metadata, ParquetFormat, TextCompression, hive, unpacked,
+    CsvFormat, FilesOptions, FilesSink, Format, Metadata, ParquetFormat, TextCompression, hive,
+    unpacked,
 };
 
 /// Sinks wait for nothing but the disk, so their futures are ready at once.
@@ -120,6 +121,8 @@ pub(super) fn formats() -> Vec<Format> {
     use TextCompression::{Gzip, None, Zstd};
     let mut formats = vec![parquet()];
     formats.extend([None, Gzip, Zstd].map(Format::Jsonl));
+    let csv = |compression| CsvFormat { compression, ..CsvFormat::default() };
+    formats.extend([None, Zstd].map(csv).map(Format::Csv));
     formats
 }
 
@@ -167,12 +170,27 @@ impl Visible {
         if self.name.ends_with(".parquet") {
             return self.parquet().origins();
         }
+        if self.name.contains(".csv") {
+            return self.csv_origins();
+        }
         let origin = |line: &str| {
             let row: serde_json::Value = serde_json::from_str(line).expect("a line of JSON");
             let number = |name: &str| row[name].as_i64().expect("a number");
             (number("_queue") as u32, number("_offset") as u64, number("v"))
         };
         self.text().lines().map(origin).collect()
+    }
+
+    fn csv_origins(&self) -> Vec<(u32, u64, i64)> {
+        let text = self.text();
+        let mut lines = text.lines();
+        assert_eq!(lines.next(), Some("v,_queue,_offset,_store_time"));
+        let origin = |line: &str| {
+            let fields: Vec<_> = line.split(',').collect();
+            let number = |at: usize| fields[at].parse::<i64>().expect("a number");
+            (number(1) as u32, number(2) as u64, number(0))
+        };
+        lines.map(origin).collect()
     }
 }
 

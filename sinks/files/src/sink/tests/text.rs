@@ -9,7 +9,7 @@ use millrace_disk::SimDisk;
 
 use super::files::{NEVER, round_trip, table};
 use super::rig::*;
-use crate::{FilesOptions, Format, Metadata, Rotate, TextCompression};
+use crate::{CsvFormat, FilesOptions, FilesSink, Format, Metadata, Rotate, TextCompression};
 
 const JSONL: Format = Format::Jsonl(TextCompression::None);
 
@@ -49,6 +49,81 @@ fn every_type_has_its_form_in_json() {
         "\n",
     );
     assert_eq!(file.text(), expected);
+}
+
+#[track_caller]
+fn check_csv(format: CsvFormat, expected: &str) {
+    let (options, batch) = every_type();
+    let file = round_trip(FilesOptions { format: Format::Csv(format), ..options }, &batch);
+    assert_eq!(file.name, "pipe-0000000001.csv");
+    assert_eq!(file.text(), expected);
+}
+
+#[test]
+fn every_type_has_its_form_in_csv() {
+    check_csv(
+        CsvFormat::default(),
+        concat!(
+            "b,user.id,d,s,t,day\n",
+            "true,-9223372036854775808,0.1,\"ä\"\"\\\u{1}\n,\",2015-05-17T10:05:03.250001Z,",
+            "2015-05-17\n",
+            ",,,,,\n",
+            "false,7,NaN,,1969-12-31T23:59:59Z,1969-12-31\n",
+            "true,9223372036854775807,-1e300,null,1970-01-01T00:00:00Z,1970-01-01\n",
+        ),
+    );
+    check_csv(
+        CsvFormat {
+            header: false,
+            delimiter: b'\t',
+            quote: b'\'',
+            null: "\\N".to_owned(),
+            ..CsvFormat::default()
+        },
+        concat!(
+            "true\t-9223372036854775808\t0.1\t'ä\"\\\u{1}\n,'\t2015-05-17T10:05:03.250001Z\t",
+            "2015-05-17\n",
+            "\\N\t\\N\t\\N\t\\N\t\\N\t\\N\n",
+            "false\t7\tNaN\t\t1969-12-31T23:59:59Z\t1969-12-31\n",
+            "true\t9223372036854775807\t-1e300\tnull\t1970-01-01T00:00:00Z\t1970-01-01\n",
+        ),
+    );
+}
+
+#[test]
+fn a_csv_file_names_its_columns_once() {
+    let numbers = Int64Array::from_iter_values(0..5_000);
+    let (options, batch) = table(vec![("i", DataType::Int, Arc::new(numbers))]);
+    let format = Format::Csv(CsvFormat::default());
+    let file = round_trip(FilesOptions { format, ..options }, &batch);
+    let expected = (0..5_000).map(|n| n.to_string());
+    let expected: Vec<_> = std::iter::once("i".to_owned()).chain(expected).collect();
+    assert!(file.text().lines().eq(expected));
+}
+
+/// An empty line would be no row to some readers.
+#[test]
+fn a_lone_column_without_a_value_is_a_row() {
+    let numbers = Int64Array::from(vec![Some(1), None, Some(2)]);
+    let (options, batch) = table(vec![("i", DataType::Int, Arc::new(numbers))]);
+    let format = Format::Csv(CsvFormat::default());
+    let file = round_trip(FilesOptions { format, ..options }, &batch);
+    assert_eq!(file.text(), "i\n1\n\"\"\n2\n");
+}
+
+#[test]
+fn marks_that_take_no_line_apart_are_refused() {
+    let check = |format: CsvFormat, option: &str| {
+        let disk = Arc::new(SimDisk::new(1));
+        let options = FilesOptions { format: Format::Csv(format), ..options() };
+        let opened = FilesSink::open(disk, options, Default::default(), 1);
+        let told = opened.err().map(|error| error.to_string());
+        let expected = format!("with this `{option}` the fields of a line could not be told apart");
+        assert_eq!(told, Some(expected));
+    };
+    check(CsvFormat { delimiter: b'\n', ..CsvFormat::default() }, "delimiter");
+    check(CsvFormat { delimiter: b'"', ..CsvFormat::default() }, "quote");
+    check(CsvFormat { null: "-,-".to_owned(), ..CsvFormat::default() }, "null");
 }
 
 #[test]
