@@ -9,8 +9,8 @@ use millrace_connect_api::{Schema, SinkError};
 use millrace_disk::Disk;
 use millrace_runtime::{OpenSink, SinkOpening};
 use millrace_sink_files::{
-    Compression, FilesOptions, FilesSink, Format, Metadata, ParquetFormat, Rotate, RowGroup,
-    TextCompression,
+    Compression, CsvFormat, FilesOptions, FilesSink, Format, Metadata, ParquetFormat, Rotate,
+    RowGroup, TextCompression,
 };
 
 /// What makes the sinks of a pipeline.
@@ -20,7 +20,10 @@ pub(crate) fn open(pipeline: Arc<Pipeline>, disk: Arc<dyn Disk>) -> OpenSink {
         let spec = spec.expect("the runtime opens the sinks of its pipeline");
         match &spec.kind {
             SinkKind::Files(files) => {
-                let options = files_options(&pipeline, files, &opening);
+                let options = FilesOptions {
+                    worker_tag: opening.epoch,
+                    ..files_options(&pipeline, &opening.name, files)
+                };
                 let SinkOpening { resume, next_part_id, .. } = opening;
                 let disk = Arc::clone(&disk);
                 let sink = FilesSink::open(disk, options, resume, next_part_id)
@@ -31,9 +34,10 @@ pub(crate) fn open(pipeline: Arc<Pipeline>, disk: Arc<dyn Disk>) -> OpenSink {
     })
 }
 
-fn files_options(pipeline: &Pipeline, spec: &FilesSpec, opening: &SinkOpening) -> FilesOptions {
+/// What a sink of files writes, but for its worker.
+pub(crate) fn files_options(pipeline: &Pipeline, sink: &str, spec: &FilesSpec) -> FilesOptions {
     // Part numbers count within a sink, and several may write to one directory.
-    let name_prefix = format!("{}-{}", pipeline.name, opening.name);
+    let name_prefix = format!("{}-{sink}", pipeline.name);
     let memory = pipeline.limits.memory / pipeline.sinks.len().max(1) as u64;
     let columns = Schema { columns: spec.columns.clone() };
     FilesOptions {
@@ -49,7 +53,6 @@ fn files_options(pipeline: &Pipeline, spec: &FilesSpec, opening: &SinkOpening) -
             config::Metadata::Offsets => Metadata::Offsets,
             config::Metadata::All => Metadata::All,
         },
-        worker_tag: opening.epoch,
         max_open: spec.max_open,
         memory_bytes_max: memory,
         ..FilesOptions::new(&spec.to, columns, name_prefix, format(&spec.format, memory))
@@ -70,6 +73,13 @@ fn format(format: &FileFormat, memory: u64) -> Format {
             },
         }),
         FileFormat::Jsonl(compression) => Format::Jsonl(text_compression(*compression)),
+        FileFormat::Csv(csv) => Format::Csv(CsvFormat {
+            compression: text_compression(csv.compression),
+            header: csv.header,
+            delimiter: csv.delimiter,
+            quote: csv.quote,
+            null: csv.null.clone(),
+        }),
     }
 }
 

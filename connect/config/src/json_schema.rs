@@ -88,6 +88,7 @@ fn of_kind(kind: &Kind) -> Value {
         }
         Kind::Number => scalar(json!({"type": "number"})),
         Kind::Bool => scalar(json!({"type": "boolean"})),
+        Kind::Char => text("^[\t -~]$"),
         Kind::Text | Kind::Expr => json!({"type": ["string", "number", "boolean"]}),
         Kind::Name => text(&format!("^[a-z][a-z0-9-]{{0,{}}}$", NAME_CHARS_MAX - 1)),
         Kind::TopicName => text("^[A-Za-z0-9_|%-]{1,127}$"),

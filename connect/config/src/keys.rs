@@ -505,9 +505,9 @@ pub(crate) static SINKS: Components = Components {
     fields: &[
         key("parquet", Kind::Table(&PARQUET), Optional, "Parquet files."),
         key("jsonl", Kind::Table(&JSONL), Optional, "Files with a JSON object on each line."),
+        key("csv", Kind::Table(&CSV), Optional, "Files with the values of a row on each line."),
     ],
     later: &[
-        "csv",
         "arrow",
         "http",
         "elasticsearch",
@@ -606,6 +606,43 @@ pub(crate) static JSONL: Table = Table {
     fields: &[TO, PARTITION_BY, COLUMNS, ROTATE_AT, TEXT_COMPRESSION, METADATA, MAX_OPEN],
     components: None,
     later: &["infer", "name", "empty", "success_file", "manifest"],
+};
+
+pub(crate) static CSV: Table = Table {
+    name: "csv",
+    doc: "Writes files with the values of a row on each line (RFC 4180). A file appears under its \
+          name when it is complete, and never changes again.",
+    fields: &[
+        TO,
+        PARTITION_BY,
+        COLUMNS,
+        ROTATE_AT,
+        TEXT_COMPRESSION,
+        key("header", Kind::Bool, Default("true"), "Whether the first line names the columns."),
+        key(
+            "delimiter",
+            Kind::Char,
+            Default(","),
+            "What stands between values; `\"\\t\"` is a tab.",
+        ),
+        key(
+            "quote",
+            Kind::Char,
+            Default("\""),
+            "What stands around a value that has a delimiter, a quote or a line break in it. A quote \
+             in it is written twice.",
+        ),
+        key(
+            "null",
+            Kind::Text,
+            Optional,
+            "What is written where there is no value. Without it nothing, as for an empty text.",
+        ),
+        METADATA,
+        MAX_OPEN,
+    ],
+    components: None,
+    later: &["infer", "name", "empty", "success_file", "manifest", "line_end"],
 };
 
 pub(crate) static ROTATE: Table = table(

@@ -31,11 +31,11 @@ pub use diagnostic::{Diagnostic, Report};
 pub use env::Env;
 pub use json_schema::json_schema;
 pub use model::{
-    Compression, Delivery, Expected, ExpectedLetter, ExpectedLetters, ExpectedRows, FileFormat,
-    FileSpec, FilesSpec, GenerateSpec, Generator, Given, GivenMessage, Limits, MetaField, Metadata,
-    OnReject, OnUnknown, ParquetSpec, Pipeline, PropertySpec, RenamedColumn, Resolved, Rotate,
-    SetColumn, SinkKind, SinkSpec, Slot, SourceSpec, StartAt, StepSpec, TestCase, TextCompression,
-    TopicSpec, WasmSpec,
+    Compression, CsvSpec, Delivery, Expected, ExpectedLetter, ExpectedLetters, ExpectedRows,
+    FileFormat, FileSpec, FilesSpec, GenerateSpec, Generator, Given, GivenMessage, Limits,
+    MetaField, Metadata, OnReject, OnUnknown, ParquetSpec, Pipeline, PropertySpec, RenamedColumn,
+    Resolved, Rotate, SetColumn, SinkKind, SinkSpec, Slot, SourceSpec, StartAt, StepSpec, TestCase,
+    TextCompression, TopicSpec, WasmSpec,
 };
 pub use reference::{Row, Section, sections};
 

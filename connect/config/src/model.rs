@@ -349,6 +349,8 @@ pub enum FileFormat {
     Parquet(ParquetSpec),
     /// The `jsonl` sink.
     Jsonl(TextCompression),
+    /// The `csv` sink.
+    Csv(CsvSpec),
 }
 
 /// What only the `parquet` sink has.
@@ -384,6 +386,22 @@ pub enum Compression {
     Snappy,
     /// Zstandard at this level, 1 to 22.
     Zstd(i32),
+}
+
+/// What only the `csv` sink has, and its compression.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CsvSpec {
+    /// How files are compressed.
+    pub compression: TextCompression,
+    /// Whether the first line names the columns.
+    pub header: bool,
+    /// What stands between values.
+    pub delimiter: u8,
+    /// What stands around a value that could be taken apart otherwise; another character than
+    /// `delimiter`.
+    pub quote: u8,
+    /// What is written where there is no value, without any of these two and without line breaks.
+    pub null: String,
 }
 
 /// How files of text are compressed.

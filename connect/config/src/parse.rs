@@ -80,6 +80,13 @@ pub(crate) fn bool(_: &Kind, text: &str) -> Result<bool, Wrong> {
     }
 }
 
+pub(crate) fn char(_: &Kind, text: &str) -> Result<u8, Wrong> {
+    match text.as_bytes() {
+        [byte @ (b'\t' | b' '..=b'~')] => Ok(*byte),
+        _ => Err(Wrong::Type),
+    }
+}
+
 pub(crate) fn text(_: &Kind, text: &str) -> Result<String, Wrong> {
     Ok(text.to_owned())
 }

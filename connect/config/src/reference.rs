@@ -115,6 +115,7 @@ fn type_name(kind: &Kind) -> String {
         Kind::Int { .. } => "whole number".into(),
         Kind::Number => "number".into(),
         Kind::Bool => "`true` or `false`".into(),
+        Kind::Char => "one character".into(),
         Kind::Text => "text".into(),
         Kind::Name => "name: `a-z`, `0-9` and `-`, at most 48".into(),
         Kind::TopicName => "topic name".into(),

@@ -55,6 +55,8 @@ pub(crate) enum Kind {
     },
     Number,
     Bool,
+    /// One printable ASCII character, or a tab.
+    Char,
     Text,
     /// `[a-z][a-z0-9-]*`, at most 48 characters.
     Name,
@@ -140,6 +142,7 @@ impl Kind {
             Kind::Int { .. } => "a whole number".into(),
             Kind::Number => "a number".into(),
             Kind::Bool => "`true` or `false`".into(),
+            Kind::Char => "one character such as `;`".into(),
             Kind::Text => "a text".into(),
             Kind::Name | Kind::TopicName => "a name".into(),
             Kind::Instant => "an instant such as `2026-01-02T03:04:05Z`".into(),
@@ -161,6 +164,7 @@ impl Kind {
             Kind::Int { min, max } => 8.clamp(*min, *max).to_string(),
             Kind::Number => "1.5".into(),
             Kind::Bool => "true".into(),
+            Kind::Char => "\";\"".into(),
             Kind::Instant => "2026-01-02T03:04:05Z".into(),
             Kind::Duration { min, .. } => scalar::show_duration((*min).max(10_000)),
             Kind::Size { min, .. } => scalar::show_size((*min).max(1 << 20)),

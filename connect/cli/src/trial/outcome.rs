@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,16 +10,18 @@ use arrow_array::types::TimestampMicrosecondType;
 use arrow_schema::ArrowError;
 use bytes::Bytes;
 use millrace_client::{Broker, BrokerError, PullRequest};
-use millrace_config::Pipeline;
+use millrace_config::{FileFormat, Pipeline, SinkKind};
 use millrace_connect_api::{Messages, QueueRef};
 use millrace_disk::SimDisk;
 use millrace_sink_files::unpacked;
 use millrace_types::{QueueId, TopicName};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use regex::{Regex, escape};
 use serde_json::{Map, Value};
 
 use super::OUT;
 use crate::exit::{Exit, Failure, codes};
+use crate::sinks::files_options;
 
 /// What came of the messages of a test.
 #[derive(Debug, Default)]
@@ -69,7 +72,7 @@ pub(super) async fn of(
         let is_hidden = name.to_string_lossy().starts_with(['.', '_']);
         let Some(bytes) = disk.file_bytes(&path).filter(|_| !is_hidden) else { continue };
         let inner = below.strip_prefix(&sink).expect("it begins so");
-        let rows = rows(&name.to_string_lossy(), bytes).map_err(|error| {
+        let rows = rows(pipeline, &sink, &name.to_string_lossy(), bytes).map_err(|error| {
             let message = format!("what sink {sink} wrote cannot be read: {error}");
             Failure::new(Exit::Failed, codes::TEST, message).caused_by(&*error)
         })?;
@@ -120,10 +123,32 @@ async fn letters(broker: &Arc<dyn Broker>, topic: &TopicName) -> Result<Vec<Lett
 }
 
 /// The rows of a file. A column without a value is left out.
-fn rows(name: &str, bytes: Vec<u8>) -> Result<Vec<Map<String, Value>>, Box<dyn std::error::Error>> {
-    let lines = match name.ends_with(".parquet") {
-        true => parquet_as_lines(bytes)?,
-        false => unpacked(name, bytes)?,
+fn rows(
+    pipeline: &Pipeline,
+    sink: &str,
+    name: &str,
+    bytes: Vec<u8>,
+) -> Result<Vec<Map<String, Value>>, Box<dyn Error>> {
+    let spec = pipeline.sinks.iter().find(|known| known.name == sink);
+    let SinkKind::Files(spec) = &spec.ok_or("no sink has this directory")?.kind;
+    let lines = match &spec.format {
+        FileFormat::Parquet(_) => {
+            let bytes = Bytes::from(bytes);
+            lines(ParquetRecordBatchReaderBuilder::try_new(bytes)?.build()?)?
+        }
+        FileFormat::Jsonl(_) => unpacked(name, bytes)?,
+        FileFormat::Csv(csv) => {
+            let schema = files_options(pipeline, sink, spec).file_schema();
+            let schema = with_offset(&RecordBatch::new_empty(Arc::new(schema)))?.schema();
+            let mut reader = arrow_csv::ReaderBuilder::new(schema)
+                .with_header(csv.header)
+                .with_delimiter(csv.delimiter)
+                .with_quote(csv.quote);
+            if !csv.null.is_empty() {
+                reader = reader.with_null_regex(Regex::new(&format!("^{}$", escape(&csv.null)))?);
+            }
+            lines(reader.build_buffered(&unpacked(name, bytes)?[..])?)?
+        }
     };
     let rows = serde_json::Deserializer::from_slice(&lines).into_iter::<Map<String, Value>>();
     let mut rows = rows.collect::<Result<Vec<_>, _>>()?;
@@ -131,10 +156,11 @@ fn rows(name: &str, bytes: Vec<u8>) -> Result<Vec<Map<String, Value>>, Box<dyn s
     Ok(rows)
 }
 
-fn parquet_as_lines(bytes: Vec<u8>) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes))?.build()?;
+fn lines(
+    batches: impl Iterator<Item = Result<RecordBatch, ArrowError>>,
+) -> Result<Vec<u8>, ArrowError> {
     let mut lines = arrow_json::LineDelimitedWriter::new(Vec::new());
-    for batch in reader {
+    for batch in batches {
         lines.write(&with_offset(&batch?)?)?;
     }
     lines.finish()?;

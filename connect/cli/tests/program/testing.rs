@@ -121,6 +121,8 @@ fn files_of_every_format_are_read_back() {
         ("parquet", "parquet: {to: x, partition_by: [day]}"),
         ("jsonl", "jsonl: {to: x, partition_by: [day]}"),
         ("jsonl.gz", "jsonl: {to: x, partition_by: [day], compression: gzip}"),
+        ("csv", "csv: {to: x, partition_by: [day]}"),
+        ("csv.gz", "csv: {to: x, partition_by: [day], compression: gzip, delimiter: ;}"),
         ("jsonl.zst", "jsonl: {to: x, partition_by: [day], compression: zstd}"),
     ];
     for (ending, sink) in sinks {

@@ -7,7 +7,7 @@ use super::names::Scope;
 use crate::code;
 use crate::keys;
 use crate::model::{
-    Compression, Delivery, FileFormat, FilesSpec, Metadata, OnReject, ParquetSpec, Rotate,
+    Compression, CsvSpec, Delivery, FileFormat, FilesSpec, Metadata, OnReject, ParquetSpec, Rotate,
     SinkKind, SinkSpec, TextCompression,
 };
 use crate::parse::{self, Wrong};
@@ -74,6 +74,7 @@ fn sink(reader: &mut Reader<'_>, key: &Key, entry: &Entry<'_>, scope: &Scope) ->
         let fields = reader.table(&chosen.entry)?;
         let format = match chosen.name {
             "jsonl" => jsonl,
+            "csv" => csv,
             _ => parquet,
         };
         files(reader, &fields, scope, format).map(SinkKind::Files)
@@ -164,6 +165,33 @@ fn parquet(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<FileFormat> {
 
 fn jsonl(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<FileFormat> {
     text_compression(reader, fields).map(FileFormat::Jsonl)
+}
+
+fn csv(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<FileFormat> {
+    let compression = text_compression(reader, fields);
+    let header = reader.value(fields, "header", parse::bool);
+    let delimiter = reader.value(fields, "delimiter", parse::char);
+    let quote = reader.value(fields, "quote", parse::char);
+    let null = match fields.get("null") {
+        Some(entry) => reader.scalar(entry, parse::text),
+        None => Some(String::new()),
+    };
+    let (delimiter, quote, null) = (delimiter?, quote?, null?);
+    if delimiter == quote
+        && let Some(entry) = fields.get("quote").or(fields.get("delimiter"))
+    {
+        let message = "`delimiter` and `quote` are the same character";
+        reader.error(code::KEY_CONFLICT, &entry.node.span, message, "choose another");
+    }
+    let is_mark = |byte: u8| [delimiter, quote, b'\r', b'\n'].contains(&byte);
+    if null.bytes().any(is_mark)
+        && let Some(entry) = fields.get("null")
+    {
+        let message = "`null` has a delimiter, a quote or a line break in it";
+        reader.error(code::RANGE, &entry.node.span, message, r"for example `null: \N`");
+    }
+    let (compression, header) = (compression?, header?);
+    Some(FileFormat::Csv(CsvSpec { compression, header, delimiter, quote, null }))
 }
 
 fn text_compression(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<TextCompression> {

@@ -227,6 +227,37 @@ fn a_sink_of_json_lines_has_the_defaults_of_files() {
     assert_eq!(FilesSpec { format: parquet.format.clone(), ..lines }, parquet);
 }
 
+#[track_caller]
+fn check_csv(keys: &str, expected: CsvSpec) {
+    let pipeline = json(&format!("sinks: {{c: {{csv: {{to: x{keys}}}}}}}"));
+    let SinkKind::Files(files) = &pipeline.sinks[0].kind;
+    assert_eq!(files.format, FileFormat::Csv(expected), "{keys}");
+}
+
+#[test]
+fn every_key_of_a_sink_of_csv_arrives_in_the_model() {
+    let default = CsvSpec {
+        compression: TextCompression::None,
+        header: true,
+        delimiter: b',',
+        quote: b'"',
+        null: String::new(),
+    };
+    check_csv("", default.clone());
+    check_csv(
+        r#", compression: gzip, header: false, delimiter: "\t", quote: "'", null: '\N'"#,
+        CsvSpec {
+            compression: TextCompression::Gzip,
+            header: false,
+            delimiter: b'\t',
+            quote: b'\'',
+            null: "\\N".into(),
+        },
+    );
+    check_csv(", delimiter: ;", CsvSpec { delimiter: b';', ..default.clone() });
+    check_csv(", null: 'null'", CsvSpec { null: "null".into(), ..default });
+}
+
 #[test]
 fn columns_of_set_steps_follow_those_of_the_body() {
     let pipeline = json(

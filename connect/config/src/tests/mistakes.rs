@@ -114,6 +114,24 @@ fn sinks_of_json_lines_have_their_own_keys() {
 }
 
 #[test]
+fn sinks_of_csv_have_their_own_keys() {
+    let csv = |code, marked: &str| {
+        check_json(code, &format!("sinks: {{c: {{csv: {{to: x, {marked}}}}}}}\n"))
+    };
+    assert_eq!(csv("E-KEY-01", "«delimeter»: ;").help, "did you mean `delimiter`?");
+    assert_eq!(csv("E-TYPE-01", "delimiter: «;;»").help, "for example `delimiter: \";\"`");
+    csv("E-TYPE-01", "quote: «ä»");
+    csv("E-TYPE-01", "quote: «\"\"»");
+    csv("E-TYPE-01", "delimiter: «\"\\n\"»");
+    csv("E-TYPE-01", "header: «yes»");
+    csv("E-KEY-04", "delimiter: «'\"'»");
+    csv("E-KEY-04", "delimiter: ;, quote: «;»");
+    csv("E-RANGE-01", "null: «'-,-'»");
+    csv("E-RANGE-01", "delimiter: \"-\", null: «a-b»");
+    csv("E-KEY-01", "«line_end»: crlf");
+}
+
+#[test]
 fn keys_of_later_versions_are_named() {
     let message = check_json("E-KEY-01", "«include»: []\n").message;
     assert_eq!(message, "`include` is not available at the top level in this version");

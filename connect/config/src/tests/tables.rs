@@ -45,6 +45,7 @@ fn fits(kind: &Kind, text: &str) -> bool {
         Kind::Int { .. } => parse::int(kind, text).is_ok(),
         Kind::Number => parse::number(kind, text).is_ok(),
         Kind::Bool => parse::bool(kind, text).is_ok(),
+        Kind::Char => parse::char(kind, text.trim_matches('"')).is_ok() || text == "\"",
         Kind::Duration { .. } => parse::duration(kind, text).is_ok(),
         Kind::Size { .. } => parse::size(kind, text).is_ok(),
         Kind::Choice(_) => parse::choice(kind, text).is_ok(),
