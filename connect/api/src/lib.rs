@@ -16,7 +16,7 @@ mod step; // what happens in between
 pub use batch::{Batch, Change, DamagedRun, Message, Messages, Selection};
 pub use letter::{Reject, RejectCode};
 pub use queue::{OffsetRange, QueueRef};
-pub use schema::{Column, DataType, Schema};
+pub use schema::{Column, DataType, Schema, utc_as_offset};
 pub use sink::{Cut, FileSink, Part, PartState, Plan, Resume, SinkError, Written};
 pub use source::{Chunk, Origin, Polled, Position, Source, SourceCursor, SourceError, Span};
 pub use step::{Step, StepError};

@@ -1,4 +1,9 @@
-use arrow_schema::{DataType as Arrow, TimeUnit};
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::TimestampMicrosecondType;
+use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow_schema::{DataType as Arrow, Field, Schema as ArrowSchema, TimeUnit};
 
 /// The column types of pipelines: a subset of Arrow's with one spelling each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -62,4 +67,21 @@ impl Schema {
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name == name)
     }
+}
+
+/// The same rows with `+00:00` for `UTC` where a column is of timestamps, for whoever writes them as
+/// text: without its table of time zones, arrow knows offsets only.
+pub fn utc_as_offset(rows: &RecordBatch) -> RecordBatch {
+    let schema = rows.schema();
+    let columns = schema.fields().iter().zip(rows.columns()).map(|(field, column)| {
+        let column: ArrayRef = match column.as_primitive_opt::<TimestampMicrosecondType>() {
+            Some(times) => Arc::new(times.clone().with_timezone("+00:00")),
+            None => Arc::clone(column),
+        };
+        (Field::new(field.name(), column.data_type().clone(), field.is_nullable()), column)
+    });
+    let (fields, columns): (Vec<_>, Vec<_>) = columns.unzip();
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    RecordBatch::try_new_with_options(Arc::new(ArrowSchema::new(fields)), columns, &options)
+        .expect("the columns of a batch, each with the type of its field")
 }

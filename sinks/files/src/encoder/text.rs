@@ -5,11 +5,10 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::TimestampMicrosecondType;
-use arrow_array::{ArrayRef, RecordBatch};
+use arrow_array::RecordBatch;
 use arrow_json::writer::LineDelimited;
-use arrow_schema::{ArrowError, DataType, Field, Schema};
+use arrow_schema::ArrowError;
+use millrace_connect_api::utc_as_offset;
 use millrace_disk::Disk;
 
 use super::Encoder;
@@ -93,7 +92,7 @@ impl Encoder for TextEncoder {
 impl Lines {
     /// A chunk of rows as text. A file `begins` with its first chunk.
     fn of(&self, rows: &RecordBatch, begins: bool) -> Result<Vec<u8>, ArrowError> {
-        let rows = with_utc_as_offset(rows)?;
+        let rows = utc_as_offset(rows);
         match self {
             Lines::Json => json_lines(&rows),
             Lines::Csv(format) => csv_lines(&rows, format, begins && format.header),
@@ -119,23 +118,6 @@ fn csv_lines(rows: &RecordBatch, format: &CsvFormat, header: bool) -> Result<Vec
         .build(Vec::new());
     writer.write(rows)?;
     Ok(writer.into_inner())
-}
-
-/// The rows with `+00:00` for `UTC`: without its table of time zones, arrow knows offsets only.
-fn with_utc_as_offset(rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-    let schema = rows.schema();
-    let columns = schema.fields().iter().zip(rows.columns()).map(|(field, column)| {
-        let column: ArrayRef = match column.data_type() {
-            DataType::Timestamp(_, Some(_)) => {
-                let times = column.as_primitive::<TimestampMicrosecondType>().clone();
-                Arc::new(times.with_timezone("+00:00"))
-            }
-            _ => Arc::clone(column),
-        };
-        (Field::new(field.name(), column.data_type().clone(), field.is_nullable()), column)
-    });
-    let (fields, columns): (Vec<_>, Vec<_>) = columns.unzip();
-    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
 }
 
 const ZSTD_LEVEL: i32 = 3;
