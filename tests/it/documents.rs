@@ -5,7 +5,8 @@ use std::path::Path;
 use millrace_config::Pipeline;
 
 /// Pages with whole pipelines in them.
-const PAGES: [&str; 2] = ["sinks/files/README.md", "connect/sources/README.md"];
+const PAGES: [&str; 3] =
+    ["sinks/files/README.md", "sinks/stdout/README.md", "connect/sources/README.md"];
 
 #[test]
 fn pipelines_on_our_pages_are_accepted() {

@@ -1,5 +1,6 @@
 //! Which sink a pipeline file means: one line here for each kind.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use millrace_sink_files::{
     Compression, CsvFormat, FilesOptions, FilesSink, Format, Metadata, ParquetFormat, Rotate,
     RowGroup, TextCompression,
 };
+use millrace_sink_stdout::{Blackhole, LinesSink};
 
 /// What makes the sinks of a pipeline.
 pub(crate) fn open(pipeline: Arc<Pipeline>, disk: Arc<dyn Disk>) -> OpenSink {
@@ -30,6 +32,11 @@ pub(crate) fn open(pipeline: Arc<Pipeline>, disk: Arc<dyn Disk>) -> OpenSink {
                     .map_err(|error| SinkError::Broken(Box::new(error)))?;
                 Ok(Box::new(sink))
             }
+            SinkKind::Stdout { columns } => {
+                let schema = Schema { columns: columns.clone() };
+                Ok(Box::new(LinesSink::new(io::stdout(), schema, opening.resume)))
+            }
+            SinkKind::Blackhole => Ok(Box::new(Blackhole::new(opening.resume))),
         }
     })
 }
@@ -93,4 +100,9 @@ fn text_compression(compression: config::TextCompression) -> TextCompression {
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Whether a pipeline's rows go to standard output.
+pub(crate) fn print_rows(pipeline: &Pipeline) -> bool {
+    pipeline.sinks.iter().any(|sink| matches!(sink.kind, SinkKind::Stdout { .. }))
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use millrace_client::{Append, Broker, Outgoing, Wait};
-use millrace_config::{Given, GivenMessage, Pipeline, SinkKind, SourceSpec, TestCase};
+use millrace_config::{FilesSpec, Given, GivenMessage, Pipeline, SinkKind, SourceSpec, TestCase};
 use millrace_disk::{Disk, SimDisk};
 use millrace_runtime::{
     Connectors, OpenSource, Patience, Run, RunError, RunOptions, Summary, Until,
@@ -59,8 +59,13 @@ impl<'a> Trial<'a> {
     pub(crate) fn new(checked: &'a Checked, case: &'a TestCase) -> Result<Self, Failure> {
         let mut pipeline = Pipeline::clone(&checked.pipeline);
         for sink in &mut pipeline.sinks {
+            let to = Path::new(OUT).join(&sink.name);
             match &mut sink.kind {
-                SinkKind::Files(spec) => spec.to = Path::new(OUT).join(&sink.name),
+                SinkKind::Files(spec) => spec.to = to,
+                SinkKind::Stdout { columns } => {
+                    sink.kind = SinkKind::Files(FilesSpec::lines(to, std::mem::take(columns)));
+                }
+                SinkKind::Blackhole => {}
             }
         }
         let given = case.given.iter().map(|message| lines(&message.given));

@@ -93,6 +93,10 @@ codes! {
     /// named group is a column.
     REGEX = "E-REGEX-01";
 
+    /// The pipeline demands more of a sink than it can give: after a crash a record may come to it
+    /// again.
+    DELIVERY = "E-DELIVERY-01";
+
     /// A destination or an input that cannot be one.
     PATH = "E-PATH-01";
 }

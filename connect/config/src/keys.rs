@@ -461,7 +461,7 @@ pub(crate) static SINK: Table = Table {
             Kind::Choice(&["exactly_once", "at_least_once"]),
             Default("exactly_once"),
             "What the pipeline demands. It is a requirement, not a mode: a sink always does the \
-             best it can.",
+             best it can, which for `stdout` and `blackhole` is `at_least_once`.",
         ),
         key(
             "on_error",
@@ -506,6 +506,8 @@ pub(crate) static SINKS: Components = Components {
         key("parquet", Kind::Table(&PARQUET), Optional, "Parquet files."),
         key("jsonl", Kind::Table(&JSONL), Optional, "Files with a JSON object on each line."),
         key("csv", Kind::Table(&CSV), Optional, "Files with the values of a row on each line."),
+        key("stdout", Kind::Table(&STDOUT), Optional, "Lines of JSON on standard output."),
+        key("blackhole", Kind::Table(&BLACKHOLE), Optional, "Nothing: rows are counted."),
     ],
     later: &[
         "arrow",
@@ -513,8 +515,6 @@ pub(crate) static SINKS: Components = Components {
         "elasticsearch",
         "index",
         "rocketmq",
-        "stdout",
-        "blackhole",
         "kafka",
         "postgres",
         "mysql",
@@ -644,6 +644,26 @@ pub(crate) static CSV: Table = Table {
     components: None,
     later: &["infer", "name", "empty", "success_file", "manifest", "line_end"],
 };
+
+pub(crate) static STDOUT: Table = Table {
+    name: "stdout",
+    doc: "Prints each row as a JSON object on a line of its own. After a crash some come again.",
+    fields: &[key(
+        "columns",
+        Kind::List(&Kind::Text),
+        Optional,
+        "The columns of the lines, in order. Without it, all: those of the body, then those of \
+         `set` steps.",
+    )],
+    components: None,
+    later: &["metadata"],
+};
+
+pub(crate) static BLACKHOLE: Table = table(
+    "blackhole",
+    "No keys: write `blackhole: {}`. Bodies are decoded as far as steps read them.",
+    &[],
+);
 
 pub(crate) static ROTATE: Table = table(
     "rotate",

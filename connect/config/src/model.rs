@@ -319,6 +319,38 @@ pub enum OnReject {
 pub enum SinkKind {
     /// Files in a directory.
     Files(FilesSpec),
+    /// Standard output.
+    Stdout {
+        /// The columns of a line in order.
+        columns: Vec<Column>,
+    },
+    /// Nowhere.
+    Blackhole,
+}
+
+impl SinkKind {
+    /// How often a record may show up at best.
+    pub fn delivery(&self) -> Delivery {
+        match self {
+            SinkKind::Files(_) => Delivery::ExactlyOnce,
+            SinkKind::Stdout { .. } | SinkKind::Blackhole => Delivery::AtLeastOnce,
+        }
+    }
+}
+
+impl FilesSpec {
+    /// Files of JSON lines that are closed at the end of a run.
+    pub fn lines(to: PathBuf, columns: Vec<Column>) -> Self {
+        Self {
+            to,
+            partition_by: Vec::new(),
+            columns,
+            rotate: Rotate { rows: None, size: Some(256 << 20), every: None, idle: None },
+            metadata: Metadata::None,
+            max_open: 1,
+            format: FileFormat::Jsonl(TextCompression::None),
+        }
+    }
 }
 
 /// The sinks of files.

@@ -20,7 +20,7 @@ use crate::pipeline_file::{self, Checked};
 use crate::running::{self, Manner};
 use crate::signals::Signals;
 use crate::wire::parse_namesrv;
-use crate::{embedded, sources, wire};
+use crate::{embedded, sinks, sources, wire};
 
 /// Run one pipeline, on a broker of its own or over the wire.
 ///
@@ -82,7 +82,11 @@ impl RunPipeline {
         let line = format!("{}; {}", running::tell(&summary), seconds(elapsed));
         let mut result = json!(summary);
         result["elapsed_ms"] = json!(elapsed.as_millis() as u64);
-        Ok(Answer::line(Exit::Done, line, result))
+        let mut answer = Answer::line(Exit::Done, line, result);
+        if sinks::print_rows(&checked.pipeline) {
+            complain(&std::mem::take(&mut answer.text));
+        }
+        Ok(answer)
     }
 
     fn embedded(

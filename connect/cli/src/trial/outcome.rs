@@ -5,13 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
-use arrow_array::cast::AsArray;
-use arrow_array::types::TimestampMicrosecondType;
 use arrow_schema::ArrowError;
 use bytes::Bytes;
 use millrace_client::{Broker, BrokerError, PullRequest};
 use millrace_config::{FileFormat, Pipeline, SinkKind};
-use millrace_connect_api::{Messages, QueueRef};
+use millrace_connect_api::{Messages, QueueRef, utc_as_offset};
 use millrace_disk::SimDisk;
 use millrace_sink_files::unpacked;
 use millrace_types::{QueueId, TopicName};
@@ -130,7 +128,9 @@ fn rows(
     bytes: Vec<u8>,
 ) -> Result<Vec<Map<String, Value>>, Box<dyn Error>> {
     let spec = pipeline.sinks.iter().find(|known| known.name == sink);
-    let SinkKind::Files(spec) = &spec.ok_or("no sink has this directory")?.kind;
+    let Some(SinkKind::Files(spec)) = spec.map(|spec| &spec.kind) else {
+        return Err("no sink of files has this directory".into());
+    };
     let lines = match &spec.format {
         FileFormat::Parquet(_) => {
             let bytes = Bytes::from(bytes);
@@ -139,7 +139,7 @@ fn rows(
         FileFormat::Jsonl(_) => unpacked(name, bytes)?,
         FileFormat::Csv(csv) => {
             let schema = files_options(pipeline, sink, spec).file_schema();
-            let schema = with_offset(&RecordBatch::new_empty(Arc::new(schema)))?.schema();
+            let schema = utc_as_offset(&RecordBatch::new_empty(Arc::new(schema))).schema();
             let mut reader = arrow_csv::ReaderBuilder::new(schema)
                 .with_header(csv.header)
                 .with_delimiter(csv.delimiter)
@@ -161,23 +161,10 @@ fn lines(
 ) -> Result<Vec<u8>, ArrowError> {
     let mut lines = arrow_json::LineDelimitedWriter::new(Vec::new());
     for batch in batches {
-        lines.write(&with_offset(&batch?)?)?;
+        lines.write(&utc_as_offset(&batch?))?;
     }
     lines.finish()?;
     Ok(lines.into_inner())
-}
-
-/// The same instants in a time zone that can be written without a table of time zones.
-fn with_offset(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-    let fields = batch.schema_ref().fields().iter().zip(batch.columns());
-    let columns = fields.map(|(field, column)| {
-        let column = match column.as_primitive_opt::<TimestampMicrosecondType>() {
-            Some(instants) => Arc::new(instants.clone().with_timezone("+00:00")),
-            None => Arc::clone(column),
-        };
-        (field.name(), column)
-    });
-    RecordBatch::try_from_iter(columns)
 }
 
 /// The columns in a path such as `day=2026-01-02/part-1.parquet`.

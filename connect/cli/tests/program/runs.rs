@@ -125,6 +125,25 @@ fn large_orders_are_lines_of_json() {
 }
 
 #[test]
+fn rows_on_standard_output_are_all_that_is_there() {
+    let home = Home::new();
+    let pipeline = numbers(5).replace(
+        "parquet:\n      to: lake\n      rotate: {rows: 2000}\n",
+        "stdout: {}\n  all:\n    blackhole: {}\n",
+    );
+    home.write("numbers.yaml", &pipeline);
+    let ran = home.run(&["run", "numbers.yaml"]).expect(0);
+    let mut lines: Vec<_> = ran.out.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, (0..5).map(|id| format!("{{\"id\":{id}}}")).collect::<Vec<_>>());
+    assert!(ran.err.starts_with("numbers: source read 5; "), "{}", ran.err);
+    let again = home.run(&["run", "numbers.yaml", "--json"]).expect(0);
+    assert_eq!(again.out.lines().count(), 1, "{}", again.out);
+    assert_eq!(again.json()["result"]["sinks"]["all"]["read"], 0);
+    assert!(!home.path("lake").exists());
+}
+
+#[test]
 fn damage_is_found_and_told() {
     let home = Home::new();
     home.write("access.log", ACCESS_LOG);

@@ -138,6 +138,17 @@ fn files_of_every_format_are_read_back() {
 }
 
 #[test]
+fn rows_for_standard_output_are_judged_and_not_printed() {
+    let home = Home::new();
+    let text = PIPELINE
+        .replace("parquet: {to: lake, partition_by: [day]}", "stdout: {columns: [id, at, day]}")
+        .replace("        files: [day=a%2Fb/*.parquet]\n", "");
+    home.write("p.yaml", &text);
+    let ran = home.run(&["test", "p.yaml", "--power-cuts", "5"]).expect(0);
+    assert!(ran.out.starts_with("p.yaml\n  ok "), "{}", ran.out);
+}
+
+#[test]
 fn every_shipped_pipeline_passes_its_tests() {
     let pipelines = concat!(env!("CARGO_MANIFEST_DIR"), "/../../pipelines");
     let ran = Home::new().run(&["test", pipelines, "--power-cuts", "5"]).expect(0);

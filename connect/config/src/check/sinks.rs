@@ -71,21 +71,35 @@ fn sink(reader: &mut Reader<'_>, key: &Key, entry: &Entry<'_>, scope: &Scope) ->
         .nested(&fields, "on_error")
         .and_then(|fields| reader.value(&fields, "then", parse::choice));
     let kind = fields.component.as_ref().and_then(|chosen| {
-        let fields = reader.table(&chosen.entry)?;
+        let own = reader.table(&chosen.entry)?;
         let format = match chosen.name {
             "jsonl" => jsonl,
             "csv" => csv,
+            "stdout" => return stdout(reader, &own, scope),
+            "blackhole" => return Some(SinkKind::Blackhole),
             _ => parquet,
         };
-        files(reader, &fields, scope, format).map(SinkKind::Files)
+        files(reader, &own, scope, format).map(SinkKind::Files)
     });
+    let delivery = delivery.map(|choice| [Delivery::ExactlyOnce, Delivery::AtLeastOnce][choice]);
+    let at_best = kind.as_ref().map_or(Delivery::ExactlyOnce, SinkKind::delivery);
+    let delivery = match (delivery, fields.get("delivery")) {
+        (Some(Delivery::ExactlyOnce), Some(entry)) if at_best == Delivery::AtLeastOnce => {
+            let message = "after a crash some rows come to this sink again";
+            let help = "write `delivery: at_least_once`, or delete `delivery`";
+            reader.error(code::DELIVERY, &entry.node.span, message, help);
+            delivery
+        }
+        (_, Some(_)) => delivery,
+        (_, None) => Some(at_best),
+    };
     Some(SinkSpec {
         name: key.text.clone(),
         where_: match where_ {
             Some(condition) => Some(condition?),
             None => None,
         },
-        delivery: [Delivery::ExactlyOnce, Delivery::AtLeastOnce][delivery?],
+        delivery: delivery?,
         on_reject: [OnReject::Dlq, OnReject::Stop][then?],
         kind: kind?,
     })
@@ -151,6 +165,19 @@ fn files(
     })
 }
 
+fn stdout(reader: &mut Reader<'_>, fields: &Fields<'_>, scope: &Scope) -> Option<SinkKind> {
+    let (available, open) = scope.file_columns();
+    let available = Available { columns: available, open };
+    let Some(entry) = fields.get("columns") else {
+        return Some(SinkKind::Stdout { columns: available.all() });
+    };
+    let listed = columns(reader, entry, &available);
+    if listed.whole && listed.columns.is_empty() {
+        reader.error(code::RANGE, &entry.node.span, "a line needs a column", ALL_COLUMNS);
+    }
+    Some(SinkKind::Stdout { columns: listed.columns })
+}
+
 fn parquet(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<FileFormat> {
     let compression = compression(reader, fields);
     let row_group = reader.nested(fields, "row_group").and_then(|fields| {
@@ -199,7 +226,7 @@ fn text_compression(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<Text
     Some([TextCompression::None, TextCompression::Gzip, TextCompression::Zstd][choice])
 }
 
-const ALL_COLUMNS: &str = "name one, or delete `columns`: then a file has all of them";
+const ALL_COLUMNS: &str = "name one, or delete `columns`: then all of them are there";
 
 fn directory(reader: &mut Reader<'_>, entry: &Entry<'_>) -> Option<PathBuf> {
     let to = reader.scalar(entry, parse::text)?;

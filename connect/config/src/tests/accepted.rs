@@ -100,7 +100,7 @@ fn every_key_arrives_in_the_model() {
     let sink = &pipeline.sinks[0];
     assert_eq!((sink.delivery, sink.on_reject), (Delivery::AtLeastOnce, OnReject::Stop));
     assert_eq!(sink.where_.as_ref().unwrap().slots, [Slot::Meta(MetaField::Queue)]);
-    let SinkKind::Files(files) = &sink.kind;
+    let SinkKind::Files(files) = &sink.kind else { panic!() };
     assert_eq!(
         *files,
         FilesSpec {
@@ -180,7 +180,7 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(pipeline.limits.memory, 256 << 20);
     let sink = &pipeline.sinks[0];
     assert_eq!((sink.delivery, sink.on_reject), (Delivery::ExactlyOnce, OnReject::Dlq));
-    let SinkKind::Files(files) = &sink.kind;
+    let SinkKind::Files(files) = &sink.kind else { panic!() };
     let FileFormat::Parquet(parquet) = &files.format else { panic!("{files:?}") };
     assert_eq!(parquet.compression, Compression::Zstd(3));
     assert_eq!(files.metadata, Metadata::None);
@@ -198,7 +198,7 @@ fn every_key_of_a_sink_of_json_lines_arrives_in_the_model() {
          columns: [ts, user.name]\n      rotate: {size: 1MiB, every: none, idle: 1h}\n      \
          compression: zstd\n      metadata: all\n      max_open: 9\n",
     );
-    let SinkKind::Files(files) = &pipeline.sinks[0].kind;
+    let SinkKind::Files(files) = &pipeline.sinks[0].kind else { panic!() };
     assert_eq!(
         *files,
         FilesSpec {
@@ -222,7 +222,10 @@ fn every_key_of_a_sink_of_json_lines_arrives_in_the_model() {
 fn a_sink_of_json_lines_has_the_defaults_of_files() {
     let pipeline = json("sinks: {l: {jsonl: {to: x}}, p: {parquet: {to: x}}}");
     let [SinkKind::Files(lines), SinkKind::Files(parquet)] =
-        [0, 1].map(|at| pipeline.sinks[at].kind.clone());
+        [0, 1].map(|at| pipeline.sinks[at].kind.clone())
+    else {
+        panic!()
+    };
     assert_eq!(lines.format, FileFormat::Jsonl(TextCompression::None));
     assert_eq!(FilesSpec { format: parquet.format.clone(), ..lines }, parquet);
 }
@@ -230,7 +233,7 @@ fn a_sink_of_json_lines_has_the_defaults_of_files() {
 #[track_caller]
 fn check_csv(keys: &str, expected: CsvSpec) {
     let pipeline = json(&format!("sinks: {{c: {{csv: {{to: x{keys}}}}}}}"));
-    let SinkKind::Files(files) = &pipeline.sinks[0].kind;
+    let SinkKind::Files(files) = &pipeline.sinks[0].kind else { panic!() };
     assert_eq!(files.format, FileFormat::Csv(expected), "{keys}");
 }
 
@@ -259,12 +262,26 @@ fn every_key_of_a_sink_of_csv_arrives_in_the_model() {
 }
 
 #[test]
+fn sinks_without_files_deliver_at_least_once() {
+    let pipeline =
+        json("sinks: {s: {stdout: {columns: [ts]}}, all: {stdout: {}}, b: {blackhole: {}}}");
+    let columns = vec![column("ts", DataType::Timestamp)];
+    let all = pipeline.schema.columns.clone();
+    let expected =
+        [SinkKind::Stdout { columns }, SinkKind::Stdout { columns: all }, SinkKind::Blackhole];
+    for (sink, expected) in pipeline.sinks.iter().zip(expected) {
+        assert_eq!((&sink.kind, sink.delivery), (&expected, Delivery::AtLeastOnce));
+    }
+    json("sinks: {s: {stdout: {}, delivery: at_least_once}}");
+}
+
+#[test]
 fn columns_of_set_steps_follow_those_of_the_body() {
     let pipeline = json(
         "steps: [set: {day: DATE(body.ts)}, set: {day: CAST(day AS STRING), big: body.id > 9}]\n\
          sinks: {lake: {parquet: {to: lake, partition_by: [day]}}}",
     );
-    let SinkKind::Files(files) = &pipeline.sinks[0].kind;
+    let SinkKind::Files(files) = &pipeline.sinks[0].kind else { panic!() };
     let added = [column("day", DataType::String), column("big", DataType::Bool)];
     assert_eq!(files.columns[3..], added);
 }
@@ -297,7 +314,7 @@ fn values_of_the_environment_take_the_type_of_their_place() {
         _ => None,
     };
     let pipeline = Pipeline::parse("p.yaml", text.as_bytes(), &env).unwrap();
-    let SinkKind::Files(files) = &pipeline.sinks[0].kind;
+    let SinkKind::Files(files) = &pipeline.sinks[0].kind else { panic!() };
     assert_eq!(files.to, PathBuf::from("lake/x"));
     assert_eq!((files.max_open, files.rotate.every), (7, Some(Duration::from_secs(300))));
 }
@@ -308,7 +325,7 @@ fn a_value_of_the_environment_adds_no_key() {
     let evil = "x\nsinks: {evil: {parquet: {to: y}}}";
     let env = |_: &str| Some(evil.to_owned());
     let pipeline = Pipeline::parse("p.yaml", text.as_bytes(), &env).unwrap();
-    let SinkKind::Files(files) = &pipeline.sinks[0].kind;
+    let SinkKind::Files(files) = &pipeline.sinks[0].kind else { panic!() };
     assert_eq!((pipeline.sinks.len(), &files.to), (1, &PathBuf::from(evil)));
 }
 
@@ -418,7 +435,7 @@ fn columns_can_be_left_out_and_get_other_names() {
     let names = |steps: &str| {
         let pipeline =
             json(&format!("steps: {steps}\nsinks: {{lake: {{parquet: {{to: lake}}}}}}\n"));
-        let SinkKind::Files(files) = &pipeline.sinks[0].kind;
+        let SinkKind::Files(files) = &pipeline.sinks[0].kind else { panic!() };
         files.columns.iter().map(|column| column.name.clone()).collect::<Vec<_>>()
     };
     assert_eq!(names("[]"), ["id", "user.name", "ts"]);

@@ -132,6 +132,17 @@ fn sinks_of_csv_have_their_own_keys() {
 }
 
 #[test]
+fn sinks_without_files_have_their_own_mistakes() {
+    check_json("E-DELIVERY-01", "sinks: {s: {stdout: {}, delivery: «exactly_once»}}\n");
+    check_json("E-DELIVERY-01", "sinks: {s: {blackhole: {}, delivery: «exactly_once»}}\n");
+    check_json("E-RANGE-01", "sinks: {s: {stdout: {columns: «[]»}}}\n");
+    check_json("E-COL-01", "sinks: {s: {stdout: {columns: [«nope»]}}}\n");
+    check_json("E-KEY-01", "sinks: {s: {stdout: {«to»: x}}}\n");
+    check_json("E-KEY-01", "sinks: {s: {blackhole: {«columns»: [id]}}}\n");
+    check_json_help("E-KEY-02", "sinks: {s: {«stdot»: {}}}\n", "did you mean `stdout`?");
+}
+
+#[test]
 fn keys_of_later_versions_are_named() {
     let message = check_json("E-KEY-01", "«include»: []\n").message;
     assert_eq!(message, "`include` is not available at the top level in this version");

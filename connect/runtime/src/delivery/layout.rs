@@ -8,7 +8,10 @@ use crate::filters::Filters;
 /// [`Resume::ahead`](millrace_connect_api::Resume) says of partitions how far they are committed.
 /// With another layout it would skip rows that are nowhere, and repeat others.
 pub(super) fn layout(pipeline: &Pipeline, sink: &SinkSpec, filters: &Filters) -> String {
-    let SinkKind::Files(files) = &sink.kind;
+    let SinkKind::Files(files) = &sink.kind else {
+        // Unlike that of any files, so that what such a sink left open is not taken for its own.
+        return format!("{:016x}", fnv(b"no files"));
+    };
     let mut text = String::new();
     for name in &files.partition_by {
         match pipeline.schema.column(name) {

@@ -188,10 +188,14 @@ fn wanted(pipeline: &Pipeline, sink: &SinkSpec) -> Vec<Column> {
         }
     }
     sink.where_.iter().for_each(read_by);
-    let SinkKind::Files(files) = &sink.kind;
+    let (listed, partition_by): (&[Column], &[String]) = match &sink.kind {
+        SinkKind::Files(files) => (&files.columns, &files.partition_by),
+        SinkKind::Stdout { columns } => (columns, &[]),
+        SinkKind::Blackhole => (&[], &[]),
+    };
     let of_sink = |name: &str| {
-        files.columns.iter().any(|column| column.name == name)
-            || files.partition_by.iter().any(|column| column == name)
+        listed.iter().any(|column| column.name == name)
+            || partition_by.iter().any(|column| column == name)
     };
     let columns = pipeline.schema.columns.iter().enumerate();
     let wanted = columns.filter(|(index, column)| {
