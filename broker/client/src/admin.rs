@@ -118,7 +118,7 @@ impl Admin {
         let number = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
         let call = CreateTopic {
             topic: topic.topic.as_str().into(),
-            default_topic: crate::cluster::TEMPLATE_TOPIC.into(),
+            default_topic: millrace_types::TEMPLATE_TOPIC.into(),
             read_queues: number(topic.read_queues),
             write_queues: number(topic.write_queues),
             permission: number(topic.permission),

@@ -82,9 +82,6 @@ pub(crate) struct Writable {
     pub(crate) route: Arc<TopicRoute>,
 }
 
-/// The topic whose route stands for topics that do not exist yet.
-pub(crate) const TEMPLATE_TOPIC: &str = "TBW102";
-
 impl Cluster {
     /// A cluster behind `host:port[;host:port...]`. Nothing is connected to yet.
     pub async fn new(namesrv: &str, options: ClusterOptions) -> Result<Self, ClientError> {
@@ -236,7 +233,7 @@ impl Cluster {
         let (queues, route) = match self.find_route(topic).await? {
             Some(route) => (routes::writable(&route, topic), route),
             None => {
-                let template = self.find_route(TEMPLATE_TOPIC).await?;
+                let template = self.find_route(millrace_types::TEMPLATE_TOPIC).await?;
                 let route = template.ok_or_else(|| ClientError::NoRoute(topic.to_owned()))?;
                 (routes::to_be_made(&route, topic, queues_if_new), route)
             }

@@ -7,11 +7,11 @@ use millrace_protocol::{
     BatchItem, MessageQueue, OffsetMessageId, SendAnswer, SendMessage, SendStatus, TopicRoute,
     push_batch_item,
 };
-use millrace_types::{GroupName, QueueOffset, TopicName, keys};
+use millrace_types::{GroupName, QueueOffset, TEMPLATE_TOPIC, TopicName, keys};
 use tokio::time::Instant;
 use tracing::debug;
 
-use crate::cluster::{Cluster, TEMPLATE_TOPIC, Writable, now_ms};
+use crate::cluster::{Cluster, Writable, now_ms};
 use crate::compression::{ZLIB_FLAG, compress};
 use crate::retry::{Failures, is_worth_a_retry};
 use crate::{ClientError, Message, routes};

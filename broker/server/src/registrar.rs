@@ -8,14 +8,13 @@ use millrace_protocol::{
     ResponseCode, TopicConfig, UnregisterBroker,
 };
 use millrace_transport::{Callbacks, Config, Connection};
-use millrace_types::is_system_topic;
+use millrace_types::{TEMPLATE_TOPIC, is_system_topic};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
 use crate::core::{Needs, Shared};
-use crate::handlers::topics::TEMPLATE_TOPIC;
 use crate::shell::Names;
 
 /// Keeps the broker registered with the name servers of other processes. (In RocketMQ,

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use millrace_engine::Space;
 use millrace_namesrv::{Registration, RouteTable, Stay, TopicQueues, TopicsVersion};
 use millrace_protocol::permission;
-use millrace_types::{Now, TopicName};
+use millrace_types::{Now, TEMPLATE_TOPIC, TopicName};
 
 use crate::clients::{Changed, Clients};
 use crate::complaints::Complaints;
 use crate::config::Limits;
 use crate::core::{Needs, Shared};
-use crate::handlers::topics::TEMPLATE_TOPIC;
 use crate::locks::QueueLocks;
 use crate::producers::Producers;
 use crate::readers::Question;

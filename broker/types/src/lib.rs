@@ -14,7 +14,10 @@ mod tag; // the hash by which RocketMQ filters tags
 
 pub use find::find_either;
 pub use message_id::OffsetMessageId;
-pub use name::{GroupName, NameError, TopicName, is_system_topic, is_system_topic_name};
+pub use name::{
+    GroupName, NameError, TEMPLATE_TOPIC, TopicName, is_reserved_topic, is_system_topic,
+    is_system_topic_name, takes_no_sends,
+};
 pub use now::Now;
 pub use offset::{PhysicalOffset, QueueId, QueueOffset};
 pub use properties::{Properties, PropertiesBuf, keys};

@@ -74,6 +74,35 @@ pub fn is_system_topic_name(topic: &str) -> bool {
     topic.starts_with("MILLRACE_")
 }
 
+/// The topic that producers name as the template of those to be created on the way. It exists in
+/// routes only.
+pub const TEMPLATE_TOPIC: &str = "TBW102";
+
+/// Topics of RocketMQ's own that nobody may send to.
+/// Source: `TopicValidator.java`, Apache RocketMQ 5.3.
+const NO_SENDS: [&str; 6] = [
+    "SCHEDULE_TOPIC_XXXX",
+    "RMQ_SYS_TRANS_HALF_TOPIC",
+    "RMQ_SYS_TRANS_OP_HALF_TOPIC",
+    "TRANS_CHECK_MAX_TIME_TOPIC",
+    "SELF_TEST_TOPIC",
+    "OFFSET_MOVED_EVENT",
+];
+
+/// Whether no producer may send to a topic, whoever created it.
+pub fn takes_no_sends(topic: &str) -> bool {
+    NO_SENDS.contains(&topic)
+}
+
+/// Whether nobody may create a topic of this name: it has a meaning of its own for brokers.
+pub fn is_reserved_topic(topic: &TopicName) -> bool {
+    let name = topic.as_str();
+    is_system_topic(topic)
+        || takes_no_sends(name)
+        || name == TEMPLATE_TOPIC
+        || name.starts_with("rmq_sys_")
+}
+
 fn check_name(text: &str, max: usize) -> Result<(), NameError> {
     if text.is_empty() {
         return Err(NameError::Empty);
@@ -129,6 +158,17 @@ mod tests {
         check(&"x".repeat(127), None);
         check(&"x".repeat(128), Some(NameError::TooLong { len: 128, max: 127 }));
         check(&format!("%RETRY%{}", "x".repeat(120)), None);
+    }
+
+    #[test]
+    fn names_with_a_meaning_are_reserved() {
+        let is_reserved = |name| is_reserved_topic(&TopicName::parse(name).unwrap());
+        for name in ["MILLRACE_LEDGER", "SCHEDULE_TOPIC_XXXX", "rmq_sys_wheel_timer", "TBW102"] {
+            assert!(is_reserved(name), "{name}");
+        }
+        for name in ["orders", "%DLQ%lake_parquet", "%RETRY%g", "RMQ_SYS_TRACE_TOPIC"] {
+            assert!(!is_reserved(name), "{name}");
+        }
     }
 
     #[test]

@@ -7,13 +7,12 @@ use millrace_protocol::{
     OfConsumers, QueueProgress, QueueStats, ResetOffset, ResponseCode, StoredGroupConfig,
     TopicConfig, TopicConfigs, TopicNames, TopicStats,
 };
-use millrace_types::{GroupName, QueueId, QueueOffset, is_system_topic};
+use millrace_types::{GroupName, QueueId, QueueOffset, TEMPLATE_TOPIC, is_system_topic};
 
 use crate::dispatch::Exchange;
 use crate::handlers::clients::make_retry_topic;
 use crate::handlers::figures;
 use crate::handlers::offsets::write_lookup_error;
-use crate::handlers::topics::TEMPLATE_TOPIC;
 use crate::lookup::{Lookup, LookupError};
 use crate::reactor::Output;
 use crate::waiting::Awaited;

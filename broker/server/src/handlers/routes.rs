@@ -5,10 +5,10 @@ use millrace_namesrv::{BrokerAddresses as Addresses, QueueRoute as Queues, Route
 use millrace_protocol::{
     BrokerAddresses, ClusterInfo, GetRoute, QueueRoute, ResponseCode, TopicRoute,
 };
+use millrace_types::TEMPLATE_TOPIC;
 
 use crate::dispatch::Exchange;
 use crate::handlers::registry::order_of;
-use crate::handlers::topics::TEMPLATE_TOPIC;
 use crate::shell::Serves;
 
 /// Code 105.

@@ -2,11 +2,10 @@ use std::borrow::Cow;
 
 use millrace_engine::{Append, Delay, Message, Origin, RETRY_PREFIX, Request, Wait};
 use millrace_protocol::{BatchItem, CallMode, ResponseCode, SendMessage, batch_items};
-use millrace_types::{Properties, keys, record};
+use millrace_types::{Properties, TEMPLATE_TOPIC, keys, record, takes_no_sends};
 
 use crate::dispatch::Exchange;
 use crate::handlers::letters;
-use crate::handlers::topics::{TEMPLATE_TOPIC, takes_no_sends};
 use crate::refusal::waited_too_long;
 use crate::waiting::{Awaited, UniqueKey};
 

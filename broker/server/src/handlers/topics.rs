@@ -2,43 +2,16 @@ use std::collections::BTreeMap;
 
 use millrace_engine::{Permission, Request, Space};
 use millrace_protocol::{CreateTopic, ResponseCode};
-use millrace_types::{TopicName, is_system_topic};
+use millrace_types::{TopicName, is_reserved_topic};
 
 use crate::dispatch::Exchange;
 use crate::waiting::Awaited;
-
-/// The topic that producers name as the template of those to be created on the way. It exists in
-/// routes only.
-pub(crate) const TEMPLATE_TOPIC: &str = "TBW102";
-
-/// Topics of RocketMQ's own that nobody may send to.
-const NO_SENDS: [&str; 6] = [
-    "SCHEDULE_TOPIC_XXXX",
-    "RMQ_SYS_TRANS_HALF_TOPIC",
-    "RMQ_SYS_TRANS_OP_HALF_TOPIC",
-    "TRANS_CHECK_MAX_TIME_TOPIC",
-    "SELF_TEST_TOPIC",
-    "OFFSET_MOVED_EVENT",
-];
-
-/// Whether no producer may send to a topic, whoever created it.
-pub(crate) fn takes_no_sends(topic: &str) -> bool {
-    NO_SENDS.contains(&topic)
-}
-
-fn is_reserved(topic: &TopicName) -> bool {
-    let name = topic.as_str();
-    is_system_topic(topic)
-        || takes_no_sends(name)
-        || name == TEMPLATE_TOPIC
-        || name.starts_with("rmq_sys_")
-}
 
 /// Code 17.
 pub(crate) fn create(exchange: &mut Exchange<'_, '_>, request: &CreateTopic<'_>) {
     let invalid = ResponseCode::INVALID_PARAMETER;
     let topic = match TopicName::parse(&request.topic) {
-        Ok(topic) if is_reserved(&topic) => {
+        Ok(topic) if is_reserved_topic(&topic) => {
             let remark = format!("the topic[{topic}] is conflict with system topic");
             return exchange.refuse(invalid, remark);
         }
