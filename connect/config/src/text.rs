@@ -40,7 +40,15 @@ impl<'a> SourceText<'a> {
     }
 
     pub(crate) fn place(&self, byte: usize) -> Place {
-        let byte = self.floor(byte);
+        let byte = match self.floor(byte) {
+            // The two of a line end have one place.
+            inside
+                if self.text[..inside].ends_with('\r') && self.text[inside..].starts_with('\n') =>
+            {
+                inside - 1
+            }
+            byte => byte,
+        };
         let line = self.line_starts.partition_point(|&start| start <= byte);
         let start = self.line_starts[line - 1];
         Place { line, column: self.text[start..byte].chars().count() + 1 }
@@ -120,6 +128,7 @@ mod tests {
     #[test]
     fn every_kind_of_line_end_counts_once() {
         check("a\nb", 2, 2, 1);
+        check("a\r\nb", 2, 1, 2);
         check("a\r\nb", 3, 2, 1);
         check("a\rb", 2, 2, 1);
         check("a\n\nb", 3, 3, 1);
