@@ -34,7 +34,9 @@ pub(crate) fn pipeline(reader: &mut Reader<'_>, root: &Node, fingerprint: u64) -
     }
     let mut scope = names::Scope::new(&bodies);
     scope.set_body_only(true);
-    let topic = fields.get("topic").and_then(|entry| topic::topic(reader, entry, &mut scope));
+    let letters = topic::letters(name.as_deref(), fields.get("sinks"));
+    let topic =
+        fields.get("topic").and_then(|entry| topic::topic(reader, entry, &letters, &mut scope));
     scope.set_body_only(false);
     if fields.is_misspelled("topic") || fields.is_misspelled("steps") {
         scope.any_bare_name();

@@ -168,8 +168,8 @@ pub(crate) fn name(_: &Kind, text: &str) -> Result<String, Wrong> {
 pub(crate) fn topic_name(_: &Kind, text: &str) -> Result<TopicName, Wrong> {
     let legal = "letters, digits, `_`, `-`, `|` and `%`, at most 127";
     let name = TopicName::parse(text).map_err(|error| Wrong::Name(error.to_string(), legal))?;
-    if millrace_types::is_system_topic(&name) {
-        let reason = "topics that begin with `MILLRACE_` belong to the broker".to_owned();
+    if millrace_types::is_reserved_topic(&name) {
+        let reason = "a topic of this name belongs to the broker".to_owned();
         return Err(Wrong::Name(reason, "choose another name"));
     }
     Ok(name)

@@ -11,9 +11,9 @@ use crate::model::{
     SinkKind, SinkSpec, TextCompression,
 };
 use crate::parse::{self, Wrong};
-use crate::read::{Entry, Fields, Reader};
+use crate::read::{Chosen, Entry, Fields, Reader};
 use crate::table::Kind;
-use crate::yaml::{Key, Value};
+use crate::yaml::{Key, Node, Value};
 
 /// The sinks, in the order of the file.
 pub(super) fn sinks(
@@ -72,6 +72,9 @@ fn sink(reader: &mut Reader<'_>, key: &Key, entry: &Entry<'_>, scope: &Scope) ->
         .and_then(|fields| reader.value(&fields, "then", parse::choice));
     let kind = fields.component.as_ref().and_then(|chosen| {
         let own = reader.table(&chosen.entry)?;
+        if chosen.name != "blackhole" {
+            some_column(reader, chosen, &own, scope);
+        }
         let format = match chosen.name {
             "jsonl" => jsonl,
             "csv" => csv,
@@ -103,6 +106,21 @@ fn sink(reader: &mut Reader<'_>, key: &Key, entry: &Entry<'_>, scope: &Scope) ->
         on_reject: [OnReject::Dlq, OnReject::Stop][then?],
         kind: kind?,
     })
+}
+
+/// A sink that takes all columns needs one. Steps may have taken out every one of them.
+fn some_column(reader: &mut Reader<'_>, chosen: &Chosen<'_>, own: &Fields<'_>, scope: &Scope) {
+    let available = Available::of(scope);
+    let chooses = own.get("columns").is_some() || own.is_misspelled("columns");
+    // Where messages come from is something to write, too.
+    let is_none = |node: &Node| matches!(&node.value, Value::Scalar(it) if it.text == "none");
+    let adds =
+        chosen.name != "stdout" && own.get("metadata").is_some_and(|entry| !is_none(entry.node));
+    if available.columns.is_empty() && !available.open && !chooses && !adds {
+        let message = "no column is left for this sink: the steps take all of them out";
+        let help = "let `keep` name one more, or take one out of `drop`";
+        reader.error(code::RANGE, &chosen.entry.at.span, message, help);
+    }
 }
 
 fn files(

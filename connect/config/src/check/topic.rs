@@ -1,3 +1,5 @@
+use millrace_types::TopicName;
+
 use super::names::{Scope, is_plain_name};
 use crate::code;
 use crate::keys;
@@ -6,14 +8,26 @@ use crate::parse;
 use crate::read::{Entry, Fields, Reader};
 use crate::yaml::{Key, Value};
 
+/// The topics of the dead letters that the pipeline may write.
+pub(super) fn letters(pipeline: Option<&str>, sinks: Option<&Entry<'_>>) -> Vec<String> {
+    let Some(pipeline) = pipeline else { return Vec::new() };
+    let sinks = match sinks.map(|entry| &entry.node.value) {
+        Some(Value::Map(sinks)) => &sinks[..],
+        _ => &[],
+    };
+    let parts = sinks.iter().map(|(sink, _)| sink.text.as_str()).chain(["source"]);
+    parts.map(|part| format!("%DLQ%{pipeline}_{part}")).collect()
+}
+
 /// The topic. Its properties become names in `scope`.
 pub(super) fn topic(
     reader: &mut Reader<'_>,
     entry: &Entry<'_>,
+    letters: &[String],
     scope: &mut Scope,
 ) -> Option<TopicSpec> {
     if let Value::Scalar(_) = entry.node.value {
-        let name = reader.scalar(entry, parse::topic_name)?;
+        let name = topic_name(reader, entry, letters)?;
         let queues = reader.value(&Fields::empty(&keys::TOPIC), "queues", parse::int);
         let queues = u32::try_from(queues?).ok()?;
         return Some(TopicSpec { name, queues, key: None, tag: None, properties: Vec::new() });
@@ -25,7 +39,7 @@ pub(super) fn topic(
     if fields.is_misspelled("properties") {
         scope.any_bare_name();
     }
-    let name = reader.value(&fields, "name", parse::topic_name);
+    let name = fields.get("name").and_then(|entry| topic_name(reader, entry, letters));
     let queues = reader.value(&fields, "queues", parse::int);
     let key = fields.get("key").map(|entry| scope.expression(reader, entry));
     let tag = fields.get("tag").map(|entry| scope.expression(reader, entry));
@@ -46,6 +60,16 @@ pub(super) fn topic(
             None => Vec::new(),
         },
     })
+}
+
+fn topic_name(reader: &mut Reader<'_>, entry: &Entry<'_>, letters: &[String]) -> Option<TopicName> {
+    let name = reader.scalar(entry, parse::topic_name)?;
+    if letters.iter().any(|letters| letters == name.as_str()) {
+        let message = format!("`{name}` takes the dead letters of this pipeline");
+        let help = "read it with a pipeline of another name, or choose another topic";
+        reader.error(code::NAME_TAKEN, &entry.node.span, message, help);
+    }
+    Some(name)
 }
 
 fn properties(

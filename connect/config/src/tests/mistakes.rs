@@ -315,11 +315,59 @@ fn names_have_a_shape() {
     check("E-NAME-02", &EVERYTHING.replace("  lake:", "  «source»:"));
     check("E-NAME-01", &EVERYTHING.replace("name: events", "name: «events.eu»"));
     check("E-NAME-01", &EVERYTHING.replace("name: events", "name: «MILLRACE_STATE»"));
+    for reserved in ["SCHEDULE_TOPIC_XXXX", "RMQ_SYS_TRANS_HALF_TOPIC", "rmq_sys_any", "TBW102"] {
+        check_json("E-NAME-01", &format!("topic: «{reserved}»\n"));
+        check_json("E-NAME-01", &format!("topic: {{name: «{reserved}»}}\n"));
+    }
     check_json("E-NAME-01", "steps: [set: {«not»: 1}]\n");
     check_json("E-NAME-01", "steps: [set: {«a.b»: 1}]\n");
     check_json("E-NAME-02", "steps: [set: {«offset»: 1}]\n");
     check_json("E-NAME-02", "topic: {name: t, properties: {«KEYS»: body.id}}\n");
     check_json("E-NAME-02", "topic: {name: t, properties: {«dlq_code»: body.id}}\n");
+}
+
+#[test]
+fn a_pipeline_does_not_read_its_own_dead_letters() {
+    check_json("E-NAME-02", "topic: «'%DLQ%p_lake'»\n");
+    check_json("E-NAME-02", "topic: {name: «'%DLQ%p_source'»}\n");
+    for others in ["%DLQ%p_other", "%DLQ%q_lake", "%RETRY%p_lake"] {
+        let text = format!(
+            "version: 1\npipeline: p\ntopic: '{others}'\nschema: {{id: int}}\n\
+             sinks: {{lake: {{parquet: {{to: x}}}}}}\n"
+        );
+        parse(&text).expect(others);
+    }
+}
+
+#[test]
+fn a_sink_needs_a_column() {
+    for sink in ["parquet: {to: x}", "jsonl: {to: x}", "csv: {to: x}", "stdout: {}"] {
+        let (name, rest) = sink.split_once(':').expect("a colon");
+        for steps in ["drop: [id, body.region]", "set: {a: 1}}, {drop: [a, region, id]"] {
+            check_json(
+                "E-RANGE-01",
+                &format!("steps: [{{{steps}}}]\nsinks: {{s: {{«{name}»:{rest}}}}}\n"),
+            );
+        }
+    }
+    for (steps, sink) in [
+        ("drop: [id, region]", "blackhole: {}"),
+        ("drop: [id, region]", "parquet: {to: x, metadata: offsets}"),
+        ("drop: [id]", "parquet: {to: x}"),
+        ("drop: [id, region]}, {set: {a: 1}", "parquet: {to: x}"),
+    ] {
+        let text = format!(
+            "version: 1\npipeline: p\ntopic: t\nschema: {{id: int, region: string}}\n\
+             steps: [{{{steps}}}]\nsinks: {{s: {{{sink}}}}}\n"
+        );
+        parse(&text).expect(sink);
+    }
+    check_json(
+        "E-RANGE-01",
+        "steps: [drop: [id, region]]\nsinks: {s: {«parquet»: {to: x, metadata: none}}}\n",
+    );
+    // Where a mistake hides columns, there may be some.
+    check_json("E-KEY-02", "steps: [«st»: {a: 1}, drop: [id, region]]\n");
 }
 
 #[test]
