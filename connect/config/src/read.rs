@@ -12,7 +12,7 @@ use crate::mistake::{Mistake, Mistakes};
 use crate::model::WasmSpec;
 use crate::parse::{self, Wrong};
 use crate::suggest::{all_nearest, nearest};
-use crate::table::{Components, Field, Kind, Need, Table, list_and, list_or};
+use crate::table::{Components, Field, Kind, Need, Table, example, list_and, list_or};
 use crate::text::{SourceText, Span};
 use crate::yaml::{Key, Node, Scalar, Value};
 
@@ -81,8 +81,8 @@ impl At {
     fn example(&self, kind: &Kind) -> String {
         match (self.name.as_str(), self.item) {
             ("", _) => "a pipeline file begins with `version: 1`".into(),
-            (_, true) => format!("for example `{}`", kind.example()),
-            (name, false) => format!("for example `{name}: {}`", kind.example()),
+            (name, true) => format!("for example `{}`", example(name, kind)),
+            (name, false) => format!("for example `{name}: {}`", example(name, kind)),
         }
     }
 
@@ -193,7 +193,7 @@ impl<'a> Reader<'a> {
             let meant = fields.guesses.contains(&Guess::Field(field.name));
             if matches!(field.need, Need::Required) && !there && !meant {
                 let message = format!("`{}` is missing {}", field.name, at.place());
-                let help = format!("add `{}: {}`", field.name, field.kind.example());
+                let help = format!("add `{}: {}`", field.name, example(field.name, &field.kind));
                 self.error(code::KEY_MISSING, &span, message, help);
             }
         }

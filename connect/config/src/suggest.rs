@@ -1,7 +1,8 @@
 //! What somebody may have meant.
 
 /// The candidate nearest to `wrong`, if it is near enough to be a slip: at most two edits, or a
-/// third of the length, and never everything; or the beginning of the word, as `int` of `integer`.
+/// third of the length, and only one where a word has fewer than five letters; or the beginning of
+/// the word, as `int` of `integer`.
 pub(crate) fn nearest<'a>(
     wrong: &str,
     candidates: impl IntoIterator<Item = &'a str>,
@@ -22,7 +23,7 @@ pub(crate) fn all_nearest<'a>(
             let chars: Vec<char> = candidate.chars().take(LEN_MAX).collect();
             let distance = edits(&wrong, &chars);
             let shorter = wrong.len().min(chars.len());
-            let allowed = 2.max(wrong.len() / 3).min(shorter / 2);
+            let allowed = 2.max(wrong.len() / 3).min((shorter + 1) / 3);
             let longer = chars.len().abs_diff(wrong.len());
             let begins = shorter >= BEGINNING_LEN && wrong[..shorter] == chars[..shorter];
             (distance <= allowed || begins).then_some((distance, longer, candidate))
@@ -100,6 +101,8 @@ mod tests {
     fn another_word_is_not_a_slip() {
         check("http", &["parquet"], None);
         check("to", &["is", "at"], None);
+        check("drop", &["dlq", "stop"], None);
+        check("x", &["a"], None);
         check("", &["a"], None);
     }
 }

@@ -108,7 +108,7 @@ impl Table {
         }
         let shown = shown.into_iter().map(|field| match field.need {
             Need::Default(text) => format!("{}: {text}", field.name),
-            _ => format!("{}: {}", field.name, field.kind.example()),
+            _ => format!("{}: {}", field.name, example(field.name, &field.kind)),
         });
         let shown: Vec<String> = shown.collect();
         format!("{{{}}}", shown.join(", "))
@@ -117,6 +117,34 @@ impl Table {
 
 fn first_of(all: &Components) -> String {
     all.fields.first().map_or("…".into(), |field| format!("{{{}: {{…}}}}", field.name))
+}
+
+/// What could stand at a key: what people write there, or any value of its kind.
+pub(crate) fn example(name: &str, kind: &Kind) -> String {
+    let shown = match (name, kind) {
+        ("include", Kind::List(_)) => "[logs/*.jsonl]",
+        ("include", _) => "logs/*.jsonl",
+        ("keep" | "drop" | "columns" | "partition_by", Kind::List(_)) => "[id, region]",
+        ("choice", Kind::List(_)) => "[red, green]",
+        ("choice", _) => "red",
+        ("given", Kind::List(_)) => "[{body: {id: 1}}]",
+        ("to", _) => "./lake",
+        ("module", _) => "filters/shop.wasm",
+        ("pattern", _) => "'^(?<status>[0-9]+) (?<path>.*)$'",
+        ("format", _) => "'%d/%b/%Y:%H:%M:%S %z'",
+        ("field", _) => "time",
+        ("rename", Kind::Map(..)) => "{id: order_id}",
+        ("set", Kind::Map(..)) => "{day: DATE(born_time)}",
+        ("properties", Kind::Map(..)) => "{region: body.region}",
+        ("schema", Kind::Map(..)) => "{id: int, amount: double}",
+        ("params", Kind::Map(..)) => "{city: Ulm}",
+        ("types", Kind::Map(..)) => "{status: int}",
+        ("fields", Kind::Map(..)) => "{id: {sequence: {}}}",
+        ("key" | "tag", Kind::Expr) => "body.region",
+        ("filter" | "where", _) => "body.region = 'eu'",
+        _ => return kind.example(),
+    };
+    shown.into()
 }
 
 impl Components {
@@ -162,7 +190,7 @@ impl Kind {
     pub(crate) fn example(&self) -> String {
         match self {
             Kind::Int { min, max } => 8.clamp(*min, *max).to_string(),
-            Kind::Number => "1.5".into(),
+            Kind::Number => "0.5".into(),
             Kind::Bool => "true".into(),
             Kind::Char => "\";\"".into(),
             Kind::Instant => "2026-01-02T03:04:05Z".into(),

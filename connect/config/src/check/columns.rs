@@ -10,6 +10,8 @@ use crate::text::Span;
 /// The columns that a file can have.
 pub(super) struct Available {
     pub(super) columns: Vec<(String, Option<DataType>)>,
+    /// Those that can be suggested.
+    names: Vec<String>,
     /// There may be others; a mistake elsewhere hides them.
     pub(super) open: bool,
 }
@@ -18,7 +20,9 @@ impl Available {
     /// Those of this point of the pipeline.
     pub(super) fn of(scope: &Scope) -> Self {
         let (columns, open) = scope.file_columns();
-        Self { columns, open }
+        let names = columns.iter().map(|(name, _)| name);
+        let names = names.filter(|name| scope.is_legal(name)).cloned().collect();
+        Self { columns, names, open }
     }
 
     /// All of them.
@@ -36,7 +40,7 @@ impl Available {
 
     /// Reports a column that is not there.
     pub(super) fn refuse(&self, reader: &mut Reader<'_>, written: &str, span: &Span) {
-        let names = || self.columns.iter().map(|(name, _)| name.as_str());
+        let names = || self.names.iter().map(String::as_str);
         let near = nearest(written, names()).map(str::to_owned);
         let message = format!("unknown column `{written}`");
         reader.error(code::COLUMN_UNKNOWN, span, message, known(near, names()));

@@ -25,6 +25,8 @@ pub(super) struct Scope {
     set: Vec<(String, Option<DataType>)>,
     /// Columns of the body that an earlier step has taken out.
     gone: Vec<String>,
+    /// Names that no column can have, although a step gives them to one.
+    illegal: Vec<String>,
     any_bare_name: bool,
     body_only: bool,
 }
@@ -62,6 +64,7 @@ impl Scope {
             properties: Vec::new(),
             set: Vec::new(),
             gone: Vec::new(),
+            illegal: Vec::new(),
             any_bare_name: false,
             body_only: false,
         }
@@ -87,6 +90,16 @@ impl Scope {
             Some(column) => column.1 = data_type,
             None => self.set.push((name.to_owned(), data_type)),
         }
+    }
+
+    /// A step defines a column of this name, which is a mistake and no name to suggest.
+    pub(super) fn refuse_name(&mut self, name: &str) {
+        self.illegal.push(name.to_owned());
+    }
+
+    /// Whether a name can be suggested.
+    pub(super) fn is_legal(&self, name: &str) -> bool {
+        !self.illegal.iter().any(|illegal| illegal == name)
     }
 
     /// A column is not there from here on.
@@ -185,7 +198,11 @@ impl Scope {
                 Err(Some(refusal)) => {
                     unknown += 1;
                     let span: Span = entry.node.span_of(reader.source, &column.span);
-                    reader.error(refusal.code, &span, refusal.message, refusal.help);
+                    let mut help = refusal.help;
+                    if text[column.span.clone()].starts_with('"') {
+                        help = format!("texts stand in single quotes: `'{}'`; {help}", column.name);
+                    }
+                    reader.error(refusal.code, &span, refusal.message, help);
                 }
             }
         }
@@ -291,7 +308,8 @@ impl Scope {
         }
         let bare = || {
             let properties = self.properties.iter().map(|(name, _)| name.as_str());
-            self.set.iter().map(|(name, _)| name.as_str()).chain(properties)
+            let set = self.set.iter().map(|(name, _)| name.as_str()).chain(properties);
+            set.filter(|name| self.is_legal(name))
         };
         let meta = META.iter().map(|(name, ..)| *name);
         let near = nearest(name, bare().chain(meta)).map(str::to_owned).or_else(|| {

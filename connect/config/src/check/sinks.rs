@@ -184,8 +184,7 @@ fn files(
 }
 
 fn stdout(reader: &mut Reader<'_>, fields: &Fields<'_>, scope: &Scope) -> Option<SinkKind> {
-    let (available, open) = scope.file_columns();
-    let available = Available { columns: available, open };
+    let available = Available::of(scope);
     let Some(entry) = fields.get("columns") else {
         return Some(SinkKind::Stdout { columns: available.all() });
     };

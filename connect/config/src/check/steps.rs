@@ -114,6 +114,12 @@ fn drop_columns(reader: &mut Reader<'_>, entry: &Entry<'_>, scope: &mut Scope) -
 fn keep(reader: &mut Reader<'_>, entry: &Entry<'_>, scope: &mut Scope) -> Option<StepSpec> {
     let available = Available::of(scope);
     let listed = columns(reader, entry, &available);
+    if listed.whole && listed.columns.is_empty() {
+        let first = available.columns.first().map_or("id", |(name, _)| name.as_str());
+        let help = format!("name what stays, for example `keep: [{first}]`");
+        reader.error(code::RANGE, &entry.node.span, "`keep` leaves no column", help);
+        return None;
+    }
     if !listed.whole {
         // Nobody knows which ones were meant to stay.
         return None;
@@ -166,13 +172,14 @@ fn sample(reader: &mut Reader<'_>, entry: &Entry<'_>) -> Option<StepSpec> {
     Some(StepSpec::Sample { rate })
 }
 
-fn column_name(reader: &mut Reader<'_>, key: &Key, scope: &Scope) -> bool {
+fn column_name(reader: &mut Reader<'_>, key: &Key, scope: &mut Scope) -> bool {
     let Key { span, text } = key;
     let mut refuse = |code, span: &Span, message, help: &str| {
         reader.error(code, span, message, help);
         false
     };
     if !is_plain_name(text) {
+        scope.refuse_name(text);
         let message = format!("`{text}` cannot be the name of a column");
         let help = "letters, digits and `_`, beginning with a letter; no word of the expression \
                     language";

@@ -286,6 +286,7 @@ fn values_have_limits() {
     check("E-RANGE-01", &EVERYTHING.replace("[\"logs/*.jsonl\"]", "«[]»"));
     check_parquet("E-RANGE-01", "«rotate»: {size: none, every: none}");
     check_parquet("E-RANGE-01", "columns: «[]»");
+    check_json_help("E-RANGE-01", "steps: [keep: «[]»]\n", "`keep: [id]`");
     check_parquet("E-RANGE-01", "partition_by: «[id, region]»");
 }
 
@@ -422,6 +423,32 @@ fn columns_must_be_known() {
     check_parquet("E-COL-01", "columns: [id, «body.regoin»]");
     check_json_help("E-COL-01", "topic: {name: t, key: «id»}\n", "`body.id`");
     check_json("E-COL-01", "topic: {name: t, key: «store_time»}\n");
+}
+
+#[test]
+fn a_text_in_double_quotes_is_no_column() {
+    check_json_help(
+        "E-COL-01",
+        "steps: [filter: 'body.region = «\"eu\"»']\n",
+        "single quotes: `'eu'`",
+    );
+    let found = check_json("E-COL-01", "steps: [filter: 'body.region = «eu»']\n").help;
+    assert!(!found.contains("quotes"), "{found}");
+}
+
+#[test]
+fn a_name_that_is_refused_is_not_suggested() {
+    for step in ["rename: {region: a b}", "set: {a b: 1}"] {
+        let text = format!(
+            "version: 1\npipeline: p\ntopic: t\nschema: {{id: int, region: string}}\n\
+             steps: [{{{step}}}, {{filter: nope = 1}}, {{drop: [nope]}}, {{filter: '\"a b\" = 1'}}, \
+             {{drop: [a b]}}]\nsinks: {{lake: {{parquet: {{to: x}}}}}}\n"
+        );
+        let report = parse(&text).expect_err(step);
+        let found: Vec<_> = report.diagnostics.iter().map(|found| found.code).collect();
+        assert_eq!(found, ["E-NAME-01", "E-COL-01", "E-COL-01"], "{report}");
+        assert!(report.diagnostics[1..].iter().all(|it| !it.help.contains("a b")), "{report}");
+    }
 }
 
 #[test]
@@ -613,7 +640,7 @@ fn what_is_suggested_is_right() {
     assert_eq!(help("a text"), "a pipeline file begins with `version: 1`");
     assert_eq!(
         help(&format!("version: 1\nsteps: [wasm: m.wasm]\n{rest}")),
-        "for example `wasm: {module: …}`"
+        "for example `wasm: {module: filters/shop.wasm}`"
     );
     assert_eq!(
         help(&format!("version: 1\nlimits: 5\n{rest}")),
@@ -623,6 +650,28 @@ fn what_is_suggested_is_right() {
         help(&format!("version: 1\n{}", rest.replace("{parquet: {to: x}}", "x"))),
         "for example `lake: {parquet: {…}}`"
     );
+    for (step, example) in [
+        ("sample: half", "`sample: 0.5`"),
+        ("set: 5", "`set: {day: DATE(born_time)}`"),
+        ("rename: [a]", "`rename: {id: order_id}`"),
+        ("wasm: {module: m.wasm, params: 5}", "`params: {city: Ulm}`"),
+        ("wasm: {module: }", "`module: filters/shop.wasm`"),
+        ("filter: [a]", "`filter: body.region = 'eu'`"),
+    ] {
+        let found = help(&format!("version: 1\nsteps: [{{{step}}}]\n{rest}"));
+        assert!(found.contains(example), "{found}");
+    }
+    let found = help(&format!("version: 1\n{}", rest.replace("{a: int}", "[a]")));
+    assert_eq!(found, "for example `schema: {id: int, amount: double}`");
+    let found = help(&format!(
+        "version: 1\nsource: {{file: {{include: {{}}, decode: {{json: {{}}}}}}}}\n{rest}"
+    ));
+    assert_eq!(found, "for example `include: [logs/*.jsonl]`");
+    let found = help(&format!(
+        "version: 1\n{}",
+        rest.replace("{parquet", "{on_error: {then: drop}, parquet")
+    ));
+    assert_eq!(found, "for example `then: dlq`");
     let without_topic = format!("version: 1\n{rest}").replace("topic: t\n", "");
     assert_eq!(help(&without_topic), "add `topic: orders`");
 }
