@@ -70,13 +70,18 @@ pub(super) fn columns(reader: &mut Reader<'_>, entry: &Entry<'_>, available: &Av
             continue;
         };
         let span = &item.node.span;
-        match available.find(&written) {
-            Some((name, _)) if columns.iter().any(|column| column.name == *name) => {
+        let found = available.find(&written);
+        let name = match found {
+            Some((name, _)) => name,
+            None => written.strip_prefix("body.").unwrap_or(&written),
+        };
+        match found {
+            _ if columns.iter().any(|column| column.name == name) => {
                 let message = format!("`{written}` is listed twice");
                 reader.error(code::COLUMN_TWICE, span, message, "delete one of the two");
             }
             Some((name, data_type)) => columns.push(column(name, *data_type)),
-            None if available.open => columns.push(column(&written, None)),
+            None if available.open => columns.push(column(name, None)),
             None => available.refuse(reader, &written, span),
         }
     }

@@ -242,6 +242,15 @@ fn in_the_yaml() {
 }
 
 #[test]
+fn behind_a_schema_that_is_not_there() {
+    check(
+        &["E-SCHEMA-01", "E-COL-03", "E-COL-03"],
+        "version: 1\npipeline: p\n«topic»: t\nsinks:\n  \
+         lake: {parquet: {to: x, partition_by: [a, «a»], columns: [b, c, «body.b»]}}\n",
+    );
+}
+
+#[test]
 fn in_the_rest_of_a_file() {
     check_json(
         &["E-SCHEMA-01", "E-SCHEMA-01", "E-TYPE-02"],
