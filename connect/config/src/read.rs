@@ -154,7 +154,10 @@ impl<'a> Reader<'a> {
             match (component, table.components) {
                 (Some(field), Some(all)) => match &fields.component {
                     None => fields.component = Some(Chosen::new(field, key, value)),
-                    Some(first) => self.two_components(all, first.name, key),
+                    Some(first) => {
+                        self.two_components(all, first.name, key);
+                        self.skim(value);
+                    }
                 },
                 _ if key.text.starts_with("x-") => {}
                 _ => unknown.push((key, value)),
@@ -237,7 +240,10 @@ impl<'a> Reader<'a> {
                     (Some(field), None) => {
                         fields.component = Some(Chosen::new(field, key, value));
                     }
-                    _ => fields.guesses.push(Guess::Component),
+                    _ => {
+                        fields.guesses.push(Guess::Component);
+                        self.skim(value);
+                    }
                 }
                 return;
             }
@@ -257,14 +263,18 @@ impl<'a> Reader<'a> {
         };
         self.error(code::KEY_UNKNOWN, &key.span, message, help);
         if is_later {
-            return;
+            return self.skim(value);
         }
         near.retain(|name| !fields.has(name));
-        match near[..] {
-            [name] => fields
-                .entries
-                .extend(table.field(name).map(|field| (field.name, Entry::new(field, key, value)))),
-            _ => fields.guesses.extend(near.into_iter().map(Guess::Field)),
+        let meant = match near[..] {
+            [name] => table.field(name),
+            _ => None,
+        };
+        if let Some(field) = meant {
+            fields.entries.push((field.name, Entry::new(field, key, value)));
+        } else {
+            fields.guesses.extend(near.into_iter().map(Guess::Field));
+            self.skim(value);
         }
     }
 
@@ -326,6 +336,7 @@ impl<'a> Reader<'a> {
             };
             let Some(field) = field else {
                 any_unknown = true;
+                self.skim(value);
                 continue;
             };
             if let Some(first) = chosen.first() {
@@ -398,14 +409,31 @@ impl<'a> Reader<'a> {
         if entry.node.is_nothing() {
             return self.wrong_type(entry.kind, &entry.at, entry.node);
         }
+        self.interpolated(entry.node, scalar)
+    }
+
+    fn interpolated(&mut self, node: &Node, scalar: &Scalar) -> Option<String> {
         match interpolate(&scalar.text, self.env) {
             Ok(text) => Some(text),
             Err(errors) => {
                 for error in errors {
-                    let span = entry.node.span_of(self.source, &error.span);
+                    let span = node.span_of(self.source, &error.span);
                     self.error(error.code, &span, error.message, error.help);
                 }
                 None
+            }
+        }
+    }
+
+    /// Looks through what no table describes. What it takes from the environment has to be there
+    /// all the same.
+    fn skim(&mut self, node: &Node) {
+        match &node.value {
+            Value::Scalar(scalar) => drop(self.interpolated(node, scalar)),
+            Value::Seq(items) => items.iter().for_each(|item| self.skim(item)),
+            Value::Map(map) => {
+                let read = map.iter().filter(|(key, _)| !key.text.starts_with("x-"));
+                read.for_each(|(_, value)| self.skim(value));
             }
         }
     }
@@ -475,6 +503,9 @@ impl<'a> Reader<'a> {
         } else {
             at.example(kind)
         };
+        if let Value::Seq(_) | Value::Map(_) = node.value {
+            self.skim(node);
+        }
         self.fail(code::TYPE_VALUE, &span, message, help)
     }
 

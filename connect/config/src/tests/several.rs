@@ -251,6 +251,21 @@ fn behind_a_schema_that_is_not_there() {
 }
 
 #[test]
+fn in_what_there_is_no_table_for() {
+    for (code, text) in [
+        ("E-KEY-02", "steps: [«dedupe»: {by: [a, \"«${env:X}»\"], x-note: \"${env:Z}\"}]\n"),
+        ("E-KEY-02", "source: {«s3»: {bucket: \"a-«${env:X}»\"}}\nschema: {id: int}\n"),
+        ("E-KEY-02", "sinks: {lake: {«elastic»: {url: {a: \"«${env:X}»\"}}}}\n"),
+        ("E-KEY-01", "«retention»: \"«${env:X}»\"\n"),
+        ("E-KEY-01", "«zzzzzz»: {a: \"«${env:X}»\"}\n"),
+        ("E-KEY-04", "sinks: {lake: {stdout: {}, «csv»: {to: \"«${env:X}»\"}}}\n"),
+        ("E-TYPE-01", "sinks: {lake: {csv: {to: «[\"«${env:X}»\"]}}}\n"),
+    ] {
+        check_json(&[code, "E-ENV-01"], text);
+    }
+}
+
+#[test]
 fn in_the_rest_of_a_file() {
     check_json(
         &["E-SCHEMA-01", "E-SCHEMA-01", "E-TYPE-02"],
