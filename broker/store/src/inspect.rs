@@ -1,15 +1,17 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 
-use millrace_disk::{Access, Disk};
+use millrace_disk::Disk;
 use millrace_types::record::{Record, Verified};
 use millrace_types::{PhysicalOffset, Properties, QueueId, QueueOffset};
 
-use crate::checkpoint::{self, Mark};
 use crate::dispatch::Dispatch;
 use crate::error::OpenError;
+use crate::lost::RECORD_BYTES_MIN;
+use crate::missing::{MissingBytes, Present};
 use crate::recovery::{self, Damage, Recovered, ScanFaults};
 use crate::scan::{Origin, Scanner};
+use crate::tally::Tally;
 
 /// What lies in a data directory, ours or one of Apache RocketMQ, as read from its log alone. Nothing is changed, and no lock is
 /// taken, so a directory in use can be looked at; its newest records may then be missing.
@@ -31,12 +33,25 @@ pub struct Inspection {
     pub clean: bool,
     /// Stretches before the durable mark that do not verify.
     pub damage: Vec<Damage>,
+    /// Stretches that were durable and lie in no file, because files are missing or cut short.
+    pub missing: Vec<MissingBytes>,
+    /// If there are such: how many messages are not there, by what the checkpoint has counted.
+    pub missing_messages: Option<MissingMessages>,
     /// Bytes behind the end that are not zero: the next start would cut them off.
     pub torn_bytes: u64,
     /// Records of an unfinished group at the end, which the next start would cut off.
     pub unfinished_records: usize,
     /// By topic and queue.
     pub queues: BTreeMap<(String, QueueId), QueueInspection>,
+}
+
+/// Messages that were counted while they were there, those of the broker's own state apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MissingMessages {
+    /// So many, those in damaged stretches among them.
+    Exactly(u64),
+    /// Not more than that: some that were counted may have been removed by retention.
+    AtMost(u64),
 }
 
 /// One record of an inspected log.
@@ -130,14 +145,15 @@ pub fn inspect(
     record: &mut dyn FnMut(InspectedRecord<'_>),
 ) -> Result<Inspection, OpenError> {
     let ours = disk.exists(&dir.join("format"))?;
-    let (origin, mark) = match ours {
-        true => (Origin::Ours, checkpoint::peek(disk, dir)?),
-        false => (Origin::Apache, Mark { durable: PhysicalOffset(u64::MAX), ..Mark::default() }),
+    let (origin, present) = match ours {
+        true => (Origin::Ours, Present::ours(disk, dir)?),
+        false => (Origin::Apache, Present::apache(disk, dir)?),
     };
-    let segments = recovery::open_segments(disk, &dir.join("commitlog"), Access::Read)?;
+    let Present { segments, mark, missing } = present;
     let mut out =
         Inspection { ours, durable: mark.durable, clean: mark.clean, ..Inspection::default() };
-    let from = segments.first().map_or(PhysicalOffset(0), |segment| segment.base);
+    let from = segments.first().map_or(mark.min.unwrap_or_default(), |segment| segment.base);
+    let mut counted = 0;
     let mut found = Recovered::default();
     let (queues, body_only) = (&mut out.queues, &mut out.body_only);
     let faults = ScanFaults::default();
@@ -150,6 +166,9 @@ pub fn inspect(
             let inspected = InspectedRecord::of(each);
             *body_only += u64::from(inspected.verified == Verified::BodyOnly);
             let (offset, body) = (each.queue_offset(), each.body());
+            if each.physical_offset() < mark.durable {
+                counted += counted_messages(each);
+            }
             record(inspected);
             // A half message and a rollback stand in no queue.
             if !Dispatch::of(each.topic(), each.sys_flag(), each.properties()).is_queued() {
@@ -202,10 +221,56 @@ pub fn inspect(
             SegmentInspection { base: s.base, len: s.len, queues }
         })
         .collect();
+    out.missing = missing;
+    if !ours {
+        // Behind its end nothing was promised.
+        out.missing.retain(|missing| missing.from < scanned.end);
+    }
+    if let Some(due) = mark.tally.filter(|_| !out.missing.is_empty()) {
+        let min = mark.min.unwrap_or_default();
+        out.missing_messages =
+            Some(out.missing_messages(min, due.messages, counted, &found.damage));
+    }
     out.end = scanned.end;
     out.damage = found.damage;
     out.unfinished_records = found.unfinished_records;
     Ok(out)
+}
+
+/// What a record adds to the number of messages in the checkpoint.
+fn counted_messages(record: Record<'_>) -> u64 {
+    let dispatch = Dispatch::of(record.topic(), record.sys_flag(), record.properties());
+    let main = Tally::of(record.topic(), u64::from(dispatch.is_queued()));
+    main.messages
+}
+
+impl Inspection {
+    /// How many of the messages that were counted are not there: `due` were, and `found` are.
+    fn missing_messages(
+        &self,
+        min: PhysicalOffset,
+        due: u64,
+        found: u64,
+        damage: &[Damage],
+    ) -> MissingMessages {
+        if min == PhysicalOffset(0) {
+            return MissingMessages::Exactly(due.saturating_sub(found));
+        }
+        // The offsets before the first message of a queue were those of removed messages, unless
+        // they are what is missing.
+        let removed: u64 = match self.missing.first() {
+            Some(first) if first.from == min => 0,
+            _ => {
+                let queues = self.queues.iter();
+                queues.map(|((topic, _), queue)| Tally::of(topic, queue.min.0).messages).sum()
+            }
+        };
+        let bytes = self.missing.iter().map(|missing| missing.to.since(missing.from));
+        let damaged = damage.iter().map(|damage| damage.to.since(damage.from));
+        let could_hold = bytes.chain(damaged).sum::<u64>() / RECORD_BYTES_MIN;
+        let missing = due.saturating_sub(found).saturating_sub(removed);
+        MissingMessages::AtMost(missing.min(could_hold))
+    }
 }
 
 /// One of the oldest segments, while its records are read.

@@ -16,6 +16,7 @@ mod flush; // what makes the log durable
 mod inspect; // reading a store that nobody serves
 mod key_index; // key -> records
 mod lost; // what damage took, queue by queue
+mod missing; // what a log that nobody opened lacks
 #[cfg(feature = "faults")]
 mod planted; // mistakes made on purpose
 mod queue_index; // queue offset -> record
@@ -39,11 +40,12 @@ pub use error::{AppendError, FlushError, OpenError, ReadError};
 pub use fill::{Missing, fill_missing, missing_segments};
 pub use flush::Flusher;
 pub use inspect::{
-    InspectedRecord, Inspection, OLDEST_SEGMENTS, QueueInspection, QueuePart, SegmentInspection,
-    inspect,
+    InspectedRecord, Inspection, MissingMessages, OLDEST_SEGMENTS, QueueInspection, QueuePart,
+    SegmentInspection, inspect,
 };
 pub use key_index::{KeyLookup, KeyQuery, KeysFound};
 pub use lost::LostMessages;
+pub use missing::MissingBytes;
 pub use queue_index::{Entry, QueueNo};
 pub use read::LogReader;
 pub use recovery::{Damage, Recovered};

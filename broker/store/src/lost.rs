@@ -30,7 +30,7 @@ pub struct LostMessages {
 }
 
 /// No record of ours is shorter: all fields of fixed length, a topic of one byte, and our checksum.
-const RECORD_BYTES_MIN: u64 = 112;
+pub(crate) const RECORD_BYTES_MIN: u64 = 112;
 /// So many offsets are left out at most, all queues together; each costs the index an entry.
 const LEFT_OUT_MAX: u64 = 1 << 22;
 

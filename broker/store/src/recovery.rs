@@ -63,20 +63,14 @@ pub struct Damage {
 }
 
 /// Opens all segments, checking that none is missing in between.
-pub(crate) fn open_segments(
-    disk: &dyn Disk,
-    dir: &Path,
-    access: Access,
-) -> Result<Vec<Segment>, OpenError> {
+pub(crate) fn open_segments(disk: &dyn Disk, dir: &Path) -> Result<Vec<Segment>, OpenError> {
     let mut segments: Vec<Segment> = Vec::new();
     let bases = segment::list(disk, dir)?;
     for (number, &base) in bases.iter().enumerate() {
-        let opened = Segment::open(disk, dir, base, access)?;
+        let opened = Segment::open(disk, dir, base, Access::ReadWrite)?;
         // The name of a new segment may survive a power cut that its size did not.
         if opened.len == 0 && number + 1 == bases.len() {
-            if access == Access::ReadWrite {
-                disk.remove(&segment::path(dir, base))?;
-            }
+            disk.remove(&segment::path(dir, base))?;
             break;
         }
         if let Some(before) = segments.last()

@@ -138,7 +138,7 @@ impl Store {
 
         let (mut checkpoint, mark) = Checkpoint::open(&*disk, dir)?;
         let mut found = Recovered { clean: mark.clean, ..Recovered::default() };
-        let mut list = recovery::open_segments(&*disk, &log_dir, Access::ReadWrite)?;
+        let mut list = recovery::open_segments(&*disk, &log_dir)?;
         if mark.min.is_none() && !list.is_empty() {
             found.checkpoint_rebuilt = Some(dir.join("checkpoint"));
         }

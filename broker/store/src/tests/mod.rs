@@ -5,6 +5,7 @@ mod damage;
 mod finding;
 mod folder;
 mod left_out;
+mod missing;
 mod model;
 #[cfg(feature = "faults")]
 mod plants;

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use millrace_disk::RealDisk;
 use millrace_server::StateInspection;
-use millrace_store::{InspectedRecord, Inspection, QueueInspection, inspect};
+use millrace_store::{
+    InspectedRecord, Inspection, MissingBytes, MissingMessages, QueueInspection, inspect,
+};
 use serde_json::{Value, json};
 
 use crate::causes::open_store;
@@ -22,7 +24,8 @@ use crate::salvage::Salvage;
 /// Read and verify a whole data directory, and tell what is in it.
 ///
 /// Nothing is changed and no lock is taken, so a directory in use can be looked at; its newest
-/// messages may then be missing. Exit code 4 says that messages are damaged or missing. Bytes
+/// messages may then be missing. Exit code 4 says that messages or whole files of the log are
+/// damaged or missing. Bytes
 /// behind the end of the log were never promised to anybody and are no damage.
 #[derive(Args, Debug)]
 pub(crate) struct Inspect {
@@ -61,8 +64,10 @@ impl Inspect {
         let mut letters = Letters::default();
         let mut state = StateInspection::default();
         let mut bodies = Vec::new();
+        let mut records = 0_u64;
         let mut salvage = self.salvage.as_deref().map(Salvage::create).transpose()?;
         let mut record = |record: InspectedRecord<'_>| {
+            records += 1;
             if let Some(salvage) = &mut salvage
                 && self.wants(record.topic)
             {
@@ -82,6 +87,9 @@ impl Inspect {
         };
         let found = inspect(&RealDisk::new(), &self.dir, &mut record)
             .map_err(|error| open_store(&error).caused_by(&error))?;
+        if !found.ours && records == 0 && found.torn_bytes > 0 {
+            return Err(not_a_log(&self.dir));
+        }
         output::print_bytes(&bodies);
         let salvaged = salvage.map(Salvage::finish).transpose()?;
 
@@ -152,6 +160,9 @@ impl Inspect {
         for damage in &found.damage {
             line(format!("damage     {} to {}: {}", damage.from, damage.to, damage.reason));
         }
+        for missing in &found.missing {
+            line(format!("missing    {} to {}: {}", missing.from, missing.to, where_from(missing)));
+        }
         if found.torn_bytes > 0 || found.unfinished_records > 0 {
             line(format!(
                 "tail       {} behind the end and {} of an unfinished group; the next start cuts \
@@ -191,6 +202,12 @@ impl Inspect {
             .iter()
             .map(|d| json!({"from": d.from.0, "to": d.to.0, "reason": d.reason}))
             .collect();
+        let missing: Vec<Value> = found.missing.iter().map(missing_result).collect();
+        let (missing_messages, is_exact) = match found.missing_messages {
+            Some(MissingMessages::Exactly(messages)) => (Some(messages), true),
+            Some(MissingMessages::AtMost(messages)) => (Some(messages), false),
+            None => (found.missing.is_empty().then_some(0), found.missing.is_empty()),
+        };
         let topics: BTreeMap<&str, Value> =
             topics.iter().map(|(name, topic)| (*name, topic.result())).collect();
         let mut result = json!({
@@ -202,6 +219,9 @@ impl Inspect {
             "written_by": if found.ours { "Millrace" } else { "Apache RocketMQ" },
             "verified_by_body_only": found.body_only,
             "damage": damage,
+            "missing": missing,
+            "missing_messages": missing_messages,
+            "missing_messages_exact": is_exact,
             "torn_bytes": found.torn_bytes,
             "unfinished_records": found.unfinished_records,
             "topics": topics,
@@ -234,6 +254,58 @@ pub(crate) fn check_is_data_dir(dir: &Path) -> Result<(), Failure> {
     } else {
         failure
     })
+}
+
+fn not_a_log(dir: &Path) -> Failure {
+    let shown = dir.display();
+    let message = format!(
+        "{shown} has a CommitLog that neither Millrace nor Apache RocketMQ wrote: there is no \
+         {shown}/format, and nothing in the log is a message"
+    );
+    Failure::new(Exit::Environment, codes::DATA_FORMAT, message)
+}
+
+/// What became of the file in which missing bytes were.
+fn where_from(missing: &MissingBytes) -> String {
+    let segment = missing.segment.display();
+    match &missing.before {
+        Some(before) if missing.is_cut => format!("{} was cut short", before.display()),
+        Some(before) => {
+            format!("the segment {segment} is missing, or {} was cut short", before.display())
+        }
+        None => format!("the segment {segment} is missing"),
+    }
+}
+
+fn missing_result(missing: &MissingBytes) -> Value {
+    json!({
+        "from": missing.from.0,
+        "to": missing.to.0,
+        "bytes": missing.to.since(missing.from),
+        "segment": (!missing.is_cut).then(|| missing.segment.display().to_string()),
+        "cut_short": missing.before.as_ref().map(|before| before.display().to_string()),
+    })
+}
+
+/// All that is in no file, in one line.
+fn missing(found: &Inspection) -> Option<String> {
+    let first = found.missing.first()?;
+    let all: u64 = found.missing.iter().map(|missing| missing.to.since(missing.from)).sum();
+    let elsewhere = match found.missing.len() - 1 {
+        0 => String::new(),
+        more => format!(", and {} more", counted(more as u64, "stretch")),
+    };
+    let messages = match found.missing_messages {
+        Some(MissingMessages::Exactly(messages)) => {
+            format!(" and {}", counted(messages, "message"))
+        }
+        Some(MissingMessages::AtMost(messages)) => {
+            format!(" and at most {}", counted(messages, "message"))
+        }
+        None => String::new(),
+    };
+    let bytes = counted(all, "byte");
+    Some(format!("{}{elsewhere}: {bytes}{messages} are not there", where_from(first)))
 }
 
 fn topics(found: &Inspection) -> BTreeMap<&str, Topic<'_>> {
@@ -298,7 +370,7 @@ fn counts(inspected: &QueueInspection) -> Value {
 
 /// What is not as it was written, if anything.
 fn trouble(found: &Inspection, topics: &BTreeMap<&str, Topic<'_>>) -> Vec<String> {
-    let mut trouble = Vec::new();
+    let mut trouble = Vec::from_iter(missing(found));
     if !found.damage.is_empty() {
         trouble
             .push(format!("the log is damaged at {}", counted(found.damage.len() as u64, "place")));

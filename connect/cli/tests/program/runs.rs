@@ -163,6 +163,39 @@ fn damage_is_found_and_told() {
     assert!(text.contains("damage     "), "{text}");
 }
 
+#[test]
+fn a_log_without_its_segment_is_not_healthy() {
+    let home = Home::new();
+    home.write("access.log", ACCESS_LOG);
+    home.write("access-log.yaml", ACCESS_LOG_YAML);
+    home.run(&["run", "access-log.yaml"]).expect(0);
+    let whole = home.run(&["inspect", "millrace-data", "--json"]).expect(0).json();
+    assert_eq!(whole["result"]["missing"], serde_json::json!([]));
+    fs::remove_file(home.path("millrace-data/commitlog/00000000000000000000")).unwrap();
+    let told = home.run(&["inspect", "millrace-data", "--json"]).expect(4).json();
+    assert_eq!(told["ok"], false);
+    let result = &told["result"];
+    assert_eq!(result["missing"][0]["from"], 0);
+    assert_eq!(result["missing"][0]["bytes"], whole["result"]["durable"]);
+    let topics = whole["result"]["topics"].as_object().unwrap().values();
+    let messages: u64 = topics.map(|topic| topic["messages"].as_u64().unwrap()).sum();
+    assert!(messages > 0 && result["missing_messages"].as_u64().unwrap() <= messages, "{result}");
+    assert_eq!(result["missing_messages_exact"], true);
+    let text = home.run(&["inspect", "millrace-data"]).expect(4).out;
+    let segment = "the segment millrace-data/commitlog/00000000000000000000 is missing";
+    assert!(text.lines().any(|line| line.starts_with(segment)), "{text}");
+}
+
+#[test]
+fn bytes_that_nobody_wrote_as_a_log_are_no_log() {
+    let home = Home::new();
+    fs::create_dir_all(home.path("noise/commitlog")).unwrap();
+    let noise: Vec<u8> =
+        (0..100_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    fs::write(home.path("noise/commitlog/00000000000000000000"), noise).unwrap();
+    home.run(&["inspect", "noise"]).expect(3).one_error("E-DATA-02", "noise/format");
+}
+
 /// Many small files, so that a kill lands between any two steps.
 fn numbers(count: u64) -> String {
     format!(
