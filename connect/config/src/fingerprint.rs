@@ -49,6 +49,7 @@ fn hash_node(node: &Node, hash: &mut Fnv, env: Env<'_>) {
             hash.text("{");
             hash_map(node, hash, env, |_| true);
         }
+        Value::Alias => {}
     }
 }
 

@@ -14,7 +14,7 @@ use crate::parse::{self, Wrong};
 use crate::suggest::{all_nearest, nearest};
 use crate::table::{Components, Field, Kind, Need, Table, example, list_and, list_or};
 use crate::text::{SourceText, Span};
-use crate::yaml::{Key, Node, Scalar, Value};
+use crate::yaml::{Key, Node, Scalar, Value, is_merge};
 
 /// The text under reading, the environment, and the mistakes found so far.
 pub(crate) struct Reader<'a> {
@@ -57,6 +57,8 @@ pub(crate) struct Fields<'n> {
     pub(crate) component: Option<Chosen<'n>>,
     /// What unknown keys may have been meant to be, where that is not clear.
     guesses: Vec<Guess>,
+    /// An alias may have brought other keys.
+    has_more: bool,
 }
 
 impl At {
@@ -145,7 +147,8 @@ impl<'a> Reader<'a> {
         };
         let mut fields = Fields::empty(table);
         let mut unknown = Vec::new();
-        for (key, value) in map {
+        fields.has_more = node.has_more();
+        for (key, value) in map.iter().filter(|entry| !is_merge(entry)) {
             if let Some(field) = table.field(&key.text) {
                 fields.entries.push((field.name, Entry::new(field, key, value)));
                 continue;
@@ -190,6 +193,9 @@ impl<'a> Reader<'a> {
     }
 
     fn missing_keys(&mut self, fields: &Fields<'_>, at: &At, node: &Node) {
+        if fields.has_more {
+            return;
+        }
         let span = if at.name.is_empty() { node.span.clone() } else { at.span.clone() };
         for field in fields.table.fields {
             let there = fields.has(field.name);
@@ -308,10 +314,13 @@ impl<'a> Reader<'a> {
         at: &At,
         node: &'n Node,
     ) -> Option<Vec<Chosen<'n>>> {
+        if let Value::Alias = node.value {
+            return None;
+        }
         let Value::Map(map) = &node.value else {
             let name = match &node.value {
                 Value::Scalar(scalar) => all.field(&scalar.text),
-                Value::Seq(_) | Value::Map(_) => None,
+                Value::Seq(_) | Value::Map(_) | Value::Alias => None,
             };
             let help = match name {
                 Some(field) => {
@@ -327,8 +336,8 @@ impl<'a> Reader<'a> {
             });
         };
         let mut chosen: Vec<Chosen<'n>> = Vec::new();
-        let mut any_unknown = false;
-        for (key, value) in map {
+        let mut any_unknown = node.has_more();
+        for (key, value) in map.iter().filter(|entry| !is_merge(entry)) {
             let field = match all.field(&key.text) {
                 None if key.text.starts_with("x-") => continue,
                 None => self.unknown_component(all, key),
@@ -367,7 +376,7 @@ impl<'a> Reader<'a> {
             return self.wrong_type(entry.kind, &entry.at, entry.node);
         };
         let pair = |(key, node): &'n (Key, Node)| (key, Entry { kind, at: At::key(key), node });
-        Some(map.iter().map(pair).collect())
+        Some(map.iter().filter(|entry| !is_merge(entry)).map(pair).collect())
     }
 
     // Scalars
@@ -435,6 +444,7 @@ impl<'a> Reader<'a> {
                 let read = map.iter().filter(|(key, _)| !key.text.starts_with("x-"));
                 read.for_each(|(_, value)| self.skim(value));
             }
+            Value::Alias => {}
         }
     }
 
@@ -493,6 +503,9 @@ impl<'a> Reader<'a> {
 
     /// Something of another kind stands there, or nothing at all.
     pub(crate) fn wrong_type<T>(&mut self, kind: &Kind, at: &At, node: &Node) -> Option<T> {
+        if let Value::Alias = node.value {
+            return None;
+        }
         let span = self.span_at(at, node);
         let message =
             format!("{} must be {}, found {}", at.subject(), kind.described(), describe(node));
@@ -537,7 +550,7 @@ impl<'n> Chosen<'n> {
 impl<'n> Fields<'n> {
     /// A map that is not there: all defaults.
     pub(crate) fn empty(table: &'static Table) -> Self {
-        Self { table, entries: Vec::new(), component: None, guesses: Vec::new() }
+        Self { table, entries: Vec::new(), component: None, guesses: Vec::new(), has_more: false }
     }
 
     /// What stands at a key of the table.
@@ -552,9 +565,15 @@ impl<'n> Fields<'n> {
             || self.component.as_ref().is_some_and(|chosen| chosen.name == name)
     }
 
-    /// Whether an unknown key may have been meant to be this one, and others too.
+    /// Whether an unknown key may have been meant to be this one, and others too, or an alias may
+    /// have brought it.
     pub(crate) fn is_misspelled(&self, name: &str) -> bool {
-        self.guesses.iter().any(|guess| matches!(guess, Guess::Field(meant) if *meant == name))
+        let is_brought = self.has_more && !self.has(name);
+        is_brought
+            || self
+                .guesses
+                .iter()
+                .any(|guess| matches!(guess, Guess::Field(meant) if *meant == name))
     }
 
     fn default(&self, name: &str) -> Option<(&'static Kind, &'static str)> {
@@ -574,6 +593,7 @@ fn describe(node: &Node) -> String {
         Value::Scalar(Scalar { text, .. }) => found(text),
         Value::Seq(_) => "a list".into(),
         Value::Map(_) => "a map".into(),
+        Value::Alias => "an alias".into(),
     }
 }
 

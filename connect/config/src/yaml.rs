@@ -1,7 +1,8 @@
 //! YAML to a tree that knows where everything stands.
 //!
 //! A pipeline file uses a small part of YAML: one document of maps, lists and scalars. Anchors,
-//! aliases and tags are refused, so a tree is never larger than its text.
+//! aliases and tags are refused, so a tree is never larger than its text. In the place of an alias
+//! stands a value of which nothing is known.
 
 mod origin; // from a character of a scalar back to the file
 mod syntax; // the parser's complaints in our words
@@ -32,6 +33,8 @@ pub(crate) enum Value {
     Seq(Vec<Node>),
     /// In the order of the file, each key once.
     Map(Vec<(Key, Node)>),
+    /// An alias stands here, which has been told. It may have meant anything.
+    Alias,
 }
 
 /// A text as YAML decodes it. What it means depends on who reads it.
@@ -55,8 +58,13 @@ impl Node {
                 scalar.style == ScalarStyle::Plain
                     && matches!(scalar.text.as_str(), "" | "~" | "null")
             }
-            Value::Seq(_) | Value::Map(_) => false,
+            Value::Seq(_) | Value::Map(_) | Value::Alias => false,
         }
+    }
+
+    /// Whether this is a map that an alias may have given other keys.
+    pub(crate) fn has_more(&self) -> bool {
+        matches!(&self.value, Value::Map(map) if map.iter().any(is_merge))
     }
 
     /// Takes in what another node of the same key says, behind what this one says.
@@ -84,9 +92,17 @@ impl Node {
             Value::Scalar(scalar) => origin::find(scalar, source.slice(&self.span), part)
                 .map(|found| self.span.start + found.start..self.span.start + found.end)
                 .unwrap_or_else(|| self.span.clone()),
-            Value::Seq(_) | Value::Map(_) => self.span.clone(),
+            Value::Seq(_) | Value::Map(_) | Value::Alias => self.span.clone(),
         }
     }
+}
+
+/// The key under which YAML takes the keys of another map in.
+const MERGE: &str = "<<";
+
+/// Whether an entry of a map stands for others, which an alias hides.
+pub(crate) fn is_merge((key, node): &(Key, Node)) -> bool {
+    key.text == MERGE && matches!(node.value, Value::Alias)
 }
 
 /// Parses a file. There is no tree if it is not YAML at all; then there is one mistake at least.
@@ -143,10 +159,20 @@ impl<'a, 'd> Builder<'a, 'd> {
         let mut parser = Parser::new_from_str(self.source.text);
         let mut documents = 0;
         while let Some(next) = parser.next_event() {
-            let (event, at) = next.map_err(|error| {
-                let byte = self.byte(error.marker().index());
-                Box::new(syntax::explain(self.source, byte, error.info()))
-            })?;
+            let (event, at) = match next {
+                Ok(next) => next,
+                Err(error) => {
+                    let byte = self.byte(error.marker().index());
+                    match syntax::unknown_alias(self.source, byte, error.info()) {
+                        Some(span) => self.alias(span)?,
+                        None => {
+                            let mistake = syntax::explain(self.source, byte, error.info());
+                            return Err(Box::new(mistake));
+                        }
+                    }
+                    continue;
+                }
+            };
             let span = self.byte(at.start.index())..self.byte(at.end.index());
             match event {
                 Event::Nothing | Event::StreamStart | Event::DocumentEnd | Event::StreamEnd => {}
@@ -162,7 +188,7 @@ impl<'a, 'd> Builder<'a, 'd> {
                         break;
                     }
                 }
-                Event::Alias(_) => return Err(Box::new(syntax::no_anchors(span))),
+                Event::Alias(_) => self.alias(span)?,
                 Event::Scalar(text, style, anchor, tag) => {
                     self.check_bare(anchor, tag.is_some(), &span);
                     let span = self.trimmed(span, style);
@@ -184,6 +210,11 @@ impl<'a, 'd> Builder<'a, 'd> {
             let help = "a pipeline file begins with `version: 1`";
             Box::new(Mistake::new(code::YAML_SYNTAX, 0..0, "the file is empty", help))
         })
+    }
+
+    fn alias(&mut self, span: Span) -> Result<(), Refusal> {
+        self.mistakes.push(syntax::no_anchors(span.clone()));
+        self.add(Node { span, value: Value::Alias })
     }
 
     fn enter(&mut self, open: Open, span: &Span) -> Result<(), Refusal> {
@@ -213,12 +244,21 @@ impl<'a, 'd> Builder<'a, 'd> {
     }
 
     /// Puts a finished node where it belongs.
-    fn add(&mut self, node: Node) -> Result<(), Refusal> {
+    fn add(&mut self, mut node: Node) -> Result<(), Refusal> {
         match self.open.last_mut() {
             None => self.root = Some(node),
             Some(Open::Seq { items, .. }) => items.push(node),
             Some(Open::Map { entries, seen, key: slot @ Some(_), .. }) => {
                 if let Some(key) = slot.take() {
+                    if key.text == MERGE && self.source.slice(&key.span).starts_with('*') {
+                        node.value = Value::Alias;
+                    }
+                    let entry = (key, node);
+                    if is_merge(&entry) {
+                        entries.push(entry);
+                        return Ok(());
+                    }
+                    let (key, node) = entry;
                     let line = self.source.place(key.span.start).line;
                     let at = entries.len();
                     match seen.entry(key.text.clone()) {
@@ -245,6 +285,7 @@ impl<'a, 'd> Builder<'a, 'd> {
             }
             Some(Open::Map { key: slot @ None, .. }) => match node.value {
                 Value::Scalar(Scalar { text, .. }) => *slot = Some(Key { span: node.span, text }),
+                Value::Alias => *slot = Some(Key { span: node.span, text: MERGE.to_owned() }),
                 Value::Seq(_) | Value::Map(_) => {
                     // `{${env:X}}` and `key: {{x}}` end up here: a map stands where a key should.
                     return Err(Box::new(syntax::key_is_no_text(self.source, node.span)));

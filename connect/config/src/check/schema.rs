@@ -99,6 +99,9 @@ fn declared_columns(
         });
         columns.push(Column { name: key.text.clone(), data_type });
     }
+    if entry.node.has_more() {
+        return None;
+    }
     if columns.is_empty() {
         let help = "add a line such as `amount: double` for each column";
         reader.error(code::SCHEMA, &entry.at.span, "`schema` has no column", help);
@@ -264,6 +267,7 @@ fn regex(reader: &mut Reader<'_>, fields: &Fields<'_>) -> CheckedDecode {
         }
     }
     if matches!(types, Some(None))
+        || fields.get("types").is_some_and(|entry| entry.node.has_more())
         || (time.is_some() && field.is_none())
         || fields.is_misspelled("types")
         || fields.is_misspelled("time")

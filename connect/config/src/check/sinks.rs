@@ -22,7 +22,7 @@ pub(super) fn sinks(
     scope: &Scope,
 ) -> Option<Vec<SinkSpec>> {
     let map = reader.map(entry)?;
-    if map.is_empty() {
+    if map.is_empty() && !entry.node.has_more() {
         reader.error(code::RANGE, &entry.at.span, "there is no sink", "add one");
     }
     let mut sinks = Vec::new();

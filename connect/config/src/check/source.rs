@@ -129,7 +129,8 @@ type Generators = Vec<(String, Generator)>;
 /// The generators, if all are right, and what each field can be.
 fn made_fields(reader: &mut Reader<'_>, entry: &Entry<'_>) -> Option<(Option<Generators>, Made)> {
     let map = reader.map(entry)?;
-    if map.is_empty() {
+    let has_more = entry.node.has_more();
+    if map.is_empty() && !has_more {
         let help = "add a line such as `amount: {int: {min: 1, max: 9}}`";
         reader.error(code::RANGE, &entry.node.span, "`fields` names no field", help);
     }
@@ -145,6 +146,9 @@ fn made_fields(reader: &mut Reader<'_>, entry: &Entry<'_>) -> Option<(Option<Gen
         };
         types.push((key.text.clone(), types_of_one));
         made.extend(generator.map(|generator| (key.text.clone(), generator)));
+    }
+    if has_more {
+        return None;
     }
     Some(((made.len() == map.len()).then_some(made), types))
 }

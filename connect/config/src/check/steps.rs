@@ -26,7 +26,7 @@ pub(super) fn steps(
         let chosen = reader.choose(&keys::STEPS, &item.at, item.node).unwrap_or_default();
         let named = match &item.node.value {
             Value::Map(map) => map.iter().filter(|(key, _)| !key.text.starts_with("x-")).count(),
-            Value::Scalar(_) | Value::Seq(_) => 1,
+            Value::Scalar(_) | Value::Seq(_) | Value::Alias => 1,
         };
         if chosen.len() < named.max(1) {
             // Whatever was meant may have defined any column.
@@ -87,6 +87,9 @@ fn set(reader: &mut Reader<'_>, entry: &Entry<'_>, scope: &mut Scope) -> Option<
         scope.any_bare_name();
         return None;
     };
+    if entry.node.has_more() {
+        scope.any_bare_name();
+    }
     if scope.set_columns() + map.len() > COLUMNS_MAX {
         let message = format!("steps may set {COLUMNS_MAX} columns, and here they become more");
         reader.error(code::RANGE, &entry.at.span, message, "set fewer columns");
@@ -137,6 +140,9 @@ fn rename(reader: &mut Reader<'_>, entry: &Entry<'_>, scope: &mut Scope) -> Opti
         scope.any_bare_name();
         return None;
     };
+    if entry.node.has_more() {
+        scope.any_bare_name();
+    }
     let available = Available::of(scope);
     let mut columns: Vec<RenamedColumn> = Vec::new();
     for (key, value) in &map {
@@ -145,7 +151,11 @@ fn rename(reader: &mut Reader<'_>, entry: &Entry<'_>, scope: &mut Scope) -> Opti
             available.refuse(reader, &key.text, &key.span);
         }
         let to = reader.scalar(value, parse::text);
-        let Some(to) = to else { continue };
+        let Some(to) = to else {
+            // Nobody knows what it was meant to be called.
+            scope.any_bare_name();
+            continue;
+        };
         let new = Key { text: to, span: value.node.span.clone() };
         let is_new = !available.columns.iter().any(|(name, _)| *name == new.text)
             && !columns.iter().any(|column| column.to == new.text);

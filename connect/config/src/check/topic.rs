@@ -81,6 +81,9 @@ fn properties(
         scope.any_bare_name();
         return None;
     };
+    if entry.node.has_more() {
+        scope.any_bare_name();
+    }
     let mut properties = Vec::new();
     let mut names = Vec::new();
     for (key, value) in &map {

@@ -24,6 +24,7 @@ impl Reader<'_> {
                     .collect();
                 items.into_iter().collect::<Option<Vec<_>>>().map(Json::Array)
             }
+            Value::Alias => None,
             Value::Map(map) => {
                 let fields: Vec<_> = map
                     .iter()

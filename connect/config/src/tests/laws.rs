@@ -1,7 +1,11 @@
 use proptest::prelude::*;
+use saphyr_parser::ScalarStyle;
 
 use super::EVERYTHING;
 use crate::Pipeline;
+use crate::mistake::Mistakes;
+use crate::text::{SourceText, Span};
+use crate::yaml::{self, Node, Scalar, Value};
 
 const SHIPPED: [&str; 4] = [
     EVERYTHING,
@@ -136,6 +140,49 @@ fn check(bytes: &[u8]) -> Result<(), TestCaseError> {
     let steers = shown.chars().any(|char| char.is_control() && !matches!(char, '\n' | '\t'));
     prop_assert!(!steers, "{shown:?}");
     Ok(())
+}
+
+/// The values below a node, but for texts in blocks, and the places where maps begin.
+fn places(node: &Node, values: &mut Vec<Span>, maps: &mut Vec<Span>) {
+    let block = |it: &Scalar| matches!(it.style, ScalarStyle::Literal | ScalarStyle::Folded);
+    if !matches!(&node.value, Value::Scalar(scalar) if block(scalar)) {
+        values.push(node.span.clone());
+    }
+    match &node.value {
+        Value::Seq(items) => items.iter().for_each(|item| places(item, values, maps)),
+        Value::Map(map) => {
+            maps.extend(map.first().map(|(key, _)| key.span.start..key.span.start));
+            map.iter().for_each(|(_, value)| places(value, values, maps));
+        }
+        Value::Scalar(_) | Value::Alias => {}
+    }
+}
+
+/// Whatever an alias hides, it makes no other mistake.
+#[test]
+fn an_alias_is_one_mistake_wherever_it_stands() {
+    for text in SHIPPED {
+        let source = SourceText::new("p.yaml", text);
+        let root = yaml::parse(&source, &mut Mistakes::default()).expect("YAML");
+        let (mut values, mut maps) = (Vec::new(), Vec::new());
+        places(&root, &mut values, &mut maps);
+        assert!(values.len() > 30 && maps.len() > 5, "{} {}", values.len(), maps.len());
+        let values = values.into_iter().skip(1).map(|span| (span, "*a".to_owned()));
+        let maps = maps.into_iter().map(|at| {
+            let line_start = text[..at.start].rfind('\n').map_or(0, |end| end + 1);
+            let before = text[line_start..at.start].replace('-', " ");
+            let is_block = before.trim().is_empty();
+            (at, if is_block { format!("<<: *a\n{before}") } else { "<<: *a, ".to_owned() })
+        });
+        for (span, new) in values.chain(maps) {
+            let mut damaged = text.to_owned();
+            damaged.replace_range(span.clone(), &new);
+            let report = Pipeline::parse("p.yaml", damaged.as_bytes(), &|_| None).unwrap_err();
+            let found: Vec<_> = report.diagnostics.iter().map(|found| found.code).collect();
+            assert_eq!(found, ["E-YAML-03"], "{report}");
+            assert_eq!(report.diagnostics[0].line, source.place(span.start).line, "{report}");
+        }
+    }
 }
 
 proptest! {

@@ -251,6 +251,21 @@ fn behind_a_schema_that_is_not_there() {
 }
 
 #[test]
+fn beside_an_alias() {
+    check_json(
+        &["E-YAML-03", "E-YAML-03", "E-COL-01", "E-TYPE-01", "E-YAML-03", "E-UNIT-02"],
+        "x-to: «&to» lake\nsinks:\n  lake: {parquet: {to: «*to», partition_by: [«nope»], max_open: «x»}}\n\
+         steps: [set: {a: «*unknown», b: a}, filter: b = 1]\nlimits: {memory: «5»}\n",
+    );
+    check_json(
+        &["E-YAML-03", "E-YAML-03", "E-KEY-01", "E-YAML-03", "E-COL-01"],
+        "x-base: «&base» {to: x}\n\
+         sinks: {lake: {csv: {<<: «*base», «heder»: true}}, «*base» : {csv: {}}}\n\
+         tests: [{name: t, given: [], expect: {}}]\nsteps: [filter: «body.nope» = 1]\n",
+    );
+}
+
+#[test]
 fn in_what_there_is_no_table_for() {
     for (code, text) in [
         ("E-KEY-02", "steps: [«dedupe»: {by: [a, \"«${env:X}»\"], x-note: \"${env:Z}\"}]\n"),

@@ -9,9 +9,6 @@ pub(super) fn explain(source: &SourceText<'_>, byte: usize, info: &str) -> Mista
     if let Some(span) = bare_interpolation(source, byte) {
         return quote_it(source, span);
     }
-    if info.contains("unknown anchor") {
-        return no_anchors(byte..byte);
-    }
     let before = source.text.get(..byte).unwrap_or(source.text);
     let line_before = before.rsplit(['\n', '\r']).next().unwrap_or("");
     let known = KNOWN.iter().find(|complaint| info.contains(complaint.info));
@@ -114,6 +111,14 @@ pub(super) fn key_is_no_text(source: &SourceText<'_>, span: Span) -> Mistake {
     let message = "a key must be a plain text, found a list or a map";
     let help = "if this is meant as a text, put it between quotes";
     Mistake::new(code::YAML_SYNTAX, span, message, help)
+}
+
+/// Where the alias at `byte` stands, if the parser complains that it knows no anchor of its name.
+pub(super) fn unknown_alias(source: &SourceText<'_>, byte: usize, info: &str) -> Option<Span> {
+    let rest = source.text.get(byte..)?;
+    let ends = |char: char| char.is_whitespace() || matches!(char, ',' | '[' | ']' | '{' | '}');
+    let len = rest.find(ends).unwrap_or(rest.len());
+    info.contains("unknown anchor").then_some(byte..byte + len)
 }
 
 pub(super) fn no_anchors(span: Span) -> Mistake {
