@@ -79,8 +79,11 @@ impl Ledgers {
             let worker = state.worker.as_deref().unwrap_or("nobody");
             let _ = writeln!(out, "\npipeline {name}: epoch {}, last run by {worker}", state.epoch);
             for origin in state.source.iter().flat_map(|source| &source.cursors) {
-                let lines = counted(origin.line, "record");
-                let _ = writeln!(out, "  source {}: {lines} read", origin.path);
+                // A file has lines of which not all are records: empty ones are none.
+                let is_made_up = origin.identity.starts_with("generate-");
+                let one = if is_made_up { "record" } else { "line" };
+                let read = counted(origin.line, one);
+                let _ = writeln!(out, "  source {}: {read} read", origin.path);
             }
             for (sink, state) in &state.sinks {
                 let _ = write!(

@@ -47,6 +47,21 @@ fn the_quickstart_ends_by_itself_and_repeats_nothing() {
 }
 
 #[test]
+fn lines_of_a_file_are_no_records() {
+    let home = Home::new();
+    let line = ACCESS_LOG.lines().next().unwrap();
+    home.write("access.log", &format!("{line}\n\n\n{line}\n"));
+    home.write("access-log.yaml", ACCESS_LOG_YAML);
+    home.run(&["run", "access-log.yaml"]).expect(0);
+    let text = home.run(&["inspect", "millrace-data"]).expect(0).out;
+    assert!(text.contains("access.log: 4 lines read"), "{text}");
+    home.write("numbers.yaml", &numbers(3));
+    home.run(&["run", "numbers.yaml", "--data-dir", "numbers"]).expect(0);
+    let text = home.run(&["inspect", "numbers"]).expect(0).out;
+    assert!(text.contains(": 3 records read"), "{text}");
+}
+
+#[test]
 fn an_access_log_line_by_line() {
     let home = Home::new();
     let log = home.write("access.log", ACCESS_LOG);
