@@ -196,6 +196,10 @@ pub(crate) mod codes {
         /// A pipeline that was asked to stop did not reach a commit in time. The next run repeats
         /// what was not committed.
         GRACE = "E-RUN-05";
+        /// The files that an earlier quickstart wrote are gone, and its data directory says that
+        /// they were written, so they are not written again. Delete the data directory to begin
+        /// anew.
+        FILES_GONE = "E-RUN-06";
         /// The system does not give the program a thread, a timer or a signal handler.
         SYSTEM = "E-SYS-01";
     }

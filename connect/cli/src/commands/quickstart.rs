@@ -1,6 +1,7 @@
 //! `millrace quickstart`: everything once, in a few seconds.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use serde_json::json;
 use super::run::one_thread;
 use crate::causes::io_failure;
 use crate::embedded;
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, codes};
 use crate::figures::{bytes, count, counted, seconds};
 use crate::letters::{self, Letter};
 use crate::output::{Answer, complain};
@@ -95,6 +96,9 @@ impl Quickstart {
         let mut files = Vec::new();
         parquet_files(&self.out, &mut files).map_err(|error| io_failure(&error))?;
         files.sort();
+        if files.is_empty() {
+            return Err(self.files_gone());
+        }
         let shown = Shown {
             quickstart: self,
             pipeline,
@@ -105,6 +109,17 @@ impl Quickstart {
             elapsed: start.elapsed(),
         };
         Ok(shown.answer())
+    }
+
+    /// Every quickstart that came this far has files, or an earlier one had.
+    fn files_gone(&self) -> Failure {
+        let (data_dir, out) = (self.data_dir.display(), self.out.display());
+        let message = format!(
+            "the files that an earlier quickstart wrote to {out} are gone, and are not written \
+             again: its data directory {data_dir} says that they are there"
+        );
+        Failure::new(Exit::Failed, codes::FILES_GONE, message)
+            .hint(format!("delete {data_dir} to begin anew, or bring the files back"))
     }
 
     /// A broker like that of `millrace server`, but on any free ports and in smaller files.
@@ -123,7 +138,11 @@ impl Quickstart {
 
 /// The files that a reader would find.
 fn parquet_files(dir: &Path, found: &mut Vec<(PathBuf, u64)>) -> std::io::Result<()> {
-    for entry in fs::read_dir(dir)? {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
         let entry = entry?;
         let path = entry.path();
         let name = entry.file_name();

@@ -47,6 +47,20 @@ fn the_quickstart_ends_by_itself_and_repeats_nothing() {
 }
 
 #[test]
+fn a_quickstart_whose_files_are_gone_says_so() {
+    let home = Home::new();
+    home.run(&["quickstart"]).expect(0);
+    fs::remove_dir_all(home.path("millrace-quickstart/lake")).unwrap();
+    let again = home.run(&["quickstart"]).expect(1);
+    again.one_error("E-RUN-06", "millrace-quickstart/lake");
+    assert!(again.err.contains("delete ./millrace-quickstart/data"), "{}", again.err);
+    assert_eq!(again.out, "");
+    fs::remove_dir_all(home.path("millrace-quickstart/data")).unwrap();
+    home.run(&["quickstart"]).expect(0);
+    assert_eq!(parquet_files(&home.path("millrace-quickstart/lake")).len(), 2);
+}
+
+#[test]
 fn lines_of_a_file_are_no_records() {
     let home = Home::new();
     let line = ACCESS_LOG.lines().next().unwrap();
