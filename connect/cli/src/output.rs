@@ -1,11 +1,16 @@
 //! What a command answers: data on stdout, everything else on stderr.
 
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
+use std::sync::OnceLock;
 
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, codes};
+
+/// Why standard output could not be written, the first time that it could not. A reader that went
+/// away is no reason.
+static UNWRITTEN: OnceLock<io::Error> = OnceLock::new();
 
 /// What a command that did its work has to say.
 #[derive(Debug)]
@@ -59,7 +64,7 @@ pub(crate) struct Style {
 
 /// Prints what a command came to and tells the exit code.
 pub(crate) fn finish(command: &str, outcome: Result<Answer, Failure>, style: Style) -> Exit {
-    match outcome {
+    let exit = match outcome {
         Ok(answer) => {
             if style.json {
                 let Answer { exit, summary, result, .. } = &answer;
@@ -80,7 +85,22 @@ pub(crate) fn finish(command: &str, outcome: Result<Answer, Failure>, style: Sty
             }
             failure.exit
         }
-    }
+    };
+    let Some(error) = UNWRITTEN.get() else { return exit };
+    let failure = unwritten(error);
+    complain(&failure.shown(style.verbose).to_string());
+    // Why the command itself came to nothing is worth more.
+    if matches!(exit, Exit::Done | Exit::No) { failure.exit } else { exit }
+}
+
+fn unwritten(error: &io::Error) -> Failure {
+    let code = match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => codes::DISK_FULL,
+        _ => codes::DISK_IO,
+    };
+    let message = format!("cannot write to standard output: {error}");
+    Failure::new(Exit::Environment, code, message)
+        .hint("what was to be printed is not whole; send it elsewhere, or make room")
 }
 
 fn error_line(failure: &Failure) -> ErrorLine<'_> {
@@ -110,7 +130,8 @@ fn print_envelope(envelope: &Envelope<'_>) {
     print(&line);
 }
 
-/// Writes data. Whoever closed the pipe has read enough.
+/// Writes data. Whoever closed the pipe has read enough; any other failure is told in the end, by
+/// [`finish`].
 pub(crate) fn print(text: &str) {
     print_bytes(text.as_bytes());
 }
@@ -123,7 +144,14 @@ pub(crate) fn print_bytes(bytes: &[u8]) {
 /// The same for who has more to say: an error means that nobody reads any more.
 pub(crate) fn try_print(bytes: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(bytes).and_then(|()| out.flush())
+    out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| {
+        let kind = error.kind();
+        if kind != ErrorKind::BrokenPipe {
+            // Only the first counts.
+            let _ = UNWRITTEN.set(error);
+        }
+        kind.into()
+    })
 }
 
 /// Writes what is not data.

@@ -1,3 +1,4 @@
+use std::fs::File;
 use std::io::Write;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -46,6 +47,26 @@ fn a_port_that_is_taken() {
     ran.one_error("E-NET-02", &address);
     let ran = home.run(&["server", "--listen", "0.0.0.0:0", "--namesrv-listen", any]).expect(2);
     assert!(ran.err.contains("--advertise"), "{}", ran.err);
+}
+
+#[test]
+fn output_that_cannot_be_written_is_an_error() {
+    let home = Home::new();
+    home.write("gen.yaml", &pipeline(10, Path::new("lake")));
+    home.run(&["run", "gen.yaml", "--data-dir", "data"]).expect(0);
+    for args in [
+        &["inspect", "data"][..],
+        &["inspect", "data", "--json"],
+        &["inspect", "data", "--topic", "gen", "--bodies"],
+        &["validate", "gen.yaml"],
+    ] {
+        let ran = home.run_into(args, File::create("/dev/full").unwrap().into()).expect(3);
+        ran.one_error("E-DISK-01", "standard output");
+        // Whoever closed the pipe has read enough.
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        assert_eq!(home.run_into(args, writer.into()).expect(0).err, "");
+    }
 }
 
 #[test]

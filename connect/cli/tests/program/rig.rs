@@ -42,16 +42,26 @@ impl Home {
         self.start(args).ended()
     }
 
+    /// Runs the program to its end, with its output somewhere else.
+    pub(crate) fn run_into(&self, args: &[&str], out: Stdio) -> Ran {
+        self.start_into(args, Some(out)).ended()
+    }
+
     /// Starts the program, without anything of this process's environment that it would heed.
     pub(crate) fn start(&self, args: &[&str]) -> Started {
+        self.start_into(args, None)
+    }
+
+    fn start_into(&self, args: &[&str], out: Option<Stdio>) -> Started {
         let logs = TempDir::new().unwrap();
         let file = |name: &str| File::create(logs.path().join(name)).unwrap();
+        let own = file("out");
         let child = Command::new(env!("CARGO_BIN_EXE_millrace"))
             .args(args)
             .current_dir(self.0.path())
             .env_clear()
             .stdin(Stdio::null())
-            .stdout(file("out"))
+            .stdout(out.unwrap_or(own.into()))
             .stderr(file("err"))
             .spawn()
             .unwrap();
