@@ -69,6 +69,9 @@ fn unread(path: &Path, error: std::io::Error) -> Failure {
         _ => {
             let mut failure = io_failure(&error);
             failure.message = message;
+            if error.kind() == ErrorKind::PermissionDenied {
+                failure = failure.hint("the program may not read it: see its permissions");
+            }
             failure
         }
     };
@@ -99,4 +102,17 @@ pub(crate) fn from_reports(reports: Vec<Report>) -> Failure {
     let mut failure = Failure::new(Exit::Input, code, message);
     failure.reports = reports;
     failure
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_may_not_be_read_is_not_one_to_write() {
+        let failure = unread(Path::new("a.yaml"), ErrorKind::PermissionDenied.into());
+        assert_eq!((failure.exit, failure.code), (Exit::Environment, codes::DISK_IO));
+        let hint = failure.hint.as_deref().unwrap_or_default();
+        assert!(hint.contains("may not read") && !hint.contains("write"), "{hint}");
+    }
 }
