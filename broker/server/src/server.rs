@@ -71,6 +71,16 @@ pub enum StartError {
         /// Where.
         address: SocketAddr,
     },
+    /// The broker and the name server cannot both listen at one address.
+    #[error(
+        "the broker and the name server are to listen at the same address: {broker} and {namesrv}"
+    )]
+    SameAddress {
+        /// Where the broker is to listen.
+        broker: SocketAddr,
+        /// Where the name server is.
+        namesrv: SocketAddr,
+    },
     /// The system does not let us listen there.
     #[error("cannot listen on {address}: {source}")]
     Listen {
@@ -121,6 +131,11 @@ impl Server {
         config: ServerConfig,
         clock: Clock,
     ) -> Result<Self, StartError> {
+        if let (Some(broker), Some(namesrv)) = (config.broker_listen, config.namesrv_listen)
+            && collide(broker, namesrv)
+        {
+            return Err(StartError::SameAddress { broker, namesrv });
+        }
         let broker = config.broker_listen.map(|at| bind(at, Role::Broker)).transpose()?;
         let namesrv = config.namesrv_listen.map(|at| bind(at, Role::NameServer)).transpose()?;
         let metrics = config.metrics_listen.map(bind_metrics).transpose()?;
@@ -271,6 +286,14 @@ impl fmt::Debug for Server {
 }
 
 /// Listens; beyond loopback only with a warning (P12).
+/// Whether nobody can listen at both.
+fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let either_is_all = one.ip().is_unspecified() || other.ip().is_unspecified();
+    let is_same_host =
+        one.ip() == other.ip() || (either_is_all && one.is_ipv4() == other.is_ipv4());
+    one.port() != 0 && one.port() == other.port() && is_same_host
+}
+
 fn bind(address: SocketAddr, role: Role) -> Result<Listener, StartError> {
     if !address.ip().is_loopback() {
         warn!(%address, "open to everybody who can reach it: there is no access control");

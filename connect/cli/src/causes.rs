@@ -64,6 +64,12 @@ impl From<StartError> for Failure {
                      --namesrv-listen; port 0 takes any free one",
                 )
             }
+            StartError::SameAddress { .. } => {
+                Failure::new(Exit::Input, codes::ARGUMENT, error.to_string()).hint(
+                    "give each its own with --listen and --namesrv-listen; port 0 takes any free \
+                     one",
+                )
+            }
             StartError::Listen { .. } => {
                 Failure::new(Exit::Environment, codes::LISTEN, error.to_string())
             }

@@ -50,6 +50,19 @@ fn a_port_that_is_taken() {
 }
 
 #[test]
+fn two_roles_at_one_address() {
+    let home = Home::new();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (here, everywhere) = (free.to_string(), format!("0.0.0.0:{}", free.port()));
+    for (listen, namesrv) in [(&here, &here), (&here, &everywhere)] {
+        let ran = home.run(&["server", "--listen", listen, "--namesrv-listen", namesrv]).expect(2);
+        ran.one_error("E-ARG-01", "the broker and the name server are to listen at the same");
+        assert!(ran.err.contains(&here) && !ran.err.contains("another process"), "{}", ran.err);
+    }
+    assert!(home.entries().is_empty());
+}
+
+#[test]
 fn output_that_cannot_be_written_is_an_error() {
     let home = Home::new();
     home.write("gen.yaml", &pipeline(10, Path::new("lake")));
