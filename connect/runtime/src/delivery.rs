@@ -176,6 +176,7 @@ impl Delivery {
             self.commit(Cut::All).await?;
             return Err(error);
         }
+        let batch = self.letters.pass_over(batch);
         let mut pauses = self.link.pauses();
         let written = loop {
             match self.sink.write(&batch, self.link.now()).await {

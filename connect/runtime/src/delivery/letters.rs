@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use millrace_client::{Outgoing, Wait};
-use millrace_connect_api::{Messages, QueueRef};
+use millrace_connect_api::{Batch, Messages, QueueRef, Selection};
 use millrace_types::QueueOffset;
 
 use crate::error::RunError;
@@ -79,6 +79,22 @@ impl DeadLetters {
         }
         self.progress.sink(&self.sink, |sink| sink.lettered_before += before);
         Ok(())
+    }
+
+    /// Leaves out the rows of messages that are letters already, also if they could go on now: what
+    /// became of them is decided, and whoever replays the letters brings them.
+    pub(super) fn pass_over(&self, batch: Batch) -> Batch {
+        let messages = batch.messages();
+        let Some(known) = self.known.get(messages.queue()) else { return batch };
+        if known.range(messages.from()..messages.to()).next().is_none() {
+            return batch;
+        }
+        let is_new = |row: &usize| !known.contains(&messages.get(*row).queue_offset);
+        let kept: Vec<u32> =
+            batch.selection().iter().filter(is_new).map(|row| row as u32).collect();
+        let before = (batch.selection().len() - kept.len()) as u64;
+        self.progress.sink(&self.sink, |sink| sink.lettered_before += before);
+        batch.with_selection(Selection::Rows(kept.into()))
     }
 
     async fn send(

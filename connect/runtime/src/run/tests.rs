@@ -550,6 +550,27 @@ async fn messages_that_retention_took_are_never_passed_over_in_silence() {
     }
 }
 
+/// A run that starts again before its letters, with a pipeline that takes their messages now,
+/// leaves them to whoever replays the letters.
+#[tokio::test(start_paused = true)]
+async fn what_is_a_letter_stays_one_when_the_pipeline_is_mended() {
+    let broken = PIPELINE.replace("steps:\n", "steps:\n  - set: {day: 1 / (body.n - 3)}\n");
+    let mut world = World::new(&broken, lines(40, 1000), 1, Chances::default(), 0);
+    let mut run = Box::pin(world.run().finish());
+    while world.broker.messages("%DLQ%p_all").is_empty() {
+        assert!(crash_after(&mut run, 1).await.is_none(), "it ended without a letter");
+    }
+    drop(run);
+    let resume = world.state().await.sinks["all"].resume.clone().unwrap();
+    assert!(resume.next.values().all(|next| next.0 == 0), "the message is read again");
+    world.pipeline = pipeline(PIPELINE);
+    let summary = world.run().finish().await.unwrap();
+    assert!(summary.balanced, "{summary:?}");
+    assert_eq!(summary.sinks["all"].lettered_before, 1);
+    let rows = world.destination.rows("all");
+    assert_eq!((rows.len(), rows.iter().filter(|row| row.2 == 3).count()), (39, 0));
+}
+
 /// While the letters cannot be written nothing that passes their messages is committed.
 #[tokio::test(start_paused = true)]
 async fn offsets_do_not_pass_a_letter_that_is_not_written() {
