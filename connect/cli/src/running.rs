@@ -88,7 +88,7 @@ pub(crate) async fn run(
 }
 
 /// Who this run is, different from every other run; and a number to draw chance from.
-fn identity() -> (String, u64) {
+pub(crate) fn identity() -> (String, u64) {
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = match host.trim() {
         "" => "localhost",

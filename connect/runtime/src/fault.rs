@@ -11,7 +11,7 @@ use crate::error::RunError;
 /// COMMITTED is appended before the parts it covers are visible.
 pub const OFFSET_BEFORE_RENAME: &str = "offset-before-rename";
 
-/// Every point, in the order in which a run comes by them.
+/// Every point, in the order in which a run comes by them, and then whoever drops letters.
 pub const POINTS: &[&str] = &[
     "before-append",
     "after-append",
@@ -23,6 +23,8 @@ pub const POINTS: &[&str] = &[
     "after-publish",
     "before-committed",
     "after-committed",
+    "before-dropped",
+    "after-dropped",
 ];
 
 #[cfg(not(feature = "faults"))]

@@ -15,6 +15,7 @@
 //! | `COMMITTED` | after all its parts are visible, or when offsets move without a part          |
 //! | `ABORTED`   | when planned parts were lost before they became visible                       |
 //! | `LETTERS`   | in the same group as the dead letters it names                                |
+//! | `DROPPED`   | when somebody gives dead letters up, durably                                  |
 //! | `STATE`     | each time much was appended: all that the records before it add up to         |
 //!
 //! | record    | field      | meaning                                                                |
@@ -39,11 +40,18 @@
 //! |           | `topic`    | where the letters are                                                  |
 //! |           | `rows`     | per queue `{broker, topic, queue, offsets}`: what became letters       |
 //! |           | `counts`   | letters by code                                                        |
+//! | DROPPED   | `sink`     |                                                                        |
+//! |           | `letters`  | ranges of offsets in the topic of the letters, `[[from,to]]`           |
 //! | STATE     |            | see [`StateMark`]; tagged `MR_STATE`                                   |
 //!
 //! The broker appends a ledger again before it removes the segments that it is in. The first record
 //! of such a copy is tagged `MR_STATE`; from it on the ledger is read as if nothing came before. SOURCE
 //! and COMMITTED say in the property `MR_HOLD` from where on their messages are still needed.
+//!
+//! Replays of the dead letters of a sink have a ledger too, under the name `<pipeline>/<sink>`, so
+//! that they do not take the lease of the pipeline. There PLANNED and COMMITTED have the field
+//! `letters`, as DROPPED has it: COMMITTED says in the same append that the parts are visible and
+//! the letters replayed, and PLANNED which letters these will be. `resume` names no place there.
 //!
 //! A place is `{broker, topic, queue, offset}`, a range `{broker, topic, queue, from, to}`; the
 //! first three are a queue's identity in every topology. Offsets name the *next* message.
@@ -54,6 +62,7 @@
 //! next worker. PLANNED must not be lost once a part is visible, so it waits for the disk.
 
 mod directory; // which queue is whose
+mod offset_set; // offsets of one queue
 mod record; // the records and their JSON
 mod state; // what the records add up to
 #[cfg(test)]
@@ -68,10 +77,11 @@ use millrace_connect_api::Message;
 use millrace_types::{PropertiesBuf, QueueId, QueueOffset, TopicName, keys};
 use tracing::{info, warn};
 
+pub use offset_set::OffsetSet;
 pub use record::{
-    Aborted, Ahead, Committed, CommittedPart, Cursor, Entry, Lease, LetterRows, Letters, Offsets,
-    Planned, PlannedPart, QueueAt, Range, Record, SinkMark, SourceMark, StateMark, UnsettledMark,
-    VERSION,
+    Aborted, Ahead, Committed, CommittedPart, Cursor, Dropped, Entry, Lease, LetterRows, Letters,
+    Offsets, Planned, PlannedPart, QueueAt, Range, Record, SinkMark, SourceMark, StateMark,
+    UnsettledMark, VERSION,
 };
 pub use state::{LedgerState, Read, SinkState, Unsettled};
 
@@ -83,6 +93,9 @@ use crate::stop::Stop;
 /// The topic of all ledgers.
 pub const TOPIC: &str = "MILLRACE_LEDGER";
 
+/// Stands in no name of a pipeline or a sink.
+const OF_LETTERS: char = '/';
+
 /// The properties of a message have little more room than this.
 const HOLD_BYTES_MAX: usize = 30_000;
 
@@ -91,7 +104,14 @@ const RACES_MAX: u32 = 16;
 
 /// The pipelines that have a ledger, by name.
 pub async fn pipelines(broker: Arc<dyn Broker>) -> Result<Vec<String>, RunError> {
-    directory::names(&looking(broker), &topic()).await
+    let mut names = directory::names(&looking(broker), &topic()).await?;
+    names.retain(|name| !name.contains(OF_LETTERS));
+    Ok(names)
+}
+
+/// The name of the ledger of a sink's dead letters.
+pub(crate) fn of_letters(pipeline: &str, sink: &str) -> String {
+    format!("{pipeline}{OF_LETTERS}{sink}")
 }
 
 /// What a pipeline's ledger says now, without taking it over; `None` if the pipeline never ran.
@@ -454,14 +474,16 @@ impl Kept {
 /// and those that a source reads back.
 fn held(record: &Record) -> Option<String> {
     let (name, places) = match record {
-        Record::Committed(committed) => {
+        Record::Committed(committed) if !committed.resume.next.is_empty() => {
             (format!("sink {}", committed.sink), &committed.resume.next)
         }
         Record::Source(mark) => ("source".to_owned(), &mark.tails),
         Record::Lease(_)
         | Record::Planned(_)
+        | Record::Committed(_)
         | Record::Aborted(_)
         | Record::Letters(_)
+        | Record::Dropped(_)
         | Record::State(_) => return None,
     };
     let place = |at: &QueueAt| format!(";{}:{}:{}", at.topic, at.queue, at.offset);

@@ -1,5 +1,6 @@
 //! `millrace dlq`: what became of records that could not go on.
 
+mod discard; // letters that nobody wants
 mod list; // whose letters there are
 mod show; // what they say
 
@@ -17,7 +18,7 @@ use crate::output::{Answer, complain};
 use crate::wire::{self, parse_namesrv};
 use crate::{embedded, figures};
 
-/// Look at the dead letters of pipelines.
+/// Look at the dead letters of pipelines, and drop them.
 ///
 /// A record that a sink cannot take becomes a message of `%DLQ%<pipeline>_<sink>`, one that the
 /// source can make no message of goes to `%DLQ%<pipeline>_source`.
@@ -33,13 +34,14 @@ pub(crate) struct Dlq {
 const EXAMPLES: &str = "\
 Examples:
   millrace dlq list --fail-if-any
-  millrace dlq show orders/lake --where \"dlq_code = 'E-DECODE-03'\" --limit 10";
+  millrace dlq show orders/lake --where \"dlq_code = 'E-DECODE-03'\" --limit 10
+  millrace dlq drop orders/source --where \"dlq_code = 'E-DECODE-01'\" --yes";
 
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Count the letters of all pipelines, by code.
     List {
-        /// Exit code 4 if there are any.
+        /// Exit code 4 if any is open: neither replayed nor dropped.
         #[arg(long)]
         fail_if_any: bool,
     },
@@ -50,6 +52,18 @@ enum Action {
         whose: Whose,
         #[command(flatten)]
         which: Which,
+    },
+    /// Give open letters up, for good. Their bytes stay as long as the broker keeps messages.
+    Drop {
+        /// Whose: `orders/lake`, or `orders/source`.
+        #[arg(value_name = "PIPELINE/SINK", value_parser = parse_whose)]
+        whose: Whose,
+        /// Only those for which an SQL92 condition over their properties holds.
+        #[arg(long = "where", value_name = "CONDITION", value_parser = parse_condition)]
+        condition: Option<Condition>,
+        /// Yes, I mean it.
+        #[arg(long)]
+        yes: bool,
     },
 }
 
@@ -89,6 +103,7 @@ impl Dlq {
         match &self.action {
             Action::List { .. } => "dlq list",
             Action::Show { .. } => "dlq show",
+            Action::Drop { .. } => "dlq drop",
         }
     }
 
@@ -97,6 +112,9 @@ impl Dlq {
         self.at.with_broker(async |broker| match &self.action {
             Action::List { fail_if_any } => list::list(&broker, *fail_if_any).await,
             Action::Show { whose, which } => show::show(&broker, whose, which, json).await,
+            Action::Drop { whose, condition, yes } => {
+                discard::discard(&broker, whose, condition.as_ref(), *yes).await
+            }
         })
     }
 }

@@ -30,6 +30,14 @@ fn delivered() -> Home {
     home
 }
 
+/// Of each code how many are open, replayed and dropped.
+fn codes(of: &Value) -> Vec<(&str, [u64; 3])> {
+    let codes = of["codes"].as_object().unwrap().iter();
+    let number = |counted: &Value, name: &str| counted[name].as_u64().unwrap();
+    let numbers = |counted| ["open", "replayed", "dropped"].map(|name| number(counted, name));
+    codes.map(|(code, counted)| (code.as_str(), numbers(counted))).collect()
+}
+
 /// The lines before the last one, which is the outcome.
 fn lines(ran: &Ran) -> Vec<Value> {
     let lines = ran.out.lines().map(|line| serde_json::from_str(line).unwrap());
@@ -43,14 +51,13 @@ fn letters_are_counted_and_shown() {
     let home = delivered();
     let list = home.run(&["dlq", "list", "--json"]).expect(0).json();
     let of = list["result"]["of"].as_array().unwrap();
-    let whose: Vec<_> = of.iter().map(|of| (&of["sink"], &of["codes"])).collect();
-    let one = |code: &str| json!({code: {"letters": 1}});
-    let expected =
-        [(&json!("amounts"), &one("E-DECODE-03")), (&json!("source"), &one("E-DECODE-01"))];
-    assert_eq!(whose, expected);
+    let whose: Vec<_> = of.iter().map(|of| (of["sink"].as_str(), codes(of))).collect();
+    let [refused, broken] = [("amounts", "E-DECODE-03"), ("source", "E-DECODE-01")];
+    let one = |(sink, code)| (Some(sink), vec![(code, [1, 0, 0])]);
+    assert_eq!(whose, [one(refused), one(broken)]);
     assert_eq!(of[0]["topic"], "%DLQ%orders_amounts");
     let text = home.run(&["dlq", "list", "--fail-if-any"]).expect(4).out;
-    assert!(text.contains("orders/amounts  E-DECODE-03        1  "), "{text}");
+    assert!(text.contains("orders/amounts  E-DECODE-03     1         0        0  "), "{text}");
 
     let ran = home.run(&["dlq", "show", "orders/amounts", "--json"]).expect(0);
     let [letter] = &*lines(&ran) else { panic!("{}", ran.out) };
@@ -80,4 +87,30 @@ fn what_is_not_there_is_told() {
     let wrong = home.run(&["dlq", "show", "orders/amounts", "--where", "dlq_code ="]).expect(2);
     assert!(wrong.err.contains("--where"), "{}", wrong.err);
     home.run(&["dlq", "show", "amounts"]).expect(2);
+}
+
+#[test]
+fn letters_are_dropped_once() {
+    let home = delivered();
+    let drop = ["dlq", "drop", "orders/source", "--where", "dlq_code = 'E-DECODE-01'"];
+    home.run(&drop).expect(2).one_error("E-ARG-01", "1 dead letter of orders/source");
+    home.run(&["dlq", "list", "--fail-if-any"]).expect(4);
+    let drop = [&drop[..], &["--yes", "--json"]].concat();
+    assert_eq!(home.run(&drop).expect(0).json()["result"]["dropped"], 1);
+    assert_eq!(home.run(&drop).expect(0).json()["result"]["dropped"], 0);
+    let other = ["dlq", "drop", "orders/amounts", "--where", "dlq_code = 'E-DECODE-01'", "--yes"];
+    let ran = home.run(&other).expect(0);
+    assert_eq!(ran.out, "0 dead letters of orders/amounts dropped\n");
+    let list = home.run(&["dlq", "list", "--json"]).expect(0).json();
+    assert_eq!(codes(&list["result"]["of"][1]), [("E-DECODE-01", [0, 0, 1])]);
+    let ran = home.run(&["dlq", "show", "orders/source", "--json"]).expect(0);
+    assert_eq!(lines(&ran)[0]["state"], "dropped");
+    home.run(&["dlq", "drop", "orders/none", "--yes"]).expect(2).one_error("E-ARG-01", "none");
+
+    home.run(&["dlq", "drop", "orders/amounts", "--yes"]).expect(0);
+    home.run(&["dlq", "list", "--fail-if-any"]).expect(0);
+    // The pipeline knows nothing of it, and goes on.
+    let ran = home.run(&["run", "orders.yaml", "--json"]).expect(0).json();
+    assert_eq!(ran["result"]["balanced"], true);
+    home.run(&["inspect", "millrace-data"]).expect(0);
 }

@@ -5,7 +5,7 @@ use tracing::info;
 use super::{COMMIT_MS, Delivery, unavailable};
 use crate::error::RunError;
 use crate::fault;
-use crate::ledger::{Committed, CommittedPart, Offsets, Planned, PlannedPart, Record};
+use crate::ledger::{Committed, CommittedPart, OffsetSet, Offsets, Planned, PlannedPart, Record};
 
 impl Delivery {
     /// Makes the parts visible that are due, and moves the offsets.
@@ -34,6 +34,7 @@ impl Delivery {
             parts: parts.iter().map(PlannedPart::new).collect(),
             resume: Offsets::new(&resume),
             pipeline: format!("{:016x}", self.fingerprint),
+            letters: OffsetSet::default(),
         });
         // Durable: what is visible must never have come from messages that a power cut took.
         self.ledger.append_records(vec![planned], Wait::Durable).await?;
@@ -68,6 +69,7 @@ impl Delivery {
             parts: parts.iter().map(CommittedPart::new).collect(),
             resume: Offsets::new(&resume),
             layout: self.layout.clone(),
+            letters: OffsetSet::default(),
         });
         self.ledger.append_records(vec![committed], Wait::Policy).await?;
         let (rows, bytes) =

@@ -13,7 +13,9 @@ use super::settle::{Settlement, settle};
 use super::{Delivery, Ends, Reading, unavailable};
 use crate::error::RunError;
 use crate::filters::Filters;
-use crate::ledger::{Aborted, Committed, CommittedPart, Ledger, Offsets, Record, SinkState};
+use crate::ledger::{
+    Aborted, Committed, CommittedPart, Ledger, OffsetSet, Offsets, Record, SinkState,
+};
 use crate::letter::{self, Breaker, Envelope};
 use crate::link::Link;
 use crate::origins::OriginPaths;
@@ -215,6 +217,7 @@ impl Opening<'_> {
             parts: parts.iter().map(CommittedPart::new).collect(),
             resume: Offsets::new(resume),
             layout: self.layout(),
+            letters: OffsetSet::default(),
         })
     }
 

@@ -5,6 +5,8 @@ use millrace_connect_api::{OffsetRange, Part, QueueRef, Resume};
 use millrace_types::{QueueId, QueueOffset, TopicName};
 use serde::{Deserialize, Serialize};
 
+use super::offset_set::OffsetSet;
+
 /// The version of every record written here.
 pub const VERSION: u32 = 1;
 
@@ -37,6 +39,8 @@ pub enum Record {
     Aborted(Aborted),
     /// Dead letters are in the topic for them.
     Letters(Letters),
+    /// Dead letters will not be replayed.
+    Dropped(Dropped),
     /// All that the records before it add up to.
     State(StateMark),
 }
@@ -96,6 +100,12 @@ pub struct SinkMark {
     pub bytes: u64,
     /// Dead letters so far, by code.
     pub letters: BTreeMap<String, u64>,
+    /// Dead letters that were replayed.
+    #[serde(default, skip_serializing_if = "OffsetSet::is_empty")]
+    pub replayed: OffsetSet,
+    /// Dead letters that were dropped.
+    #[serde(default, skip_serializing_if = "OffsetSet::is_empty")]
+    pub dropped: OffsetSet,
 }
 
 /// Parts of one PLANNED that are not settled.
@@ -105,6 +115,9 @@ pub struct UnsettledMark {
     pub parts: Vec<PlannedPart>,
     /// What COMMITTED will say if all of them become visible.
     pub resume: Offsets,
+    /// As in PLANNED.
+    #[serde(default, skip_serializing_if = "OffsetSet::is_empty")]
+    pub letters: OffsetSet,
 }
 
 /// How far one origin is in the topic.
@@ -135,6 +148,9 @@ pub struct Planned {
     pub resume: Offsets,
     /// Fingerprint of the pipeline that made them, in hexadecimal.
     pub pipeline: String,
+    /// The dead letters that COMMITTED will say are replayed; none but in a ledger of letters.
+    #[serde(default, skip_serializing_if = "OffsetSet::is_empty")]
+    pub letters: OffsetSet,
 }
 
 /// One part of a PLANNED.
@@ -186,6 +202,9 @@ pub struct Committed {
     /// Fingerprint of what decides the partition of a message, in hexadecimal. `ahead` means
     /// nothing to a pipeline with another one.
     pub layout: String,
+    /// The dead letters that are replayed; none but in a ledger of letters.
+    #[serde(default, skip_serializing_if = "OffsetSet::is_empty")]
+    pub letters: OffsetSet,
 }
 
 /// One part of a COMMITTED.
@@ -253,6 +272,15 @@ pub struct Letters {
     pub rows: Vec<LetterRows>,
     /// How many, by code.
     pub counts: BTreeMap<String, u64>,
+}
+
+/// DROPPED.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dropped {
+    /// The sink.
+    pub sink: String,
+    /// The letters.
+    pub letters: OffsetSet,
 }
 
 /// Messages of one queue that became letters.

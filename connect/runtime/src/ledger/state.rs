@@ -3,6 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use millrace_connect_api::{Part, QueueRef, Resume};
 use millrace_types::QueueOffset;
 
+use super::offset_set::OffsetSet;
 use super::record::{
     Entry, LetterRows, Offsets, PlannedPart, Record, SinkMark, SourceMark, StateMark, UnsettledMark,
 };
@@ -54,6 +55,10 @@ pub struct SinkState {
     pub bytes: u64,
     /// Dead letters so far, by code.
     pub letters: BTreeMap<String, u64>,
+    /// Dead letters that were replayed.
+    pub replayed: OffsetSet,
+    /// Dead letters that were dropped.
+    pub dropped: OffsetSet,
 }
 
 /// Parts whose fate the ledger does not tell.
@@ -63,6 +68,8 @@ pub struct Unsettled {
     pub parts: Vec<Part>,
     /// Where reading goes on once all of them are committed.
     pub resume: Resume,
+    /// The dead letters that are replayed then.
+    pub letters: OffsetSet,
 }
 
 impl LedgerState {
@@ -103,7 +110,8 @@ impl LedgerState {
                     }
                 }
                 if !parts.is_empty() {
-                    sink.planned.push(Unsettled { parts, resume: planned.resume.read()? });
+                    let (resume, letters) = (planned.resume.read()?, planned.letters.clone());
+                    sink.planned.push(Unsettled { parts, resume, letters });
                 }
             }
             Record::Committed(committed) => {
@@ -121,6 +129,7 @@ impl LedgerState {
                     }
                 }
                 sink.lettered.retain(|_, lettered| !lettered.is_empty());
+                sink.replayed.add(&committed.letters);
                 sink.resume = Some(resume);
                 sink.layout.clone_from(&committed.layout);
             }
@@ -140,6 +149,7 @@ impl LedgerState {
                     *sink.letters.entry(code.clone()).or_default() += count;
                 }
             }
+            Record::Dropped(dropped) => self.sink(&dropped.sink).dropped.add(&dropped.letters),
             Record::State(mark) => *self = Self::of(mark)?,
         }
         self.epoch = epoch;
@@ -189,6 +199,7 @@ impl SinkState {
         let planned = self.planned.iter().map(|unsettled| UnsettledMark {
             parts: unsettled.parts.iter().map(PlannedPart::new).collect(),
             resume: Offsets::new(&unsettled.resume),
+            letters: unsettled.letters.clone(),
         });
         let lettered = self.lettered.iter().map(|(queue, offsets)| LetterRows {
             broker: queue.broker.to_string(),
@@ -208,13 +219,16 @@ impl SinkState {
             parts: self.parts,
             bytes: self.bytes,
             letters: self.letters.clone(),
+            replayed: self.replayed.clone(),
+            dropped: self.dropped.clone(),
         }
     }
 
     fn of(mark: &SinkMark) -> Result<Self, String> {
         let planned = mark.planned.iter().map(|unsettled| -> Result<_, String> {
             let parts = unsettled.parts.iter().map(PlannedPart::read).collect::<Result<_, _>>()?;
-            Ok(Unsettled { parts, resume: unsettled.resume.read()? })
+            let (resume, letters) = (unsettled.resume.read()?, unsettled.letters.clone());
+            Ok(Unsettled { parts, resume, letters })
         });
         let lettered = mark.lettered.iter().map(|rows| -> Result<_, String> {
             let offsets = rows.offsets.iter().map(|&offset| QueueOffset(offset));
@@ -231,6 +245,8 @@ impl SinkState {
             parts: mark.parts,
             bytes: mark.bytes,
             letters: mark.letters.clone(),
+            replayed: mark.replayed.clone(),
+            dropped: mark.dropped.clone(),
         })
     }
 

@@ -41,6 +41,7 @@ fn planned(epoch: u64, parts: &[Part], next: u64) -> (u64, Record) {
         parts: parts.iter().map(PlannedPart::new).collect(),
         resume: Offsets::new(&resume(&[(0, next)])),
         pipeline: "00ff".to_owned(),
+        letters: OffsetSet::default(),
     };
     (epoch, Record::Planned(planned))
 }
@@ -51,6 +52,7 @@ fn committed(epoch: u64, parts: &[Part], next: u64) -> (u64, Record) {
         parts: parts.iter().map(CommittedPart::new).collect(),
         resume: Offsets::new(&resume(&[(0, next)])),
         layout: "0".to_owned(),
+        letters: OffsetSet::default(),
     };
     (epoch, Record::Committed(committed))
 }
@@ -149,6 +151,53 @@ fn records_add_up() {
 }
 
 #[test]
+fn letters_are_replayed_with_their_parts_or_dropped() {
+    let set = |ranges: &[(u64, u64)]| OffsetSet::from(ranges.to_vec());
+    let (a, b) = (part(0, "x", 0, 10), part(1, "y", 0, 10));
+    let with = |(epoch, record): (u64, Record), letters: &OffsetSet| match record {
+        Record::Planned(mut planned) => {
+            planned.letters = letters.clone();
+            (epoch, Record::Planned(planned))
+        }
+        Record::Committed(mut committed) => {
+            committed.letters = letters.clone();
+            (epoch, Record::Committed(committed))
+        }
+        other => (epoch, other),
+    };
+    let drop =
+        |ranges| (1, Record::Dropped(Dropped { sink: "s".to_owned(), letters: set(ranges) }));
+    let records = [
+        lease("w", 1),
+        with(planned(1, std::slice::from_ref(&a), 0), &set(&[(0, 2), (5, 6)])),
+        with(committed(1, &[a], 0), &set(&[(0, 2), (5, 6)])),
+        drop(&[(2, 3)]),
+        with(planned(1, std::slice::from_ref(&b), 0), &set(&[(3, 5)])),
+    ];
+    let state = folded(&records);
+    let sink = &state.sinks["s"];
+    assert_eq!((&sink.replayed, &sink.dropped), (&set(&[(0, 2), (5, 6)]), &set(&[(2, 3)])));
+    assert_eq!(sink.planned[0].letters, set(&[(3, 5)]));
+    assert_eq!(folded(&[(1, Record::State(state.mark()))]), state);
+}
+
+/// What a program wrote that knew no replays.
+#[test]
+fn a_ledger_without_replays_is_read() {
+    let json = r#"{"v":1,"seq":1,"record":"STATE","worker":"w","source":null,"sinks":[{"sink":"s","#
+        .to_owned()
+        + r#""resume":{"next":[]},"layout":"0","planned":[{"parts":[],"resume":{"next":[]}}],"#
+        + r#""next_part_id":1,"planned_below":1,"planned_above":[],"lettered":[],"parts":1,"#
+        + r#""bytes":9,"letters":{"E-DECODE-01":1}}]}"#;
+    let entry: Entry = serde_json::from_str(&json).unwrap();
+    let mut state = LedgerState::default();
+    state.fold(1, &entry).unwrap();
+    assert_eq!((state.sinks["s"].parts, state.sinks["s"].replayed.len()), (1, 0));
+    // What has no letters is written as it was then.
+    assert_eq!(serde_json::to_string(&entry).unwrap(), json);
+}
+
+#[test]
 fn a_zombies_records_do_not_count() {
     let records =
         [lease("a", 1), lease("b", 2), committed(1, &[], 99), planned(1, &[part(8, "", 0, 1)], 1)];
@@ -171,6 +220,7 @@ fn the_json_stays_as_documented() {
         parts: vec![PlannedPart::new(&part(3, "day=1", 0, 10))],
         resume: Offsets::new(&resume),
         pipeline: "00ff".to_owned(),
+        letters: OffsetSet::default(),
     });
     let json = serde_json::to_string(&Entry { v: 1, seq: 5, record }).unwrap();
     assert_eq!(

@@ -2,7 +2,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use millrace_client::Broker;
-use millrace_runtime::dlq::{self, Letter, Whose};
+use millrace_runtime::dlq::{self, Fate, Letter, Whose};
 use serde_json::{Map, Value, json};
 
 use super::{Which, letters, no_letters, told};
@@ -58,6 +58,7 @@ fn line(whose: &Whose, letter: &Letter<'_>) -> Value {
         "pipeline": whose.pipeline,
         "sink": whose.sink,
         "letter": letter.at.0,
+        "state": state(letter.fate),
         "stored_at_ms": letter.stored_at_ms,
     });
     for (property, name) in SAID {
@@ -77,7 +78,8 @@ fn line(whose: &Whose, letter: &Letter<'_>) -> Value {
 
 /// For a person. The body comes last.
 fn page(whose: &Whose, letter: &Letter<'_>) -> String {
-    let mut page = format!("letter      {} {}\n", told(whose), letter.at);
+    let state = state(letter.fate);
+    let mut page = format!("letter      {} {}, {state}\n", told(whose), letter.at);
     for (property, name) in SAID {
         if let Some(said) = letter.properties.get(property) {
             let _ = writeln!(page, "{name:<12}{said}");
@@ -92,6 +94,15 @@ fn page(whose: &Whose, letter: &Letter<'_>) -> String {
         None => page += &format!("body (hex)  {}\n\n", hex(letter.body)),
     }
     page
+}
+
+fn state(fate: Fate) -> &'static str {
+    match fate {
+        Fate::Open => "open",
+        Fate::Unsettled => "unsettled",
+        Fate::Replayed => "replayed",
+        Fate::Dropped => "dropped",
+    }
 }
 
 fn of_message<'a>(letter: &Letter<'a>) -> impl Iterator<Item = (&'a str, &'a str)> {
@@ -132,11 +143,12 @@ mod tests {
         let whose = Whose { pipeline: "orders".to_owned(), sink: "lake".to_owned() };
         let letter = |body| Letter {
             at: QueueOffset(2),
+            fate: Fate::Open,
             stored_at_ms: 1_700_000_000_000,
             body,
             properties: Properties::new(properties.as_bytes()),
         };
-        let begin = "letter      orders/lake 2\ncode        E-DECODE-01\nerror       no JSON\n\
+        let begin = "letter      orders/lake 2, open\ncode        E-DECODE-01\nerror       no JSON\n\
                      queue       3\noffset      7\nstored      2023-11-14T22:13:20Z\n\
                      property    region = eu\n";
         assert_eq!(page(&whose, &letter(b"{\"n\":")), format!("{begin}body        {{\"n\":\n\n"));
