@@ -7,6 +7,7 @@
 mod commit; // from open parts to visible ones
 mod layout; // what decides the partition of a message
 mod letters; // what cannot go on
+mod patient; // a sink that is asked again
 mod settle; // parts that an earlier worker planned
 mod start; // from the ledger to the first pull
 
@@ -18,17 +19,18 @@ use std::task::Poll;
 use std::time::Duration;
 
 use millrace_client::{PullRequest, Pulled};
-use millrace_connect_api::{Cut, FileSink, Messages, QueueRef, Resume, SinkError};
+use millrace_connect_api::{Cut, FileSink, Messages, QueueRef, Resume};
 use millrace_types::{GroupName, QueueId, QueueOffset};
 use tokio::sync::watch;
 
 use letters::DeadLetters;
+pub(crate) use patient::Patient;
 pub(crate) use start::Opening;
 pub use start::{OpenSink, SinkOpening};
 
 use crate::error::RunError;
 use crate::ledger::Ledger;
-use crate::link::{Link, Pauses};
+use crate::link::Link;
 use crate::progress::Progress;
 use crate::steps::{Chain, Rejected};
 
@@ -177,14 +179,7 @@ impl Delivery {
             return Err(error);
         }
         let batch = self.letters.pass_over(batch);
-        let mut pauses = self.link.pauses();
-        let written = loop {
-            match self.sink.write(&batch, self.link.now()).await {
-                Ok(written) => break written,
-                Err(error) => unavailable(&self.name, &mut pauses, error).await?,
-            }
-        };
-        pauses.over();
+        let written = self.sink().write(&batch).await?;
         let by_sink = written.rejected.into_iter();
         let by_sink: Vec<_> = by_sink
             .map(|(row, reject)| Rejected { row, step: self.name.clone(), reject })
@@ -205,6 +200,10 @@ impl Delivery {
         Ok(())
     }
 
+    fn sink(&mut self) -> Patient<'_> {
+        Patient { link: &self.link, name: &self.name, sink: self.sink.as_mut() }
+    }
+
     fn set_lag(&mut self, at: usize, lag: u64) {
         if self.queues[at].lag != lag {
             self.queues[at].lag = lag;
@@ -212,19 +211,4 @@ impl Delivery {
             self.progress.sink(&self.name, |sink| sink.lag = lag);
         }
     }
-}
-
-/// Pauses if the destination may come back, or fails.
-async fn unavailable(
-    sink: &str,
-    pauses: &mut Pauses<'_>,
-    error: SinkError,
-) -> Result<(), RunError> {
-    let passes = match &error {
-        SinkError::Unavailable(reason) => {
-            pauses.pause(reason, || format!("write to sink `{sink}`")).await
-        }
-        SinkError::Broken(_) => false,
-    };
-    if passes { Ok(()) } else { Err(RunError::Sink { sink: sink.to_owned(), source: error }) }
 }

@@ -2,7 +2,7 @@ use millrace_client::Wait;
 use millrace_connect_api::{Cut, Part, Plan, Resume};
 use tracing::info;
 
-use super::{COMMIT_MS, Delivery, unavailable};
+use super::{COMMIT_MS, Delivery};
 use crate::error::RunError;
 use crate::fault;
 use crate::ledger::{Committed, CommittedPart, OffsetSet, Offsets, Planned, PlannedPart, Record};
@@ -10,14 +10,7 @@ use crate::ledger::{Committed, CommittedPart, OffsetSet, Offsets, Planned, Plann
 impl Delivery {
     /// Makes the parts visible that are due, and moves the offsets.
     pub(super) async fn commit(&mut self, cut: Cut) -> Result<(), RunError> {
-        let mut pauses = self.link.pauses();
-        let Plan { parts, resume } = loop {
-            match self.sink.plan(self.link.now(), cut).await {
-                Ok(plan) => break plan,
-                Err(error) => unavailable(&self.name, &mut pauses, error).await?,
-            }
-        };
-        pauses.over();
+        let Plan { parts, resume } = self.sink().plan(cut).await?;
         if parts.is_empty() {
             let is_due = match cut {
                 Cut::All => true,
@@ -44,22 +37,12 @@ impl Delivery {
         }
         for part in &parts {
             fault::point("before-publish")?;
-            self.publish(part).await?;
+            self.sink().publish(part).await?;
             fault::point("after-publish")?;
         }
         fault::point("before-committed")?;
         self.record(&parts, resume).await?;
         fault::point("after-committed")
-    }
-
-    /// Makes a staged part visible.
-    pub(super) async fn publish(&mut self, part: &Part) -> Result<(), RunError> {
-        let mut pauses = self.link.pauses();
-        while let Err(error) = self.sink.publish(part).await {
-            unavailable(&self.name, &mut pauses, error).await?;
-        }
-        pauses.over();
-        Ok(())
     }
 
     /// Appends COMMITTED, and shows the offsets to tools.

@@ -10,7 +10,7 @@ use tracing::{info, warn};
 use super::layout::layout;
 use super::letters::DeadLetters;
 use super::settle::{Settlement, settle};
-use super::{Delivery, Ends, Reading, unavailable};
+use super::{Delivery, Ends, Patient, Reading};
 use crate::error::RunError;
 use crate::filters::Filters;
 use crate::ledger::{
@@ -71,11 +71,7 @@ impl Opening<'_> {
         let resume = self.resume().await?;
         let resume = self.settle(resume).await?;
         let mut sink = self.make(&resume)?;
-        let mut pauses = self.link.pauses();
-        while let Err(error) = sink.sweep(&[]).await {
-            unavailable(&name, &mut pauses, error).await?;
-        }
-        pauses.over();
+        self.patient(sink.as_mut()).sweep().await?;
         let mut queues = Vec::new();
         for number in 0..self.queues {
             let queue = self.queue(number);
@@ -148,7 +144,7 @@ impl Opening<'_> {
         let parts: Vec<Part> = unsettled.into_iter().flat_map(|set| set.parts).collect();
         let mut sink = self.make(&before)?;
         for _ in 0..ABORTS_MAX {
-            let states = self.probe(sink.as_mut(), &parts).await?;
+            let states = self.patient(sink.as_mut()).probe(&parts).await?;
             let settlement = settle(&before, &planned, &states);
             let (commit, abort, resume) = match settlement {
                 Settlement::Commit { commit, abort, resume } => (commit, abort, resume),
@@ -165,14 +161,14 @@ impl Opening<'_> {
             // Whoever planned them may still be about to make them visible. Once nothing is staged
             // it cannot, so look again before the ledger says that they are gone for good.
             for part in &abort {
-                self.patiently(sink.as_mut(), part, Call::Abort).await?;
+                self.patient(sink.as_mut()).abort(part).await?;
             }
-            let after = self.probe(sink.as_mut(), &abort).await?;
+            let after = self.patient(sink.as_mut()).probe(&abort).await?;
             if after.iter().any(|(_, state)| *state != PartState::Gone) {
                 continue;
             }
             for part in &commit {
-                self.patiently(sink.as_mut(), part, Call::Publish).await?;
+                self.patient(sink.as_mut()).publish(part).await?;
             }
             self.record(&commit, &abort, &resume).await?;
             return Ok(resume);
@@ -221,45 +217,8 @@ impl Opening<'_> {
         })
     }
 
-    async fn probe(
-        &self,
-        sink: &mut dyn FileSink,
-        parts: &[Part],
-    ) -> Result<Vec<(Part, PartState)>, RunError> {
-        let mut states = Vec::with_capacity(parts.len());
-        let mut pauses = self.link.pauses();
-        for part in parts {
-            let state = loop {
-                match sink.probe(part).await {
-                    Ok(state) => break state,
-                    Err(error) => unavailable(&self.sink.name, &mut pauses, error).await?,
-                }
-            };
-            states.push((part.clone(), state));
-        }
-        pauses.over();
-        Ok(states)
-    }
-
-    async fn patiently(
-        &self,
-        sink: &mut dyn FileSink,
-        part: &Part,
-        call: Call,
-    ) -> Result<(), RunError> {
-        let mut pauses = self.link.pauses();
-        loop {
-            let done = match call {
-                Call::Publish => sink.publish(part).await,
-                Call::Abort => sink.abort(part).await,
-            };
-            match done {
-                Ok(()) => break,
-                Err(error) => unavailable(&self.sink.name, &mut pauses, error).await?,
-            }
-        }
-        pauses.over();
-        Ok(())
+    fn patient<'a>(&'a self, sink: &'a mut dyn FileSink) -> Patient<'a> {
+        Patient { link: &self.link, name: &self.sink.name, sink }
     }
 
     fn make(&mut self, resume: &Resume) -> Result<Box<dyn FileSink>, RunError> {
@@ -280,10 +239,4 @@ impl Opening<'_> {
     fn queue(&self, number: u32) -> QueueRef {
         self.link.queue(&self.pipeline.topic.name, QueueId(number))
     }
-}
-
-#[derive(Clone, Copy)]
-enum Call {
-    Publish,
-    Abort,
 }
