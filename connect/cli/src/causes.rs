@@ -157,6 +157,7 @@ fn run(error: &RunError) -> Failure {
         | RunError::Lost { .. }
         | RunError::WentBack { .. }
         | RunError::PartLost { .. }
+        | RunError::ReplayTorn { .. }
         | RunError::Damaged { .. }
         | RunError::Setup(_)
         | RunError::Failpoint(_) => Failure::new(Exit::Failed, codes::RUN, chain(error)),

@@ -204,7 +204,7 @@ pub(crate) mod codes {
         SYSTEM = "E-SYS-01";
     }
 
-    /// Codes that dead letters carry in `dlq_code`.
+    /// Codes that dead letters carry in `dlq_code`, or fail with when they are replayed.
     pub(super) const LETTERS: &[(&str, &str)] = &[
         ("E-SOURCE-01", "A line longer than `max_line`. The letter has its first 4 KiB."),
         ("E-DECODE-01", "A body that is not JSON."),
@@ -218,6 +218,11 @@ pub(crate) mod codes {
         ("E-DECODE-05", "A body with too many levels of objects and arrays."),
         ("E-DECODE-06", "A line that the pattern does not match."),
         ("E-DECODE-07", "A body that is not UTF-8."),
+        (
+            "E-DLQ-01",
+            "A letter that cannot be replayed, because it does not say which message it was made \
+             of, or another one is of the same message. `millrace dlq drop` gives it up.",
+        ),
         ("E-EVAL-01", "An expression that has no value for this record, such as a division by 0."),
         ("E-EVAL-02", "A filter that is neither true nor false, where `on_unknown` says `dlq`."),
         ("E-EVAL-03", "A key, tag or properties that do not fit into a message."),

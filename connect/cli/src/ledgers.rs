@@ -9,7 +9,7 @@ use millrace_types::{QueueId, keys};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::figures::{bytes, counted};
+use crate::figures::{bytes, count, counted};
 use crate::letters;
 
 /// Ledgers, being read from the records of a log in order.
@@ -24,6 +24,9 @@ pub(crate) struct Ledgers {
 
 /// The queue of the ledger topic that says whose the others are.
 const DIRECTORY: QueueId = QueueId(0);
+
+/// Stands in the name of a ledger that says what became of the letters of a sink.
+const OF_LETTERS: char = '/';
 
 /// A record of that queue.
 #[derive(Deserialize)]
@@ -77,6 +80,10 @@ impl Ledgers {
         let mut out = String::new();
         for (name, state) in self.named() {
             let worker = state.worker.as_deref().unwrap_or("nobody");
+            if name.contains(OF_LETTERS) {
+                out += &text_of_letters(&name, state);
+                continue;
+            }
             let _ = writeln!(out, "\npipeline {name}: epoch {}, last run by {worker}", state.epoch);
             for origin in state.source.iter().flat_map(|source| &source.cursors) {
                 // A file has lines of which not all are records: empty ones are none.
@@ -122,6 +129,8 @@ impl Ledgers {
                             "bytes": sink.bytes,
                             "planned": planned,
                             "dead_lettered": sink.letters,
+                            "letters_replayed": sink.replayed.len(),
+                            "letters_dropped": sink.dropped.len(),
                         });
                         (name, result)
                     })
@@ -137,6 +146,21 @@ impl Ledgers {
             .collect();
         json!(pipelines)
     }
+}
+
+/// What became of the letters of a sink, for a person.
+fn text_of_letters(name: &str, state: &LedgerState) -> String {
+    let mut out = String::new();
+    for sink in state.sinks.values() {
+        let (replayed, dropped) = (counted(sink.replayed.len(), "letter"), sink.dropped.len());
+        let files = counted(sink.parts, "file");
+        let _ = write!(out, "\nletters of {name}: {replayed} replayed into {files}, ");
+        let _ = writeln!(out, "{} dropped", count(dropped));
+        if !sink.planned.is_empty() {
+            out += "  a replay did not finish; the next one settles it\n";
+        }
+    }
+    out
 }
 
 #[cfg(test)]

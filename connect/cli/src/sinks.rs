@@ -24,7 +24,7 @@ pub(crate) fn open(pipeline: Arc<Pipeline>, disk: Arc<dyn Disk>) -> OpenSink {
             SinkKind::Files(files) => {
                 let options = FilesOptions {
                     worker_tag: opening.epoch,
-                    ..files_options(&pipeline, &opening.name, files)
+                    ..files_options(&pipeline, &opening.parts, files)
                 };
                 let SinkOpening { resume, next_part_id, .. } = opening;
                 let disk = Arc::clone(&disk);
@@ -41,10 +41,8 @@ pub(crate) fn open(pipeline: Arc<Pipeline>, disk: Arc<dyn Disk>) -> OpenSink {
     })
 }
 
-/// What a sink of files writes, but for its worker.
-pub(crate) fn files_options(pipeline: &Pipeline, sink: &str, spec: &FilesSpec) -> FilesOptions {
-    // Part numbers count within a sink, and several may write to one directory.
-    let name_prefix = format!("{}-{sink}", pipeline.name);
+/// What a sink of files writes, into files whose names begin with `parts`, but for its worker.
+pub(crate) fn files_options(pipeline: &Pipeline, parts: &str, spec: &FilesSpec) -> FilesOptions {
     let memory = pipeline.limits.memory / pipeline.sinks.len().max(1) as u64;
     let columns = Schema { columns: spec.columns.clone() };
     FilesOptions {
@@ -62,7 +60,7 @@ pub(crate) fn files_options(pipeline: &Pipeline, sink: &str, spec: &FilesSpec) -
         },
         max_open: spec.max_open,
         memory_bytes_max: memory,
-        ..FilesOptions::new(&spec.to, columns, name_prefix, format(&spec.format, memory))
+        ..FilesOptions::new(&spec.to, columns, parts, format(&spec.format, memory))
     }
 }
 

@@ -25,7 +25,7 @@ use tokio::sync::watch;
 
 use letters::DeadLetters;
 pub(crate) use patient::Patient;
-pub(crate) use start::Opening;
+pub(crate) use start::{ABORTS_MAX, Opening};
 pub use start::{OpenSink, SinkOpening};
 
 use crate::error::RunError;

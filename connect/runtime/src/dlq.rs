@@ -4,9 +4,12 @@
 //! Whoever does either holds the lease of that ledger, so there is one at a time. The pipeline's
 //! own ledger and lease have no part in it, so a run goes on beside it.
 
+mod replay; // letters go through their pipeline again
+
 use std::sync::Arc;
 
 use millrace_client::{Broker, BrokerError, Wait};
+use millrace_connect_api::Message;
 use millrace_sql_filter::{Dialect, Expr, Row, SyntaxError, Truth, Value};
 use millrace_types::{Properties, QueueOffset, TopicName};
 
@@ -16,6 +19,7 @@ use crate::link::Link;
 use crate::{fault, ledger, letter};
 
 pub use crate::letter::SOURCE;
+pub use replay::{Failed, Replayed, Selected, rehearse, replay};
 
 /// Whose letters: those of one sink, or of the source.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,12 +80,19 @@ impl Whose {
 }
 
 impl<'a> Letter<'a> {
-    /// The property with the kind of mistake.
-    pub const CODE: &'static str = "dlq_code";
+    fn new(message: &Message<'a>, fate: Fate) -> Self {
+        Self {
+            at: message.queue_offset,
+            fate,
+            stored_at_ms: message.store_at_ms,
+            body: message.body,
+            properties: message.properties,
+        }
+    }
 
     /// The kind of mistake. What others put into the topic has none.
     pub fn code(&self) -> Option<&'a str> {
-        self.properties.get(Self::CODE)
+        self.properties.get(letter::CODE)
     }
 }
 
@@ -126,9 +137,7 @@ pub async fn read(
     if !exist(&link, whose).await? {
         return Ok(false);
     }
-    let name = ledger::of_letters(&whose.pipeline, &whose.sink);
-    let state = ledger::read(Arc::clone(broker), &name).await?;
-    let state = state.and_then(|mut state| state.sinks.remove(&whose.sink)).unwrap_or_default();
+    let state = state(Arc::clone(broker), whose).await?;
     read_through(&link, whose, &state, each).await?;
     Ok(true)
 }
@@ -183,6 +192,13 @@ async fn exist(link: &Link, whose: &Whose) -> Result<bool, RunError> {
     }
 }
 
+/// What became of the letters of a sink.
+async fn state(broker: Arc<dyn Broker>, whose: &Whose) -> Result<SinkState, RunError> {
+    let name = ledger::of_letters(&whose.pipeline, &whose.sink);
+    let state = ledger::read(broker, &name).await?;
+    Ok(state.and_then(|mut state| state.sinks.remove(&whose.sink)).unwrap_or_default())
+}
+
 async fn read_through(
     link: &Link,
     whose: &Whose,
@@ -190,13 +206,7 @@ async fn read_through(
     each: &mut (dyn FnMut(Letter<'_>) + Send),
 ) -> Result<(), RunError> {
     link.read_through(&whose.topic()?, letter::QUEUE, QueueOffset(0), &mut |message| {
-        each(Letter {
-            at: message.queue_offset,
-            fate: fate(state, message.queue_offset),
-            stored_at_ms: message.store_at_ms,
-            body: message.body,
-            properties: message.properties,
-        });
+        each(Letter::new(&message, fate(state, message.queue_offset)));
         Ok(())
     })
     .await?;
@@ -214,3 +224,6 @@ fn fate(state: &SinkState, letter: QueueOffset) -> Fate {
         Fate::Open
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -134,6 +134,21 @@ pub enum RunError {
         visible: String,
     },
 
+    /// Of the files of a replay that did not finish some are visible and some are nowhere, so its
+    /// letters can neither be replayed again nor be taken for replayed.
+    #[error(
+        "sink `{sink}`: of a replay that did not finish, `{gone}` is neither staged nor visible and \
+         `{visible}` is visible; bring back what is gone, or remove what is visible"
+    )]
+    ReplayTorn {
+        /// The sink.
+        sink: String,
+        /// The parts that are nowhere.
+        gone: String,
+        /// The others.
+        visible: String,
+    },
+
     /// After a crash some partitions are committed further than others, and the pipeline now
     /// assigns messages to partitions in another way, so nobody can tell which rows are there.
     #[error(

@@ -10,6 +10,8 @@
 //! | `dlq_sink`     | the sink, or `source`                                                       |
 //! | `dlq_queue`    | the queue of the message, if it was one                                     |
 //! | `dlq_offset`   | its queue offset                                                            |
+//! | `dlq_id`       | its id, by where the broker stored it                                       |
+//! | `dlq_flags`    | its system flags in decimal, if it has any                                  |
 //! | `file.path`    | the path of the file it comes from, if the pipeline itself has read it      |
 //! | `dlq_step`     | where it failed: `read`, `decode`, a step, or the name of the sink          |
 //! | `dlq_attempts` | how often it was tried                                                      |
@@ -20,14 +22,20 @@
 //!
 //! What a source read has `file.id`, `file.offset` (bytes before the record) and `file.line` (lines
 //! before it) from there on. The path is the last one under which the file was seen. Properties
-//! are left out, from the last on, where the message has no room for more.
+//! are left out, from the last on, where the message has no room for more. A letter was born when
+//! its message was.
+
+use std::net::{Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
 use millrace_client::Outgoing;
-use millrace_connect_api::{Message, QueueRef, Reject};
+use millrace_connect_api::decode::parse_timestamp;
+use millrace_connect_api::{Message, Messages, Reject};
 use millrace_sql_filter::time::format_timestamp;
-use millrace_types::record::PROPERTIES_BYTES_MAX;
-use millrace_types::{GroupName, PropertiesBuf, QueueId, TopicName};
+use millrace_types::record::{Draft, PROPERTIES_BYTES_MAX, Stamp, encode};
+use millrace_types::{
+    GroupName, OffsetMessageId, PhysicalOffset, PropertiesBuf, QueueId, QueueOffset, TopicName,
+};
 
 use crate::error::RunError;
 use crate::ingest::FILE_PATH;
@@ -38,6 +46,13 @@ pub const SOURCE: &str = "source";
 /// The longest `dlq_error`, bytes.
 const ERROR_BYTES_MAX: usize = 1024;
 
+/// Property with the kind of mistake, and the first of those that a letter has beside its message's.
+pub(crate) const CODE: &str = "dlq_code";
+const IN_QUEUE: &str = "dlq_queue";
+const AT_OFFSET: &str = "dlq_offset";
+const ID: &str = "dlq_id";
+const FLAGS: &str = "dlq_flags";
+const FIRST_AT: &str = "dlq_first_at";
 /// Property with the step that a record failed at.
 pub(crate) const STEP: &str = "dlq_step";
 
@@ -69,23 +84,32 @@ impl Envelope {
     /// A message that could not go on as a letter: body and properties byte for byte, and why.
     pub(crate) fn of_message(
         &self,
-        message: &Message<'_>,
-        queue: &QueueRef,
+        messages: &Messages,
+        row: usize,
         path: Option<&str>,
         step: &str,
         reject: &Reject,
-        born_at_ms: i64,
     ) -> Outgoing {
+        let message = messages.get(row);
         let mut at = vec![
-            ("dlq_queue", queue.queue.to_string()),
-            ("dlq_offset", message.queue_offset.to_string()),
+            (IN_QUEUE, messages.queue().queue.to_string()),
+            (AT_OFFSET, message.queue_offset.to_string()),
         ];
+        let record = messages.record(row);
+        if let Some(record) = record {
+            let (store_host, physical_offset) = (record.store_host(), record.physical_offset());
+            at.push((ID, OffsetMessageId { store_host, physical_offset }.to_string()));
+            if record.sys_flag() != 0 {
+                at.push((FLAGS, record.sys_flag().to_string()));
+            }
+        }
         // The first message of a file says it already.
         if message.properties.get(FILE_PATH).is_none() {
             at.extend(path.map(|path| (FILE_PATH, path.to_owned())));
         }
         let properties = message.properties.as_bytes().to_vec();
         let body = Bytes::copy_from_slice(message.body);
+        let born_at_ms = record.map_or(message.store_at_ms, |record| record.born_at_ms());
         self.seal(body, properties, &at, message.store_at_ms, step, reject, born_at_ms)
     }
 
@@ -124,14 +148,14 @@ impl Envelope {
             }
         };
         // What matters most comes first.
-        add("dlq_code", reject.code);
+        add(CODE, reject.code);
         add("dlq_sink", &self.sink);
         for (name, value) in at {
             add(name, value);
         }
         add(STEP, step);
         add("dlq_attempts", "1");
-        add("dlq_first_at", &format_timestamp(first_at_ms.saturating_mul(1000)));
+        add(FIRST_AT, &format_timestamp(first_at_ms.saturating_mul(1000)));
         add("dlq_config", &format!("{:016x}", self.config));
         if let Some(field) = &reject.field {
             add("dlq_field", cut(field, ERROR_BYTES_MAX));
@@ -144,6 +168,86 @@ impl Envelope {
             properties: Bytes::from(properties),
             born_at_ms,
         }
+    }
+}
+
+/// The message that a letter was made of.
+#[derive(Clone, Debug)]
+pub(crate) struct Original {
+    pub(crate) queue: QueueId,
+    pub(crate) offset: QueueOffset,
+    /// Where it was stored. Letters of earlier versions do not say it, nor when it was born.
+    pub(crate) id: Option<OffsetMessageId>,
+    store_at_ms: i64,
+    born_at_ms: i64,
+    sys_flag: u32,
+    body: Bytes,
+    properties: Bytes,
+}
+
+impl Original {
+    /// Reads it from a letter; `None` if that does not say which message it was.
+    pub(crate) fn of(letter: &Message<'_>, born_at_ms: i64) -> Option<Self> {
+        let all = letter.properties;
+        let number = |name| all.get(name).and_then(|text| text.parse::<u64>().ok());
+        let properties = all.as_bytes();
+        Some(Self {
+            queue: QueueId(u32::try_from(number(IN_QUEUE)?).ok()?),
+            offset: QueueOffset(number(AT_OFFSET)?),
+            id: all.get(ID).and_then(OffsetMessageId::parse),
+            store_at_ms: parse_timestamp(all.get(FIRST_AT)?).ok()?.div_euclid(1000),
+            born_at_ms,
+            sys_flag: number(FLAGS).and_then(|flags| u32::try_from(flags).ok()).unwrap_or(0),
+            body: Bytes::copy_from_slice(letter.body),
+            properties: Bytes::copy_from_slice(&properties[..ours_at(properties)?]),
+        })
+    }
+
+    /// Bytes of what varies in length.
+    pub(crate) fn bytes(&self) -> usize {
+        self.body.len() + self.properties.len()
+    }
+
+    /// Appends it as the broker has it in its log.
+    pub(crate) fn encode(&self, topic: &TopicName, out: &mut Vec<u8>) {
+        let nowhere = OffsetMessageId {
+            store_host: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+            physical_offset: PhysicalOffset(0),
+        };
+        let OffsetMessageId { store_host, physical_offset } = self.id.unwrap_or(nowhere);
+        let draft = Draft {
+            topic: topic.as_str(),
+            queue_id: self.queue,
+            flag: 0,
+            sys_flag: self.sys_flag,
+            born_at_ms: self.born_at_ms,
+            born_host: store_host,
+            reconsume_times: 0,
+            prepared_offset: PhysicalOffset(0),
+            body: &self.body,
+            properties: &self.properties,
+        };
+        let stamp = Stamp {
+            queue_offset: self.offset,
+            physical_offset,
+            store_at_ms: self.store_at_ms,
+            store_host,
+            more: false,
+        };
+        encode(&draft, &stamp, out);
+    }
+}
+
+/// Where the properties begin that a letter has beside its message's. What they say has no
+/// separators in it, so the last place that looks like it is it.
+fn ours_at(properties: &[u8]) -> Option<usize> {
+    let begin = [CODE.as_bytes(), &[1]].concat();
+    let mut at = properties.len().checked_sub(begin.len())?;
+    loop {
+        if properties[at..].starts_with(&begin) && (at == 0 || properties[at - 1] == 2) {
+            return Some(at);
+        }
+        at = at.checked_sub(1)?;
     }
 }
 
@@ -214,6 +318,7 @@ impl Breaker {
 
 #[cfg(test)]
 mod tests {
+    use millrace_connect_api::QueueRef;
     use millrace_types::Properties;
 
     use super::*;
@@ -250,33 +355,50 @@ mod tests {
         check(&[(1000, false), (90, true), (890, false), (11, true)], false);
     }
 
-    #[test]
-    fn a_letter_keeps_every_byte_and_says_why() {
+    /// A message of the topic `orders` as the log has it.
+    fn stored(properties: &'static [u8]) -> Original {
+        Original {
+            queue: QueueId(3),
+            offset: QueueOffset(7),
+            id: OffsetMessageId::parse("0A00000100002A9F00000000000003E8"),
+            store_at_ms: 1_767_225_600_000,
+            born_at_ms: 5,
+            sys_flag: 1,
+            body: Bytes::from_static(b"\x00\xff{"),
+            properties: Bytes::from_static(properties),
+        }
+    }
+
+    fn messages(stored: &Original) -> Messages {
+        let topic = TopicName::parse("orders").unwrap();
+        let mut run = Vec::new();
+        stored.encode(&topic, &mut run);
+        let queue = QueueRef { broker: "b".into(), topic, queue: stored.queue };
+        Messages::parse(queue, stored.offset, stored.offset + 1, vec![run.into()]).unwrap()
+    }
+
+    fn letter(properties: &'static [u8]) -> Outgoing {
         let envelope =
             Envelope { topic: topic("p", "lake").unwrap(), sink: "lake".to_owned(), config: 0xabc };
-        let queue = QueueRef {
-            broker: "b".into(),
-            topic: TopicName::parse("orders").unwrap(),
-            queue: QueueId(3),
-        };
-        let message = Message {
-            queue_offset: millrace_types::QueueOffset(7),
-            store_at_ms: 1_767_225_600_000,
-            body: b"\x00\xff{",
-            properties: Properties::new(b"a\x011"),
-        };
         let reject =
             Reject { code: "E-DECODE-01", error: "é".repeat(600), field: Some("x".to_owned()) };
-        let path = Some("/logs/a");
-        let letter = envelope.of_message(&message, &queue, path, "decode", &reject, 5);
-        assert_eq!(&letter.body[..], b"\x00\xff{");
-        let read = Properties::new(&letter.properties);
+        let messages = messages(&stored(properties));
+        envelope.of_message(&messages, 0, Some("/logs/a"), "decode", &reject)
+    }
+
+    #[test]
+    fn a_letter_keeps_every_byte_and_says_why() {
+        let first = letter(b"a\x011");
+        assert_eq!((&first.body[..], first.born_at_ms), (&b"\x00\xff{"[..], 5));
+        let read = Properties::new(&first.properties);
         let expected = [
             ("a", "1"),
             ("dlq_code", "E-DECODE-01"),
             ("dlq_sink", "lake"),
             ("dlq_queue", "3"),
             ("dlq_offset", "7"),
+            ("dlq_id", "0A00000100002A9F00000000000003E8"),
+            ("dlq_flags", "1"),
             (FILE_PATH, "/logs/a"),
             (STEP, "decode"),
             ("dlq_attempts", "1"),
@@ -286,14 +408,51 @@ mod tests {
             ("dlq_error", &"é".repeat(512)),
         ];
         assert_eq!(read.iter().collect::<Vec<_>>(), expected);
-        assert!(letter.properties.starts_with(b"a\x011\x02dlq_code"));
+        assert!(first.properties.starts_with(b"a\x011\x02dlq_code"));
 
         // A message that names its file already does so once.
-        let first = Message { properties: Properties::new(b"file.path\x01/logs/b"), ..message };
-        let letter = envelope.of_message(&first, &queue, path, "decode", &reject, 5);
-        let paths = Properties::new(&letter.properties);
+        let named = letter(b"file.path\x01/logs/b");
+        let paths = Properties::new(&named.properties);
         let paths = paths.iter().filter(|(name, _)| *name == FILE_PATH);
         assert_eq!(paths.collect::<Vec<_>>(), [(FILE_PATH, "/logs/b")]);
+    }
+
+    #[track_caller]
+    fn check_original(properties: &'static [u8], expected: &'static [u8]) {
+        let stored = stored(properties);
+        let letter = letter(properties);
+        let read = Message {
+            queue_offset: QueueOffset(0),
+            store_at_ms: 1_800_000_000_000,
+            body: &letter.body,
+            properties: Properties::new(&letter.properties),
+        };
+        let original = Original::of(&read, letter.born_at_ms).unwrap();
+        let bytes = |original: &Original| messages(original).record(0).unwrap().as_bytes().to_vec();
+        let expected = Original { properties: Bytes::from_static(expected), ..stored };
+        assert_eq!(bytes(&original), bytes(&expected));
+    }
+
+    #[test]
+    fn a_letter_gives_its_message_back() {
+        check_original(b"", b"");
+        check_original(b"a\x011", b"a\x011\x02");
+        check_original(b"a\x011\x02", b"a\x011\x02");
+        check_original(b"file.path\x01/logs/b\x02", b"file.path\x01/logs/b\x02");
+        // It was a letter of another pipeline before.
+        let twice = b"dlq_code\x01E-1\x02dlq_queue\x019\x02";
+        check_original(twice, twice);
+        check_original(b"my_dlq_code\x01E-1\x02", b"my_dlq_code\x01E-1\x02");
+    }
+
+    #[test]
+    fn what_does_not_say_its_message_gives_none_back() {
+        for properties in ["", "dlq_code\x01E-1\x02", "dlq_queue\x011\x02dlq_offset\x011\x02"] {
+            let properties = Properties::new(properties.as_bytes());
+            let letter =
+                Message { queue_offset: QueueOffset(0), store_at_ms: 1, body: b"", properties };
+            assert!(Original::of(&letter, 1).is_none(), "{properties:?}");
+        }
     }
 
     #[test]

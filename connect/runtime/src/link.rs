@@ -48,7 +48,7 @@ const TOLD_EVERY_MS: u64 = 60_000;
 /// How long one pull waits for messages that are appended but not yet visible.
 const VISIBLE_WAIT: Duration = Duration::from_millis(100);
 /// Bytes of one pull when reading a queue through.
-const READ_BYTES: u32 = 1 << 20;
+pub(crate) const READ_BYTES: u32 = 1 << 20;
 
 /// The broker as a run uses it: what may be asked again is asked again, with growing pauses.
 pub(crate) struct Link {
@@ -169,34 +169,53 @@ impl Link {
     ) -> Result<QueueOffset, RunError> {
         let (min, mut end) = self.bounds(topic, queue).await?;
         let mut next = from.max(min);
-        while next < end {
+        let bytes_max = READ_BYTES;
+        while let Some(messages) =
+            self.read_on(topic, queue, &mut next, &mut end, bytes_max).await?
+        {
+            for message in messages.iter() {
+                each(message)?;
+            }
+        }
+        Ok(next.max(end))
+    }
+
+    /// Reads what one pull gives from `next` on, and moves `next` behind it; `None` once that is
+    /// at `end`. The last messages may lie behind the end, which moves back if they are gone.
+    pub(crate) async fn read_on(
+        &self,
+        topic: &TopicName,
+        queue: QueueId,
+        next: &mut QueueOffset,
+        end: &mut QueueOffset,
+        bytes_max: u32,
+    ) -> Result<Option<Messages>, RunError> {
+        while *next < *end {
             let pulled = self
                 .pull(&PullRequest {
                     topic: topic.clone(),
                     queue,
-                    from: next,
-                    bytes_max: READ_BYTES,
+                    from: *next,
+                    bytes_max,
                     wait: VISIBLE_WAIT,
                 })
                 .await?;
-            if pulled.min > next {
-                next = pulled.min;
+            if pulled.min > *next {
+                *next = pulled.min;
                 continue;
             }
-            if pulled.next <= next {
+            if pulled.next <= *next {
                 // What was there may be gone with the power; then the end moved back.
-                end = end.min(self.bounds(topic, queue).await?.1);
+                *end = (*end).min(self.bounds(topic, queue).await?.1);
                 continue;
             }
             let whose = self.queue(topic, queue);
-            let messages = Messages::parse(whose, next, pulled.next, pulled.runs)
+            let messages = Messages::parse(whose, *next, pulled.next, pulled.runs)
                 .map_err(|source| RunError::Damaged { queue: self.queue(topic, queue), source })?;
-            for message in messages.iter() {
-                each(message)?;
-            }
-            next = pulled.next;
+            *next = pulled.next;
+            return Ok(Some(messages));
         }
-        Ok(next.max(end))
+        Ok(None)
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod discard; // letters that nobody wants
 mod list; // whose letters there are
+mod replay; // letters that go through their pipeline again
 mod show; // what they say
 
 use std::path::PathBuf;
@@ -9,16 +10,18 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use millrace_client::{Broker, RemoteBroker};
+use millrace_runtime::RunError;
 use millrace_runtime::dlq::{Condition, Whose};
 
 use crate::cluster::run;
+use crate::commands::dlq::replay::Replay;
 use crate::commands::inspect::check_is_data_dir;
 use crate::exit::{Exit, Failure, codes};
 use crate::output::{Answer, complain};
 use crate::wire::{self, parse_namesrv};
 use crate::{embedded, figures};
 
-/// Look at the dead letters of pipelines, and drop them.
+/// Look at the dead letters of pipelines, replay them, and drop them.
 ///
 /// A record that a sink cannot take becomes a message of `%DLQ%<pipeline>_<sink>`, one that the
 /// source can make no message of goes to `%DLQ%<pipeline>_source`.
@@ -35,6 +38,7 @@ const EXAMPLES: &str = "\
 Examples:
   millrace dlq list --fail-if-any
   millrace dlq show orders/lake --where \"dlq_code = 'E-DECODE-03'\" --limit 10
+  millrace dlq replay orders.yaml --sink lake --dry-run
   millrace dlq drop orders/source --where \"dlq_code = 'E-DECODE-01'\" --yes";
 
 #[derive(Debug, Subcommand)]
@@ -53,6 +57,11 @@ enum Action {
         #[command(flatten)]
         which: Which,
     },
+    /// Put open letters through the steps of their pipeline again, into their sink and no other.
+    ///
+    /// Each comes there once, however often this is called or killed, and beside a run. What fails
+    /// again is told and stays open; then the exit code is 4.
+    Replay(Replay),
     /// Give open letters up, for good. Their bytes stay as long as the broker keeps messages.
     Drop {
         /// Whose: `orders/lake`, or `orders/source`.
@@ -86,7 +95,7 @@ pub(crate) struct At {
 }
 
 /// Which letters are meant; all if nothing is said.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(super) struct Which {
     /// Only those for which an SQL92 condition over their properties holds, such as
     /// "dlq_code = 'E-DECODE-03' AND dlq_field = 'amount'".
@@ -103,19 +112,25 @@ impl Dlq {
         match &self.action {
             Action::List { .. } => "dlq list",
             Action::Show { .. } => "dlq show",
+            Action::Replay(_) => "dlq replay",
             Action::Drop { .. } => "dlq drop",
         }
     }
 
     pub(crate) fn execute(&self) -> Result<Answer, Failure> {
-        let json = self.at.json;
-        self.at.with_broker(async |broker| match &self.action {
-            Action::List { fail_if_any } => list::list(&broker, *fail_if_any).await,
-            Action::Show { whose, which } => show::show(&broker, whose, which, json).await,
-            Action::Drop { whose, condition, yes } => {
-                discard::discard(&broker, whose, condition.as_ref(), *yes).await
+        let (at, json) = (&self.at, self.at.json);
+        match &self.action {
+            Action::List { fail_if_any } => {
+                at.with_broker(async |broker| list::list(&broker, *fail_if_any).await)
             }
-        })
+            Action::Show { whose, which } => {
+                at.with_broker(async |broker| show::show(&broker, whose, which, json).await)
+            }
+            Action::Replay(replay) => replay.execute(at),
+            Action::Drop { whose, condition, yes } => at.with_broker(async |broker| {
+                discard::discard(&broker, whose, condition.as_ref(), *yes).await
+            }),
+        }
     }
 }
 
@@ -161,6 +176,20 @@ fn parse_whose(text: &str) -> Result<Whose, String> {
 
 fn parse_condition(text: &str) -> Result<Condition, String> {
     Condition::parse(text).map_err(|error| error.to_string())
+}
+
+/// Whoever replays or drops letters of a sink has the lease of these letters, and no run has it.
+fn at_once(error: RunError, whose: &Whose) -> Failure {
+    match error {
+        RunError::Fenced { .. } => {
+            let whose = told(whose);
+            let message = format!("another replay or drop of letters of {whose} has begun");
+            Failure::new(Exit::Environment, codes::FENCED, message)
+                .hint("one at a time; wait for it, then start again: nothing is done twice")
+                .caused_by(&error)
+        }
+        error => error.into(),
+    }
 }
 
 /// Nobody ever wrote a letter of that name.

@@ -1,6 +1,8 @@
+use std::path::PathBuf;
+
 use serde_json::{Value, json};
 
-use crate::rig::{Home, Ran};
+use crate::rig::{Home, Ran, first_column, parquet_files, serve, wait_for};
 
 /// Three sinks, of which only `amounts` reads the field that one order has wrong.
 const ORDERS_YAML: &str = "\
@@ -113,4 +115,98 @@ fn letters_are_dropped_once() {
     let ran = home.run(&["run", "orders.yaml", "--json"]).expect(0).json();
     assert_eq!(ran["result"]["balanced"], true);
     home.run(&["inspect", "millrace-data"]).expect(0);
+}
+
+/// The first column of each sink's files.
+fn ids(home: &Home) -> [Vec<i64>; 3] {
+    ["ids", "notes", "amounts"].map(|sink| first_column(&files(home, sink)))
+}
+
+fn files(home: &Home, sink: &str) -> Vec<PathBuf> {
+    parquet_files(&home.path(&format!("lake/{sink}")))
+}
+
+/// The same pipeline, but that `amount` may be anything.
+fn mended() -> String {
+    ORDERS_YAML.replace("amount: int", "amount: string")
+}
+
+#[test]
+fn a_mended_pipeline_gets_its_letters_once() {
+    let home = delivered();
+    let replay = |more: &[&str]| {
+        let args = ["dlq", "replay", "orders.yaml", "--sink", "amounts", "--json"];
+        home.run(&[&args[..], more].concat())
+    };
+    // As long as nothing is mended the letter stays.
+    let ran = replay(&[]).expect(4).json();
+    assert_eq!((&ran["ok"], &ran["result"]["tried"]), (&json!(false), &json!(1)));
+    assert_eq!(ran["result"]["failures"][0]["code"], "E-DECODE-03");
+    assert_eq!(ids(&home), [vec![1, 2, 4], vec![1, 2, 4], vec![1, 4]]);
+
+    home.write("orders.yaml", &mended());
+    let would = replay(&["--dry-run"]).expect(0).json();
+    assert_eq!((&would["result"]["rows"], &would["result"]["files"]), (&json!(1), &json!(0)));
+    assert_eq!(replay(&["--limit", "0"]).expect(0).json()["result"]["tried"], 0);
+    assert_eq!(ids(&home)[2], [1, 4]);
+    let args = ["dlq", "replay", "orders.yaml", "--sink", "amounts"];
+    let ran = home.run(&args).expect(0);
+    let told = "orders/amounts: 1 dead letter gave 1 row; 1 file (";
+    assert!(ran.out.starts_with(told), "{}", ran.out);
+    let after = [vec![1, 2, 4], vec![1, 2, 4], vec![1, 2, 4]];
+    assert_eq!(ids(&home), after);
+    let names: Vec<_> =
+        files(&home, "amounts").iter().map(|path| path.file_name().unwrap().to_owned()).collect();
+    assert_eq!(
+        names,
+        ["orders-amounts-0000000000.parquet", "orders-amounts_dlq-0000000000.parquet"]
+    );
+
+    assert_eq!(replay(&[]).expect(0).json()["result"]["tried"], 0);
+    home.run(&["run", "orders.yaml"]).expect(0);
+    assert_eq!(ids(&home), after);
+    let list = home.run(&["dlq", "list", "--json"]).expect(0).json();
+    assert_eq!(codes(&list["result"]["of"][0]), [("E-DECODE-03", [0, 1, 0])]);
+    let text = home.run(&["inspect", "millrace-data"]).expect(0).out;
+    let told = "\nletters of orders/amounts: 1 letter replayed into 1 file, 0 dropped\n";
+    assert!(text.contains(told), "{text}");
+}
+
+#[test]
+fn letters_are_replayed_beside_a_run() {
+    let home = Home::new();
+    let (_server, listening) = serve(&home, &[]);
+    let namesrv = listening["namesrv"].as_str().unwrap().to_owned();
+    home.write("orders.yaml", &ORDERS_YAML.replace("once: true", "scan_every: 100ms"));
+    home.write("orders.jsonl", ORDERS);
+    let mut run = home.start(&["run", "orders.yaml", "--namesrv", &namesrv]);
+    let dlq = |args: &[&str]| home.run(&[&["dlq"], args, &["--namesrv", &namesrv]].concat());
+    wait_for("a letter", || dlq(&["list", "--fail-if-any"]).code == Some(4));
+    wait_for("both letters", || {
+        dlq(&["list", "--json"]).json()["result"]["open"].as_u64() == Some(2)
+    });
+    home.write("mended.yaml", &mended());
+    dlq(&["replay", "mended.yaml", "--sink", "amounts"]).expect(0);
+    assert_eq!(ids(&home)[2], [2]);
+    assert!(run.is_running(), "{}", run.said());
+    home.write("orders.jsonl", &format!("{ORDERS}{{\"id\":5,\"amount\":50}}\n"));
+    wait_for("another order", || {
+        let status = home.run(&["topic", "status", "orders", "--namesrv", &namesrv, "--json"]);
+        status.json()["result"]["messages"].as_u64() == Some(4)
+    });
+    run.signal("TERM");
+    run.ended().expect(0);
+    assert_eq!(ids(&home), [vec![1, 2, 4, 5], vec![1, 2, 4, 5], vec![1, 2, 4, 5]]);
+}
+
+#[test]
+fn what_cannot_be_replayed_is_told() {
+    let home = delivered();
+    let replay = |sink: &str| home.run(&["dlq", "replay", "orders.yaml", "--sink", sink]);
+    replay("source").expect(2).one_error("E-ARG-01", "never were messages");
+    replay("amount").expect(2).one_error("E-ARG-01", "no sink `amount`");
+    replay("ids").expect(2).one_error("E-ARG-01", "no dead letters of orders/ids");
+    home.run(&["dlq", "replay", "orders.jsonl", "--sink", "ids"]).expect(2);
+    let explained = home.run(&["explain", "E-DLQ-01"]).expect(0).out;
+    assert!(explained.contains("cannot be replayed"), "{explained}");
 }

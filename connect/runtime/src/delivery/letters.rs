@@ -10,7 +10,6 @@ use crate::fault;
 use crate::ingest::FILE_ID;
 use crate::ledger::{Ledger, LetterRows, Letters, Record};
 use crate::letter::{Breaker, Envelope};
-use crate::link::Link;
 use crate::origins::OriginPaths;
 use crate::progress::{self, Progress};
 use crate::steps::Rejected;
@@ -20,7 +19,6 @@ const GROUP_BYTES_MAX: usize = 1 << 20;
 
 /// Where the messages go that one sink cannot take.
 pub(super) struct DeadLetters {
-    pub(super) link: Arc<Link>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) sink: String,
     pub(super) envelope: Envelope,
@@ -49,7 +47,6 @@ impl DeadLetters {
             return Ok(());
         }
         let queue = messages.queue().clone();
-        let born_at_ms = self.link.now().wall_ms;
         let (mut group, mut offsets) = (Vec::new(), Vec::new());
         let (mut bytes, mut before) = (0, 0);
         let mut counts: BTreeMap<String, u64> = BTreeMap::new();
@@ -63,7 +60,8 @@ impl DeadLetters {
             let Rejected { step, reject, .. } = rejected;
             let path = message.properties.get(FILE_ID).and_then(|identity| self.paths.of(identity));
             let path = path.as_deref();
-            let letter = self.envelope.of_message(&message, &queue, path, step, reject, born_at_ms);
+            let row = rejected.row as usize;
+            let letter = self.envelope.of_message(messages, row, path, step, reject);
             bytes += letter.body.len() + letter.properties.len();
             group.push(letter);
             offsets.push(message.queue_offset);

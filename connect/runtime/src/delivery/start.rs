@@ -27,6 +27,9 @@ use crate::steps::Chain;
 pub struct SinkOpening {
     /// Its name.
     pub name: String,
+    /// What the names of its parts begin with. Part numbers count within a sink, several sinks may
+    /// write to one directory, and a replay of dead letters numbers its own.
+    pub parts: String,
     /// Where reading goes on, and which partitions are further than that.
     pub resume: Resume,
     /// Number of the first part it makes; it counts up from there.
@@ -56,7 +59,7 @@ pub(crate) struct Opening<'a> {
 
 /// How often parts may turn visible while they are being aborted before that looks like somebody
 /// else at work.
-const ABORTS_MAX: u32 = 8;
+pub(crate) const ABORTS_MAX: u32 = 8;
 
 impl Opening<'_> {
     /// Settles what an earlier worker left, and goes on from where the ledger says.
@@ -91,7 +94,6 @@ impl Opening<'_> {
             sink,
             queues,
             letters: DeadLetters {
-                link: Arc::clone(&self.link),
                 ledger: Arc::clone(&self.ledger),
                 sink: name.clone(),
                 envelope,
@@ -224,6 +226,7 @@ impl Opening<'_> {
     fn make(&mut self, resume: &Resume) -> Result<Box<dyn FileSink>, RunError> {
         let opening = SinkOpening {
             name: self.sink.name.clone(),
+            parts: format!("{}-{}", self.pipeline.name, self.sink.name),
             resume: resume.clone(),
             next_part_id: self.state.next_part_id,
             epoch: self.ledger.epoch(),

@@ -3,12 +3,13 @@
 mod grown; // a line that goes on after a restart
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::pin::pin;
 
 use super::*;
 use crate::ledger::LedgerState;
 use crate::rng::Rng;
-use crate::testing::{Chances, Destination, Files, Line, MemoryBroker, REFUSED_FROM, SimClock};
+use crate::testing::{
+    Chances, Destination, Files, Line, MemoryBroker, REFUSED_FROM, SimClock, crash_after, seeds,
+};
 
 /// One sink takes everything, the other a part of it; one partitions, and both refuse some rows.
 const PIPELINE: &str = r#"
@@ -237,27 +238,6 @@ impl World {
                 assert_eq!(number(&body), n, "seed {seed}: {queue}/{offset}");
             }
         }
-    }
-}
-
-/// Polls a future so often and no more; what is left of it is dropped, as by a crash.
-async fn crash_after<F: Future>(future: F, mut polls: u64) -> Option<F::Output> {
-    let mut future = pin!(future);
-    poll_fn(move |context| {
-        if polls == 0 {
-            return Poll::Ready(None);
-        }
-        polls -= 1;
-        future.as_mut().poll(context).map(Some)
-    })
-    .await
-}
-
-/// The seeds to try: one if `MILLRACE_SEED` names it.
-fn seeds(count: u64) -> Vec<u64> {
-    match std::env::var("MILLRACE_SEED") {
-        Ok(seed) => vec![seed.parse().expect("MILLRACE_SEED is a number")],
-        Err(_) => (0..count).collect(),
     }
 }
 

@@ -210,15 +210,15 @@ impl FileSink for Parts {
             .map(|(partition, _)| partition.clone())
             .collect();
         for partition in due {
-            let SinkOpening { name: sink, epoch, .. } = &self.opening;
+            let SinkOpening { name: sink, parts, epoch, .. } = &self.opening;
             self.destination.weather().await?;
             let Open { id, rows, ranges, .. } = self.open.remove(&partition).unwrap();
-            let staged = format!("{sink}/.{id}.{epoch}");
+            let staged = format!("{sink}/.{parts}-{id}.{epoch}");
             let ranges =
                 ranges.into_iter().map(|(queue, (from, to))| OffsetRange { queue, from, to });
             let part = Part {
                 id,
-                name: format!("{sink}/{id}"),
+                name: format!("{sink}/{parts}-{id}"),
                 staged: staged.clone(),
                 partition: partition.clone(),
                 ranges: ranges.collect(),
@@ -267,7 +267,8 @@ impl FileSink for Parts {
 
     async fn sweep(&mut self, planned: &[Part]) -> Result<(), SinkError> {
         self.destination.weather().await?;
-        let of_sink = format!("{}/", self.opening.name);
+        let SinkOpening { name, parts, .. } = &self.opening;
+        let of_sink = format!("{name}/.{parts}-");
         let mut inner = self.destination.inner();
         inner.staged.retain(|name, _| {
             !name.starts_with(&of_sink) || planned.iter().any(|part| part.staged == *name)

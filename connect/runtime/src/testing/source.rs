@@ -31,6 +31,11 @@ impl Files {
         self.0.values().flatten()
     }
 
+    /// All files, under names that begin with `prefix`.
+    pub(crate) fn named(&self, prefix: &str) -> impl Iterator<Item = (String, Vec<Line>)> {
+        self.0.iter().map(move |(name, lines)| (format!("{prefix}{name}"), lines.clone()))
+    }
+
     /// A source that reads all files to their ends.
     pub(crate) fn source(&self, seed: u64) -> OpenSource {
         let files = self.clone();

@@ -4,7 +4,7 @@ use millrace_client::Broker;
 use millrace_runtime::dlq::{self, Condition, Drops, Fate, Whose};
 use serde_json::json;
 
-use super::{letters, no_letters, told};
+use super::{at_once, letters, no_letters, told};
 use crate::exit::{Exit, Failure, codes};
 use crate::output::Answer;
 use crate::running::identity;
@@ -30,12 +30,13 @@ pub(super) async fn discard(
             .hint("say --yes if that is what you want"));
     }
     let (worker, _) = identity();
-    let drops = dlq::drop_letters(broker, whose, condition, &worker).await?;
+    let drops = dlq::drop_letters(broker, whose, condition, &worker).await;
+    let drops = drops.map_err(|error| at_once(error, whose))?;
     let Drops { dropped, unsettled } = drops.ok_or_else(|| no_letters(whose))?;
     let mut line = format!("{} of {} dropped", letters(dropped), told(whose));
     if unsettled > 0 {
-        line +=
-            &format!(", {} left to the next replay, which has begun with them", letters(unsettled));
+        let left = letters(unsettled);
+        line += &format!(", {left} left because a replay of them did not finish: replay again");
     }
     let result = json!({
         "pipeline": whose.pipeline,
