@@ -4,6 +4,7 @@
 //! A few seeds run with the other tests. `tests/power-cut` runs many; `cargo sim SEED` replays one.
 
 mod judge; // what must hold
+mod replay; // dead letters that go through again
 mod world; // one simulated machine
 
 use world::Plant;

@@ -24,7 +24,7 @@ use tokio::time::Instant;
 
 use super::judge::{self, Expected};
 
-const PIPELINE: &str = r#"
+pub(super) const PIPELINE: &str = r#"
 version: 1
 pipeline: sim
 source:
@@ -145,39 +145,16 @@ fn start(
     runtime.block_on(async {
         let clock = SimClock(Instant::now());
         let shared: Arc<dyn Disk> = Arc::new(disk.clone());
-        let interval = Duration::from_millis(20);
-        let flush = if sync { FlushMode::Sync } else { FlushMode::Async { interval } };
-        let store = StoreConfig {
-            segment_bytes: 48 << 10,
-            index_run_bytes: 32 << 10,
-            flush,
-            faults: Faults {
-                skip_fsync: plant == Some(Plant::AnswerBeforeFdatasync),
-                keep_half_groups: plant == Some(Plant::HalfGroupVisible),
-                ..Faults::default()
-            },
-            ..StoreConfig::default()
-        };
-        let broker_clock = clock.clone();
-        let config = CoreConfig {
-            store,
-            flushing: Flushing::Manual,
-            clock: Arc::new(move || broker_clock.now()),
-            ..CoreConfig::default()
-        };
-        let core = Core::open(Arc::clone(&shared), Path::new("/data"), config)
-            .map_err(|error| error.to_string())?
-            .0;
+        let core = core(&shared, &clock, sync, plant)?;
         let broker: Arc<dyn Broker> = Arc::new(core.local());
         let lines = if sinks.contains(&"lines") { LINES } else { "" };
         let text = format!("{PIPELINE}{lines}");
-        let pipeline = Pipeline::parse("sim.yaml", text.as_bytes(), &|_| None)
-            .map_err(|report| format!("{report:?}"))?;
+        let pipeline = pipeline(&text);
         let mut options = RunOptions::new(format!("sim-{crash}"));
         options.seed = seed;
         options.clock = Arc::new(clock);
         let connectors = connectors(&shared, seed);
-        let run = Run::new(Arc::new(pipeline), Arc::clone(&broker), connectors, options);
+        let run = Run::new(pipeline, Arc::clone(&broker), connectors, options);
         let producer = produce(Arc::clone(&broker), Rc::clone(acknowledged), crash);
         tokio::select! {
             biased;
@@ -187,7 +164,43 @@ fn start(
     })
 }
 
-fn connectors(disk: &Arc<dyn Disk>, seed: u64) -> Connectors {
+pub(super) fn pipeline(text: &str) -> Arc<Pipeline> {
+    let parsed = Pipeline::parse("sim.yaml", text.as_bytes(), &|_| None);
+    Arc::new(parsed.unwrap_or_else(|report| panic!("{report}")))
+}
+
+/// Opens the broker.
+pub(super) fn core(
+    disk: &Arc<dyn Disk>,
+    clock: &SimClock,
+    sync: bool,
+    plant: Option<Plant>,
+) -> Result<Core, String> {
+    let interval = Duration::from_millis(20);
+    let flush = if sync { FlushMode::Sync } else { FlushMode::Async { interval } };
+    let store = StoreConfig {
+        segment_bytes: 48 << 10,
+        index_run_bytes: 32 << 10,
+        flush,
+        faults: Faults {
+            skip_fsync: plant == Some(Plant::AnswerBeforeFdatasync),
+            keep_half_groups: plant == Some(Plant::HalfGroupVisible),
+            ..Faults::default()
+        },
+        ..StoreConfig::default()
+    };
+    let clock = clock.clone();
+    let config = CoreConfig {
+        store,
+        flushing: Flushing::Manual,
+        clock: Arc::new(move || clock.now()),
+        ..CoreConfig::default()
+    };
+    let opened = Core::open(Arc::clone(disk), Path::new("/data"), config);
+    Ok(opened.map_err(|error| error.to_string())?.0)
+}
+
+pub(super) fn connectors(disk: &Arc<dyn Disk>, seed: u64) -> Connectors {
     let mut odds = Odds(seed);
     let source_disk = Arc::clone(disk);
     let read_chunk = 256 + odds.below(4_000) as usize;
@@ -215,7 +228,7 @@ fn connectors(disk: &Arc<dyn Disk>, seed: u64) -> Connectors {
                 _ => Format::Jsonl(TextCompression::Zstd),
             };
             let to = format!("/{}", opening.name);
-            let mut options = FilesOptions::new(to, Schema { columns }, "sim", format);
+            let mut options = FilesOptions::new(to, Schema { columns }, &opening.parts, format);
             options.partition_by = vec!["day".into()];
             options.rotate.rows = Some(rows);
             options.metadata = Metadata::Offsets;
@@ -255,7 +268,7 @@ async fn produce(broker: Arc<dyn Broker>, acknowledged: Rc<RefCell<Vec<u64>>>, c
 }
 
 /// Writes the input, durably, and says what must become of each line.
-fn write_input(disk: &SimDisk, odds: &mut Odds) -> Expected {
+pub(super) fn write_input(disk: &SimDisk, odds: &mut Odds) -> Expected {
     let mut expected = Expected::default();
     let mut text = String::new();
     for id in 0..150 + odds.below(250) {
@@ -287,7 +300,7 @@ fn write_input(disk: &SimDisk, odds: &mut Odds) -> Expected {
 
 /// Time that passes only while everybody waits.
 #[derive(Clone)]
-struct SimClock(Instant);
+pub(super) struct SimClock(pub(super) Instant);
 
 impl Clock for SimClock {
     fn now(&self) -> Now {
@@ -296,7 +309,7 @@ impl Clock for SimClock {
     }
 }
 
-struct Odds(u64);
+pub(super) struct Odds(pub(super) u64);
 
 impl Odds {
     fn next(&mut self) -> u64 {
