@@ -92,6 +92,10 @@ pub trait File: Debug + Send + Sync {
     /// Reads up to `buf.len()` bytes; fewer only at the end of the file, where it reads 0.
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
 
+    /// The first stretch from `from` on that may hold anything but zeros, as far as the system can
+    /// tell without reading; `None` if all that follows was only ever reserved.
+    fn next_data(&self, from: u64) -> io::Result<Option<Range<u64>>>;
+
     /// Reserves blocks up to `len` and makes the file at least that long. The new bytes read as
     /// zero, and writing them cannot fail for want of space.
     fn allocate(&self, len: u64) -> io::Result<()>;

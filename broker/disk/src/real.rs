@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{
-    AtFlags, CWD, FallocateFlags, FlockOperation, OFlags, RenameFlags, StatxFlags, fallocate,
-    fdatasync, flock, makedev, renameat_with, statvfs, statx,
+    AtFlags, CWD, FallocateFlags, FlockOperation, OFlags, RenameFlags, SeekFrom, StatxFlags,
+    fallocate, fdatasync, flock, makedev, renameat_with, seek, statvfs, statx,
 };
 use rustix::io::{Errno, pwrite, pwritev, retry_on_intr};
 
@@ -178,6 +178,23 @@ impl File for RealFile {
             }
         }
         Ok(read)
+    }
+
+    fn next_data(&self, from: u64) -> io::Result<Option<Range<u64>>> {
+        let size = self.size()?;
+        if from >= size {
+            return Ok(None);
+        }
+        let seek = |to: SeekFrom| retry_on_intr(|| seek(&self.file, to));
+        let start = match seek(SeekFrom::Data(from)) {
+            Ok(start) => start,
+            Err(Errno::NXIO) => return Ok(None),
+            // Not every file system knows.
+            Err(Errno::INVAL | Errno::OPNOTSUPP) => return Ok(Some(from..size)),
+            Err(error) => Err(error).about("look for data in", &self.path)?,
+        };
+        let end = seek(SeekFrom::Hole(start)).about("look for holes in", &self.path)?;
+        Ok(Some(start..end))
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {

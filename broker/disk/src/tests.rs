@@ -58,6 +58,31 @@ fn check_fails<T>(result: std::io::Result<T>, kind: ErrorKind, path: &Path) {
 }
 
 #[test]
+fn whoever_looks_for_data_misses_none_and_reads_no_gibibyte_of_zeros() {
+    const LEN: u64 = 1 << 30;
+    on_each_disk(|disk, dir| {
+        let path = dir.join("sparse");
+        let file = disk.create(&path).unwrap();
+        file.allocate(LEN).unwrap();
+        let places = [0, 5_000, 300_000_000, LEN - 3];
+        places.iter().for_each(|&at| write(&*file, at, b"abc"));
+        file.sync().unwrap();
+        let (mut at, mut found, mut looked) = (0, Vec::new(), 0);
+        while let Some(range) = file.next_data(at).unwrap() {
+            assert!(at <= range.start && range.start < range.end && range.end <= LEN, "{range:?}");
+            found.extend(places.into_iter().filter(|place| range.contains(place)));
+            looked += range.end - range.start;
+            at = range.end;
+        }
+        assert_eq!(found, places);
+        assert!(looked < 16 << 20, "{looked} bytes");
+        file.zero(4_096..LEN).unwrap();
+        assert_eq!(file.next_data(LEN).unwrap(), None);
+        disk.remove(&path).unwrap();
+    });
+}
+
+#[test]
 fn what_is_written_is_read() {
     on_each_disk(|disk, dir| {
         let file = disk.create(&dir.join("a")).unwrap();

@@ -116,21 +116,31 @@ impl<'s> Scanner<'s> {
         None
     }
 
-    /// The first and one past the last byte that is not zero in `at..` of the segment.
+    /// The first and one past the last byte that is not zero in `at..` of the segment. Only what
+    /// was ever written is read.
     pub(crate) fn not_zero(&mut self, at: PhysicalOffset) -> io::Result<Option<(u64, u64)>> {
-        let mut found: Option<(u64, u64)> = None;
+        // What a read brings into the page cache counts as written to Linux, and a read ahead goes
+        // beyond what was asked for: so everything is looked up before anything is read.
+        let mut written = Vec::new();
         let mut local = at.since(self.segment.base);
-        while local < self.segment.len {
-            let want = BLOCK.min((self.segment.len - local) as usize);
-            let bytes = self.bytes(local, want)?;
-            // Most blocks are nothing but zeros, and this much is quickly told.
-            let any = bytes.chunks(4096).any(|part| part.iter().fold(0, |all, b| all | b) != 0);
-            if let Some(first) = any.then(|| bytes.iter().position(|&b| b != 0)).flatten() {
-                let last = bytes.iter().rposition(|&b| b != 0).unwrap_or(first);
-                let start = found.map_or(local + first as u64, |(start, _)| start);
-                found = Some((start, local + last as u64 + 1));
+        while let Some(next) = self.segment.file.next_data(local)? {
+            local = next.end;
+            written.push(next.start..next.end.min(self.segment.len));
+        }
+        let mut found: Option<(u64, u64)> = None;
+        for mut rest in written {
+            while !rest.is_empty() {
+                let want = BLOCK.min((rest.end - rest.start) as usize);
+                let bytes = self.bytes(rest.start, want)?;
+                // Most blocks are nothing but zeros, and this much is quickly told.
+                let any = bytes.chunks(4096).any(|part| part.iter().fold(0, |all, b| all | b) != 0);
+                if let Some(first) = any.then(|| bytes.iter().position(|&b| b != 0)).flatten() {
+                    let last = bytes.iter().rposition(|&b| b != 0).unwrap_or(first);
+                    let start = found.map_or(rest.start + first as u64, |(start, _)| start);
+                    found = Some((start, rest.start + last as u64 + 1));
+                }
+                rest.start += want as u64;
             }
-            local += want as u64;
         }
         Ok(found)
     }

@@ -58,6 +58,10 @@ mod tests {
             unreachable!("it is only read")
         }
 
+        fn next_data(&self, _: u64) -> io::Result<Option<Range<u64>>> {
+            unreachable!("it is read as a whole")
+        }
+
         fn allocate(&self, _: u64) -> io::Result<()> {
             unreachable!("it is only read")
         }

@@ -21,6 +21,14 @@ impl Blocks {
         }
     }
 
+    /// The first blocks without a gap from `from` on.
+    pub(super) fn next_run(&self, from: u64) -> Option<Range<u64>> {
+        let mut indexes = self.0.range(from..).map(|(index, _)| *index);
+        let start = indexes.next()?;
+        let end = indexes.zip(start + 1..).take_while(|(index, next)| index == next).last();
+        Some(start..end.map_or(start, |(last, _)| last) + 1)
+    }
+
     pub(super) fn write(&mut self, bytes: &[u8], offset: u64) {
         for (index, within, part) in parts(offset, bytes.len()) {
             let block = self.0.entry(index).or_insert_with(|| Arc::new([0; BLOCK as usize]));

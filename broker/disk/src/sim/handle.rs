@@ -72,6 +72,11 @@ impl File for SimFile {
             .about("read", self.path())
     }
 
+    fn next_data(&self, from: u64) -> io::Result<Option<Range<u64>>> {
+        self.look(|world, file| Ok(world.inode(file).next_data(from)))
+            .about("look for data in", self.path())
+    }
+
     fn allocate(&self, len: u64) -> io::Result<()> {
         self.change(|world, file| world.allocate(file, len))
             .about("allocate space for", self.path())

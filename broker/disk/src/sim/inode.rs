@@ -77,6 +77,13 @@ impl Inode {
         }
     }
 
+    /// The first stretch from `from` on that was ever written.
+    pub(super) fn next_data(&self, from: u64) -> Option<Range<u64>> {
+        let found = self.live.blocks.next_run(from / BLOCK)?;
+        let range = (found.start * BLOCK).max(from)..(found.end * BLOCK).min(self.size());
+        (!range.is_empty()).then_some(range)
+    }
+
     pub(super) fn size(&self) -> u64 {
         self.live.shape.size
     }

@@ -129,6 +129,9 @@ impl File for GatedFile {
         self.gate.pass(Work::Read);
         self.file.read_at(buf, offset)
     }
+    fn next_data(&self, from: u64) -> io::Result<Option<Range<u64>>> {
+        self.file.next_data(from)
+    }
     fn allocate(&self, len: u64) -> io::Result<()> {
         self.file.allocate(len)
     }

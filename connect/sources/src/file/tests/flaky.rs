@@ -91,6 +91,9 @@ impl File for Flaky<Arc<dyn File>> {
         self.look()?;
         self.inner.read_at(buf, offset)
     }
+    fn next_data(&self, from: u64) -> io::Result<Option<Range<u64>>> {
+        self.inner.next_data(from)
+    }
     fn allocate(&self, len: u64) -> io::Result<()> {
         self.inner.allocate(len)
     }
