@@ -18,8 +18,21 @@ from ruamel.yaml import YAML
 yaml = YAML(typ="safe", pure=True)
 
 
-def sinks(pipeline):
-    return list(pipeline["sinks"].values())
+FILES = ("parquet", "jsonl", "csv")
+
+
+def sink(pipeline):
+    return next(iter(pipeline["sinks"].values()))
+
+
+def files(pipeline):
+    """The settings of the first sink, which writes files in every pipeline that we ship."""
+    return next(settings for name, settings in sink(pipeline).items() if name in FILES)
+
+
+def without_component(pipeline):
+    for name in FILES:
+        sink(pipeline).pop(name, None)
 
 
 MISTAKES = {
@@ -29,10 +42,10 @@ MISTAKES = {
     "no topic": lambda p: p.pop("topic"),
     "an unknown source": lambda p: p["source"].update(fiel={}),
     "a list for a map": lambda p: p.update(sinks=[]),
-    "a duration without unit": lambda p: sinks(p)[0]["parquet"].update(rotate={"every": 10}),
-    "an unknown unit": lambda p: sinks(p)[0]["parquet"].update(rotate={"size": "1 potato"}),
-    "a choice that is none": lambda p: sinks(p)[0]["parquet"].update(metadata="some"),
-    "a sink without component": lambda p: sinks(p)[0].pop("parquet"),
+    "a duration without unit": lambda p: files(p).update(rotate={"every": 10}),
+    "an unknown unit": lambda p: files(p).update(rotate={"size": "1 potato"}),
+    "a choice that is none": lambda p: files(p).update(metadata="some"),
+    "a sink without component": without_component,
     "a number that is too small": lambda p: p.update(topic={"name": "t", "queues": 0}),
 }
 FINE = {
@@ -63,13 +76,13 @@ def accepts(program, pipeline):
 
 
 def main():
-    program, *files = sys.argv[1:]
+    program, *paths = sys.argv[1:]
     asked = subprocess.run([program, "docs", "--json-schema"], check=True, capture_output=True)
     schema = json.loads(asked.stdout)
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)
     judged = 0
-    for file in files:
+    for file in paths:
         original = with_text_keys(yaml.load(Path(file)))
         cases = [("as it is", lambda p: None, True)]
         cases += [(name, change, True) for name, change in FINE.items()]
