@@ -13,7 +13,7 @@ use millrace_sink_files::{
     Compression, CsvFormat, FilesOptions, FilesSink, Format, Metadata, ParquetFormat, Rotate,
     RowGroup, TextCompression,
 };
-use millrace_sink_stdout::{Blackhole, LinesSink};
+use millrace_sink_stdout::{AtOnce, Blackhole, Lines};
 
 /// What makes the sinks of a pipeline.
 pub(crate) fn open(pipeline: Arc<Pipeline>, disk: Arc<dyn Disk>) -> OpenSink {
@@ -34,9 +34,10 @@ pub(crate) fn open(pipeline: Arc<Pipeline>, disk: Arc<dyn Disk>) -> OpenSink {
             }
             SinkKind::Stdout { columns } => {
                 let schema = Schema { columns: columns.clone() };
-                Ok(Box::new(LinesSink::new(io::stdout(), schema, opening.resume)))
+                let lines = Lines::new(io::stdout(), schema);
+                Ok(Box::new(AtOnce::new(lines, opening.resume)))
             }
-            SinkKind::Blackhole => Ok(Box::new(Blackhole::new(opening.resume))),
+            SinkKind::Blackhole => Ok(Box::new(AtOnce::new(Blackhole, opening.resume))),
         }
     })
 }

@@ -6,21 +6,15 @@ use arrow_json::WriterBuilder;
 use arrow_json::writer::LineDelimited;
 use arrow_schema::{ArrowError, Field, Schema as ArrowSchema, SchemaRef};
 use arrow_select::take::take_record_batch;
-use async_trait::async_trait;
-use millrace_connect_api::{
-    Batch, Column, Cut, FileSink, Part, PartState, Plan, Resume, Schema, Selection, SinkError,
-    Written, utc_as_offset,
-};
-use millrace_types::Now;
+use millrace_connect_api::{Batch, Column, Schema, Selection, utc_as_offset};
 
-use crate::position::Position;
+use crate::at_once::Rows;
 
 /// Writes each row as a JSON object on a line of its own, and at once.
-pub struct LinesSink<W> {
+pub struct Lines<W> {
     out: W,
     columns: Vec<Column>,
     schema: SchemaRef,
-    position: Position,
 }
 
 /// Rows could not be written.
@@ -40,15 +34,19 @@ pub enum LinesError {
     Write(#[from] io::Error),
 }
 
-impl<W: Write + Send> LinesSink<W> {
-    /// Goes on where an earlier one got to.
-    pub fn new(out: W, Schema { columns }: Schema, resume: Resume) -> Self {
+impl<W: Write> Lines<W> {
+    /// Lines with these columns.
+    pub fn new(out: W, Schema { columns }: Schema) -> Self {
         let field = |column: &Column| Field::new(&column.name, column.data_type.to_arrow(), true);
         let schema = Arc::new(ArrowSchema::new(columns.iter().map(field).collect::<Vec<_>>()));
-        Self { out, columns, schema, position: Position::new(resume) }
+        Self { out, columns, schema }
     }
+}
 
-    fn write_rows(&mut self, batch: &Batch) -> Result<(), LinesError> {
+impl<W: Write + Send> Rows for Lines<W> {
+    type Error = LinesError;
+
+    fn write(&mut self, batch: &Batch) -> Result<(), LinesError> {
         if batch.selection().is_empty() {
             return Ok(());
         }
@@ -70,34 +68,5 @@ impl<W: Write + Send> LinesSink<W> {
         lines.finish()?;
         self.out.write_all(&lines.into_inner())?;
         Ok(self.out.flush()?)
-    }
-}
-
-#[async_trait]
-impl<W: Write + Send> FileSink for LinesSink<W> {
-    async fn write(&mut self, batch: &Batch, _now: Now) -> Result<Written, SinkError> {
-        self.write_rows(batch).map_err(|error| SinkError::Broken(Box::new(error)))?;
-        self.position.advance(batch.messages());
-        Ok(Written { rows: batch.selection().len() as u64, ..Written::default() })
-    }
-
-    async fn plan(&mut self, _now: Now, _cut: Cut) -> Result<Plan, SinkError> {
-        Ok(self.position.plan())
-    }
-
-    async fn publish(&mut self, _part: &Part) -> Result<(), SinkError> {
-        Ok(())
-    }
-
-    async fn probe(&mut self, _part: &Part) -> Result<PartState, SinkError> {
-        Ok(PartState::Gone)
-    }
-
-    async fn abort(&mut self, _part: &Part) -> Result<(), SinkError> {
-        Ok(())
-    }
-
-    async fn sweep(&mut self, _planned: &[Part]) -> Result<(), SinkError> {
-        Ok(())
     }
 }

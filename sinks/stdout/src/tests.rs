@@ -11,7 +11,7 @@ use millrace_connect_api::{
 };
 use millrace_types::{Now, PhysicalOffset, QueueId, QueueOffset, TopicName, record};
 
-use crate::{Blackhole, LinesSink};
+use crate::{AtOnce, Blackhole, Lines};
 
 fn ready<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
@@ -95,7 +95,7 @@ fn selected_rows_are_lines_at_once() {
     let mut out = Vec::new();
     let schema =
         columns(&[("s", DataType::String), ("id", DataType::Int), ("at", DataType::Timestamp)]);
-    let mut sink = LinesSink::new(&mut out, schema, Resume::default());
+    let mut sink = AtOnce::new(Lines::new(&mut out, schema), Resume::default());
     ready(sink.write(&batch(0, 0), NOW)).unwrap();
     let expected = concat!(
         r#"{"s":"\"","id":1,"at":"1970-01-01T00:00:00Z"}"#,
@@ -108,15 +108,16 @@ fn selected_rows_are_lines_at_once() {
 
 #[test]
 fn what_is_written_need_not_come_again() {
-    check_position(&mut LinesSink::new(Vec::new(), columns(&[("id", DataType::Int)]), resume()));
-    check_position(&mut Blackhole::new(resume()));
+    let lines = Lines::new(Vec::new(), columns(&[("id", DataType::Int)]));
+    check_position(&mut AtOnce::new(lines, resume()));
+    check_position(&mut AtOnce::new(Blackhole, resume()));
 }
 
 #[test]
 fn lines_that_nobody_takes_stop_the_sink() {
     let mut full = [0; 10];
-    let mut sink =
-        LinesSink::new(&mut full[..], columns(&[("id", DataType::Int)]), Resume::default());
+    let lines = Lines::new(&mut full[..], columns(&[("id", DataType::Int)]));
+    let mut sink = AtOnce::new(lines, Resume::default());
     let Err(SinkError::Broken(cause)) = ready(sink.write(&batch(0, 0), NOW)) else {
         panic!("it says that it was written")
     };
