@@ -22,6 +22,9 @@
 //!       | (LOWER | UPPER | DATE) "(" expression ")"
 //! ```
 
+mod around; // what may follow an expression
+mod recovery; // going on behind a mistake
+
 use std::ops::Range;
 
 use crate::columns::Columns;
@@ -32,12 +35,13 @@ use crate::pattern::Pattern;
 use crate::{Column, SyntaxError, Type};
 
 use super::cast;
-use super::lexer::{Keyword, Lexer, Place, Token};
+use super::lexer::{Keyword, Lexer, Token};
 use super::list::List;
 use super::literal::Literal;
 use super::tree::{
     Arithmetic, Between, Calculation, Case, Comparison, Kind, Match, Membership, Node, TextLiteral,
 };
+use around::Around;
 
 /// A text as far as it can be read.
 pub(crate) struct Parsed {
@@ -91,47 +95,6 @@ struct Part {
 
 /// What makes a call of one operand into a node.
 type Wrap = fn(Box<Node>) -> Kind;
-
-/// What stands around an expression, and so what may follow it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Around {
-    Nothing,
-    Parentheses,
-    List,
-    Cast,
-    /// The operand of CASE.
-    Case,
-    When,
-    /// The result of a branch of CASE, or of its ELSE.
-    Then,
-}
-
-impl Around {
-    /// What is missing if something else follows.
-    fn wanted(self) -> &'static str {
-        match self {
-            Self::Nothing => "the end",
-            Self::Parentheses => "`)`",
-            Self::List => "`,` or `)`",
-            Self::Cast => "`AS` and a type",
-            Self::Case => "`WHEN`",
-            Self::When => "`THEN`",
-            Self::Then => "`WHEN`, `ELSE` or `END`",
-        }
-    }
-
-    fn ends_at(self, token: &Token) -> bool {
-        match token {
-            Token::Close => matches!(self, Self::Parentheses | Self::List),
-            Token::Comma => self == Self::List,
-            Token::Name(name) => self == Self::Cast && name.eq_ignore_ascii_case("AS"),
-            Token::Keyword(Keyword::When) => matches!(self, Self::Case | Self::Then),
-            Token::Keyword(Keyword::Then) => self == Self::When,
-            Token::Keyword(Keyword::Else | Keyword::End) => self == Self::Then,
-            _ => false,
-        }
-    }
-}
 
 struct Parser<'t> {
     text: &'t str,
@@ -213,75 +176,6 @@ impl Parser<'_> {
         Ok(left)
     }
 
-    fn may_follow(&self) -> bool {
-        matches!(self.token, Token::End | Token::Keyword(Keyword::And | Keyword::Or))
-            || self.around.ends_at(&self.token)
-    }
-
-    /// Tells the mistake at the current token, which is in the operation that begins at `start`,
-    /// and goes on behind that. It is an error if nothing comes there that an expression goes on
-    /// with.
-    fn skip_operation(
-        &mut self,
-        start: Place,
-        mistake: Box<SyntaxError>,
-    ) -> Result<(), Box<SyntaxError>> {
-        if mistake.code == code::LIMIT {
-            return Err(mistake);
-        }
-        self.tell((*mistake).clone());
-        let mistake_at = self.span.start;
-        let told = self.lexer.mistakes.len();
-        self.lexer.go_back(start);
-        let mut open = 0_usize;
-        let mut bounds = 0_usize;
-        loop {
-            self.advance()?;
-            self.lexer.mistakes.truncate(told);
-            let is_behind = open == 0 && self.span.start >= mistake_at;
-            match &self.token {
-                Token::Keyword(Keyword::Between) if open == 0 => bounds += 1,
-                Token::Keyword(Keyword::And) if open == 0 && bounds > 0 => bounds -= 1,
-                Token::End => break,
-                token if is_behind && self.ends_operation(token) => break,
-                Token::Open | Token::Keyword(Keyword::Case) => open += 1,
-                Token::Close | Token::Keyword(Keyword::End) => open = open.saturating_sub(1),
-                _ => {}
-            }
-        }
-        if self.may_follow() { Ok(()) } else { Err(mistake) }
-    }
-
-    fn ends_operation(&self, token: &Token) -> bool {
-        match token {
-            Token::Keyword(Keyword::And | Keyword::Or) => true,
-            Token::Close
-            | Token::Comma
-            | Token::Keyword(Keyword::When | Keyword::Then | Keyword::Else | Keyword::End) => {
-                self.around != Around::Nothing
-            }
-            token => self.around.ends_at(token),
-        }
-    }
-
-    /// What stands in the place of something with a mistake; `parts` are what is right in it.
-    fn wrong(&self, start: usize, parts: Vec<Part>) -> Result<Part, Box<SyntaxError>> {
-        let depth = parts.iter().map(|part| part.depth).max().unwrap_or(0);
-        let nodes = parts.into_iter().map(|part| part.node).collect();
-        self.part(start, depth + 1, Kind::Wrong(nodes))
-    }
-
-    /// Keeps a mistake, unless it follows from the one before: from one of the same word or sign,
-    /// or from a text without its end, which hides what comes then.
-    fn tell(&mut self, mistake: SyntaxError) {
-        let follows = |last: &SyntaxError| {
-            last.span.start == mistake.span.start || last.code == code::UNCLOSED
-        };
-        if !self.lexer.mistakes.last().is_some_and(follows) {
-            self.lexer.mistakes.push(mistake);
-        }
-    }
-
     fn advance(&mut self) -> Result<Token, Box<SyntaxError>> {
         self.before = self.span.end;
         let (token, span) = self.lexer.next()?;
@@ -321,23 +215,6 @@ impl Parser<'_> {
 
     fn found(&self) -> String {
         crate::value::quoted(&self.text[self.span.clone()])
-    }
-
-    /// The error for a token behind a complete operation.
-    fn left_over(&self) -> SyntaxError {
-        if self.around != Around::Nothing {
-            return self.unexpected(self.around.wanted());
-        }
-        let message = format!("{} does not continue the expression", self.found());
-        let help = match &self.token {
-            Token::Close => "no parenthesis is open here".to_owned(),
-            Token::Name(name) => match likely_operator(name) {
-                Some(word) => format!("did you mean `{word}`?"),
-                None => "is an operator missing before it, `AND` or `OR`?".to_owned(),
-            },
-            _ => "is an operator missing before it?".to_owned(),
-        };
-        SyntaxError::new(code::UNEXPECTED, self.span.clone(), message, help)
     }
 
     /// Makes a node that ends before the current token.

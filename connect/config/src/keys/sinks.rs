@@ -1,0 +1,269 @@
+use Need::{Default, Optional, Required};
+
+use super::{COUNT, DAY, GIB, KIB, key, table};
+use crate::table::{Components, Field, Kind, Need, Table};
+
+pub(crate) static SINK: Table = Table {
+    name: "a sink",
+    doc: "What every sink has, beside the one component that says what it writes.",
+    fields: &[
+        key("where", Kind::Expr, Optional, "A condition for the rows of this sink alone."),
+        key(
+            "delivery",
+            Kind::Choice(&["exactly_once", "at_least_once"]),
+            Default("exactly_once"),
+            "What the pipeline demands. It is a requirement, not a mode: a sink always does the \
+             best it can, which for `stdout` and `blackhole` is `at_least_once`.",
+        ),
+        key(
+            "on_error",
+            Kind::Table(&ON_ERROR),
+            Optional,
+            "What becomes of records that the sink will never accept.",
+        ),
+    ],
+    components: Some(&SINKS),
+    later: &[
+        "steps",
+        "start",
+        "batch",
+        "ordering",
+        "parallelism",
+        "in_flight",
+        "drift",
+        "limit",
+        "timeout",
+        "tls",
+        "auth",
+        "proxy",
+    ],
+};
+
+pub(crate) static ON_ERROR: Table = Table {
+    name: "on_error",
+    doc: "What becomes of records that the sink will never accept.",
+    fields: &[key(
+        "then",
+        Kind::Choice(&["dlq", "stop"]),
+        Default("dlq"),
+        "`dlq` makes the record a dead letter and goes on; `stop` stops the sink before it.",
+    )],
+    components: None,
+    later: &["retry", "dlq"],
+};
+
+pub(crate) static SINKS: Components = Components {
+    noun: "sink",
+    fields: &[
+        key("parquet", Kind::Table(&PARQUET), Optional, "Parquet files."),
+        key("jsonl", Kind::Table(&JSONL), Optional, "Files with a JSON object on each line."),
+        key("csv", Kind::Table(&CSV), Optional, "Files with the values of a row on each line."),
+        key("stdout", Kind::Table(&STDOUT), Optional, "Lines of JSON on standard output."),
+        key("blackhole", Kind::Table(&BLACKHOLE), Optional, "Nothing: rows are counted."),
+    ],
+    later: &[
+        "arrow",
+        "http",
+        "elasticsearch",
+        "index",
+        "rocketmq",
+        "kafka",
+        "postgres",
+        "mysql",
+        "clickhouse",
+        "cassandra",
+        "delta",
+        "iceberg",
+        "hdfs",
+    ],
+};
+
+const TO: Field = key("to", Kind::Text, Required, "The directory, relative to the current one.");
+const PARTITION_BY: Field = key(
+    "partition_by",
+    Kind::List(&Kind::Text),
+    Default("[]"),
+    "Columns whose values make directories such as `day=2026-01-02`, outermost first. They are in \
+     the path and not in the file.",
+);
+const COLUMNS: Field = key(
+    "columns",
+    Kind::List(&Kind::Text),
+    Optional,
+    "The columns of the files, in order. Without it, all: those of the body, then those of `set` \
+     steps.",
+);
+const ROTATE_AT: Field = key("rotate", Kind::Table(&ROTATE), Optional, "When a file is closed.");
+const METADATA: Field = key(
+    "metadata",
+    Kind::Choice(&["none", "offsets", "all"]),
+    Default("none"),
+    "Columns about the message itself: `offsets` adds `_queue`, `_offset` and `_store_time`; `all` \
+     adds `_broker` and `_topic` as well.",
+);
+const MAX_OPEN: Field = key(
+    "max_open",
+    Kind::Int { min: 1, max: 4096 },
+    Default("64"),
+    "How many file handles are held at once. A file whose handle was given back goes on with its \
+     next row; none is completed early for it.",
+);
+const TEXT_COMPRESSION: Field = key(
+    "compression",
+    Kind::Choice(&["none", "gzip", "zstd"]),
+    Default("none"),
+    "How files are compressed. Their names end in `.gz` or `.zst` then.",
+);
+
+pub(crate) static PARQUET: Table = Table {
+    name: "parquet",
+    doc: "Writes Parquet files. A file appears under its name when it is complete, and never \
+          changes again.",
+    fields: &[
+        TO,
+        PARTITION_BY,
+        COLUMNS,
+        ROTATE_AT,
+        key(
+            "compression",
+            Kind::Either(&Kind::Choice(&["zstd", "snappy", "none"]), &Kind::Table(&ZSTD)),
+            Default("zstd"),
+            "How pages are compressed. `zstd` is level 3.",
+        ),
+        METADATA,
+        key("row_group", Kind::Table(&ROW_GROUP), Optional, "How large row groups become."),
+        MAX_OPEN,
+    ],
+    components: None,
+    later: &[
+        "infer",
+        "name",
+        "empty",
+        "success_file",
+        "manifest",
+        "page",
+        "dictionary",
+        "statistics",
+        "bloom",
+        "sort_by",
+        "timestamp_unit",
+        "encryption",
+    ],
+};
+
+pub(crate) static JSONL: Table = Table {
+    name: "jsonl",
+    doc: "Writes files with a JSON object on each line. A file appears under its name when it is \
+          complete, and never changes again.",
+    fields: &[TO, PARTITION_BY, COLUMNS, ROTATE_AT, TEXT_COMPRESSION, METADATA, MAX_OPEN],
+    components: None,
+    later: &["infer", "name", "empty", "success_file", "manifest"],
+};
+
+pub(crate) static CSV: Table = Table {
+    name: "csv",
+    doc: "Writes files with the values of a row on each line (RFC 4180). A file appears under its \
+          name when it is complete, and never changes again.",
+    fields: &[
+        TO,
+        PARTITION_BY,
+        COLUMNS,
+        ROTATE_AT,
+        TEXT_COMPRESSION,
+        key("header", Kind::Bool, Default("true"), "Whether the first line names the columns."),
+        key(
+            "delimiter",
+            Kind::Char,
+            Default(","),
+            "What stands between values; `\"\\t\"` is a tab.",
+        ),
+        key(
+            "quote",
+            Kind::Char,
+            Default("\""),
+            "What stands around a value that has a delimiter, a quote or a line break in it. A quote \
+             in it is written twice.",
+        ),
+        key(
+            "null",
+            Kind::Text,
+            Optional,
+            "What is written where there is no value. Without it nothing, as for an empty text.",
+        ),
+        METADATA,
+        MAX_OPEN,
+    ],
+    components: None,
+    later: &["infer", "name", "empty", "success_file", "manifest", "line_end"],
+};
+
+pub(crate) static STDOUT: Table = Table {
+    name: "stdout",
+    doc: "Prints each row as a JSON object on a line of its own. After a crash some come again.",
+    fields: &[key(
+        "columns",
+        Kind::List(&Kind::Text),
+        Optional,
+        "The columns of the lines, in order. Without it, all: those of the body, then those of \
+         `set` steps.",
+    )],
+    components: None,
+    later: &["metadata"],
+};
+
+pub(crate) static BLACKHOLE: Table = table(
+    "blackhole",
+    "No keys: write `blackhole: {}`. Bodies are decoded as far as steps read them.",
+    &[],
+);
+
+pub(crate) static ROTATE: Table = table(
+    "rotate",
+    "When a file is closed: whatever comes first.",
+    &[
+        key("rows", Kind::OrNone(&COUNT), Default("none"), "This many rows."),
+        key(
+            "size",
+            Kind::OrNone(&Kind::Size { min: KIB, max: 64 * GIB }),
+            Default("256MiB"),
+            "This many bytes.",
+        ),
+        key(
+            "every",
+            Kind::OrNone(&Kind::Duration { min: 100, max: 366 * DAY }),
+            Default("10m"),
+            "This long after the first row.",
+        ),
+        key(
+            "idle",
+            Kind::OrNone(&Kind::Duration { min: 100, max: 366 * DAY }),
+            Default("none"),
+            "This long after the latest row.",
+        ),
+    ],
+);
+
+pub(crate) static ZSTD: Table = table(
+    "compression",
+    "Zstandard at a chosen level.",
+    &[key(
+        "zstd",
+        Kind::Int { min: 1, max: 22 },
+        Required,
+        "The level: 1 is the fastest, 22 the smallest.",
+    )],
+);
+
+pub(crate) static ROW_GROUP: Table = table(
+    "row_group",
+    "How large row groups become: whatever comes first.",
+    &[
+        key("rows", COUNT, Default("1048576"), "This many rows."),
+        key(
+            "bytes",
+            Kind::Size { min: 64 * KIB, max: 4 * GIB },
+            Default("128MiB"),
+            "This many bytes.",
+        ),
+    ],
+);
