@@ -52,6 +52,21 @@ pub(crate) struct Destination<'a> {
     pub(crate) held_pulls: &'a mut usize,
 }
 
+impl<'a> Destination<'a> {
+    fn exchange<'s>(
+        self,
+        step: &'a mut Step<'s>,
+        shell: &'a mut Shell,
+        to: ReplyTo,
+        mode: CallMode,
+        language: Language,
+        version: i32,
+    ) -> Exchange<'a, 's> {
+        let Self { caller, output, in_flight, held_pulls, .. } = self;
+        Exchange { step, shell, caller, to, mode, language, version, output, in_flight, held_pulls }
+    }
+}
+
 /// Requests that could be read and that nobody here handles.
 const REFUSED: [RequestCode; 2] =
     [RequestCode::END_TRANSACTION, RequestCode::NOTIFY_CONSUMER_IDS_CHANGED];
@@ -63,25 +78,14 @@ pub(crate) fn dispatch(
     destination: Destination<'_>,
     frame: &Frame<'_>,
 ) -> Result<(), HeaderError> {
-    let Destination { role, caller, output, in_flight, held_pulls } = destination;
+    let Destination { role, caller, .. } = destination;
     let connection = caller.connection;
     if role == Role::Broker
         && let Some(quick) = QuickSend::read(frame)
     {
         let QuickSend { opaque, mode, language, version, message } = quick;
         let to = ReplyTo { connection, opaque, kind: frame.header_kind };
-        let mut exchange = Exchange {
-            step,
-            shell,
-            caller,
-            to,
-            mode,
-            language,
-            version,
-            output,
-            in_flight,
-            held_pulls,
-        };
+        let mut exchange = destination.exchange(step, shell, to, mode, language, version);
         send::send(&mut exchange, &message);
         return Ok(());
     }
@@ -93,18 +97,7 @@ pub(crate) fn dispatch(
     let to = ReplyTo { connection, opaque: header.opaque, kind: header.kind };
     let mode = if header.is_oneway() { CallMode::Oneway } else { CallMode::Answered };
     let (language, version) = (header.language, header.version);
-    let mut exchange = Exchange {
-        step,
-        shell,
-        caller,
-        to,
-        mode,
-        language,
-        version,
-        output,
-        in_flight,
-        held_pulls,
-    };
+    let mut exchange = destination.exchange(step, shell, to, mode, language, version);
     if REFUSED.contains(&header.request_code()) {
         exchange.not_supported(header.request_code());
         return Ok(());

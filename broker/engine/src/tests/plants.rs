@@ -1,5 +1,5 @@
 //! A mistake made on purpose: retention that ignores holds must be found, within 60 s of CPU and by a
-//! seed that is content without it. The store's own eleven are in `broker/store/src/tests/plants.rs`.
+//! seed that is content without it. The store's own twelve are in `broker/store/src/tests/plants.rs`.
 
 use std::time::Duration;
 

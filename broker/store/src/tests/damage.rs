@@ -286,18 +286,7 @@ fn a_producer_cannot_leave_a_group_open() {
     let mut opened = open(&disk, small()).unwrap();
     let topic = TopicName::parse("orders").unwrap();
     let no = opened.store.queue(&topic, QueueId(0));
-    let draft = Draft {
-        topic: "orders",
-        queue_id: QueueId(0),
-        flag: 0,
-        sys_flag: 0,
-        born_at_ms: 1,
-        born_host: ([127, 0, 0, 1], 1).into(),
-        reconsume_times: 0,
-        prepared_offset: PhysicalOffset(0),
-        body: b"the only one",
-        properties: b"__MORE\x011",
-    };
+    let draft = draft("orders", QueueId(0), b"the only one", b"__MORE\x011");
     opened.store.stage(&[(no, draft)], 1, &mut Vec::new()).unwrap();
     opened.store.commit().unwrap();
     opened.flusher.flush().unwrap();

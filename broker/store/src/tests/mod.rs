@@ -52,6 +52,22 @@ fn open(disk: &SimDisk, config: StoreConfig) -> Result<Opened, OpenError> {
     Ok(Opened { store, flusher, found })
 }
 
+/// A message as a client at no particular time and place sends it.
+fn draft<'a>(topic: &'a str, queue_id: QueueId, body: &'a [u8], properties: &'a [u8]) -> Draft<'a> {
+    Draft {
+        topic,
+        queue_id,
+        flag: 0,
+        sys_flag: 0,
+        born_at_ms: 1,
+        born_host: ([127, 0, 0, 1], 1).into(),
+        reconsume_times: 0,
+        prepared_offset: PhysicalOffset(0),
+        body,
+        properties,
+    }
+}
+
 impl Opened {
     fn append(&mut self, group: &[Kept]) -> Result<(), AppendError> {
         self.stage(group)?;
@@ -63,18 +79,8 @@ impl Opened {
         for message in group {
             let topic = TopicName::parse(message.topic).unwrap();
             let no = self.store.queue(&topic, QueueId(message.queue));
-            let draft = Draft {
-                topic: message.topic,
-                queue_id: QueueId(message.queue),
-                flag: 0,
-                sys_flag: 0,
-                born_at_ms: 1,
-                born_host: ([127, 0, 0, 1], 1).into(),
-                reconsume_times: 0,
-                prepared_offset: PhysicalOffset(0),
-                body: &message.body,
-                properties: b"TAGS\x01t\x02",
-            };
+            let draft =
+                draft(message.topic, QueueId(message.queue), &message.body, b"TAGS\x01t\x02");
             numbered.push((no, draft));
         }
         let mut placed = Vec::new();

@@ -375,18 +375,7 @@ fn keys_take_bounded_memory_however_little_the_log_grows() {
     let words = vec!["k"; 15_000].join(" ");
     let mut properties = PropertiesBuf::new();
     properties.push(keys::KEYS, &words);
-    let draft = Draft {
-        topic: TOPICS[0],
-        queue_id: QueueId(0),
-        flag: 0,
-        sys_flag: 0,
-        born_at_ms: 1,
-        born_host: ([127, 0, 0, 1], 1).into(),
-        reconsume_times: 0,
-        prepared_offset: PhysicalOffset(0),
-        body: b"x",
-        properties: properties.as_bytes(),
-    };
+    let draft = draft(TOPICS[0], QueueId(0), b"x", properties.as_bytes());
     let (mut waits, mut most) = (0, 0);
     for _ in 0..100 {
         if !opened.store.keeps_up() {

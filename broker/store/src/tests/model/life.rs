@@ -1,8 +1,7 @@
 use millrace_disk::{Fault, SimDisk};
-use millrace_types::record::Draft;
 use millrace_types::{PhysicalOffset, QueueId, QueueOffset, TopicName};
 
-use super::super::{Opened, open};
+use super::super::{Opened, draft, open};
 use super::expected::{Group, LITE, Message, Model, QUEUES, Stored};
 use super::steps::Step;
 use super::{Lived, harm};
@@ -118,18 +117,7 @@ impl Life {
         for (message, (body, properties)) in group.iter().zip(&texts) {
             let topic = TopicName::parse(message.topic()).map_err(|error| error.to_string())?;
             let queue_id = QueueId(message.queue);
-            let draft = Draft {
-                topic: message.topic(),
-                queue_id,
-                flag: 0,
-                sys_flag: 0,
-                born_at_ms: 1,
-                born_host: ([127, 0, 0, 1], 1).into(),
-                reconsume_times: 0,
-                prepared_offset: PhysicalOffset(0),
-                body,
-                properties: properties.as_bytes(),
-            };
+            let draft = draft(message.topic(), queue_id, body, properties.as_bytes());
             numbered.push((store.queue(&topic, queue_id), draft));
         }
         let mut placed = Vec::new();
