@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use millrace_client::Broker;
 use millrace_runtime::dlq::{self, Fate, Letter, Whose};
+use millrace_runtime::{FILE_LINE, FILE_PATH};
 use serde_json::{Map, Value, json};
 
 use super::{Which, letters, no_letters, told};
@@ -85,6 +86,9 @@ fn page(whose: &Whose, letter: &Letter<'_>) -> String {
             let _ = writeln!(page, "{name:<12}{said}");
         }
     }
+    if let Some((path, line)) = origin(letter) {
+        let _ = writeln!(page, "{:<12}{path}:{line}", "origin");
+    }
     let _ = writeln!(page, "{:<12}{}", "stored", moment(letter.stored_at_ms));
     for (name, value) in of_message(letter) {
         let _ = writeln!(page, "{:<12}{name} = {value}", "property");
@@ -94,6 +98,12 @@ fn page(whose: &Whose, letter: &Letter<'_>) -> String {
         None => page += &format!("body (hex)  {}\n\n", hex(letter.body)),
     }
     page
+}
+
+/// The file that a letter comes from, and the line, counted as editors do.
+fn origin<'a>(letter: &Letter<'a>) -> Option<(&'a str, u64)> {
+    let before: u64 = letter.properties.get(FILE_LINE)?.parse().ok()?;
+    Some((letter.properties.get(FILE_PATH)?, before.checked_add(1)?))
 }
 
 fn state(fate: Fate) -> &'static str {
@@ -133,6 +143,8 @@ mod tests {
         let mut properties = PropertiesBuf::new();
         for (name, value) in [
             ("region", "eu"),
+            ("file.path", "a.log"),
+            ("file.line", "6"),
             ("dlq_code", "E-DECODE-01"),
             ("dlq_queue", "3"),
             ("dlq_offset", "7"),
@@ -149,15 +161,16 @@ mod tests {
             properties: Properties::new(properties.as_bytes()),
         };
         let begin = "letter      orders/lake 2, open\ncode        E-DECODE-01\nerror       no JSON\n\
-                     queue       3\noffset      7\nstored      2023-11-14T22:13:20Z\n\
-                     property    region = eu\n";
+                     queue       3\noffset      7\norigin      a.log:7\n\
+                     stored      2023-11-14T22:13:20Z\nproperty    region = eu\n\
+                     property    file.path = a.log\nproperty    file.line = 6\n";
         assert_eq!(page(&whose, &letter(b"{\"n\":")), format!("{begin}body        {{\"n\":\n\n"));
         assert_eq!(page(&whose, &letter(b"\x1b[2J")), format!("{begin}body (hex)  1b5b324a\n\n"));
         let line = line(&whose, &letter(b"\xff"));
         assert_eq!((&line["offset"], &line["field"]), (&json!(7), &Value::Null));
         assert_eq!(
             (&line["properties"], &line["body_base64"]),
-            (&json!({"region": "eu"}), &json!("/w=="))
+            (&json!({"region": "eu", "file.path": "a.log", "file.line": "6"}), &json!("/w=="))
         );
     }
 }
