@@ -37,7 +37,7 @@ mod tests;
 pub use config::Faults;
 pub use config::{FlushMode, StoreConfig};
 pub use error::{AppendError, FlushError, OpenError, ReadError};
-pub use fill::{Missing, fill_missing, missing_segments};
+pub use fill::{fill_missing, missing_segments};
 pub use flush::Flusher;
 pub use inspect::{
     InspectedRecord, Inspection, MissingMessages, OLDEST_SEGMENTS, QueueInspection, QueuePart,

@@ -303,7 +303,7 @@ fn a_log_goes_on_without_what_is_missing_once_it_is_filled_with_nothing() {
         disk.remove(&logs[lost]).unwrap();
         let missing = missing_segments(&disk, Path::new(DIR)).unwrap();
         assert_eq!(missing.len(), 1);
-        assert_eq!(missing[0].file, logs[lost]);
+        assert_eq!(missing[0].segment, logs[lost]);
         let (from, to) = (missing[0].from, missing[0].to);
         fill_missing(&disk, Path::new(DIR), &missing).unwrap();
         for path in disk.paths().into_iter().filter(|path| path.starts_with("/data/index")) {

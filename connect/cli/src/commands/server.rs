@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use millrace_disk::RealDisk;
 use millrace_server::{Addresses, LostState, Server, ServerConfig, StartError};
-use millrace_store::{FlushMode, Missing, Recovered, fill_missing, missing_segments};
+use millrace_store::{FlushMode, MissingBytes, Recovered, fill_missing, missing_segments};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
 use serde_json::json;
@@ -263,7 +263,7 @@ fn repair(config: ServerConfig) -> Result<Server, Failure> {
     let disk = RealDisk::new();
     let missing = missing_segments(&disk, &config.dir)
         .map_err(|error| open_store(&error).caused_by(&error))?;
-    for Missing { file, from, to } in &missing {
+    for MissingBytes { segment: file, from, to, .. } in &missing {
         let file = file.display();
         complain(&format!(
             "repair: {file} is missing; the messages at physical offsets {from} to {to} are lost\n"
