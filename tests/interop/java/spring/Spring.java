@@ -21,6 +21,11 @@ import org.springframework.messaging.support.MessageBuilder;
  */
 public final class Spring implements Library {
     private static final int TIMEOUT_MS = 3000;
+    /**
+     * Held while an application starts: Spring Boot sets up the logging of the whole process then, and
+     * two at once leave it broken for all that follow.
+     */
+    private static final Object STARTING = new Object();
 
     private final String namesrv;
 
@@ -46,7 +51,9 @@ public final class Spring implements Library {
             builder.sources(listener);
             builder.initializers(context -> context.getBeanFactory().registerSingleton("each", new Each(each)));
         }
-        return builder.run();
+        synchronized (STARTING) {
+            return builder.run();
+        }
     }
 
     /** The driver's own handler, as a bean that listeners can be given. */
