@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use bytes::Bytes;
 use millrace_store::{Bounds, Placed, Plan};
 use millrace_types::{PhysicalOffset, QueueId, QueueOffset};
 
@@ -15,6 +16,24 @@ pub struct Out {
     pub answers: Vec<(Ticket, Answer)>,
     /// Records that the engine needs; see [`crate::Engine::on_read`].
     pub reads: Vec<Read>,
+    /// Half messages about whose fate a producer is to be asked. Whoever could ask one says so by
+    /// [`crate::Engine::on_checked`].
+    pub checks: Vec<Check>,
+}
+
+/// A question to the producers of a group: what is to become of a half message?
+#[derive(Debug)]
+pub struct Check {
+    /// Where it stands among the half messages.
+    pub half: QueueOffset,
+    /// Where it lies in the log.
+    pub at: PhysicalOffset,
+    /// The group.
+    pub group: String,
+    /// The topic it is for.
+    pub topic: String,
+    /// The message as it is stored.
+    pub record: Bytes,
 }
 
 impl Out {
@@ -134,6 +153,12 @@ pub enum Refusal {
     /// No message starts there that whoever asks could have been given.
     #[error("look message by offset failed, {0}")]
     NoMessage(PhysicalOffset),
+    /// There is no such transaction, or it is decided.
+    #[error("{0}")]
+    NoTransaction(&'static str),
+    /// The broker takes no half messages.
+    #[error("sending transaction message is forbidden")]
+    NoTransactions,
     /// Too large, too long, or empty.
     #[error("the message is illegal: {0}")]
     IllegalMessage(String),

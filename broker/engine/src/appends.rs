@@ -12,6 +12,7 @@ use crate::pending::Pending;
 use crate::request::{Append, Caller, Delay, Fence, Message, Origin, Ticket, Wait};
 use crate::state::{LEDGER_TOPIC, META_TOPIC, StateRecord};
 use crate::topics::{Permission, Topic};
+use crate::transactions::HALF_TOPIC;
 
 /// Most queues that one topic may have.
 pub const QUEUES_MAX: u32 = 16_384;
@@ -91,7 +92,7 @@ impl Engine {
 
     /// A nearly full disk takes no messages. A ledger's own records get through, so that what was
     /// read can be settled.
-    fn check_room(&self, append: &Append<'_>) -> Result<(), Refusal> {
+    pub(crate) fn check_room(&self, append: &Append<'_>) -> Result<(), Refusal> {
         let is_state = |message: &Message<'_>| is_system_topic_name(message.topic);
         match self.disk_trouble() {
             Some(trouble) if !append.messages.iter().all(is_state) => {
@@ -110,7 +111,7 @@ impl Engine {
         }
     }
 
-    fn check_disk_keeps_up(&mut self) -> Result<(), Refusal> {
+    pub(crate) fn check_disk_keeps_up(&mut self) -> Result<(), Refusal> {
         if self.store.keeps_up() { Ok(()) } else { Err(Refusal::Busy) }
     }
 
@@ -124,13 +125,16 @@ impl Engine {
         if self.topics.get(topic.name.as_str()) == Some(&topic) {
             return Ok(Some(Answer::Topic(topic)));
         }
+        if topic.name.as_str() == HALF_TOPIC {
+            return Err(Refusal::NotWritable(topic.name.to_string()));
+        }
         self.check_queues(&topic.name, topic.read_queues.max(topic.write_queues))?;
         self.store_topic(now, &topic)?;
         self.answer_when_stored(now, ticket, Wait::Policy, Answer::Topic(topic));
         Ok(None)
     }
 
-    fn store_topic(&mut self, now: Now, topic: &Topic) -> Result<(), Refusal> {
+    pub(crate) fn store_topic(&mut self, now: Now, topic: &Topic) -> Result<(), Refusal> {
         let Topic { name, read_queues, write_queues, permission } = topic;
         self.stage_state(
             now,

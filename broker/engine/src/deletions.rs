@@ -15,6 +15,7 @@ use crate::engine::Engine;
 use crate::request::{Ticket, Wait};
 use crate::settings::Space;
 use crate::state::StateRecord;
+use crate::transactions::HALF_TOPIC;
 
 /// Where each deleted topic ends, for as long as the log has anything of it.
 #[derive(Debug, Default)]
@@ -51,7 +52,7 @@ impl Engine {
             return Ok(Some(Answer::Done));
         };
         let name = known.name.clone();
-        if is_system_topic(&name) || is_delivered_from(topic) {
+        if is_system_topic(&name) || is_delivered_from(topic) || topic == HALF_TOPIC {
             return Err(Refusal::NotWritable(topic.to_owned()));
         }
         let below = self.store.staged_end();

@@ -10,7 +10,8 @@ use bytes::Bytes;
 use millrace_store::{Plan, QueueNo, ReadError};
 use millrace_types::record::{self, Draft, PROPERTIES_BYTES_MAX, Record};
 use millrace_types::{
-    GroupName, Now, Properties, PropertiesBuf, QueueId, QueueOffset, TopicName, keys,
+    GroupName, Now, PhysicalOffset, Properties, PropertiesBuf, QueueId, QueueOffset, TopicName,
+    keys,
 };
 use tracing::{debug, error, warn};
 
@@ -163,9 +164,13 @@ impl Engine {
         delayed: &Delayed,
         placed: &millrace_store::Placed,
     ) {
-        let store_at_ms = self.store.last_store_ms();
-        self.delays.clock.note(placed.physical_offset, store_at_ms, now);
+        self.note_stored(now, placed.physical_offset);
         self.delays.note(now, delayed.index, placed.queue_offset);
+    }
+
+    /// A record was staged whose age will matter.
+    pub(crate) fn note_stored(&mut self, now: Now, at: PhysicalOffset) {
+        self.delays.clock.note(at, self.store.last_store_ms(), now);
     }
 
     /// After the state was read: where each queue goes on.
@@ -233,6 +238,8 @@ impl Engine {
                 self.find_earliest_delivery();
             }
             Some(Reader::Letter(letter)) => self.store_letter(now, letter, found, out),
+            Some(Reader::Decision(deciding)) => self.decide(now, &deciding, found, out),
+            Some(Reader::Check(half)) => self.check_half(now, half, found, out),
             None => {}
         }
     }

@@ -23,6 +23,7 @@ use crate::settings::Settings;
 use crate::snapshot::StateLog;
 use crate::state::{Epochs, Forgone, GroupOffsets, META_TOPIC};
 use crate::topics::{Topic, Topics};
+use crate::transactions::{TransactionConfig, Transactions};
 
 /// What an operator may choose about the engine.
 #[derive(Clone, Debug)]
@@ -41,6 +42,8 @@ pub struct EngineConfig {
     pub delay_levels: DelayLevels,
     /// The longest time that a message may wait by itself, ms. (`timerMaxDelaySec`)
     pub timer_ms_max: u64,
+    /// How transactions are treated.
+    pub transactions: TransactionConfig,
     /// Bytes of records of the broker's own state after which the state is appended again as a
     /// whole, at the earliest. A start reads little more than this.
     pub state_bytes_min: u64,
@@ -62,6 +65,7 @@ impl Default for EngineConfig {
             examined_max: 4_000,
             delay_levels: DelayLevels::default(),
             timer_ms_max: 3 * 86_400_000,
+            transactions: TransactionConfig::default(),
             state_bytes_min: 1 << 20,
             lost_state: LostState::Refuse,
             retention: RetentionConfig::default(),
@@ -99,6 +103,7 @@ pub struct Engine {
     pub(crate) held: HeldPulls,
     pub(crate) pending: PendingAnswers,
     pub(crate) delays: Delays,
+    pub(crate) transactions: Transactions,
     pub(crate) reads: Reads,
     pub(crate) conditions: Arc<dyn Conditions>,
     /// Queues with messages that readers have not been told of, and where these end.
@@ -133,6 +138,7 @@ impl Engine {
         let meta = store.queue(&meta_topic, QueueId(0));
         let mut engine = Self {
             delays: Delays::new(&config.delay_levels, config.timer_ms_max),
+            transactions: Transactions::default(),
             reads: Reads::default(),
             config,
             store,
@@ -159,6 +165,7 @@ impl Engine {
         };
         engine.restore()?;
         engine.resume_deliveries();
+        engine.resume_transactions();
         Ok(engine)
     }
 
@@ -175,6 +182,8 @@ impl Engine {
     ) {
         let answered = match request {
             Request::Append(append) => self.append(now, caller, ticket, &append),
+            Request::Prepare(append) => self.prepare(now, caller, ticket, &append),
+            Request::EndTransaction(end) => self.end_transaction(ticket, &end, out),
             Request::Pull(pull) => self.pull(now, caller, ticket, pull),
             Request::SendBack(request) => self.send_back(ticket, &request, out),
             Request::Bounds { topic, queue } => self
@@ -247,11 +256,13 @@ impl Engine {
         self.pending.on_tick(now.mono_ms, out);
         self.expire_held(now, out);
         self.begin_deliveries(now, out);
+        self.begin_checks(now, out);
     }
 
-    /// When [`Engine::on_tick`] has something to deliver, if nothing happens before.
+    /// When [`Engine::on_tick`] has something to deliver or to ask, if nothing happens before.
     pub fn due_ms(&self) -> Option<u64> {
-        Some(self.delays.earliest_ms()).filter(|due_ms| *due_ms < u64::MAX)
+        let delivery = Some(self.delays.earliest_ms()).filter(|due_ms| *due_ms < u64::MAX);
+        delivery.into_iter().chain(self.transactions.due_ms()).min()
     }
 
     /// Answers everybody who waits for time to pass, because there will be none.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use crate::engine::Engine;
+use crate::transactions::HALF_TOPIC;
 
 /// Somebody who still needs messages, and so keeps the segments they are in.
 ///
@@ -15,9 +16,9 @@ use crate::engine::Engine;
 ///   truth these are exact; see [`keys::HOLD`].
 /// - `group`: a consumer group that an operator listed, at its offsets.
 /// - `timer`: delayed messages that are not delivered yet.
+/// - `transaction`: half messages over which nobody has decided yet.
 ///
-/// There are no half messages and no replicas yet; each will be one more kind. Ledgers themselves
-/// need no hold, because what counts of them is appended again; and neither does
+/// There are no replicas yet; they will be one more kind. Ledgers themselves need no hold, because what counts of them is appended again; and neither does
 /// a reader in the middle of a read, because a removed file stays readable for as long as it is
 /// open.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +51,9 @@ impl Loss {
         warn!(%hold, %topic, queue_id = queue, from, to, "messages go unread");
     }
 }
+
+/// The name of the hold of half messages.
+pub(crate) const HALF_HOLD: &str = "transaction";
 
 /// The place in a queue from which on somebody needs its messages.
 pub(crate) type Place = (String, u32, u64);
@@ -105,6 +109,8 @@ impl Engine {
         let levels = self.delays.levels.iter();
         let timer = levels.map(|level| (level.topic, level.queue_id.0, level.next.0));
         self.add_hold(&mut holds, "timer", end, timer);
+        let half = self.transactions.first().map(|half| (HALF_TOPIC, 0, half.0));
+        self.add_hold(&mut holds, HALF_HOLD, end, half.into_iter());
         holds
     }
 

@@ -7,10 +7,11 @@ use millrace_types::record::Record;
 use millrace_types::{PhysicalOffset, Properties, QueueId, QueueOffset, is_system_topic_name};
 
 use crate::deliveries::{DELIVERY_GROUP, is_delivered_from};
-use crate::holds::{Hold, LedgerHolds, Loss, Place};
+use crate::holds::{HALF_HOLD, Hold, LedgerHolds, Loss, Place};
 use crate::retention::{HOUR_MS, Retention, TopicRule};
 use crate::settings::Space;
 use crate::state::{LEDGER_TOPIC, META_TOPIC, StateRecord};
+use crate::transactions::{HALF_TOPIC, Transactions};
 
 /// What the broker's own records add up to. Hand it all records of a log, in order.
 #[derive(Debug, Default)]
@@ -19,6 +20,9 @@ pub struct StateInspection {
     settings: BTreeMap<(Space, String), String>,
     holds: LedgerHolds,
     retention: Retention,
+    transactions: Transactions,
+    /// Where the half messages end.
+    halves_end: QueueOffset,
     /// Topics of which nothing counts.
     deleted: BTreeSet<String>,
 }
@@ -51,6 +55,9 @@ impl StateInspection {
                 }
             }
             LEDGER_TOPIC => self.take_ledger(record.queue_id(), record.properties()),
+            HALF_TOPIC => {
+                self.halves_end = self.halves_end.max(record.queue_offset() + 1);
+            }
             _ => {}
         }
     }
@@ -62,7 +69,8 @@ impl StateInspection {
     fn apply(&mut self, record: StateRecord) {
         match record {
             StateRecord::Snapshot(records) => {
-                *self = Self { holds: std::mem::take(&mut self.holds), ..Self::default() };
+                let (holds, halves_end) = (std::mem::take(&mut self.holds), self.halves_end);
+                *self = Self { holds, halves_end, ..Self::default() };
                 records.into_iter().for_each(|record| self.apply(record));
             }
             StateRecord::Batch(records) => records.into_iter().for_each(|r| self.apply(r)),
@@ -83,6 +91,11 @@ impl StateInspection {
             StateRecord::Hold { ledger, name, places } => self.holds.put(ledger, name, places),
             StateRecord::Clock { ms, sealed } => self.retention.take_clock(ms, &sealed),
             StateRecord::Lost(loss) => self.retention.lose(loss),
+            StateRecord::Halves { until, open } => self.transactions.take_halves(until, &open),
+            StateRecord::Decided { half } => self.transactions.take_decided(QueueOffset(half)),
+            StateRecord::Checked { half, checks } => {
+                self.transactions.take_checked(QueueOffset(half), checks);
+            }
             StateRecord::Queue { .. } | StateRecord::Epoch { .. } | StateRecord::Forgone { .. } => {
             }
         }
@@ -194,6 +207,9 @@ impl StateInspection {
             ((*topic).to_owned(), *queue, self.offsets.get(&key).copied().unwrap_or(0))
         });
         self.add_hold(&mut holds, "timer".to_owned(), parts, places);
+        let half = self.transactions.first_open(self.halves_end);
+        let half = half.map(|half| (HALF_TOPIC.to_owned(), 0, half.0));
+        self.add_hold(&mut holds, HALF_HOLD.to_owned(), parts, half.into_iter());
         holds
     }
 

@@ -32,11 +32,12 @@ mod snapshot; // the state, appended again
 mod state; // topics, groups and epochs, as records of the log
 mod store_clock; // when records were stored, by the monotonic clock
 mod topics; // which topics and queues there are
+mod transactions; // messages that nobody sees before their producer has decided
 
 #[cfg(test)]
 mod tests;
 
-pub use answer::{Answer, Found, Out, Places, PullStatus, Refusal};
+pub use answer::{Answer, Check, Found, Out, Places, PullStatus, Refusal};
 pub use appends::QUEUES_MAX;
 pub use delay_levels::{DelayLevels, DelayLevelsError};
 pub use deliveries::{SCHEDULE_TOPIC, TIMER_TOPIC};
@@ -48,10 +49,11 @@ pub use letters::{DEAD_PREFIX, RETRY_PREFIX};
 pub use limits::EngineLimits;
 pub use reads::{Read, ReadId};
 pub use request::{
-    Append, Caller, ConnectionId, Delay, Fence, Message, Origin, Principal, Pull, PullHold,
-    Request, SendBack, Ticket, Wait,
+    Append, Caller, ConnectionId, Decision, Delay, EndTransaction, Fence, Message, Origin,
+    Principal, Pull, PullHold, Request, SendBack, Ticket, Wait,
 };
 pub use restore::{LostState, StateGap};
 pub use retention::RetentionConfig;
 pub use settings::{SETTING_BYTES_MAX, SETTINGS_MAX, Space};
 pub use topics::{Permission, Topic};
+pub use transactions::{HALF_TOPIC, PARKED_TOPIC, TransactionConfig};

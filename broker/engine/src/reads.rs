@@ -2,9 +2,10 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use millrace_store::{Entry, LogReader, ReadError};
-use millrace_types::PhysicalOffset;
+use millrace_types::{PhysicalOffset, QueueOffset};
 
 use crate::letters::Letter;
+use crate::transactions::Deciding;
 
 /// Names a read until its result is handed back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,6 +56,10 @@ pub(crate) enum Reader {
     Level(usize),
     /// Stores a copy of a message whose consumption failed.
     Letter(Letter),
+    /// Carries out a producer's decision over a half message.
+    Decision(Deciding),
+    /// Asks a producer about a half message.
+    Check(QueueOffset),
 }
 
 /// The reads that are under way.

@@ -2,7 +2,9 @@ use std::net::SocketAddr;
 
 use crate::settings::Space;
 use crate::topics::Permission;
-use millrace_types::{GroupName, PhysicalOffset, QueueId, QueueOffset, TopicName};
+use millrace_types::{
+    GroupName, PhysicalOffset, Properties, QueueId, QueueOffset, TopicName, keys,
+};
 
 /// Names a request until it is answered. The shell chooses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,6 +39,10 @@ pub enum Principal {
 pub enum Request<'a> {
     /// Store messages, all or none.
     Append(Append<'a>),
+    /// Store one message that nobody sees before its producer decides.
+    Prepare(Append<'a>),
+    /// A producer decides.
+    EndTransaction(EndTransaction<'a>),
     /// Read messages.
     Pull(Pull<'a>),
     /// Take back a message whose consumption failed.
@@ -166,6 +172,68 @@ pub enum Delay {
     For(u64),
     /// Until the wall clock shows this, ms since the Unix epoch.
     Until(i64),
+}
+
+impl Delay {
+    /// What the properties of a message ask for; an error if that is no number.
+    pub fn of(properties: Properties<'_>) -> Result<Self, &'static str> {
+        let [level, seconds, ms, at, was_timed] = properties.pick([
+            keys::DELAY,
+            keys::TIMER_SECONDS,
+            keys::TIMER_MS,
+            keys::TIMER_AT,
+            keys::TIMER_DUE,
+        ]);
+        let timers = if was_timed.is_some() { [None; 3] } else { [seconds, ms, at] };
+        Self::asked(level.map(str::as_bytes), timers.map(|text| text.map(str::as_bytes)))
+    }
+
+    /// The same of the values of `DELAY` and of `TIMER_DELAY_SEC`, `TIMER_DELAY_MS` and
+    /// `TIMER_DELIVER_MS`. A level goes before a time, and the first time counts.
+    pub fn asked(level: Option<&[u8]>, timers: [Option<&[u8]>; 3]) -> Result<Self, &'static str> {
+        let level = level.map(number).transpose()?.unwrap_or(0);
+        if let Ok(level @ 1..) = u32::try_from(level.clamp(0, i64::from(u32::MAX))) {
+            return Ok(Self::Level(level));
+        }
+        let timer = timers.iter().enumerate().find_map(|(n, value)| Some((n, (*value)?)));
+        let Some((timer, value)) = timer else {
+            return Ok(Self::None);
+        };
+        let time = number(value)?;
+        let wait = u64::try_from(time).unwrap_or(0);
+        Ok(match timer {
+            0 => Self::For(wait.saturating_mul(1_000)),
+            1 => Self::For(wait),
+            _ => Self::Until(time),
+        })
+    }
+}
+
+fn number(value: &[u8]) -> Result<i64, &'static str> {
+    let text = std::str::from_utf8(value).ok();
+    text.and_then(|text| text.parse().ok()).ok_or("the message's delay is no number")
+}
+
+/// A producer's decision over a half message.
+#[derive(Clone, Debug)]
+pub struct EndTransaction<'a> {
+    /// Its group, which has to be that of the message.
+    pub group: &'a str,
+    /// Where the message stands among the half messages.
+    pub half: QueueOffset,
+    /// Where it lies in the log.
+    pub at: PhysicalOffset,
+    /// What was decided.
+    pub decision: Decision,
+}
+
+/// What becomes of a half message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// It goes to its queue.
+    Commit,
+    /// Nobody ever sees it.
+    RollBack,
 }
 
 /// A message whose consumption failed, to be delivered to its group again, or to become one of

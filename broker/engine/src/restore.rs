@@ -17,6 +17,7 @@ use crate::retention::Retention;
 use crate::settings::Settings;
 use crate::state::{Forgone, GroupOffsets, LEDGER_TOPIC, META_TOPIC, StateRecord};
 use crate::topics::{Permission, Topic, Topics};
+use crate::transactions::Transactions;
 
 /// What to do about records of the broker's own state that nothing can replace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -252,6 +253,7 @@ impl Engine {
                 self.ledger_holds = LedgerHolds::default();
                 self.forgone = Forgone::default();
                 self.retention = Retention::default();
+                self.transactions = Transactions::default();
                 records.into_iter().for_each(|record| self.apply(record));
             }
             StateRecord::Batch(records) => records.into_iter().for_each(|r| self.apply(r)),
@@ -285,6 +287,11 @@ impl Engine {
             }
             StateRecord::Clock { ms, sealed } => self.retention.take_clock(ms, &sealed),
             StateRecord::Lost(loss) => self.retention.lose(loss),
+            StateRecord::Halves { until, open } => self.transactions.take_halves(until, &open),
+            StateRecord::Decided { half } => self.transactions.take_decided(QueueOffset(half)),
+            StateRecord::Checked { half, checks } => {
+                self.transactions.take_checked(QueueOffset(half), checks);
+            }
             StateRecord::Offset { group, topic, queue, offset } => {
                 if let (Ok(group), Ok(topic)) = (GroupName::parse(&group), TopicName::parse(&topic))
                 {

@@ -17,6 +17,7 @@ use crate::appends::RECORD_BYTES;
 use crate::deliveries::copy;
 use crate::engine::Engine;
 use crate::state::{LEDGER_TOPIC, META_TOPIC, StateRecord};
+use crate::transactions::HALF_TOPIC;
 
 /// Bytes of one message of a snapshot.
 const BATCH_BYTES: usize = 64 << 10;
@@ -125,6 +126,9 @@ impl Engine {
             name: name.to_owned(),
             places: places.to_vec(),
         }));
+        if let Some(halves) = self.topics.queue(HALF_TOPIC, QueueId(0)) {
+            state.extend(self.transactions.records(self.store.bounds(halves).end));
+        }
         state.push(self.retention.clock_record(cut));
         state.extend(self.retention.losses.iter().cloned().map(StateRecord::Lost));
         state

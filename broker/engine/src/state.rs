@@ -91,6 +91,26 @@ pub(crate) enum StateRecord {
     },
     /// Messages that went unread.
     Lost(Loss),
+    /// Half messages over which nobody has decided, and how often a producer was asked about each:
+    /// all of those before `until`, or a part of them.
+    Halves {
+        /// Queue offset.
+        until: u64,
+        /// Queue offset, and how many questions.
+        open: Vec<(u64, u32)>,
+    },
+    /// A half message needs no decision any more.
+    Decided {
+        /// Queue offset.
+        half: u64,
+    },
+    /// A producer was asked about a half message.
+    Checked {
+        /// Queue offset.
+        half: u64,
+        /// How many times by now.
+        checks: u32,
+    },
     /// A group's next offset in a queue.
     Offset {
         /// Group.

@@ -55,7 +55,8 @@ pub use request::{
     SendBack, SendMessage, UnregisterClient, UpdateConsumerOffset, ViewMessage, pull_flag,
 };
 pub use request::{
-    ConsumeThis, ConsumedDirectly, ConsumedUpTo, ConsumerState, FromBroker, QueueState,
+    CheckTransaction, ConsumeThis, ConsumedDirectly, ConsumedUpTo, ConsumerState, FromBroker,
+    HalfMessage, QueueState,
 };
 pub use route::{BrokerAddresses, ClusterInfo, QueueRoute, TopicRoute, permission};
 pub use write::{Call, CallMode, FrameWriter, Head};

@@ -21,7 +21,8 @@ pub use admin::{
 };
 pub use client::{CheckClient, ConsumerListByGroup, GroupChanged, UnregisterClient};
 pub use from_broker::{
-    ConsumeThis, ConsumedDirectly, ConsumedUpTo, ConsumerState, FromBroker, QueueState,
+    CheckTransaction, ConsumeThis, ConsumedDirectly, ConsumedUpTo, ConsumerState, FromBroker,
+    HalfMessage, QueueState,
 };
 pub use inquiry::{CloneOffsets, Inquiry, OfMember, OfProducers, OfSubscription};
 pub use offset::{

@@ -2,7 +2,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use millrace_engine::{DelayLevels, EngineLimits, LostState, RetentionConfig};
+use millrace_engine::{DelayLevels, EngineLimits, LostState, RetentionConfig, TransactionConfig};
 use millrace_protocol as protocol;
 use millrace_store::FlushMode;
 
@@ -41,6 +41,8 @@ pub struct ServerConfig {
     pub delay_levels: DelayLevels,
     /// The longest time that a message may wait by itself. (`timerMaxDelaySec`)
     pub timer_max: Duration,
+    /// How transactions are treated.
+    pub transactions: TransactionConfig,
     /// How long messages are kept, and for whom. Change it for small disks, and where messages
     /// have to be there for longer.
     pub retention: RetentionConfig,
@@ -74,6 +76,7 @@ impl ServerConfig {
             message_bytes_max: 4 << 20,
             delay_levels: DelayLevels::default(),
             timer_max: Duration::from_secs(3 * 86_400),
+            transactions: TransactionConfig::default(),
             retention: RetentionConfig::default(),
             lost_state: LostState::Refuse,
             limits: Limits::default(),

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use millrace_disk::Disk;
 use millrace_engine::{
-    Answer, ConnectionId, Engine, EngineConfig, OpenEngineError, Out, Read, Ticket,
+    Answer, Check, ConnectionId, Engine, EngineConfig, OpenEngineError, Out, Read, Ticket,
 };
 use millrace_store::{
     FlushError, FlushMode, Flusher, LogReader, Recovered, Store, StoreConfig, Watermarks,
@@ -146,6 +146,8 @@ struct State {
     wire: Vec<(Ticket, Answer)>,
     /// What the engine needs from the disk, for the reactor to have it read.
     cold_reads: Vec<Read>,
+    /// What producers are to be asked, for the reactor to do so.
+    checks: Vec<Check>,
     /// Tells of changes of topics, and of which the last was told.
     topics: watch::Sender<u64>,
     told_topics: u64,
@@ -200,6 +202,7 @@ impl Core {
                 local: BTreeMap::new(),
                 wire: Vec::new(),
                 cold_reads: Vec::new(),
+                checks: Vec::new(),
                 topics: sender,
                 told_topics,
             }),
@@ -344,12 +347,14 @@ impl Shared {
         result
     }
 
-    /// The same for the reactor, which takes its answers with it, and what is to be read.
+    /// The same for the reactor, which takes its answers with it, what is to be read, and what is to
+    /// be asked.
     pub(crate) fn burst<R>(
         &self,
         needs: impl FnOnce(&R) -> Needs,
         answers: &mut Vec<(Ticket, Answer)>,
         reads: &mut Vec<Read>,
+        checks: &mut Vec<Check>,
         act: impl FnOnce(&mut Step<'_>) -> R,
     ) -> Option<R> {
         let mut state = self.lock();
@@ -358,6 +363,7 @@ impl Shared {
         debug_assert!(answers.is_empty(), "the last burst's answers are handled");
         mem::swap(answers, &mut state.wire);
         reads.append(&mut state.cold_reads);
+        checks.append(&mut state.checks);
         drop(state);
         if let Some(result) = &result {
             self.nudge_flush(needs(result));
@@ -378,7 +384,7 @@ impl Shared {
         let result = act(&mut Step { engine, now, out, host: *host });
         if !out.reads.is_empty() {
             // Without a reactor there is nobody else who could wait.
-            let alone = self.wire_waker.get().is_none();
+            let alone = self.is_alone();
             for read in mem::take(&mut out.reads) {
                 if alone || read.is_hot(&self.reader) {
                     engine.on_read(now, read.id, read.run(&self.reader), out);
@@ -388,6 +394,10 @@ impl Shared {
             }
         }
         engine.commit(now, out);
+        if !out.checks.is_empty() && self.is_alone() {
+            // There is no producer either who could be asked.
+            out.checks.clear();
+        }
         let due_ms = engine.due_ms().unwrap_or(u64::MAX).min(engine.upkeep_ms());
         self.due_ms.store(due_ms, Ordering::Relaxed);
         let version = engine.topics_version();
@@ -396,6 +406,11 @@ impl Shared {
             topics.send_replace(version);
         }
         Some(result)
+    }
+
+    /// Whether there is no reactor.
+    fn is_alone(&self) -> bool {
+        self.wire_waker.get().is_none()
     }
 
     /// When the engine has to be told that time has passed, if ever.
@@ -514,8 +529,9 @@ impl Shared {
 impl State {
     /// Gives each answer to who waits for it; tells whether the reactor has to be woken.
     fn hand_out(&mut self) -> bool {
-        let had_some = !self.wire.is_empty() || !self.cold_reads.is_empty();
+        let had_some = self.has_work();
         self.cold_reads.append(&mut self.out.reads);
+        self.checks.append(&mut self.out.checks);
         for (ticket, answer) in self.out.answers.drain(..) {
             if ticket.0 & LOCAL == 0 {
                 self.wire.push((ticket, answer));
@@ -524,7 +540,12 @@ impl State {
                 let _ = sender.send(answer);
             }
         }
-        !had_some && (!self.wire.is_empty() || !self.cold_reads.is_empty())
+        !had_some && self.has_work()
+    }
+
+    /// Whether there is anything for the reactor.
+    fn has_work(&self) -> bool {
+        !(self.wire.is_empty() && self.cold_reads.is_empty() && self.checks.is_empty())
     }
 }
 

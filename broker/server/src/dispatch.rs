@@ -9,7 +9,7 @@ use millrace_types::{QueueId, QueueOffset};
 use crate::core::Step;
 use crate::handlers::{
     admin, clients, inquiry, letters, locks, messages, names, offsets, private, pull, registry,
-    routes, send, topics,
+    routes, send, topics, transactions,
 };
 use crate::reactor::Output;
 use crate::readers::Question;
@@ -67,10 +67,6 @@ impl<'a> Destination<'a> {
     }
 }
 
-/// Requests that could be read and that nobody here handles.
-const REFUSED: [RequestCode; 2] =
-    [RequestCode::END_TRANSACTION, RequestCode::NOTIFY_CONSUMER_IDS_CHANGED];
-
 /// Handles one frame. After an error the connection has lost its place.
 pub(crate) fn dispatch(
     step: &mut Step<'_>,
@@ -98,7 +94,8 @@ pub(crate) fn dispatch(
     let mode = if header.is_oneway() { CallMode::Oneway } else { CallMode::Answered };
     let (language, version) = (header.language, header.version);
     let mut exchange = destination.exchange(step, shell, to, mode, language, version);
-    if REFUSED.contains(&header.request_code()) {
+    // It could be read, but goes from brokers to clients.
+    if header.request_code() == RequestCode::NOTIFY_CONSUMER_IDS_CHANGED {
         exchange.not_supported(header.request_code());
         return Ok(());
     }
@@ -151,10 +148,10 @@ impl Exchange<'_, '_> {
             Request::AppendGroup(request) => private::append_group(self, &request),
             Request::PullStored(request) => private::pull_stored(self, &request),
             Request::SendBack(request) => letters::send_back(self, &request),
-            Request::EndTransaction(_)
-            | Request::GroupChanged(_)
-            | Request::Registry(_)
-            | Request::Unknown(_) => self.not_supported(code),
+            Request::EndTransaction(request) => transactions::end(self, &request),
+            Request::GroupChanged(_) | Request::Registry(_) | Request::Unknown(_) => {
+                self.not_supported(code)
+            }
         }
     }
 

@@ -378,7 +378,9 @@ fn failure(answer: Answer, topic: &TopicName, queue: QueueId) -> BrokerError {
         | Refusal::NoMessage(_)
         | Refusal::NoRoom { .. }
         | Refusal::IllegalMessage(_)
-        | Refusal::IllegalFilter(_) => BrokerError::Refused(refusal.to_string()),
+        | Refusal::IllegalFilter(_)
+        | Refusal::NoTransaction(_)
+        | Refusal::NoTransactions => BrokerError::Refused(refusal.to_string()),
     }
 }
 

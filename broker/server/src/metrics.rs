@@ -166,9 +166,10 @@ fn plain(text: &mut String, shared: &Shared, control: &Control) {
     let load = |value: &std::sync::atomic::AtomicUsize| value.load(Ordering::Relaxed) as u64;
     let engine = shared.step(Needs::Policy, |step| {
         let engine = &step.engine;
-        (engine.log_bytes(), engine.delayed_messages(), engine.held_pulls() as u64)
+        let waiting = (engine.delayed_messages(), engine.half_messages() as u64);
+        (engine.log_bytes(), waiting, engine.decided_transactions(), engine.held_pulls() as u64)
     });
-    let (log, delayed, held_pulls) = engine.unwrap_or_default();
+    let (log, (delayed, half), (committed, rolled_back), held_pulls) = engine.unwrap_or_default();
     for (name, kind, help, value) in [
         (
             "rocketmq_storage_flush_behind_bytes",
@@ -185,6 +186,24 @@ fn plain(text: &mut String, shared: &Shared, control: &Control) {
         ("rocketmq_storage_size", "gauge", "Bytes of the log that are kept.", log),
         ("rocketmq_throughput_in_total", "counter", "Bytes written to the log.", appended),
         ("rocketmq_timing_messages", "gauge", "Messages that wait for their time.", delayed),
+        (
+            "rocketmq_half_messages",
+            "gauge",
+            "Messages that wait for their producer's decision.",
+            half,
+        ),
+        (
+            "rocketmq_commit_messages_total",
+            "counter",
+            "Transactions that were committed.",
+            committed,
+        ),
+        (
+            "rocketmq_rollback_messages_total",
+            "counter",
+            "Transactions that were rolled back.",
+            rolled_back,
+        ),
         ("rocketmq_broker_permission", "gauge", "4 reads, 2 writes.", 6),
         (
             "rocketmq_producer_connections",

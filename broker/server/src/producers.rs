@@ -86,6 +86,13 @@ impl Producers {
         self.count
     }
 
+    /// The connection of one member of a group, of another one for another `turn`.
+    pub(crate) fn one_of(&self, group: &str, turn: u64) -> Option<ConnectionId> {
+        let producers = self.groups.get(group)?;
+        let n = turn as usize % producers.len().max(1);
+        producers.values().nth(n).map(|producer| producer.connection)
+    }
+
     /// The members of a group; `None` if there are none.
     pub(crate) fn connections(&self, group: &str) -> Option<ProducerConnections> {
         let producers = self.groups.get(group)?.values();

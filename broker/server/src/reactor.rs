@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use millrace_engine::{Answer as Answered, ConnectionId, Read, Ticket};
+use millrace_engine::{Answer as Answered, Check, ConnectionId, Read, Ticket};
 use millrace_namesrv::{Departure, Link};
 use millrace_protocol::{Answer, Call, CallMode, GroupChanged, HeaderKind};
 use millrace_types::Now;
@@ -27,6 +27,7 @@ use crate::answers::{takes_long, write_answer, write_records};
 use crate::clients::Changed;
 use crate::core::{Needs, Shared};
 use crate::handlers::registry::log_gone;
+use crate::handlers::transactions;
 use crate::readers::{Done, Job, Question, Readers};
 use crate::refusal::waited_too_long;
 use crate::relays::Passed;
@@ -58,6 +59,8 @@ pub(crate) struct Reactor {
     swept_ms: u64,
     /// What the engine needs from the disk and no reader had time for yet.
     engine_reads: Vec<Read>,
+    /// What producers are to be asked.
+    checks: Vec<Check>,
     /// Some connections have pulls that no reader had time for.
     short_of_readers: bool,
     /// How long the last turn took: what comes in this one may have waited for as long.
@@ -128,6 +131,7 @@ impl Reactor {
             held: 0,
             swept_ms: 0,
             engine_reads: Vec::new(),
+            checks: Vec::new(),
             short_of_readers: false,
             busy_ms: 0,
             accept_at_ms: None,
@@ -180,6 +184,7 @@ impl Reactor {
         }
         self.serve(now, &ready);
         self.write_answers();
+        self.ask_producers();
         self.tell_changed();
         self.pass_on(now);
         self.take_done();
@@ -208,7 +213,7 @@ impl Reactor {
 
     /// Hands everything that was read to the engine, in one step.
     fn serve(&mut self, now: Now, ready: &[usize]) {
-        let Self { shared, shell, connections, answers, buffers, engine_reads, .. } = self;
+        let Self { shared, shell, connections, answers, buffers, engine_reads, checks, .. } = self;
         let ticks = shell.waiting.earliest_ms().is_some_and(|at| at <= now.mono_ms)
             || shared.due_ms() <= now.mono_ms;
         let mut lost: Vec<(usize, Closing)> = Vec::new();
@@ -216,6 +221,7 @@ impl Reactor {
             |needs| *needs,
             answers,
             engine_reads,
+            checks,
             |step| {
                 shell.needs = Needs::Policy;
                 shell.planned = 0;
@@ -371,6 +377,27 @@ impl Reactor {
             if self.readers.submit(Job { connection: NOBODY, work: Box::new(work) }).is_err() {
                 return self.engine_reads.push(again);
             }
+        }
+    }
+
+    /// Asks producers what is to become of half messages. Those whose group has nobody here are
+    /// asked about again later.
+    fn ask_producers(&mut self) {
+        let mut asked = Vec::new();
+        for check in std::mem::take(&mut self.checks) {
+            let producer = self.shell.producers.one_of(&check.group, check.half.0);
+            let found = producer.and_then(|producer| self.connections.find(producer));
+            if let Some((slot, connection)) = found
+                && transactions::ask(&check, &self.shell.names.broker, &mut connection.output)
+            {
+                asked.push(check.half);
+                self.mark_dirty(slot);
+            }
+        }
+        if !asked.is_empty() {
+            self.shared.step(Needs::Policy, |step| {
+                asked.iter().for_each(|half| step.engine.on_checked(step.now, *half));
+            });
         }
     }
 

@@ -31,7 +31,9 @@ fn code(refusal: &Refusal, dialect: Dialect) -> ResponseCode {
         (Refusal::IllegalTopic(_), _) | (Refusal::NoSuchQueue { .. }, Dialect::RocketMq) => {
             ResponseCode::INVALID_PARAMETER
         }
-        (Refusal::NotWritable(_) | Refusal::NotReadable(_), _) => ResponseCode::NO_PERMISSION,
+        (Refusal::NotWritable(_) | Refusal::NotReadable(_) | Refusal::NoTransactions, _) => {
+            ResponseCode::NO_PERMISSION
+        }
         (Refusal::IllegalMessage(_), _) => ResponseCode::MESSAGE_ILLEGAL,
         (Refusal::IllegalFilter(_), _) => ResponseCode::SUBSCRIPTION_PARSE_FAILED,
         (Refusal::Busy | Refusal::Overloaded, _) => ResponseCode::SYSTEM_BUSY,
@@ -41,7 +43,9 @@ fn code(refusal: &Refusal, dialect: Dialect) -> ResponseCode {
         // Producers try another broker on both.
         (Refusal::DiskFull(_), Dialect::RocketMq) => ResponseCode::SERVICE_NOT_AVAILABLE,
         (Refusal::Poisoned(_), Dialect::RocketMq)
-        | (Refusal::NoMessage(_) | Refusal::NoRoom { .. }, _) => ResponseCode::SYSTEM_ERROR,
+        | (Refusal::NoMessage(_) | Refusal::NoTransaction(_) | Refusal::NoRoom { .. }, _) => {
+            ResponseCode::SYSTEM_ERROR
+        }
     }
 }
 

@@ -157,6 +157,7 @@ impl Server {
                 lost_state: config.lost_state,
                 limits: config.limits.remembered,
                 timer_ms_max: config.timer_max.as_millis() as u64,
+                transactions: config.transactions,
                 ..EngineConfig::default()
             },
             flushing: Flushing::Thread,

@@ -14,6 +14,12 @@ pub mod keys {
     pub const WAIT: &str = "WAIT";
     /// Delay level, 1 to 18.
     pub const DELAY: &str = "DELAY";
+    /// How a producer asks for a timer, first of three: seconds from now.
+    pub const TIMER_SECONDS: &str = "TIMER_DELAY_SEC";
+    /// Second: milliseconds from now.
+    pub const TIMER_MS: &str = "TIMER_DELAY_MS";
+    /// Third: ms since the Unix epoch.
+    pub const TIMER_AT: &str = "TIMER_DELIVER_MS";
     /// When a timed message is due, ms since the Unix epoch; made by the broker.
     pub const TIMER_DUE: &str = "TIMER_OUT_MS";
     /// How long a message that was sent with a delay still has to wait, ms, since it was stored.
@@ -23,6 +29,12 @@ pub mod keys {
     pub const REAL_TOPIC: &str = "REAL_TOPIC";
     /// The queue that it is for.
     pub const REAL_QUEUE: &str = "REAL_QID";
+    /// Whether a message is a half message, on its way to the broker.
+    pub const TRANSACTION: &str = "TRAN_MSG";
+    /// The group of the producer of a half message.
+    pub const PRODUCER_GROUP: &str = "PGROUP";
+    /// How long its producer is not asked about it, seconds.
+    pub const CHECK_IMMUNITY: &str = "CHECK_IMMUNITY_TIME_IN_SECONDS";
     /// The topic in which a message was first consumed, on its copies for a retry topic.
     pub const RETRY_TOPIC: &str = "RETRY_TOPIC";
     /// The id under which it was stored there.

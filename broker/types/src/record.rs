@@ -51,6 +51,8 @@ pub mod sys_flag {
     pub const COMPRESSED: u32 = 0x1;
     /// A half message.
     pub const TRANSACTION_PREPARED: u32 = 0x4;
+    /// The transaction bits of a committed message.
+    pub const TRANSACTION_COMMITTED: u32 = 0x8;
     /// Both transaction bits.
     pub const TRANSACTION_MASK: u32 = 0xC;
     /// The born host is an IPv6 address.

@@ -10,7 +10,7 @@ use millrace_store::FlushMode;
 use crate::exit::{Exit, Failure};
 
 /// Keys that mean something here.
-const KNOWN: [&str; 22] = [
+const KNOWN: [&str; 26] = [
     "autoCreateTopicEnable",
     "brokerClusterName",
     "brokerIP1",
@@ -30,13 +30,17 @@ const KNOWN: [&str; 22] = [
     "maxMessageSize",
     "messageDelayLevel",
     "namesrvAddr",
+    "rejectTransactionMessage",
     "storePathRootDir",
     "timerMaxDelaySec",
+    "transactionCheckInterval",
+    "transactionCheckMax",
+    "transactionTimeOut",
     "waitTimeMillsInSendQueue",
 ];
 /// Keys of tutorials and of RocketMQ's own manual that we read and do not obey; the broker works
 /// without them.
-const WITHOUT_EFFECT: [&str; 41] = [
+const WITHOUT_EFFECT: [&str; 40] = [
     "abortFile",
     "accessMessageInMemoryMaxRatio",
     "autoCreateSubscriptionGroup",
@@ -67,7 +71,6 @@ const WITHOUT_EFFECT: [&str; 41] = [
     "pullMessageThreadPoolNums",
     "redeleteHangedFileInterval",
     "registerNameServerPeriod",
-    "rejectTransactionMessage",
     "sendMessageThreadPoolNums",
     "sendThreadPoolQueueCapacity",
     "storeCheckpoint",
@@ -149,6 +152,14 @@ pub(crate) fn apply(text: &str, config: &mut ServerConfig) -> Result<Vec<String>
                 let seconds = parsed::<u32>(at, key, value)?;
                 config.timer_max = Duration::from_secs(seconds.into());
             }
+            "rejectTransactionMessage" => {
+                config.transactions.accepted = !parsed::<bool>(at, key, value)?;
+            }
+            "transactionTimeOut" => config.transactions.first_check_ms = parsed(at, key, value)?,
+            "transactionCheckInterval" => {
+                config.transactions.check_every_ms = within(at, key, value, 1, u64::MAX)?;
+            }
+            "transactionCheckMax" => config.transactions.checks_max = parsed(at, key, value)?,
             "mappedFileSizeCommitLog" => config.segment_bytes = parsed(at, key, value)?,
             "fileReservedTime" => {
                 config.retention.keep_ms = parsed::<u64>(at, key, value)?.saturating_mul(3_600_000);

@@ -60,11 +60,12 @@ func (c command) number(name string) int {
 }
 
 type driver struct {
-	report    *report
-	namesrv   primitive.NamesrvAddr
-	mutex     sync.Mutex
-	producers map[string]rocketmq.Producer
-	consumers map[string]rocketmq.PushConsumer
+	report       *report
+	namesrv      primitive.NamesrvAddr
+	mutex        sync.Mutex
+	producers    map[string]rocketmq.Producer
+	transactions map[string]rocketmq.TransactionProducer
+	consumers    map[string]rocketmq.PushConsumer
 }
 
 func main() {
@@ -76,10 +77,11 @@ func main() {
 	// the failure and then looks into the answer that never came.
 	primitive.PanicHandler = func(reason interface{}) { fmt.Fprintln(os.Stderr, "panic:", reason) }
 	d := &driver{
-		report:    &report{out: out},
-		namesrv:   primitive.NamesrvAddr{os.Args[1]},
-		producers: map[string]rocketmq.Producer{},
-		consumers: map[string]rocketmq.PushConsumer{},
+		report:       &report{out: out},
+		namesrv:      primitive.NamesrvAddr{os.Args[1]},
+		producers:    map[string]rocketmq.Producer{},
+		transactions: map[string]rocketmq.TransactionProducer{},
+		consumers:    map[string]rocketmq.PushConsumer{},
 	}
 	d.report.line("ready")
 	lines := bufio.NewScanner(os.Stdin)
@@ -137,6 +139,47 @@ func (d *driver) producer(group string) (rocketmq.Producer, error) {
 	}
 	d.producers[group] = p
 	return p, p.Start()
+}
+
+func (d *driver) transactionProducer(group string) (rocketmq.TransactionProducer, error) {
+	d.mutex.Lock()
+	defer d.mutex.Unlock()
+	if p, known := d.transactions[group]; known {
+		return p, nil
+	}
+	p, err := rocketmq.NewTransactionProducer(
+		deciding{},
+		producer.WithNameServer(d.namesrv),
+		producer.WithGroupName(group),
+		producer.WithInstanceName(group+"-transactions"),
+		producer.WithRetry(0),
+	)
+	if err != nil {
+		return nil, err
+	}
+	d.transactions[group] = p
+	return p, p.Start()
+}
+
+// By turns: commits and rolls back at once, and each when the broker asks.
+type deciding struct{}
+
+func (deciding) ExecuteLocalTransaction(m *primitive.Message) primitive.LocalTransactionState {
+	if n, _ := strconv.Atoi(m.GetProperty("n")); n%4 >= 2 {
+		return primitive.UnknowState
+	}
+	return decide(m)
+}
+
+func (deciding) CheckLocalTransaction(m *primitive.MessageExt) primitive.LocalTransactionState {
+	return decide(&m.Message)
+}
+
+func decide(m *primitive.Message) primitive.LocalTransactionState {
+	if n, _ := strconv.Atoi(m.GetProperty("n")); n%2 == 0 {
+		return primitive.CommitMessageState
+	}
+	return primitive.RollbackMessageState
 }
 
 // Messages with a sharding key go to the queue of their shard, the others in turn.

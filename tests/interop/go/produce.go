@@ -33,11 +33,27 @@ type producing struct {
 	kind  string
 	topic string
 	tags  []string
+	// Sends messages in one request.
+	send func(context.Context, ...*primitive.Message) (*primitive.SendResult, error)
 }
 
 // Sends the numbers of a command and reports each attempt and its outcome.
 func (d *driver) produce(p rocketmq.Producer, c command) {
-	s := producing{d, p, c, c.fields["id"], c.fields["kind"], c.fields["topic"], strings.Split(c.fields["tags"], ",")}
+	s := producing{d, p, c, c.fields["id"], c.fields["kind"], c.fields["topic"], strings.Split(c.fields["tags"], ","), p.SendSync}
+	if s.kind == "transaction" {
+		transactions, err := d.transactionProducer(c.fields["group"])
+		if err != nil {
+			d.report.line("error", s.id, err)
+			return
+		}
+		s.send = func(ctx context.Context, messages ...*primitive.Message) (*primitive.SendResult, error) {
+			result, err := transactions.SendMessageInTransaction(ctx, messages[0])
+			if err != nil {
+				return nil, err
+			}
+			return result.SendResult, nil
+		}
+	}
 	pace := time.Duration(c.number("pace")) * time.Millisecond
 	from := c.number("from")
 	end := from + c.number("count")
@@ -45,7 +61,7 @@ func (d *driver) produce(p rocketmq.Producer, c command) {
 	var pending sync.WaitGroup
 	for n := from; n < end; n++ {
 		switch s.kind {
-		case "sync", "ordered":
+		case "sync", "ordered", "transaction":
 			s.untilAcknowledged(n, n+1)
 		case "batch":
 			last := n + batchSize
@@ -100,7 +116,7 @@ func (s *producing) untilAcknowledged(first, last int) {
 			all = append(all, one)
 			messages = append(messages, one.message)
 		}
-		result, err := s.SendSync(context.Background(), messages...)
+		result, err := s.send(context.Background(), messages...)
 		if s.settle(all, result, err) {
 			return
 		}

@@ -191,6 +191,16 @@ def delay(play):
     return play.finish(Expectation(play.topic, 30, [late], acknowledged_min=30))
 
 
+def transactions(play):
+    """Of each four halves one is committed and one rolled back at once, and one of each when the broker asks."""
+    play.create_topic()
+    reader = play.consume("reader")
+    play.produce("transaction", 40)
+    # A half is acknowledged at its place among halves.
+    committed = Reader([reader], wants=lambda n: n % 4 in (0, 2), in_place=False)
+    return play.finish(Expectation(play.topic, 40, [committed], acknowledged_min=40))
+
+
 def rebalance(play):
     """Consumers join and leave while messages come; each gets some."""
     play.create_topic(queues=6)
@@ -249,4 +259,4 @@ def lost(play):
 
 
 #: Those that take longest come first.
-STEADY = (retry, rebalance, delay, sends, ordered, broadcasting, tags, sql)
+STEADY = (retry, rebalance, transactions, delay, sends, ordered, broadcasting, tags, sql)

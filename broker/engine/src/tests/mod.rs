@@ -9,6 +9,7 @@ mod next_removal; // what would go, told without a broker
 mod plants; // a mistake made on purpose
 mod retention; // what goes, and when
 mod snapshots; // the broker's own state
+mod transactions; // messages whose producer decides
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,12 +1,15 @@
 use std::borrow::Cow;
 
-use millrace_types::QueueOffset;
+use millrace_types::{PhysicalOffset, QueueOffset};
 
 use super::{GroupChanged, OfMember, OfSubscription};
 use crate::fields::fields;
 use crate::json::{ObjectWriter, push_list};
 use crate::wire::push_decimal;
-use crate::{Answer, Header, MessageQueue, MovedTo, RequestCode, RequestError, Subscription};
+use crate::{
+    Answer, Call, FieldWriter, Header, MessageQueue, MovedTo, RequestCode, RequestError,
+    Subscription,
+};
 
 /// What a broker asks of a client, over the connection of its heartbeats.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +36,51 @@ fields! {
         group: Cow<'a, str> = "consumerGroup",
         /// The name of the broker that holds the message.
         broker_name: Option<Cow<'a, str>> = "brokerName",
+    }
+}
+
+fields! {
+    /// Where a half message is, of which a producer is asked what is to become of it. (In RocketMQ,
+    /// `CheckTransactionStateRequestHeader`.)
+    pub struct HalfMessage<'a> {
+        /// The topic that it is for.
+        topic: Option<Cow<'a, str>> = "topic",
+        /// Where it stands in its own queue.
+        half_queue_offset: QueueOffset = "tranStateTableOffset",
+        /// Where it lies.
+        physical_offset: PhysicalOffset = "commitLogOffset",
+        /// The id that its producer made.
+        message_id: Option<Cow<'a, str>> = "msgId",
+        /// The transaction id, which is the same.
+        transaction_id: Option<Cow<'a, str>> = "transactionId",
+        /// The id by its place.
+        offset_message_id: Option<Cow<'a, str>> = "offsetMsgId",
+        /// Who asks.
+        broker_name: Option<Cow<'a, str>> = "bname",
+    }
+}
+
+/// Code 39, oneway: what is to become of a half message? The answer is an
+/// [`EndTransaction`](crate::EndTransaction).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckTransaction<'a> {
+    /// Where it is.
+    pub half: HalfMessage<'a>,
+    /// The message as a stored record, in the queue that it is for.
+    pub record: &'a [u8],
+}
+
+impl Call for CheckTransaction<'_> {
+    fn code(&self) -> RequestCode {
+        RequestCode::CHECK_TRANSACTION_STATE
+    }
+
+    fn fields(&self, to: &mut FieldWriter<'_>) {
+        self.half.write_fields(to);
+    }
+
+    fn body(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.record);
     }
 }
 

@@ -15,3 +15,4 @@ pub(crate) mod registry; // brokers that come, stay and go
 pub(crate) mod routes; // 105, 106: which broker
 pub(crate) mod send; // 10, 310, 320: writing
 pub(crate) mod topics; // 17: creating topics
+pub(crate) mod transactions; // 37, 39: what becomes of half messages

@@ -32,9 +32,6 @@ pub(crate) fn send(exchange: &mut Exchange<'_, '_>, sent: &SendMessage<'_>) {
 /// Stores one message.
 pub(crate) fn store(exchange: &mut Exchange<'_, '_>, sent: &SendMessage<'_>) {
     let facts = Facts::read(sent.properties.as_bytes());
-    if let Some(feature) = facts.unsupported {
-        return exchange.refuse(ResponseCode::MESSAGE_ILLEGAL, not_supported(feature));
-    }
     let delay = match facts.delay() {
         Ok(delay) => delay,
         Err(remark) => return exchange.refuse(ResponseCode::MESSAGE_ILLEGAL, remark),
@@ -50,8 +47,11 @@ pub(crate) fn store(exchange: &mut Exchange<'_, '_>, sent: &SendMessage<'_>) {
         }
     };
     let message = message(sent, sent.flag, sent.body, properties);
+    // A copy for a retry topic is of a message that was committed long ago.
+    let again = sent.reconsume_times > 0 && matches!(delay, Delay::Level(_));
+    let request = if facts.half && !again { Request::Prepare } else { Request::Append };
     let message = Message { delay, ..message };
-    append(exchange, sent, &[message], facts.wait, Awaited::Send(unique));
+    append(exchange, sent, &[message], facts.wait, Awaited::Send(unique), request);
     exchange.shell.properties = made;
 }
 
@@ -79,7 +79,8 @@ fn send_batch(exchange: &mut Exchange<'_, '_>, sent: &SendMessage<'_>) {
         let facts = Facts::read(item.properties);
         let delayed = facts.delay() != Ok(Delay::None);
         let delayed = delayed.then_some("a delayed message in a batch");
-        if let Some(feature) = facts.unsupported.or(delayed) {
+        let half = facts.half.then_some("a transactional message in a batch");
+        if let Some(feature) = half.or(delayed) {
             return exchange.refuse(ResponseCode::MESSAGE_ILLEGAL, not_supported(feature));
         }
         if facts.wait == Wait::Policy {
@@ -98,16 +99,13 @@ fn send_batch(exchange: &mut Exchange<'_, '_>, sent: &SendMessage<'_>) {
     let messages =
         messages.map(|(item, properties)| message(sent, item.flag, item.body, properties));
     let messages: Vec<Message<'_>> = messages.collect();
-    append(exchange, sent, &messages, wait, Awaited::Batch);
+    append(exchange, sent, &messages, wait, Awaited::Batch, Request::Append);
 }
 
 fn check(sent: &SendMessage<'_>) -> Result<(), (ResponseCode, String)> {
     if takes_no_sends(&sent.topic) {
         let remark = format!("sending messages to topic[{}] is forbidden", sent.topic);
         return Err((ResponseCode::NO_PERMISSION, remark));
-    }
-    if sent.sys_flag as u32 & record::sys_flag::TRANSACTION_MASK != 0 {
-        return Err((ResponseCode::NO_PERMISSION, not_supported("a transactional message")));
     }
     if sent.body.is_empty() {
         let remark = "the message is illegal: the body is empty".to_owned();
@@ -130,7 +128,8 @@ fn message<'a>(
         topic: &sent.topic,
         queue: sent.queue_id,
         flag,
-        sys_flag: sent.sys_flag as u32,
+        // A half message is known by its property. What has the bits without it is none.
+        sys_flag: sent.sys_flag as u32 & !record::sys_flag::TRANSACTION_MASK,
         born_at_ms: sent.born_at_ms,
         reconsume_times: sent.reconsume_times,
         body,
@@ -139,19 +138,20 @@ fn message<'a>(
     }
 }
 
-fn append(
+fn append<'m>(
     exchange: &mut Exchange<'_, '_>,
     sent: &SendMessage<'_>,
-    messages: &[Message<'_>],
+    messages: &'m [Message<'m>],
     wait: Wait,
     awaited: Awaited,
+    request: fn(Append<'m>) -> Request<'m>,
 ) {
     let wished = u32::try_from(sent.default_topic_queues).unwrap_or(0);
     let template = exchange.shell.names.template_queues;
     let create_queues = (sent.default_topic == TEMPLATE_TOPIC).then(|| wished.clamp(1, template));
     let until_ms = exchange.step.now.mono_ms + exchange.step.engine.config().sync_flush_timeout_ms;
     let append = Append { messages, fence: None, wait, create_queues, origin: Origin::Producer };
-    exchange.later(awaited, Some(until_ms), Request::Append(append));
+    exchange.later(awaited, Some(until_ms), request(append));
 }
 
 /// What the broker needs to know of a message's properties, from one pass over them.
@@ -164,9 +164,8 @@ struct Facts<'a> {
     timers: [Option<&'a [u8]>; 3],
     /// It was timed once and is sent again.
     was_timed: bool,
-    /// What the message asks for and this broker cannot do; without it the message would be
-    /// delivered at the wrong time.
-    unsupported: Option<&'static str>,
+    /// It is a half message.
+    half: bool,
 }
 
 impl<'a> Facts<'a> {
@@ -177,7 +176,7 @@ impl<'a> Facts<'a> {
             level: None,
             timers: [None; 3],
             was_timed: false,
-            unsupported: None,
+            half: false,
         };
         for (name, value) in Properties::new(properties).raw() {
             facts.note(name, value);
@@ -194,36 +193,16 @@ impl<'a> Facts<'a> {
             b"TIMER_DELAY_MS" => self.timers[1] = Some(value),
             b"TIMER_DELIVER_MS" => self.timers[2] = Some(value),
             b"TIMER_OUT_MS" => self.was_timed = true,
-            b"TRAN_MSG" if value.eq_ignore_ascii_case(b"true") => {
-                self.unsupported = Some("a transactional message");
-            }
+            b"TRAN_MSG" => self.half = value.eq_ignore_ascii_case(b"true"),
             _ => {}
         }
     }
 
     /// How long it waits; an error if that is no number. A level goes before a time.
     fn delay(&self) -> Result<Delay, &'static str> {
-        let level = self.level.map(number).transpose()?.unwrap_or(0);
-        if let Ok(level @ 1..) = u32::try_from(level.clamp(0, i64::from(u32::MAX))) {
-            return Ok(Delay::Level(level));
-        }
-        let timer = self.timers.iter().position(Option::is_some).filter(|_| !self.was_timed);
-        let Some((timer, value)) = timer.and_then(|n| Some((n, self.timers[n]?))) else {
-            return Ok(Delay::None);
-        };
-        let time = number(value)?;
-        let wait = u64::try_from(time).unwrap_or(0);
-        Ok(match timer {
-            0 => Delay::For(wait.saturating_mul(1_000)),
-            1 => Delay::For(wait),
-            _ => Delay::Until(time),
-        })
+        let timers = if self.was_timed { [None; 3] } else { self.timers };
+        Delay::asked(self.level, timers)
     }
-}
-
-fn number(value: &[u8]) -> Result<i64, &'static str> {
-    let text = std::str::from_utf8(value).ok();
-    text.and_then(|text| text.parse().ok()).ok_or("the message's delay is no number")
 }
 
 fn add_unique(made: &mut Vec<u8>, properties: &[u8], unique: &[u8]) {
@@ -242,12 +221,12 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(properties: &str, unique: Option<&str>, wait: Wait, unsupported: bool) {
+    fn check(properties: &str, unique: Option<&str>, wait: Wait, half: bool) {
         let properties = properties.replace('=', "\u{1}").replace(';', "\u{2}");
         let facts = Facts::read(properties.as_bytes());
         assert_eq!(facts.unique, unique);
         assert_eq!(facts.wait, wait);
-        assert_eq!(facts.unsupported.is_some(), unsupported);
+        assert_eq!(facts.half, half);
     }
 
     #[test]

@@ -24,6 +24,26 @@ interface Library {
         SendResult batch(List<Outgoing> messages) throws Exception;
 
         SendResult ordered(Outgoing message) throws Exception;
+
+        /** Half a message, whose fate is {@link Fate#of} its number. */
+        SendResult transaction(Outgoing message) throws Exception;
+    }
+
+    /** What becomes of a transaction: by turns, decided at once or only when the broker asks. */
+    enum Fate {
+        COMMIT, ROLL_BACK, COMMIT_WHEN_ASKED, ROLL_BACK_WHEN_ASKED;
+
+        static Fate of(String number) {
+            return values()[Integer.parseInt(number) % values().length];
+        }
+
+        boolean commits() {
+            return this == COMMIT || this == COMMIT_WHEN_ASKED;
+        }
+
+        boolean atOnce() {
+            return this == COMMIT || this == ROLL_BACK;
+        }
     }
 
     /** What a consumer asks for; {@code sql} and {@code tags}: at most one is not empty. */

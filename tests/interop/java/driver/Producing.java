@@ -45,6 +45,7 @@ final class Producing implements Runnable {
             switch (kind) {
                 case "sync" -> untilAcknowledged(each, () -> sender.sync(attempt(each)));
                 case "ordered" -> untilAcknowledged(each, () -> sender.ordered(attempt(each)));
+                case "transaction" -> untilAcknowledged(each, () -> sender.transaction(attempt(each)));
                 case "async" -> async(each, window);
                 case "oneway" -> oneway(each);
                 case "batch" -> {

@@ -9,9 +9,11 @@ import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.ConsumeOrderlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerOrderly;
-import org.apache.rocketmq.client.producer.DefaultMQProducer;
+import org.apache.rocketmq.client.producer.LocalTransactionState;
 import org.apache.rocketmq.client.producer.SendCallback;
 import org.apache.rocketmq.client.producer.SendResult;
+import org.apache.rocketmq.client.producer.TransactionListener;
+import org.apache.rocketmq.client.producer.TransactionMQProducer;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageExt;
@@ -30,7 +32,8 @@ public final class Plain implements Library {
 
     @Override
     public Sender sender(String group) throws Exception {
-        DefaultMQProducer producer = new DefaultMQProducer(group);
+        TransactionMQProducer producer = new TransactionMQProducer(group);
+        producer.setTransactionListener(new Deciding());
         producer.setNamesrvAddr(namesrv);
         producer.setInstanceName(group);
         producer.setPollNameServerInterval(1000);
@@ -77,7 +80,24 @@ public final class Plain implements Library {
         return consumer::shutdown;
     }
 
-    private record PlainSender(DefaultMQProducer producer) implements Sender {
+    private static final class Deciding implements TransactionListener {
+        @Override
+        public LocalTransactionState executeLocalTransaction(Message message, Object unused) {
+            Fate fate = Fate.of(message.getUserProperty("n"));
+            return fate.atOnce() ? decide(fate) : LocalTransactionState.UNKNOW;
+        }
+
+        @Override
+        public LocalTransactionState checkLocalTransaction(MessageExt message) {
+            return decide(Fate.of(message.getUserProperty("n")));
+        }
+
+        private static LocalTransactionState decide(Fate fate) {
+            return fate.commits() ? LocalTransactionState.COMMIT_MESSAGE : LocalTransactionState.ROLLBACK_MESSAGE;
+        }
+    }
+
+    private record PlainSender(TransactionMQProducer producer) implements Sender {
         @Override
         public SendResult sync(Outgoing message) throws Exception {
             return producer.send(encoded(message));
@@ -102,6 +122,11 @@ public final class Plain implements Library {
         public SendResult ordered(Outgoing message) throws Exception {
             return producer.send(encoded(message),
                 (queues, it, shard) -> queues.get(Math.abs(shard.hashCode()) % queues.size()), message.shard());
+        }
+
+        @Override
+        public SendResult transaction(Outgoing message) throws Exception {
+            return producer.sendMessageInTransaction(encoded(message), null);
         }
 
         private static Message encoded(Outgoing outgoing) {

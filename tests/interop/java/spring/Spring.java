@@ -6,7 +6,10 @@ import java.util.function.Predicate;
 import org.apache.rocketmq.client.producer.SendCallback;
 import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.common.message.MessageExt;
+import org.apache.rocketmq.spring.annotation.RocketMQTransactionListener;
 import org.apache.rocketmq.spring.autoconfigure.RocketMQAutoConfiguration;
+import org.apache.rocketmq.spring.core.RocketMQLocalTransactionListener;
+import org.apache.rocketmq.spring.core.RocketMQLocalTransactionState;
 import org.apache.rocketmq.spring.core.RocketMQTemplate;
 import org.springframework.boot.WebApplicationType;
 import org.springframework.boot.autoconfigure.ImportAutoConfiguration;
@@ -47,8 +50,8 @@ public final class Spring implements Library {
             .properties(Map.of("rocketmq.name-server", namesrv, "spring.main.banner-mode", "off",
                 "spring.main.register-shutdown-hook", "false"))
             .properties(properties);
-        if (listener != null) {
-            builder.sources(listener);
+        builder.sources(listener);
+        if (each != null) {
             builder.initializers(context -> context.getBeanFactory().registerSingleton("each", new Each(each)));
         }
         synchronized (STARTING) {
@@ -63,7 +66,7 @@ public final class Spring implements Library {
     public Sender sender(String group) {
         ConfigurableApplicationContext context = start(Map.of("rocketmq.producer.group", group,
             "rocketmq.producer.instance-name", group, "rocketmq.producer.retry-times-when-send-failed", "0",
-            "rocketmq.producer.retry-times-when-send-async-failed", "0"), null, null);
+            "rocketmq.producer.retry-times-when-send-async-failed", "0"), Deciding.class, null);
         return new SpringSender(context.getBean(RocketMQTemplate.class));
     }
 
@@ -76,6 +79,28 @@ public final class Spring implements Library {
         String selector = sql ? wanted.sql() : wanted.tags().isEmpty() ? "*" : wanted.tags();
         return start(Map.of("name", wanted.name(), "group", wanted.group(), "topic", wanted.topic(),
             "selector", selector), listener, each)::close;
+    }
+
+    @RocketMQTransactionListener
+    static class Deciding implements RocketMQLocalTransactionListener {
+        @Override
+        public RocketMQLocalTransactionState executeLocalTransaction(Message message, Object unused) {
+            Fate fate = fate(message);
+            return fate.atOnce() ? decide(fate) : RocketMQLocalTransactionState.UNKNOWN;
+        }
+
+        @Override
+        public RocketMQLocalTransactionState checkLocalTransaction(Message message) {
+            return decide(fate(message));
+        }
+
+        private static Fate fate(Message<?> message) {
+            return Fate.of((String) message.getHeaders().get("n"));
+        }
+
+        private static RocketMQLocalTransactionState decide(Fate fate) {
+            return fate.commits() ? RocketMQLocalTransactionState.COMMIT : RocketMQLocalTransactionState.ROLLBACK;
+        }
     }
 
     private record SpringSender(RocketMQTemplate template) implements Sender {
@@ -104,6 +129,11 @@ public final class Spring implements Library {
         @Override
         public SendResult ordered(Outgoing message) {
             return template.syncSendOrderly(destination(message), encoded(message), message.shard());
+        }
+
+        @Override
+        public SendResult transaction(Outgoing message) {
+            return template.sendMessageInTransaction(destination(message), encoded(message), null);
         }
 
         private static String destination(Outgoing message) {

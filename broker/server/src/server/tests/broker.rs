@@ -147,7 +147,6 @@ fn what_cannot_be_stored_is_refused_with_rocketmqs_codes() {
         (message("SCHEDULE_TOPIC_XXXX", b"x"), forbidden, "forbidden"),
         (with("DELAY\u{1}soon\u{2}"), illegal, "delay"),
         (with("TIMER_DELAY_SEC\u{1}259201\u{2}"), illegal, "max delay 259200000ms"),
-        (with("TRAN_MSG\u{1}true\u{2}"), illegal, "transactional"),
     ];
     for (sent, code, remark) in cases {
         check_refused(&peer.call(&sent), code, remark);
