@@ -56,7 +56,7 @@ pub use request::{
 };
 pub use request::{
     CheckTransaction, ConsumeThis, ConsumedDirectly, ConsumedUpTo, ConsumerState, FromBroker,
-    HalfMessage, QueueState,
+    HalfMessage, PushReply, QueueState, ReplyFields,
 };
 pub use route::{BrokerAddresses, ClusterInfo, QueueRoute, TopicRoute, permission};
 pub use write::{Call, CallMode, FrameWriter, Head};

@@ -22,7 +22,7 @@ pub use admin::{
 pub use client::{CheckClient, ConsumerListByGroup, GroupChanged, UnregisterClient};
 pub use from_broker::{
     CheckTransaction, ConsumeThis, ConsumedDirectly, ConsumedUpTo, ConsumerState, FromBroker,
-    HalfMessage, QueueState,
+    HalfMessage, PushReply, QueueState, ReplyFields,
 };
 pub use inquiry::{CloneOffsets, Inquiry, OfMember, OfProducers, OfSubscription};
 pub use offset::{
@@ -40,6 +40,8 @@ pub use topic::{CreateTopic, EnsureTopic, GetClusterInfo, GetRoute, Hello};
 pub enum Request<'a> {
     /// Codes 10, 310 and 320: one message or a batch.
     Send(SendMessage<'a>),
+    /// Codes 324 and 325: the reply to a request message.
+    SendReply(SendMessage<'a>),
     /// Code 36: a message whose consumption failed.
     SendBack(SendBack<'a>),
     /// Code 37: commit or roll back a half message.
@@ -130,6 +132,9 @@ impl<'a> Request<'a> {
             }
             RequestCode::SEND_BATCH_MESSAGE => {
                 Self::Send(SendMessage { batch: true, ..SendMessage::decode(fields, body)? })
+            }
+            RequestCode::SEND_REPLY_MESSAGE | RequestCode::SEND_REPLY_MESSAGE_V2 => {
+                Self::SendReply(SendMessage::decode(fields, body)?)
             }
             RequestCode::PULL_MESSAGE => Self::Pull(fields.read()?),
             RequestCode::LITE_PULL_MESSAGE => Self::LitePull(fields.read()?),

@@ -9,7 +9,7 @@ use millrace_types::{QueueId, QueueOffset};
 use crate::core::Step;
 use crate::handlers::{
     admin, clients, inquiry, letters, locks, messages, names, offsets, private, pull, registry,
-    routes, send, topics, transactions,
+    replies, routes, send, topics, transactions,
 };
 use crate::reactor::Output;
 use crate::readers::Question;
@@ -127,6 +127,7 @@ impl Exchange<'_, '_> {
             Request::Admin(request) => admin::answer(self, &request),
             Request::Inquiry(request) => inquiry::answer(self, &request),
             Request::Send(request) => send::send(self, &request),
+            Request::SendReply(request) => replies::send(self, &request),
             Request::Pull(request) | Request::LitePull(request) => pull::pull(self, &request),
             Request::QueryMessage(request) => messages::query(self, &request),
             Request::ViewMessage(request) => messages::view(self, &request),

@@ -93,6 +93,12 @@ impl Producers {
         producers.values().nth(n).map(|producer| producer.connection)
     }
 
+    /// The connection of a client, whatever groups it is in.
+    pub(crate) fn connection_of(&self, client_id: &str) -> Option<ConnectionId> {
+        let known = self.groups.values().find_map(|group| group.get(client_id));
+        known.map(|producer| producer.connection)
+    }
+
     /// The members of a group; `None` if there are none.
     pub(crate) fn connections(&self, group: &str) -> Option<ProducerConnections> {
         let producers = self.groups.get(group)?.values();

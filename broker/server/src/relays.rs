@@ -1,18 +1,20 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use millrace_engine::ConnectionId;
 use millrace_protocol::{
-    Answer, Call, CallMode, FieldWriter, Fields, FrameWriter, Head, Header, HeaderKind, Refused,
-    ResponseCode,
+    Answer, Call, CallMode, FieldWriter, Fields, FrameWriter, Head, Header, HeaderKind, MessageIds,
+    Refused, ResponseCode, SendAnswer, SendStatus,
 };
+use millrace_types::{QueueId, QueueOffset};
 
 use crate::waiting::ReplyTo;
 
-/// Requests of tools that a client answers: they are passed on to it, and its answer back, without
-/// being understood.
+/// Requests that a client answers: they are passed on to it, and its answer back.
 #[derive(Debug, Default)]
 pub(crate) struct Relays {
     waiting: BTreeMap<i32, Relay>,
+    /// Until when each may wait, in order; of those that are answered, too.
+    until_ms: VecDeque<(u64, i32)>,
     next: i32,
     /// Frames on their way after this burst.
     pub(crate) frames: Vec<Passed>,
@@ -20,11 +22,20 @@ pub(crate) struct Relays {
 
 #[derive(Debug)]
 struct Relay {
-    /// The tool.
+    /// Who asks.
     to: ReplyTo,
     /// The client.
     client: ConnectionId,
-    until_ms: u64,
+    back: Back,
+}
+
+/// How an answer is passed back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Back {
+    /// To a tool, as it is.
+    AsIs,
+    /// To who sent a reply, as the answer to a send that is stored nowhere.
+    Sent,
 }
 
 /// A frame for a connection.
@@ -38,8 +49,8 @@ pub(crate) struct Passed {
 
 /// How long a client may take. (In RocketMQ, the same.)
 const PATIENCE_MS: u64 = 10_000;
-/// Tools ask one thing at a time.
-pub(crate) const RELAYS_MAX: usize = 1_000;
+/// Tools ask one thing at a time, and clients take replies at once.
+pub(crate) const RELAYS_MAX: usize = 10_000;
 
 impl Relays {
     /// Passes a request on; `false` if there are too many already.
@@ -48,14 +59,15 @@ impl Relays {
         now_ms: u64,
         to: ReplyTo,
         client: ConnectionId,
+        back: Back,
         call: &impl Call,
     ) -> bool {
         if self.waiting.len() >= RELAYS_MAX {
             return false;
         }
         self.next = self.next.wrapping_add(1);
-        let relay = Relay { to, client, until_ms: now_ms + PATIENCE_MS };
-        self.waiting.insert(self.next, relay);
+        self.waiting.insert(self.next, Relay { to, client, back });
+        self.until_ms.push_back((now_ms + PATIENCE_MS, self.next));
         let mut bytes = Vec::new();
         // Every client reads JSON.
         call.write(HeaderKind::Json, self.next, CallMode::Answered, &mut bytes);
@@ -63,15 +75,28 @@ impl Relays {
         true
     }
 
-    /// A client has answered something; passes it back if a tool waits for it.
+    /// Tells a client something that it need not answer.
+    pub(crate) fn tell(&mut self, client: ConnectionId, call: &impl Call) {
+        let mut bytes = Vec::new();
+        call.write(HeaderKind::Json, 0, CallMode::Oneway, &mut bytes);
+        self.frames.push(Passed { to: client, bytes, answers: false });
+    }
+
+    /// A client has answered something; passes it back if somebody waits for it.
     pub(crate) fn answered(&mut self, client: ConnectionId, header: &Header<'_>, body: &[u8]) {
         let known = self.waiting.get(&header.opaque);
         if known.is_none_or(|relay| relay.client != client) {
             return;
         }
-        let Some(Relay { to, .. }) = self.waiting.remove(&header.opaque) else {
+        let Some(Relay { to, back, .. }) = self.waiting.remove(&header.opaque) else {
             return;
         };
+        if self.waiting.is_empty() {
+            self.until_ms.clear();
+        }
+        if back == Back::Sent {
+            return self.answer_sent(to, header);
+        }
         let head = Head::answer(to.kind, header.code, to.opaque, &header.remark);
         let mut bytes = Vec::new();
         let mut frame = FrameWriter::begin(&mut bytes, &head, |out| copy(&header.fields, out));
@@ -80,15 +105,38 @@ impl Relays {
         self.frames.push(Passed { to: to.connection, bytes, answers: true });
     }
 
-    /// When the first of them has waited long enough.
+    /// A producer has said whether it could use a reply.
+    fn answer_sent(&mut self, to: ReplyTo, header: &Header<'_>) {
+        let mut bytes = Vec::new();
+        if header.response_code() == ResponseCode::SUCCESS {
+            let sent = SendAnswer {
+                status: SendStatus::Ok,
+                message_ids: MessageIds::Text("0".into()),
+                queue_id: QueueId(0),
+                queue_offset: QueueOffset(0),
+                transaction_id: None,
+            };
+            sent.write(to.kind, to.opaque, &mut bytes);
+        } else {
+            let remark = format!("push reply message fail: {}", header.remark);
+            Refused::new(ResponseCode::SYSTEM_ERROR, remark).write(to.kind, to.opaque, &mut bytes);
+        }
+        self.frames.push(Passed { to: to.connection, bytes, answers: true });
+    }
+
+    /// When the first of them may have waited long enough.
     pub(crate) fn earliest_ms(&self) -> Option<u64> {
-        self.waiting.values().map(|relay| relay.until_ms).min()
+        self.until_ms.front().map(|(until_ms, _)| *until_ms)
     }
 
     /// Time passes: who has waited long enough is told so.
     pub(crate) fn on_tick(&mut self, now_ms: u64) {
-        let remark = "the client did not answer in time";
-        self.give_up(ResponseCode::CONSUME_MSG_TIMEOUT, remark, |relay| relay.until_ms <= now_ms);
+        while let Some((_, opaque)) = self.until_ms.pop_front_if(|(until, _)| *until <= now_ms) {
+            if let Some(Relay { to, .. }) = self.waiting.remove(&opaque) {
+                let remark = "the client did not answer in time";
+                self.refuse(to, ResponseCode::CONSUME_MSG_TIMEOUT, remark);
+            }
+        }
     }
 
     /// A connection is gone: what it was asked is not answered, and what it asked not passed back.
@@ -97,21 +145,17 @@ impl Relays {
             return;
         }
         self.waiting.retain(|_, relay| relay.to.connection != gone);
-        let remark = "the client is gone";
-        self.give_up(ResponseCode::SYSTEM_ERROR, remark, |relay| relay.client == gone);
+        let left = self.waiting.extract_if(.., |_, relay| relay.client == gone);
+        let left: Vec<ReplyTo> = left.map(|(_, relay)| relay.to).collect();
+        for to in left {
+            self.refuse(to, ResponseCode::SYSTEM_ERROR, "the client is gone");
+        }
     }
 
-    fn give_up(
-        &mut self,
-        code: ResponseCode,
-        remark: &'static str,
-        is_over: impl Fn(&Relay) -> bool,
-    ) {
-        for (_, Relay { to, .. }) in self.waiting.extract_if(.., |_, relay| is_over(relay)) {
-            let mut bytes = Vec::new();
-            Refused::new(code, remark).write(to.kind, to.opaque, &mut bytes);
-            self.frames.push(Passed { to: to.connection, bytes, answers: true });
-        }
+    fn refuse(&mut self, to: ReplyTo, code: ResponseCode, remark: &'static str) {
+        let mut bytes = Vec::new();
+        Refused::new(code, remark).write(to.kind, to.opaque, &mut bytes);
+        self.frames.push(Passed { to: to.connection, bytes, answers: true });
     }
 }
 
@@ -137,7 +181,7 @@ mod tests {
 
     fn ask(relays: &mut Relays, now_ms: u64, opaque: i32) -> i32 {
         let call = OfMember { group: "g".into(), client_id: "c".into(), threads: false };
-        assert!(relays.pass_on(now_ms, tool(opaque), CLIENT, &call));
+        assert!(relays.pass_on(now_ms, tool(opaque), CLIENT, Back::AsIs, &call));
         relays.next
     }
 
@@ -185,9 +229,9 @@ mod tests {
             ask(&mut relays, 0, n);
         }
         let call = OfMember { group: "g".into(), client_id: "c".into(), threads: false };
-        assert!(!relays.pass_on(0, tool(-1), CLIENT, &call));
+        assert!(!relays.pass_on(0, tool(-1), CLIENT, Back::AsIs, &call));
         relays.on_tick(PATIENCE_MS);
-        assert!(relays.pass_on(PATIENCE_MS, tool(-1), CLIENT, &call));
+        assert!(relays.pass_on(PATIENCE_MS, tool(-1), CLIENT, Back::AsIs, &call));
     }
 
     #[test]

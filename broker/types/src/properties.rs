@@ -29,6 +29,12 @@ pub mod keys {
     pub const REAL_TOPIC: &str = "REAL_TOPIC";
     /// The queue that it is for.
     pub const REAL_QUEUE: &str = "REAL_QID";
+    /// The client id of a producer that waits for a reply.
+    pub const REPLY_TO: &str = "REPLY_TO_CLIENT";
+    /// When a broker passed a reply on, ms since the Unix epoch.
+    pub const REPLY_PUSHED: &str = "PUSH_REPLY_TIME";
+    /// The cluster that a message went through, on those that want a reply.
+    pub const CLUSTER: &str = "CLUSTER";
     /// Whether a message is a half message, on its way to the broker.
     pub const TRANSACTION: &str = "TRAN_MSG";
     /// The group of the producer of a half message.

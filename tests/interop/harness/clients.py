@@ -34,7 +34,7 @@ SPRING = "org.springframework.boot"
 
 
 def plain(version, name, *options):
-    return Client(name, (f"{ROCKETMQ}:rocketmq-client:{version}",), ("plain", "find", f"v{version[0]}"), "millrace.Plain", options)
+    return Client(name, (f"{ROCKETMQ}:rocketmq-client:{version}",), ("plain", "find", "reply", f"v{version[0]}"), "millrace.Plain", options)
 
 
 def spring(starter, boot):

@@ -84,6 +84,63 @@ impl Call for CheckTransaction<'_> {
     }
 }
 
+fields! {
+    /// A reply, for the producer that waits for it. (In RocketMQ, `ReplyMessageRequestHeader`.)
+    pub struct ReplyFields<'a> {
+        /// The group of who replied.
+        producer_group: Cow<'a, str> = "producerGroup",
+        /// The topic of replies.
+        topic: Cow<'a, str> = "topic",
+        /// As the reply had it.
+        default_topic: Cow<'a, str> = "defaultTopic",
+        /// As the reply had it.
+        default_topic_queues: i32 = "defaultTopicQueueNums",
+        /// As the reply had it.
+        queue_id: i32 = "queueId",
+        /// Compression bits.
+        sys_flag: i32 = "sysFlag",
+        /// When it was made, ms.
+        born_at_ms: i64 = "bornTimestamp",
+        /// The replier's own.
+        flag: i32 = "flag",
+        /// Encoded as in a record.
+        properties: Option<Cow<'a, str>> = "properties",
+        /// As the reply had it.
+        reconsume_times: i32 = "reconsumeTimes" or 0,
+        /// Unused.
+        unit_mode: bool = "unitMode" or false,
+        /// Who replied, `ip:port`.
+        born_host: Cow<'a, str> = "bornHost",
+        /// The broker, `ip:port`.
+        store_host: Cow<'a, str> = "storeHost",
+        /// When it passed the broker, ms.
+        store_at_ms: i64 = "storeTimestamp",
+    }
+}
+
+/// Code 326: a reply; the producer answers whether somebody waits for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PushReply<'a> {
+    /// What it is.
+    pub fields: ReplyFields<'a>,
+    /// The payload.
+    pub body: &'a [u8],
+}
+
+impl Call for PushReply<'_> {
+    fn code(&self) -> RequestCode {
+        RequestCode::PUSH_REPLY_MESSAGE_TO_CLIENT
+    }
+
+    fn fields(&self, to: &mut FieldWriter<'_>) {
+        self.fields.write_fields(to);
+    }
+
+    fn body(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.body);
+    }
+}
+
 impl<'a> FromBroker<'a> {
     /// Understands a broker's request by its header and body.
     pub fn decode(header: &Header<'a>, body: &'a [u8]) -> Result<Self, RequestError> {

@@ -8,6 +8,7 @@ use millrace_protocol::{
 use millrace_types::{GroupName, QueueId, QueueOffset, TopicName, is_system_topic};
 
 use crate::dispatch::Exchange;
+use crate::relays::Back;
 
 /// What tools ask about clients that are connected, and about what a broker is set to.
 pub(crate) fn answer(exchange: &mut Exchange<'_, '_>, request: &Inquiry<'_>) {
@@ -50,7 +51,7 @@ fn running_info(exchange: &mut Exchange<'_, '_>, of: &OfMember<'_>) {
         return;
     }
     let (now_ms, to) = (exchange.step.now.mono_ms, exchange.to);
-    if exchange.shell.relays.pass_on(now_ms, to, client, of) {
+    if exchange.shell.relays.pass_on(now_ms, to, client, Back::AsIs, of) {
         *exchange.in_flight += 1;
     } else {
         exchange.refuse(ResponseCode::SYSTEM_BUSY, "too many tools ask clients at once");

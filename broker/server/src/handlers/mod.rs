@@ -12,6 +12,7 @@ pub(crate) mod offsets; // 14, 15, 29 to 32: where groups are and queues go
 pub(crate) mod private; // 9001 to 9004: our own requests
 pub(crate) mod pull; // 11, 361: reading
 pub(crate) mod registry; // brokers that come, stay and go
+pub(crate) mod replies; // 324, 325: to who waits for them
 pub(crate) mod routes; // 105, 106: which broker
 pub(crate) mod send; // 10, 310, 320: writing
 pub(crate) mod topics; // 17: creating topics

@@ -5,7 +5,7 @@ use millrace_protocol::{BatchItem, CallMode, ResponseCode, SendMessage, batch_it
 use millrace_types::{Properties, TEMPLATE_TOPIC, keys, record, takes_no_sends};
 
 use crate::dispatch::Exchange;
-use crate::handlers::letters;
+use crate::handlers::{letters, replies};
 use crate::refusal::waited_too_long;
 use crate::waiting::{Awaited, UniqueKey};
 
@@ -45,6 +45,16 @@ pub(crate) fn store(exchange: &mut Exchange<'_, '_>, sent: &SendMessage<'_>) {
             add_unique(&mut made, sent.properties.as_bytes(), &unique);
             (UniqueKey::new(std::str::from_utf8(&unique).unwrap_or("")), &made[..])
         }
+    };
+    let in_cluster;
+    let properties = if facts.wants_reply {
+        // Who replies learns from this where replies go.
+        replies::expect(exchange);
+        let cluster = [(keys::CLUSTER, Some(&*exchange.shell.names.cluster))];
+        in_cluster = Properties::new(properties).with(&cluster);
+        in_cluster.as_bytes()
+    } else {
+        properties
     };
     let message = message(sent, sent.flag, sent.body, properties);
     // A copy for a retry topic is of a message that was committed long ago.
@@ -166,6 +176,8 @@ struct Facts<'a> {
     was_timed: bool,
     /// It is a half message.
     half: bool,
+    /// Its producer waits for a reply.
+    wants_reply: bool,
 }
 
 impl<'a> Facts<'a> {
@@ -177,6 +189,7 @@ impl<'a> Facts<'a> {
             timers: [None; 3],
             was_timed: false,
             half: false,
+            wants_reply: false,
         };
         for (name, value) in Properties::new(properties).raw() {
             facts.note(name, value);
@@ -193,6 +206,7 @@ impl<'a> Facts<'a> {
             b"TIMER_DELAY_MS" => self.timers[1] = Some(value),
             b"TIMER_DELIVER_MS" => self.timers[2] = Some(value),
             b"TIMER_OUT_MS" => self.was_timed = true,
+            b"REPLY_TO_CLIENT" => self.wants_reply = true,
             b"TRAN_MSG" => self.half = value.eq_ignore_ascii_case(b"true"),
             _ => {}
         }

@@ -12,6 +12,7 @@ mod metrics; // figures over HTTP
 mod names; // brokers and name servers of several processes
 mod peer; // a client that writes and reads frames
 mod reactor; // connections that behave, and some that do not
+mod replies; // answers to request messages
 mod transactions; // messages whose producer decides
 
 use std::sync::Arc;

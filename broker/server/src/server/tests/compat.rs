@@ -136,6 +136,7 @@ fn limits() -> Vec<String> {
         count(millrace_engine::QUEUES_MAX as usize),
         count(remembered.queues_max),
         count(remembered.group_offsets_max),
+        count(millrace_engine::TransactionConfig::default().open_max),
         count(millrace_engine::SETTINGS_MAX),
         bytes(millrace_engine::SETTING_BYTES_MAX),
         count(millrace_namesrv::RouteTable::BROKERS_MAX),
@@ -146,7 +147,7 @@ fn limits() -> Vec<String> {
 }
 
 /// The sources that have tests of limits.
-const TESTS: [&str; 17] = [
+const TESTS: [&str; 18] = [
     include_str!("limits.rs"),
     include_str!("reactor.rs"),
     include_str!("../../clients.rs"),
@@ -160,6 +161,7 @@ const TESTS: [&str; 17] = [
     include_str!("../../traffic.rs"),
     include_str!("../../../../engine/src/tests/mod.rs"),
     include_str!("../../../../engine/src/tests/limits.rs"),
+    include_str!("../../../../engine/src/tests/transactions.rs"),
     include_str!("../../../../namesrv/src/route_table/tests.rs"),
     include_str!("../../../../protocol/src/json/tree.rs"),
     include_str!("../../../../protocol/src/registration/tests.rs"),
