@@ -10,7 +10,7 @@ use crate::module::Module;
 use crate::ticker::Ticker;
 
 /// Compiles modules, and measures their time for as long as one of them is there. It keeps what it
-/// compiled, so it should not outlive those who use that.
+/// compiled; who loads one module after the other lets it forget those that are not used any more.
 pub struct Host {
     engine: Engine,
     limits: Arc<Limits>,
@@ -61,6 +61,12 @@ impl Host {
         let module = Module::compile(&self.engine, bytes, hash, &self.limits, ticker)?;
         // Two at once may have compiled the same one; the first one counts.
         Ok(Arc::clone(modules().entry(hash).or_insert_with(|| Arc::new(module))))
+    }
+
+    /// Forgets the modules that nobody else has.
+    pub fn forget_unused(&self) {
+        let mut modules = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
+        modules.retain(|_, module| Arc::strong_count(module) > 1);
     }
 }
 
