@@ -1,14 +1,16 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use millrace_protocol::{
-    Admin as Ask, AnswerError, BodyError, Call, ConsumerConnections, CreateTopic, DeleteGroup,
-    Done, FieldWriter, GroupConfig, GroupNames, GroupProgress, GroupRules, GroupSettings,
-    MessageQueue, MovedTo, OfConsumers, OfGroup, OfTopic, OffsetMessageId, QueryAnswer,
-    QueryMessage, QueueProgress, QueueStats, RequestCode, ResetOffset, ResponseCode, TopicConfig,
-    TopicNames, TopicStats, ViewMessage,
+    Admin as Ask, AnswerError, AttachFilter, AttachedFilter, AttachedFilters, BodyError, Call,
+    ConsumerConnections, CreateTopic, DeleteGroup, Done, FieldWriter, FilterPlace, FilterRequest,
+    GroupConfig, GroupNames, GroupProgress, GroupRules, GroupSettings, MessageQueue, MovedTo,
+    OfConsumers, OfGroup, OfTopic, OffsetMessageId, QueryAnswer, QueryMessage, QueueProgress,
+    QueueStats, RequestCode, ResetOffset, ResponseCode, TopicConfig, TopicNames, TopicStats,
+    ViewMessage,
 };
 use millrace_types::QueueOffset;
 use tokio::time::Instant;
@@ -48,6 +50,8 @@ pub enum Place {
 /// A group by one word: how a tool shows it.
 pub type Settings = BTreeMap<String, String>;
 
+/// How long a broker may take to compile a module, and to wait for its disk.
+const ATTACH_TIMEOUT: Duration = Duration::from_secs(60);
 /// Messages that one look-up gives at most.
 const FOUND_MAX: i32 = 64;
 
@@ -321,6 +325,58 @@ impl Admin {
         });
         found.sort_by_key(|message| (message.stored_at_ms, message.offset));
         Ok(found)
+    }
+
+    /// Attaches a filter to something on brokers, one after the other; the first that refuses ends
+    /// it. Only Millrace has filters.
+    pub async fn attach_filter(
+        &self,
+        attach: &AttachFilter<'_>,
+        brokers: &[Master],
+    ) -> Result<Vec<(Master, AttachedFilter)>, ClientError> {
+        let mut attached = Vec::new();
+        for broker in brokers {
+            let call = FilterRequest::Attach(attach.clone());
+            // It compiles the module.
+            let answered = self.cluster.call(&broker.address, &call, ATTACH_TIMEOUT).await?;
+            let filters = body(&answered, AttachedFilters::decode)?.0;
+            attached.extend(filters.into_iter().map(|filter| (broker.clone(), filter)));
+        }
+        Ok(attached)
+    }
+
+    /// Takes the filter away that is attached to something; tells which of the brokers had it.
+    pub async fn detach_filter(
+        &self,
+        place: &FilterPlace<'_>,
+        brokers: &[Master],
+    ) -> Result<Vec<Master>, ClientError> {
+        let mut had_it = Vec::new();
+        for broker in brokers {
+            let call = FilterRequest::Detach(place.clone());
+            let answered = self.cluster.call(&broker.address, &call, ATTACH_TIMEOUT).await?;
+            match answered.response.header().response_code() {
+                ResponseCode::SUCCESS => had_it.push(broker.clone()),
+                ResponseCode::QUERY_NOT_FOUND => {}
+                _ => return Err(refused(&answered)),
+            }
+        }
+        Ok(had_it)
+    }
+
+    /// The filters of all brokers that know filters.
+    pub async fn filters(&self) -> Result<Vec<(Master, AttachedFilter)>, ClientError> {
+        let mut all = Vec::new();
+        for master in self.masters().await? {
+            let answered = self.cluster.ask(&master.address, &FilterRequest::List).await?;
+            let code = answered.response.header().response_code();
+            if code == ResponseCode::REQUEST_CODE_NOT_SUPPORTED {
+                continue;
+            }
+            let filters = body(&answered, AttachedFilters::decode)?.0;
+            all.extend(filters.into_iter().map(|filter| (master.clone(), filter)));
+        }
+        Ok(all)
     }
 
     async fn ask_namesrv(&self, call: &(dyn Call + Sync)) -> Result<Answered, ClientError> {

@@ -39,8 +39,9 @@ pub use cluster::{Cluster, ClusterOptions};
 pub use error::ClientError;
 pub use message::Message;
 pub use millrace_protocol::{
-    ConsumerConnections, MessageQueue, OffsetMessageId, PullStatus, QueueProgress, QueueStats,
-    Refused, ResponseCode, SendStatus, Subscription, TopicConfig, TopicRoute, permission,
+    AttachFilter, AttachedFilter, ConsumerConnections, FilterPlace, FilterTerms, MessageQueue,
+    OffsetMessageId, PullStatus, QueueProgress, QueueStats, Refused, ResponseCode, SendStatus,
+    Subscription, TopicConfig, TopicRoute, permission,
 };
 pub use millrace_types::{QueueId, QueueOffset};
 pub use producer::{Producer, ProducerOptions, Sent};

@@ -5,6 +5,7 @@ use millrace_store::{Bounds, Placed, Plan};
 use millrace_types::{PhysicalOffset, QueueId, QueueOffset};
 
 use crate::filter::Verdicts;
+use crate::held::Held;
 use crate::reads::Read;
 use crate::request::Ticket;
 use crate::topics::Topic;
@@ -100,8 +101,15 @@ impl std::ops::Deref for Places {
 pub struct Found {
     /// The records.
     pub plan: Plan,
-    /// What decides over each of them once it is read; `None` if all of them are wanted.
-    pub verdicts: Option<Arc<dyn Verdicts>>,
+    /// What decides over them once they are read, each over what those before it have kept.
+    pub verdicts: Vec<Arc<dyn Verdicts>>,
+    /// The most messages that the pull is given, and the most bytes but for the first of them.
+    pub count_max: usize,
+    /// See `count_max`.
+    pub bytes_max: u64,
+    /// The pull itself, if it has waited for a message that it wants: it goes on waiting if
+    /// nothing of this is kept. See [`crate::Engine::wait_on`].
+    pub held: Option<Held>,
     /// Where to read next.
     pub next: QueueOffset,
     /// The first offset that the queue still has.

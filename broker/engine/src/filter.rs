@@ -17,6 +17,8 @@ pub enum Filter {
     Tags(Arc<[TagsCode]>),
     /// Those that a condition over their content accepts.
     Condition(Arc<dyn Verdicts>),
+    /// Those that one filter wants and all of the others keep.
+    Narrowed(Box<Filter>, Arc<[Arc<dyn Verdicts>]>),
 }
 
 impl Filter {
@@ -35,21 +37,49 @@ impl Filter {
         match self {
             Filter::Tags(codes) => codes.contains(&entry.tags_code),
             Filter::All | Filter::Condition(_) => true,
+            Filter::Narrowed(wanted, _) => wanted.by_entry(entry),
         }
     }
 
-    pub(crate) fn verdicts(&self) -> Option<Arc<dyn Verdicts>> {
+    /// Whether an index entry alone can decide against its message.
+    pub(crate) fn goes_by_entry(&self) -> bool {
         match self {
-            Filter::Condition(verdicts) => Some(Arc::clone(verdicts)),
-            Filter::All | Filter::Tags(_) => None,
+            Filter::Tags(_) => true,
+            Filter::All | Filter::Condition(_) => false,
+            Filter::Narrowed(wanted, _) => wanted.goes_by_entry(),
+        }
+    }
+
+    /// What decides over the content, in this order.
+    pub(crate) fn verdicts(&self) -> Vec<Arc<dyn Verdicts>> {
+        match self {
+            Filter::Condition(verdicts) => vec![Arc::clone(verdicts)],
+            Filter::All | Filter::Tags(_) => Vec::new(),
+            Filter::Narrowed(wanted, kept_by) => {
+                let mut all = wanted.verdicts();
+                all.extend(kept_by.iter().map(Arc::clone));
+                all
+            }
         }
     }
 }
 
 /// Decides over a batch of messages at once.
 pub trait Verdicts: Debug + Send + Sync {
-    /// Sets `keep[i]` for each wanted record; it comes in with one `false` per record.
+    /// Clears `keep[i]` for each record that is not wanted. Those that come in with `false` are
+    /// unwanted already and need no look. All records are of one queue.
     fn verdicts(&self, batch: &[Record<'_>], keep: &mut [bool]);
+
+    /// Whether deciding may take so long that it has no place where others wait.
+    fn takes_long(&self) -> bool {
+        false
+    }
+
+    /// Whether it can decide at all; otherwise why not, and then it is not asked. What takes long
+    /// may take long here, too.
+    fn prepare(&self) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// Makes conditions from a subscription's expression. The shell supplies it, so that the engine
@@ -69,19 +99,57 @@ impl Conditions for NoConditions {
     }
 }
 
-/// The second step of a pull: drops what the condition does not want from the bytes read.
-/// A pure function, so any thread can do it.
-pub fn finish(found: &Found, runs: Vec<Bytes>) -> Vec<Bytes> {
-    let Some(verdicts) = &found.verdicts else {
-        return runs;
-    };
-    let mut kept = Vec::new();
-    for run in runs {
-        let records: Vec<Record<'_>> = record::iter(&run).filter_map(Result::ok).collect();
-        let mut keep = vec![false; records.len()];
-        verdicts.verdicts(&records, &mut keep);
+impl Found {
+    /// Whether deciding over what was found may take long.
+    pub fn takes_long(&self) -> bool {
+        self.verdicts.iter().any(|verdicts| verdicts.takes_long())
+    }
+
+    /// The parts to be read and decided over one after the other, until anything of one is kept;
+    /// each with its place in the plan. There is one, unless deciding takes long: then far more
+    /// messages were planned than are given, and a part holds no more than are.
+    pub fn stretches(&self) -> impl Iterator<Item = (usize, &[Entry])> {
+        let entries = self.plan.entries.as_slice();
+        let (count_max, bytes_max) = match self.takes_long() {
+            true => (self.count_max, self.bytes_max),
+            false => (usize::MAX, u64::MAX),
+        };
         let mut at = 0;
-        for (record, keep) in records.iter().zip(keep) {
+        std::iter::from_fn(move || {
+            let begin = at;
+            let (mut count, mut bytes) = (0, 0);
+            while let Some(entry) = entries.get(at) {
+                count += usize::from(entry.size > 0);
+                bytes += u64::from(entry.size);
+                if count > 1 && (count > count_max || bytes > bytes_max) {
+                    break;
+                }
+                at += 1;
+            }
+            (begin < at).then(|| (begin, &entries[begin..at]))
+        })
+    }
+}
+
+/// The second step of a pull: drops what nobody wants from the bytes read. A pure function, so any
+/// thread can do it.
+pub fn finish(verdicts: &[Arc<dyn Verdicts>], runs: Vec<Bytes>) -> Vec<Bytes> {
+    if verdicts.is_empty() {
+        return runs;
+    }
+    let of = |run: &Bytes| record::iter(run).filter_map(Result::ok).count();
+    let counts: Vec<usize> = runs.iter().map(of).collect();
+    let records = runs.iter().flat_map(|run| record::iter(run).filter_map(Result::ok));
+    let records: Vec<Record<'_>> = records.collect();
+    let mut keep = vec![true; records.len()];
+    for verdicts in verdicts {
+        verdicts.verdicts(&records, &mut keep);
+    }
+    let mut kept = Vec::new();
+    let mut decided = records.iter().zip(keep);
+    for (run, count) in runs.iter().zip(counts) {
+        let mut at = 0;
+        for (record, keep) in decided.by_ref().take(count) {
             let len = record.as_bytes().len();
             if keep {
                 kept.push(run.slice(at..at + len));

@@ -27,6 +27,20 @@ pub(crate) struct HeldPull {
     pub(crate) until_ms: u64,
 }
 
+/// A waiting pull whose messages are being decided over elsewhere.
+#[derive(Clone, Debug)]
+pub struct Held {
+    pub(crate) queue: QueueNo,
+    pub(crate) pull: HeldPull,
+}
+
+impl Held {
+    /// Until when it waits.
+    pub fn until_ms(&self) -> u64 {
+        self.pull.until_ms
+    }
+}
+
 impl HeldPulls {
     pub(crate) fn hold(&mut self, queue: QueueNo, pull: HeldPull) {
         self.earliest_ms = Some(self.earliest_ms.map_or(pull.until_ms, |e| e.min(pull.until_ms)));

@@ -43,6 +43,7 @@ pub use delay_levels::{DelayLevels, DelayLevelsError};
 pub use deliveries::{SCHEDULE_TOPIC, TIMER_TOPIC};
 pub use engine::{Engine, EngineConfig, OpenEngineError};
 pub use filter::{Conditions, Filter, NoConditions, Verdicts, finish};
+pub use held::Held;
 pub use holds::{Hold, Loss};
 pub use inspection::{NextRemoval, StateInspection};
 pub use letters::{DEAD_PREFIX, RETRY_PREFIX};

@@ -3,8 +3,7 @@ use millrace_types::{Now, PhysicalOffset, QueueId, QueueOffset, TagsCode};
 
 use crate::answer::{Answer, Found, Out, PullStatus, Refusal};
 use crate::engine::Engine;
-use crate::filter::Filter;
-use crate::held::HeldPull;
+use crate::held::{Held, HeldPull};
 use crate::request::{Caller, Pull, PullHold, Ticket};
 
 impl Engine {
@@ -80,6 +79,23 @@ impl Engine {
         }
     }
 
+    /// Nothing of what was found for a waiting pull is kept, so it goes on waiting, from where the
+    /// next message is, under another ticket.
+    pub fn wait_on(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        held: Held,
+        next: QueueOffset,
+        out: &mut Out,
+    ) {
+        let Held { queue, pull } = held;
+        let pull = HeldPull { ticket, from: next, ..pull };
+        if let Some(answer) = self.answer_or_hold(now, queue, pull, Look::Again) {
+            out.push(ticket, answer);
+        }
+    }
+
     fn answer_or_hold(
         &mut self,
         now: Now,
@@ -110,7 +126,9 @@ impl Engine {
         if pull.from < max {
             let found = self.search(queue, &pull, visible);
             if !found.plan.entries.is_empty() {
-                return Some(Answer::Found(Found { min, max, ..found }));
+                let waits = look == Look::Again && may_hold && found.takes_long();
+                let held = waits.then(|| Held { queue, pull });
+                return Some(Answer::Found(Found { min, max, held, ..found }));
             }
             // Nothing of it is wanted: the client is told at once that its offset moves on, as by
             // RocketMQ. Once it waits, it waits for a message that it wants.
@@ -136,21 +154,34 @@ impl Engine {
 
     /// Which records a pull is given, and where it goes on.
     fn search(&self, queue: QueueNo, pull: &HeldPull, visible: PhysicalOffset) -> Found {
-        let (from, count) = (pull.from, pull.count_max);
+        let HeldPull { from, count_max, bytes_max, .. } = *pull;
         let verdicts = pull.filter.verdicts();
-        let Filter::Tags(_) = pull.filter else {
-            let plan = self.store.plan(queue, from, count, pull.bytes_max, visible);
-            let next = plan.next();
-            return Found { plan, verdicts, next, min: from, max: next };
+        let takes_long = verdicts.iter().any(|verdicts| verdicts.takes_long());
+        let found = |plan, next| Found {
+            plan,
+            verdicts,
+            count_max,
+            bytes_max,
+            held: None,
+            next,
+            min: from,
+            max: next,
         };
-        let examined = self.store.plan(queue, from, self.config.examined_max, u64::MAX, visible);
+        if !takes_long && !pull.filter.goes_by_entry() {
+            let plan = self.store.plan(queue, from, count_max, bytes_max, visible);
+            let next = plan.next();
+            return found(plan, next);
+        }
+        let examined_max = if takes_long { JUDGED_MAX } else { self.config.examined_max };
+        let examined = self.store.plan(queue, from, examined_max, u64::MAX, visible);
         let mut plan = Plan { from, entries: Vec::new() };
         let mut next = from;
         let (mut wanted, mut bytes) = (0, 0);
         for entry in &examined.entries {
             let matches = pull.filter.by_entry(entry);
             bytes += if matches { u64::from(entry.size) } else { 0 };
-            if matches && (wanted == count || (wanted > 0 && bytes > pull.bytes_max)) {
+            let is_full = wanted == count_max || (wanted > 0 && bytes > bytes_max);
+            if matches && is_full && !takes_long {
                 break;
             }
             wanted += usize::from(matches);
@@ -160,9 +191,13 @@ impl Engine {
         if wanted == 0 {
             plan.entries.clear();
         }
-        Found { plan, verdicts, next, min: from, max: next }
+        found(plan, next)
     }
 }
+
+/// Most index entries that one pull looks at whose messages take long to decide over: far more than
+/// it is given, so that a filter that drops nearly everything is not asked pull by pull.
+const JUDGED_MAX: usize = 1_024;
 
 /// Whether a pull has just come, or waits already.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -23,6 +23,8 @@ pub enum Space {
     Topic,
     /// Brokers whose topics take no writes, as far as the name server tells.
     Wiped,
+    /// The filters attached to groups and topics.
+    Filter,
 }
 
 /// What administrators set, by name. The engine keeps it, and reads

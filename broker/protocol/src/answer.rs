@@ -5,6 +5,7 @@ use crate::{FieldWriter, FieldsError, FrameWriter, Head, Header, HeaderKind, Res
 
 mod admin; // to tools
 mod client; // heartbeats and members
+mod filter; // about filters in the broker
 mod inquiry; // about clients, and to be kept elsewhere
 mod offset; // offsets, times and look-ups
 mod private; // to our own requests
@@ -17,6 +18,7 @@ pub use admin::{
     TopicConfigs, TopicNames, TopicStats,
 };
 pub use client::{ConsumerList, HeartbeatAnswer};
+pub use filter::{AttachedFilter, AttachedFilters};
 pub use inquiry::{
     AllOffsets, AllProducers, GroupSubscription, KnownProducer, ProducerConnections,
 };

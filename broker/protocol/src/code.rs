@@ -135,6 +135,9 @@ codes!(RequestCode {
     MR_TOPIC = 9002, "Ours: creates a topic unless it exists, answers its queue count.";
     MR_APPEND_GROUP = 9003, "Ours: messages of any topics and queues, appended as one, fenced.";
     MR_PULL = 9004, "Ours: records as they are stored.";
+    MR_ATTACH_FILTER = 9005, "Ours: attaches a filter in WebAssembly to a group or a topic.";
+    MR_DETACH_FILTER = 9006, "Ours: takes such a filter away.";
+    MR_LIST_FILTERS = 9007, "Ours: which filters there are, and what they have done.";
     POP_MESSAGE = 200050, "Messages with a time-limited claim.";
     ACK_MESSAGE = 200051, "Settles a claim.";
     PEEK_MESSAGE = 200052, "Messages without a claim.";

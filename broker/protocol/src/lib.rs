@@ -21,13 +21,13 @@ mod wire; // big-endian integers
 mod write; // frames being built
 
 pub use answer::{
-    AllOffsets, AllProducers, Answer, AnswerError, Appended, ConnectedClient, ConsumerConnections,
-    ConsumerList, Done, Fenced, GroupConfigs, GroupNames, GroupProgress, GroupSettings,
-    GroupSubscription, HeartbeatAnswer, HelloAnswer, KnownProducer, KvTable, KvValue, MessageIds,
-    MovedTo, OffsetAnswer, ProducerConnections, PullAnswer, PullStatus, QueryAnswer, QueueProgress,
-    QueueStats, Refused, SendAnswer, SendStatus, StoredAnswer, StoredGroupConfig, TimestampAnswer,
-    TopicAnswer, TopicConfig, TopicConfigs, TopicNames, TopicStats, write_pull_head,
-    write_stored_head,
+    AllOffsets, AllProducers, Answer, AnswerError, Appended, AttachedFilter, AttachedFilters,
+    ConnectedClient, ConsumerConnections, ConsumerList, Done, Fenced, GroupConfigs, GroupNames,
+    GroupProgress, GroupSettings, GroupSubscription, HeartbeatAnswer, HelloAnswer, KnownProducer,
+    KvTable, KvValue, MessageIds, MovedTo, OffsetAnswer, ProducerConnections, PullAnswer,
+    PullStatus, QueryAnswer, QueueProgress, QueueStats, Refused, SendAnswer, SendStatus,
+    StoredAnswer, StoredGroupConfig, TimestampAnswer, TopicAnswer, TopicConfig, TopicConfigs,
+    TopicNames, TopicStats, write_pull_head, write_stored_head,
 };
 pub use batch::{BatchItem, batch_items, push_batch_item};
 pub use code::{RequestCode, ResponseCode};
@@ -47,12 +47,13 @@ pub use registration::{
     RegistrationTerms, Registry, SettingsText, TouchedTopics, UnregisterBroker, VersionAnswer,
 };
 pub use request::{
-    Admin, CheckClient, CloneOffsets, ConsumerListByGroup, CreateTopic, DeleteGroup,
-    EarliestStoreTime, EndTransaction, EnsureTopic, GetClusterInfo, GetMaxOffset, GetMinOffset,
-    GetRoute, GroupChanged, GroupConfig, GroupRules, Hello, Inquiry, KvEntry, OfCluster,
-    OfConsumers, OfGroup, OfMember, OfProducers, OfSubscription, OfTopic, PullMessage,
-    QueryConsumerOffset, QueryMessage, QuickSend, Request, RequestError, ResetOffset, SearchOffset,
-    SendBack, SendMessage, UnregisterClient, UpdateConsumerOffset, ViewMessage, pull_flag,
+    Admin, AttachFilter, CheckClient, CloneOffsets, ConsumerListByGroup, CreateTopic, DeleteGroup,
+    EarliestStoreTime, EndTransaction, EnsureTopic, FilterPlace, FilterRequest, FilterTerms,
+    GetClusterInfo, GetMaxOffset, GetMinOffset, GetRoute, GroupChanged, GroupConfig, GroupRules,
+    Hello, Inquiry, KvEntry, OfCluster, OfConsumers, OfGroup, OfMember, OfProducers,
+    OfSubscription, OfTopic, PullMessage, QueryConsumerOffset, QueryMessage, QuickSend, Request,
+    RequestError, ResetOffset, SearchOffset, SendBack, SendMessage, UnregisterClient,
+    UpdateConsumerOffset, ViewMessage, pull_flag,
 };
 pub use request::{
     CheckTransaction, ConsumeThis, ConsumedDirectly, ConsumedUpTo, ConsumerState, FromBroker,

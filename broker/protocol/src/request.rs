@@ -6,6 +6,7 @@ use crate::{
 
 mod admin;
 mod client;
+mod filter;
 mod from_broker;
 mod inquiry;
 mod offset;
@@ -20,6 +21,7 @@ pub use admin::{
     ResetOffset,
 };
 pub use client::{CheckClient, ConsumerListByGroup, GroupChanged, UnregisterClient};
+pub use filter::{AttachFilter, FilterPlace, FilterRequest, FilterTerms};
 pub use from_broker::{
     CheckTransaction, ConsumeThis, ConsumedDirectly, ConsumedUpTo, ConsumerState, FromBroker,
     HalfMessage, PushReply, QueueState, ReplyFields,
@@ -94,6 +96,8 @@ pub enum Request<'a> {
     AppendGroup(AppendGroup<'a>),
     /// Code 9004, ours: records as they are stored.
     PullStored(PullStored<'a>),
+    /// Codes 9005 to 9007, ours: filters in the broker.
+    Filter(FilterRequest<'a>),
     /// What tools ask.
     Admin(Admin<'a>),
     /// What tools ask about clients, and about what a broker is set to.
@@ -162,6 +166,9 @@ impl<'a> Request<'a> {
             RequestCode::MR_TOPIC => Self::EnsureTopic(fields.read()?),
             RequestCode::MR_APPEND_GROUP => Self::AppendGroup(AppendGroup::decode(body)?),
             RequestCode::MR_PULL => Self::PullStored(PullStored::decode(body)?),
+            RequestCode::MR_ATTACH_FILTER => Self::Filter(FilterRequest::attach(fields, body)?),
+            RequestCode::MR_DETACH_FILTER => Self::Filter(FilterRequest::Detach(fields.read()?)),
+            RequestCode::MR_LIST_FILTERS => Self::Filter(FilterRequest::List),
             other => match Admin::decode(other, fields, body) {
                 Some(admin) => Self::Admin(admin?),
                 None => match (Registry::decode(header, body), Inquiry::decode(header, body)) {

@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use millrace_engine::{Answer as Answered, Found, PullStatus as EngineStatus, finish};
+use millrace_engine::{Answer as Answered, Found, Held, PullStatus as EngineStatus, finish};
 use millrace_protocol::{
     Answer, Appended, Done, MessageIds, OffsetMessageId, PullAnswer, PullStatus, Refused,
     ResponseCode, SendAnswer, SendStatus, StoredAnswer, TopicAnswer, write_pull_head,
@@ -91,7 +91,7 @@ fn dialect(awaited: &Awaited) -> Dialect {
 pub(crate) fn takes_long(found: &Found, reader: &LogReader) -> bool {
     /// Conditions over more messages than this are left to another thread.
     const JUDGED_MAX: usize = 256;
-    let judged = found.verdicts.is_some() && found.plan.entries.len() > JUDGED_MAX;
+    let judged = !found.verdicts.is_empty() && found.plan.entries.len() > JUDGED_MAX;
     let oldest = found.plan.entries.iter().find(|entry| entry.size > 0);
     judged || oldest.is_some_and(|entry| !reader.is_hot(entry.physical_offset))
 }
@@ -105,20 +105,77 @@ pub(crate) fn write_records(
     traffic: &Traffic,
     output: &mut Output,
 ) {
-    let write = Writer { to, host: std::net::SocketAddr::from(([0, 0, 0, 0], 0)) };
-    let Found { mut next, min, max, .. } = *found;
-    let (runs, unread) = reader.read_prefix(&found.plan.entries);
-    if let Some((n, error)) = unread {
-        let at = found.plan.from + n as u64;
-        let dialect = dialect(awaited);
-        // What comes before it is given all the same. A pipeline is told at once and stops.
-        if n == 0 || dialect == Dialect::Own {
-            error!(queue_offset = %at, error = %error, "a stored message cannot be read");
-            return write.answer(&unreadable(&error, dialect), output);
-        }
-        next = at;
+    match read(found, reader, dialect(awaited)) {
+        Ok((next, runs)) => give(found, (next, runs), to, awaited, traffic, output),
+        Err(refused) => Writer::to(to).answer(&refused, output),
     }
-    let runs = finish(found, runs);
+}
+
+/// The same where deciding takes long. A pull that has waited, and of which nothing is kept, is
+/// given back, with the offset from where it waits on.
+pub(crate) fn judge(
+    found: Found,
+    reader: &LogReader,
+    to: ReplyTo,
+    awaited: &Awaited,
+    traffic: &Traffic,
+) -> Result<Output, (Held, QueueOffset)> {
+    let mut output = Output::default();
+    let refused = found.verdicts.iter().find_map(|verdicts| verdicts.prepare().err());
+    if let Some(reason) = refused {
+        let refused = Refused::new(ResponseCode::SYSTEM_ERROR, reason);
+        Writer::to(to).answer(&refused, &mut output);
+        return Ok(output);
+    }
+    match read(&found, reader, dialect(awaited)) {
+        Ok((next, runs)) => match &found.held {
+            Some(held) if runs.is_empty() => return Err((held.clone(), next)),
+            _ => give(&found, (next, runs), to, awaited, traffic, &mut output),
+        },
+        Err(refused) => Writer::to(to).answer(&refused, &mut output),
+    }
+    Ok(output)
+}
+
+/// Reads what was found as far as anything of it is kept; the offset to go on from.
+fn read(
+    found: &Found,
+    reader: &LogReader,
+    dialect: Dialect,
+) -> Result<(QueueOffset, Vec<Bytes>), Refused> {
+    let mut next = found.next;
+    let mut kept = Vec::new();
+    for (begin, entries) in found.stretches() {
+        let (runs, unread) = reader.read_prefix(entries);
+        kept = finish(&found.verdicts, runs);
+        next = found.plan.from + (begin + entries.len()) as u64;
+        if let Some((n, error)) = unread {
+            next = found.plan.from + (begin + n) as u64;
+            // What comes before it is given all the same. A pipeline is told at once and stops.
+            if begin + n == 0 || dialect == Dialect::Own {
+                error!(queue_offset = %next, error = %error, "a stored message cannot be read");
+                return Err(unreadable(&error, dialect));
+            }
+            break;
+        }
+        if !kept.is_empty() {
+            break;
+        }
+    }
+    Ok((next, kept))
+}
+
+/// Writes records.
+fn give(
+    found: &Found,
+    (next, runs): (QueueOffset, Vec<Bytes>),
+    to: ReplyTo,
+    awaited: &Awaited,
+    traffic: &Traffic,
+    output: &mut Output,
+) {
+    let write = Writer::to(to);
+    let Found { min, max, .. } = *found;
     match awaited {
         Awaited::Stored(end) => write.stored(*end, (next, min, max), &runs, output),
         Awaited::Records(number) => {
@@ -144,6 +201,11 @@ struct Writer {
 type Offsets = (QueueOffset, QueueOffset, QueueOffset);
 
 impl Writer {
+    /// One that writes no places of messages.
+    fn to(to: ReplyTo) -> Self {
+        Self { to, host: std::net::SocketAddr::from(([0, 0, 0, 0], 0)) }
+    }
+
     fn answer(&self, answer: &impl Answer, output: &mut Output) {
         output.write(|out| answer.write(self.to.kind, self.to.opaque, out));
     }

@@ -26,7 +26,7 @@ struct SqlVerdicts(Expr);
 
 impl Verdicts for SqlVerdicts {
     fn verdicts(&self, batch: &[Record<'_>], keep: &mut [bool]) {
-        for (record, keep) in batch.iter().zip(keep) {
+        for (record, keep) in batch.iter().zip(keep).filter(|(_, keep)| **keep) {
             let row = PropertiesRow { properties: record.properties(), columns: self.0.columns() };
             // Unknown and failing are no match, as in RocketMQ: the offset moves on.
             *keep = matches!(self.0.verdict(&row), Ok(Truth::True));
@@ -86,7 +86,7 @@ mod tests {
         let mut bytes = Vec::new();
         encode(&draft, &stamp, &mut bytes);
         let record = Record::parse(&bytes).unwrap();
-        let mut keep = [false];
+        let mut keep = [true];
         let verdicts = SqlConditions.compile("SQL92", expression).unwrap();
         verdicts.verdicts(&[record], &mut keep);
         assert_eq!(keep, [expected], "{expression} on {properties:?}");

@@ -8,8 +8,8 @@ use millrace_types::{QueueId, QueueOffset};
 
 use crate::core::Step;
 use crate::handlers::{
-    admin, clients, inquiry, letters, locks, messages, names, offsets, private, pull, registry,
-    replies, routes, send, topics, transactions,
+    admin, clients, filters, inquiry, letters, locks, messages, names, offsets, private, pull,
+    registry, replies, routes, send, topics, transactions,
 };
 use crate::reactor::Output;
 use crate::readers::Question;
@@ -66,6 +66,9 @@ impl<'a> Destination<'a> {
         Exchange { step, shell, caller, to, mode, language, version, output, in_flight, held_pulls }
     }
 }
+
+/// Requests that change the filters and wait for the thread that does so; each may hold a module.
+pub(crate) const CHORES_MAX: usize = 16;
 
 /// Handles one frame. After an error the connection has lost its place.
 pub(crate) fn dispatch(
@@ -148,6 +151,7 @@ impl Exchange<'_, '_> {
             Request::EnsureTopic(request) => private::ensure_topic(self, &request),
             Request::AppendGroup(request) => private::append_group(self, &request),
             Request::PullStored(request) => private::pull_stored(self, &request),
+            Request::Filter(request) => filters::answer(self, &request),
             Request::SendBack(request) => letters::send_back(self, &request),
             Request::EndTransaction(request) => transactions::end(self, &request),
             Request::GroupChanged(_) | Request::Registry(_) | Request::Unknown(_) => {
@@ -258,6 +262,19 @@ impl Exchange<'_, '_> {
         *self.in_flight += 1;
         let (to, asked_ms, work) = (self.to, self.step.now.mono_ms, Box::new(work));
         self.shell.questions.push_back(Question { to, asked_ms, work });
+    }
+
+    /// Leaves a request that changes the filters to the thread that does so.
+    pub(crate) fn chore(&mut self, work: impl FnOnce() -> Output + Send + 'static) {
+        if self.mode != CallMode::Answered {
+            return;
+        }
+        if self.shell.chores.len() >= CHORES_MAX {
+            return self.refuse_as(&Refusal::Overloaded);
+        }
+        *self.in_flight += 1;
+        let (to, asked_ms, work) = (self.to, self.step.now.mono_ms, Box::new(work));
+        self.shell.chores.push_back(Question { to, asked_ms, work });
     }
 }
 

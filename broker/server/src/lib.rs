@@ -12,8 +12,10 @@ mod conditions; // SQL92 subscriptions, for the engine
 mod config; // what an operator may choose
 mod core; // the engine, and who waits for its answers
 mod dispatch; // which handler a request goes to
+mod filters; // filters in WebAssembly, attached to groups and topics
 mod flushing; // who makes the log durable, and when
 mod handlers;
+mod judges; // threads for such filters
 mod local; // the broker as seen from this process
 mod locks; // who consumes in order
 mod lookup; // messages by time and by physical offset

@@ -120,7 +120,7 @@ impl LocalBroker {
 
 fn read(reader: &LogReader, found: &Found) -> Result<Vec<Bytes>, BrokerError> {
     match reader.read(&found.plan.entries) {
-        Ok(runs) => Ok(finish(found, runs)),
+        Ok(runs) => Ok(finish(&found.verdicts, runs)),
         // The next try is told where the queue starts now.
         Err(error @ ReadError::Removed { .. }) => Err(BrokerError::Unreachable {
             address: "this process".to_owned(),

@@ -13,6 +13,7 @@ use tracing::warn;
 
 use crate::complaints::Complaints;
 use crate::core::{Needs, Shared};
+use crate::filters::{Attached, Filters};
 use crate::lookup::Lookup;
 use crate::reactor::Control;
 use crate::traffic::GivenSoFar;
@@ -44,6 +45,7 @@ impl Metrics {
         listener: TcpListener,
         shared: Arc<Shared>,
         control: Arc<Control>,
+        filters: Arc<Filters>,
     ) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let stopping = Arc::new(AtomicBool::new(false));
@@ -55,7 +57,7 @@ impl Metrics {
                 if told.load(Ordering::Acquire) {
                     return;
                 }
-                let served = stream.and_then(|stream| serve(stream, &shared, &control));
+                let served = stream.and_then(|stream| serve(stream, &shared, &control, &filters));
                 if let Err(error) = served
                     && complaints.may_say(shared.now().mono_ms)
                 {
@@ -84,10 +86,15 @@ impl Drop for Metrics {
     }
 }
 
-fn serve(mut stream: TcpStream, shared: &Arc<Shared>, control: &Control) -> io::Result<()> {
+fn serve(
+    mut stream: TcpStream,
+    shared: &Arc<Shared>,
+    control: &Control,
+    filters: &Filters,
+) -> io::Result<()> {
     let request = read_request(&mut stream)?;
     let (status, body) = match request.split(' ').collect::<Vec<_>>()[..] {
-        ["GET", "/metrics", ..] => ("200 OK", exposition(shared, control)),
+        ["GET", "/metrics", ..] => ("200 OK", exposition(shared, control, filters)),
         ["GET", ..] => ("404 Not Found", "it is at /metrics\n".to_owned()),
         _ => ("405 Method Not Allowed", "only GET is understood\n".to_owned()),
     };
@@ -133,7 +140,7 @@ fn remaining(until: Instant) -> io::Result<Duration> {
 
 /// All figures. The engine is taken once for what it has in memory, and then for one topic or queue
 /// at a time for what may lie in a file.
-fn exposition(shared: &Arc<Shared>, control: &Control) -> String {
+fn exposition(shared: &Arc<Shared>, control: &Control, filters: &Filters) -> String {
     let mut text = String::new();
     plain(&mut text, shared, control);
     let ends = ends(shared);
@@ -157,6 +164,7 @@ fn exposition(shared: &Arc<Shared>, control: &Control) -> String {
     figure(&mut text, name, "Groups that have committed an offset.", groups.len() as u64);
     by_topic(&mut text, &ends);
     by_group(&mut text, &lags, &shared.traffic.given(), now_ms);
+    by_filter(&mut text, filters);
     text
 }
 
@@ -285,6 +293,31 @@ fn by_group(text: &mut String, lags: &Lags, given: &[GivenSoFar], now_ms: i64) {
     head(text, name, "counter", "Bytes of these messages.");
     for GivenSoFar { group, topic, bytes, .. } in given {
         line(text, name, &labels(group, topic), *bytes);
+    }
+}
+
+/// What attached filters did; a filter of all groups, or of all topics, has no name there.
+fn by_filter(text: &mut String, filters: &Filters) {
+    let all = filters.attached();
+    let labels = |attached: &Attached| {
+        let (group, topic, _) = attached.figures();
+        let (group, topic) = (group.unwrap_or_default(), topic.unwrap_or_default());
+        format!("{{consumer_group=\"{group}\",topic=\"{topic}\"}}")
+    };
+    for (n, name, help) in [
+        (0, "millrace_filter_kept_total", "Messages that an attached filter kept."),
+        (1, "millrace_filter_dropped_total", "Messages that it dropped."),
+        (2, "millrace_filter_failed_total", "Messages that it failed at, or was not asked about."),
+    ] {
+        head(text, name, "counter", help);
+        for attached in &all {
+            line(text, name, &labels(attached), attached.figures().2[n]);
+        }
+    }
+    let name = "millrace_filter_troubled";
+    head(text, name, "gauge", "1 while an attached filter decides nothing.");
+    for attached in &all {
+        line(text, name, &labels(attached), u64::from(attached.is_troubled()));
     }
 }
 

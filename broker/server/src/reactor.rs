@@ -16,23 +16,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use millrace_engine::{Answer as Answered, Check, ConnectionId, Read, Ticket};
+use millrace_engine::{Answer as Answered, Check, ConnectionId, Found, Read, Refusal, Ticket};
 use millrace_namesrv::{Departure, Link};
 use millrace_protocol::{Answer, Call, CallMode, GroupChanged, HeaderKind};
 use millrace_types::Now;
 use mio::{Events, Poll, Token, Waker};
 use tracing::{debug, error, warn};
 
-use crate::answers::{takes_long, write_answer, write_records};
+use crate::answers::{judge, takes_long, write_answer, write_records};
 use crate::clients::Changed;
 use crate::core::{Needs, Shared};
 use crate::handlers::registry::log_gone;
 use crate::handlers::transactions;
+use crate::judges::{self, Duty, Judged, Judges, Outcome};
 use crate::readers::{Done, Job, Question, Readers};
-use crate::refusal::waited_too_long;
+use crate::refusal::{Dialect, waited_too_long, write_refusal};
 use crate::relays::Passed;
 use crate::shell::Shell;
-use crate::waiting::Awaited;
+use crate::waiting::{Awaited, Waiting};
 use connection::{Closing, Connection};
 use input::Buffers;
 use listener::Accepted;
@@ -48,6 +49,9 @@ pub(crate) struct Reactor {
     shell: Shell,
     shared: Arc<Shared>,
     readers: Readers,
+    judges: Judges,
+    /// The filters are being changed.
+    chore_under_way: bool,
     control: Arc<Control>,
     buffers: Buffers,
     /// Connections to be served, and those with something to send.
@@ -92,6 +96,10 @@ pub(crate) const QUESTION_MS_MAX: u64 = 5_000;
 const ACCEPT_AGAIN_MS: u64 = 100;
 /// Answers that readers make for one connection at a time; each may hold several MiB.
 const AT_READERS_MAX: usize = 2;
+/// Pulls of one connection that attached filters decide over at a time, and those that wait for
+/// that; further ones are told to come again.
+pub(crate) const AT_JUDGES_MAX: usize = 8;
+pub(crate) const TO_JUDGE_MAX: usize = 64;
 /// No connection has this id: what is read for the engine answers nobody.
 const NOBODY: ConnectionId = ConnectionId(0);
 /// A stopping reactor waits so long for the disk and for slow peers.
@@ -110,12 +118,15 @@ impl Reactor {
             listener.register(poll.registry(), Token(1 + n))?;
         }
         shared.set_wire_waker(Arc::clone(&waker));
-        let for_readers = Arc::clone(&waker);
-        let readers = Readers::start(move || {
-            if let Err(error) = for_readers.wake() {
+        let for_threads = Arc::clone(&waker);
+        let wake = move || {
+            if let Err(error) = for_threads.wake() {
                 error!(error = %error, "the reactor cannot be woken");
             }
-        })?;
+        };
+        let readers = Readers::start(wake.clone())?;
+        let filters = Arc::clone(&shell.filters);
+        let judges = Judges::start(wake, move || filters.prepare())?;
         let reactor = Self {
             poll,
             connections: Slots::new(1 + listeners.len()),
@@ -123,6 +134,8 @@ impl Reactor {
             shell,
             shared: Arc::clone(shared),
             readers,
+            judges,
+            chore_under_way: false,
             control,
             buffers: Buffers::default(),
             ready: Vec::new(),
@@ -188,8 +201,10 @@ impl Reactor {
         self.tell_changed();
         self.pass_on(now);
         self.take_done();
+        self.take_judged();
         self.hand_out_questions(now);
         self.hand_out_reads();
+        self.hand_out_chore();
         for &slot in &ready {
             self.settle(slot);
         }
@@ -268,8 +283,12 @@ impl Reactor {
                 self.shared.traffic.gave_nothing();
             }
             if let Some(found) = write_answer(answer, waiting.to, &waiting.awaited, host, output) {
-                connection.deferred.push_back(waiting, found);
-                self.pump(slot);
+                if found.takes_long() {
+                    self.have_judged(slot, waiting, found);
+                } else {
+                    connection.deferred.push_back(waiting, found);
+                    self.pump(slot);
+                }
                 self.count(slot);
             }
             self.mark_dirty(slot);
@@ -310,6 +329,94 @@ impl Reactor {
                 return connection.deferred.push_front(again.0, again.1);
             }
             connection.at_readers += 1;
+        }
+    }
+
+    /// A pull whose records attached filters have to see.
+    fn have_judged(&mut self, slot: usize, waiting: Waiting, found: Found) {
+        let Some(connection) = self.connections.get_mut(slot) else {
+            return;
+        };
+        if connection.to_judge.len() >= TO_JUDGE_MAX {
+            let (to, output) = (waiting.to, &mut connection.output);
+            return write_refusal(&Refusal::Overloaded, Dialect::RocketMq, to, output);
+        }
+        connection.to_judge.push_back(waiting, found);
+        self.pump_judges(slot);
+    }
+
+    /// Hands pulls to the judges, as far as the peer takes what it is given.
+    fn pump_judges(&mut self, slot: usize) {
+        let Some(connection) = self.connections.get_mut(slot) else {
+            return;
+        };
+        while connection.at_judges < AT_JUDGES_MAX
+            && connection.output.len() <= self.shell.limits.output_bytes_max
+            && let Some((waiting, found)) = connection.to_judge.pop_front()
+        {
+            connection.at_judges += 1;
+            // While the job is there, nothing else has the address of one of its filters.
+            let slow = found.verdicts.iter().filter(|verdicts| verdicts.takes_long());
+            let modules = slow.map(|verdicts| Arc::as_ptr(verdicts).addr()).collect();
+            let (reader, traffic) = (self.shared.reader.clone(), Arc::clone(&self.shared.traffic));
+            let to = waiting.to;
+            let work = move || match judge(found, &reader, to, &waiting.awaited, &traffic) {
+                Ok(output) => Outcome::Answered(output),
+                Err((held, next)) => Outcome::NoneKept(waiting, held, next),
+            };
+            self.judges.judge(modules, judges::Job { to, work: Box::new(work) });
+        }
+    }
+
+    /// Takes what the judges have found out.
+    fn take_judged(&mut self) {
+        let mut waits_on = Vec::new();
+        let is_stopping = self.control.stopping.load(Ordering::Acquire);
+        for Judged { connection, duty, outcome } in self.judges.take_done() {
+            self.chore_under_way &= duty != Duty::Chores;
+            let Some((slot, connection)) = self.connections.find(connection) else {
+                continue;
+            };
+            connection.at_judges -= 1;
+            match outcome {
+                Outcome::Answered(output) => connection.output.append(output),
+                Outcome::NoneKept(waiting, held, next) => {
+                    connection.in_flight += 1;
+                    connection.held_pulls += 1;
+                    let until_ms = if is_stopping { 0 } else { held.until_ms() };
+                    let waiting = Waiting { until_ms: Some(until_ms), is_held: true, ..waiting };
+                    waits_on.push((self.shell.waiting.add(waiting), held, next));
+                }
+            }
+            self.pump_judges(slot);
+            self.count(slot);
+            self.mark_dirty(slot);
+        }
+        if waits_on.is_empty() {
+            return;
+        }
+        self.shared.step(Needs::Policy, |step| {
+            // Whoever would wait for a message is told at once that there will be none.
+            let mono_ms = if is_stopping { u64::MAX } else { step.now.mono_ms };
+            let now = Now { mono_ms, ..step.now };
+            for (ticket, held, next) in waits_on {
+                step.engine.wait_on(now, ticket, held, next, step.out);
+            }
+        });
+    }
+
+    /// Has the next change of the filters made, one after the other.
+    fn hand_out_chore(&mut self) {
+        while !self.chore_under_way
+            && let Some(Question { to, work, .. }) = self.shell.chores.pop_front()
+        {
+            if let Some((_, connection)) = self.connections.find(to.connection) {
+                connection.in_flight -= 1;
+                connection.at_judges += 1;
+                self.chore_under_way = true;
+                let work = Box::new(move || Outcome::Answered(work()));
+                self.judges.do_chore(judges::Job { to, work });
+            }
         }
     }
 
@@ -472,6 +579,7 @@ impl Reactor {
                         self.pump(slot);
                         self.mark_dirty_if_filled(slot, left);
                     }
+                    self.pump_judges(slot);
                     self.go_on(slot);
                     self.count(slot);
                 }
@@ -560,8 +668,7 @@ impl Reactor {
                 continue;
             };
             connection.output.rest();
-            let waits = connection.in_flight + connection.at_readers + connection.deferred.len();
-            let stuck = waits == 0 || !connection.output.is_empty();
+            let stuck = connection.waits() == 0 || !connection.output.is_empty();
             if stuck && connection.active_ms + idle_ms <= now.mono_ms {
                 debug!(peer = %connection.caller.peer, "connection closed: idle");
                 self.remove(slot);
@@ -605,6 +712,9 @@ impl Reactor {
         }
         self.held -= connection.counted;
         let id = connection.caller.connection;
+        if connection.at_judges > 0 {
+            self.judges.forget(id);
+        }
         if connection.in_flight > 0 {
             self.shell.waiting.forget(id);
             self.shared.step(Needs::Policy, |step| step.engine.on_closed(id));

@@ -9,6 +9,7 @@ use std::thread;
 use millrace_disk::Disk;
 use millrace_engine::{EngineConfig, QUEUES_MAX};
 use millrace_store::{OpenError as StoreError, Recovered, StoreConfig};
+use millrace_wasm_host::{Host, Limits as FilterLimits};
 use rustix::process::{Resource, getrlimit};
 use tracing::{error, info, warn};
 
@@ -16,6 +17,7 @@ use crate::clock::{Clock, system_clock};
 use crate::config::{MESSAGE_BYTES_MAX, ServerConfig};
 use crate::core::{CloseError, Core, CoreConfig, OpenError};
 use crate::dispatch::Role;
+use crate::filters::{Filters, MakeHost};
 use crate::flushing::Flushing;
 use crate::local::LocalBroker;
 use crate::metrics::Metrics;
@@ -131,6 +133,16 @@ impl Server {
         config: ServerConfig,
         clock: Clock,
     ) -> Result<Self, StartError> {
+        let host = Box::new(|| Arc::new(Host::new(FilterLimits::default())));
+        Self::start_with(disk, config, clock, host)
+    }
+
+    fn start_with(
+        disk: Arc<dyn Disk>,
+        config: ServerConfig,
+        clock: Clock,
+        host: MakeHost,
+    ) -> Result<Self, StartError> {
         if let (Some(broker), Some(namesrv)) = (config.broker_listen, config.namesrv_listen)
             && collide(broker, namesrv)
         {
@@ -163,7 +175,9 @@ impl Server {
             flushing: Flushing::Thread,
             clock,
         };
-        let (core, recovered) = Core::open(disk, &config.dir, core_config)?;
+        let (core, recovered) = Core::open(Arc::clone(&disk), &config.dir, core_config)?;
+        let shared = Arc::clone(core.shared());
+        let filters = Arc::new(Filters::open(disk, &config.dir, shared, host));
         let names = Names {
             host: addresses.advertised,
             broker: Arc::clone(core.name()),
@@ -191,14 +205,14 @@ impl Server {
                 "the process may open few files, so there are fewer connections"
             );
         }
-        let shell = Shell::new(names, limits, Arc::clone(core.shared()));
+        let shell = Shell::new(names, limits, Arc::clone(core.shared()), Arc::clone(&filters));
         let control = Arc::new(Control::default());
         let listeners = namesrv.into_iter().chain(broker).collect();
         let (reactor, waker) = Reactor::new(core.shared(), shell, listeners, Arc::clone(&control))
             .map_err(StartError::Resources)?;
         let metrics = metrics
             .map(|listener| {
-                Metrics::start(listener, Arc::clone(core.shared()), Arc::clone(&control))
+                Metrics::start(listener, Arc::clone(core.shared()), Arc::clone(&control), filters)
             })
             .transpose()
             .map_err(StartError::Resources)?;

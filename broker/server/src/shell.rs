@@ -11,6 +11,7 @@ use crate::clients::{Changed, Clients};
 use crate::complaints::Complaints;
 use crate::config::Limits;
 use crate::core::{Needs, Shared};
+use crate::filters::Filters;
 use crate::locks::QueueLocks;
 use crate::producers::Producers;
 use crate::readers::Question;
@@ -40,6 +41,9 @@ pub(crate) struct Shell {
     pub(crate) changed: Vec<Changed>,
     /// What waits for a reader, oldest first.
     pub(crate) questions: VecDeque<Question>,
+    /// What changes the filters, oldest first.
+    pub(crate) chores: VecDeque<Question>,
+    pub(crate) filters: Arc<Filters>,
     pub(crate) complaints: Complaints,
     /// What peers may take of this machine.
     pub(crate) limits: Limits,
@@ -89,7 +93,12 @@ impl Names {
 }
 
 impl Shell {
-    pub(crate) fn new(names: Names, limits: Limits, shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(
+        names: Names,
+        limits: Limits,
+        shared: Arc<Shared>,
+        filters: Arc<Filters>,
+    ) -> Self {
         let now = shared.now();
         let mut routes = RouteTable::default();
         if names.serves == Serves::Messages {
@@ -111,6 +120,8 @@ impl Shell {
             waiting: WaitingList::default(),
             changed: Vec::new(),
             questions: VecDeque::new(),
+            chores: VecDeque::new(),
+            filters,
             complaints: Complaints::default(),
             limits,
             late_ms: 0,

@@ -1,5 +1,6 @@
 //! The engine on a simulated disk, driven call by call.
 
+mod attached; // filters beside those of subscriptions
 mod deletions; // topics that are gone
 mod deliveries; // delayed messages
 mod letters; // messages whose consumption failed
@@ -155,7 +156,7 @@ impl Rig {
     fn bodies(&self, answer: Answer) -> Vec<Vec<u8>> {
         let Answer::Found(found) = answer else { panic!("{answer:?}") };
         let runs = self.engine.reader().read(&found.plan.entries).unwrap();
-        let runs = finish(&found, runs);
+        let runs = finish(&found.verdicts, runs);
         runs.iter().flat_map(|run| record::iter(run)).map(|r| r.unwrap().body().to_vec()).collect()
     }
 }
@@ -438,7 +439,7 @@ fn a_condition_decides_over_what_was_read() {
     impl Verdicts for LongBodies {
         fn verdicts(&self, batch: &[record::Record<'_>], keep: &mut [bool]) {
             for (record, keep) in batch.iter().zip(keep) {
-                *keep = record.body().len() > 1;
+                *keep &= record.body().len() > 1;
             }
         }
     }

@@ -231,6 +231,22 @@ fn our_own_appends_and_pulls_are_understood() {
 }
 
 #[test]
+fn filters_are_attached_detached_and_listed() {
+    let place = FilterPlace { group: Some("G".into()), topic: None };
+    let terms = FilterTerms { params: r#"{"a":"b\"c"}"#.into(), on_failure: "drop".into() };
+    let module = b"\0asm";
+    let attach = FilterRequest::Attach(AttachFilter { place: place.clone(), terms, module });
+    for request in [attach, FilterRequest::Detach(place), FilterRequest::List] {
+        check(&request, &Request::Filter(request.clone()));
+    }
+    let plain = understood(r#"{"code":9005,"opaque":1,"extFields":{"topic":"T1"}}"#, b"x");
+    let place = FilterPlace { group: None, topic: Some("T1".into()) };
+    let terms = FilterTerms { params: "{}".into(), on_failure: "deliver".into() };
+    let plainly = FilterRequest::Attach(AttachFilter { place, terms, module: b"x" });
+    assert_eq!(plain, Ok(Request::Filter(plainly)));
+}
+
+#[test]
 fn an_unknown_code_is_a_variant() {
     let request = understood(r#"{"code":4711,"opaque":1}"#, b"");
     assert_eq!(request, Ok(Request::Unknown(RequestCode(4711))));

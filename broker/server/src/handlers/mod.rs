@@ -3,6 +3,7 @@
 pub(crate) mod admin; // what tools ask of a broker
 pub(crate) mod clients; // 34, 35, 38, 46: who consumes
 pub(crate) mod figures; // 28: what a broker has done
+pub(crate) mod filters; // 9005 to 9007: filters in WebAssembly
 pub(crate) mod inquiry; // what tools ask about clients and settings
 pub(crate) mod letters; // 36: messages whose consumption failed
 pub(crate) mod locks; // 41, 42: who consumes in order

@@ -30,7 +30,7 @@ pub(crate) fn pull(exchange: &mut Exchange<'_, '_>, request: &PullMessage<'_>) {
         return exchange.refuse(ResponseCode::NO_PERMISSION, remark);
     }
     let filter = match wanted(exchange, request, rules) {
-        Ok(filter) => filter,
+        Ok(filter) => exchange.shell.filters.narrow(filter, group.as_str(), &request.topic),
         Err((code, remark)) => return exchange.refuse(code, remark),
     };
     let (topic, queue) = (&*request.topic, request.queue_id);

@@ -30,12 +30,16 @@ pub(super) struct Connection {
     pub(super) output: Output,
     /// Pulls whose records wait until the peer has taken what it was given, or for a reader.
     pub(super) deferred: Deferred,
+    /// Pulls whose records an attached filter has to see.
+    pub(super) to_judge: Deferred,
     /// Requests that wait for the engine or a reader.
     pub(super) in_flight: usize,
     /// How many of these are pulls that wait for a message.
     pub(super) held_pulls: usize,
     /// Answers that readers are making.
     pub(super) at_readers: usize,
+    /// Answers that wait for an attached filter, or for the filters to be changed.
+    pub(super) at_judges: usize,
     /// The system has more bytes, as far as is known.
     readable: bool,
     /// The peer has closed its side, as far as the system says.
@@ -76,9 +80,11 @@ impl Connection {
             input: Input::default(),
             output: Output::default(),
             deferred: Deferred::default(),
+            to_judge: Deferred::default(),
             in_flight: 0,
             held_pulls: 0,
             at_readers: 0,
+            at_judges: 0,
             readable: false,
             closing: false,
             stalled: false,
@@ -159,7 +165,13 @@ impl Connection {
 
     /// Whether anything of what the peer has asked for is still to be sent to it.
     pub(super) fn owes_answers(&self) -> bool {
-        !self.output.is_empty() || self.in_flight + self.at_readers + self.deferred.len() > 0
+        !self.output.is_empty() || self.waits() > 0
+    }
+
+    /// How many of its requests wait for somebody.
+    pub(super) fn waits(&self) -> usize {
+        let elsewhere = self.at_readers + self.at_judges;
+        self.in_flight + elsewhere + self.deferred.len() + self.to_judge.len()
     }
 
     /// Ends what is sent, and takes what has come meanwhile: a socket that is closed with bytes in
@@ -198,7 +210,7 @@ impl Connection {
 
     /// Bytes held for this peer.
     pub(super) fn held(&self) -> usize {
-        self.input.held() + self.output.len() + self.deferred.bytes
+        self.input.held() + self.output.len() + self.deferred.bytes + self.to_judge.bytes
     }
 }
 

@@ -12,6 +12,7 @@ use super::*;
 use crate::config::Limits;
 use crate::core::{Core, CoreConfig};
 use crate::dispatch::Role;
+use crate::filters::Filters;
 use crate::flushing::Flushing;
 use crate::shell::{Names, Serves};
 use crate::waiting::ReplyTo;
@@ -44,7 +45,11 @@ impl Still {
             template_queues: 1,
             serves: Serves::Messages,
         };
-        let shell = Shell::new(names, Limits::default(), Arc::clone(core.shared()));
+        let host = Box::new(|| unreachable!("there are no filters"));
+        let shared = Arc::clone(core.shared());
+        let filters = Filters::open(Arc::new(SimDisk::new(2)), Path::new("/data"), shared, host);
+        let shared = Arc::clone(core.shared());
+        let shell = Shell::new(names, Limits::default(), shared, Arc::new(filters));
         let (reactor, waker) =
             Reactor::new(core.shared(), shell, vec![listener], Arc::default()).unwrap();
         let mut still = Self { reactor, waker, at, events: Events::with_capacity(16), _core: core };

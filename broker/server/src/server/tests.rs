@@ -5,6 +5,7 @@ mod alike; // the broker of pipelines, here and over the wire
 mod broker; // what producers, consumers and tools ask for
 mod compat; // COMPAT.md against the code
 mod delivery; // delayed messages, and those whose consumption fails
+mod filters; // filters in WebAssembly, attached to groups and topics
 mod gate; // a disk whose work waits
 mod golden; // our answers beside those of Apache RocketMQ
 mod limits; // what peers may take, and what they are told

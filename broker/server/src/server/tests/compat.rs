@@ -141,13 +141,19 @@ fn limits() -> Vec<String> {
         bytes(millrace_engine::SETTING_BYTES_MAX),
         count(millrace_namesrv::RouteTable::BROKERS_MAX),
         count(millrace_namesrv::RouteTable::ENTRIES_MAX),
+        count(crate::filters::FILTERS_MAX),
+        bytes(crate::handlers::filters::MODULE_BYTES_MAX),
+        count(reactor::TO_JUDGE_MAX),
+        count(crate::dispatch::CHORES_MAX),
         bytes(metrics::REQUEST_BYTES_MAX),
         count(complaints::LINES_MAX as usize),
     ]
 }
 
 /// The sources that have tests of limits.
-const TESTS: [&str; 18] = [
+const TESTS: [&str; 20] = [
+    include_str!("filters.rs"),
+    include_str!("filters/hostile.rs"),
     include_str!("limits.rs"),
     include_str!("reactor.rs"),
     include_str!("../../clients.rs"),

@@ -11,7 +11,7 @@ use super::peer::{Bare, message, pull};
 use super::*;
 
 /// Sends a request as it is and gives the whole answer.
-fn ask(server: &Server, request: &str) -> String {
+pub(super) fn ask(server: &Server, request: &str) -> String {
     let at = server.metrics_address().unwrap();
     let mut stream = TcpStream::connect(at).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();

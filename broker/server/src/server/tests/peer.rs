@@ -134,6 +134,17 @@ impl Peer {
         }
     }
 
+    /// Whether a whole frame has come.
+    pub(super) fn has_frame(&mut self) -> bool {
+        let mut chunk = [0; 4 << 10];
+        self.stream.set_nonblocking(true).unwrap();
+        while let Ok(n @ 1..) = self.stream.read(&mut chunk) {
+            self.read.extend_from_slice(&chunk[..n]);
+        }
+        self.stream.set_nonblocking(false).unwrap();
+        matches!(Frame::split(&self.read, &Limits::default()), Ok(Split::Frame(..)))
+    }
+
     /// A request and its answer, which has to be the next frame.
     pub(super) fn call(&mut self, call: &impl Call) -> Received {
         let opaque = self.ask(call);
