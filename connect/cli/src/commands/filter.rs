@@ -1,5 +1,6 @@
 //! `millrace filter`: filters in WebAssembly, from the first line to a look at what they do.
 
+mod attached; // filters in a broker
 mod build; // sources to a module
 mod check; // what a module says about itself
 mod new; // a filter to begin with
@@ -15,14 +16,16 @@ use millrace_wasm_host::{Host, Limits, Module};
 use crate::exit::{Exit, Failure, codes};
 use crate::output::Answer;
 
-/// Write, build, check and try filters in WebAssembly.
+/// Write, build, check and try filters in WebAssembly, and attach them to consumers in a broker.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   millrace filter new my-filter && cd my-filter && millrace filter build
   millrace filter check my-filter.wasm
   millrace filter run my-filter.wasm sample.jsonl --params '{\"words\": [\"now\"]}'
-  millrace test my-filter.yaml")]
+  millrace test my-filter.yaml
+  millrace filter attach --group billing --module my-filter.wasm --params '{\"words\": [\"now\"]}'
+  millrace filter list")]
 pub(crate) struct Filter {
     #[command(subcommand)]
     action: Action,
@@ -37,6 +40,9 @@ enum Action {
     Build(build::Build),
     Check(check::Check),
     Run(run::Run),
+    Attach(attached::Attach),
+    Detach(attached::Detach),
+    List(attached::List),
 }
 
 impl Filter {
@@ -47,6 +53,9 @@ impl Filter {
             Action::Build(_) => "filter build",
             Action::Check(_) => "filter check",
             Action::Run(_) => "filter run",
+            Action::Attach(_) => "filter attach",
+            Action::Detach(_) => "filter detach",
+            Action::List(_) => "filter list",
         }
     }
 
@@ -56,6 +65,9 @@ impl Filter {
             Action::Build(build) => build.execute(),
             Action::Check(check) => check.execute(),
             Action::Run(run) => run.execute(),
+            Action::Attach(attach) => attach.execute(),
+            Action::Detach(detach) => detach.execute(),
+            Action::List(list) => list.execute(),
         }
     }
 }

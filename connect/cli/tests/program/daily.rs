@@ -177,3 +177,44 @@ fn what_cannot_be_done_is_one_line() {
     let away = rig.home.run(&["topic", "list", "--namesrv", "127.0.0.1:1"]).expect(3);
     away.one_error("E-NET-01", "127.0.0.1:1");
 }
+
+#[test]
+fn filters_are_attached_used_listed_and_detached() {
+    let rig = Rig::start();
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/../../wasm-filters/examples/");
+    let module = format!("{examples}keep-large/keep-large-c.wasm");
+    rig.result(&["topic", "create", "notes", "--queues", "1"]);
+    rig.home.write("lines", "short\na rather long line\n");
+    rig.run(&["produce", "notes", "--file", "lines"]).expect(0);
+    let params = ["--params", r#"{"bytes": 10}"#];
+    let of_group = ["filter", "attach", "--group", "readers", "--module", &module];
+    let attached = rig.result(&[&of_group[..], &params[..]].concat());
+    let filter = &attached["filters"][0];
+    assert_eq!((&filter["group"], &filter["topic"]), (&"readers".into(), &Value::Null));
+    assert_eq!((&filter["name"], &filter["params"]["bytes"]), (&"keep-large".into(), &10.into()));
+
+    let consume = ["consume", "notes", "--group", "readers", "-n", "1"];
+    let given = rig.run(&consume).expect(0).out;
+    assert!(given.contains("a rather long line") && !given.contains("short"), "{given}");
+    let filter = &rig.result(&["filter", "list"])["filters"][0];
+    let counts = ["kept", "dropped", "failed"].map(|name| filter[name].clone());
+    assert_eq!(counts, [1, 1, 0].map(Value::from));
+    let listed = rig.run(&["filter", "list"]).expect(0).out;
+    assert!(listed.contains("the group readers") && listed.ends_with("1 filter\n"), "{listed}");
+
+    let of_both = ["--group", "readers", "--topic", "notes"];
+    let wrong = rig.run(&[&["filter", "attach", "--module", &module], &of_both[..]].concat());
+    wrong.expect(2).one_error("E-WASM-01", "bytes");
+    let mask = format!("{examples}mask/mask.wasm");
+    let fields = ["--params", r#"{"fields": ["a"]}"#];
+    let map = ["filter", "attach", "--topic", "notes", "--module", &mask];
+    let map = rig.run(&[&map[..], &fields[..]].concat()).expect(2);
+    map.one_error("E-WASM-01", "only keeps or drops messages");
+    rig.run(&["filter", "attach", "--module", &module]).expect(2);
+    rig.run(&["filter", "attach", "--group", "a b", "--module", &module]).expect(2);
+    rig.run(&["filter", "detach", "--topic", "notes"]).expect(4);
+    rig.run(&["filter", "detach", "--topic", "nowhere"]).expect(1);
+    let detached = rig.result(&["filter", "detach", "--group", "readers"]);
+    assert_eq!(detached["brokers"], serde_json::json!(["millrace"]));
+    assert_eq!(rig.result(&["filter", "list"])["filters"], serde_json::json!([]));
+}

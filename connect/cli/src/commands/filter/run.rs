@@ -29,7 +29,7 @@ pub(super) struct Run {
     limit: Option<usize>,
 }
 
-fn parse_params(text: &str) -> Result<Map<String, Value>, String> {
+pub(super) fn parse_params(text: &str) -> Result<Map<String, Value>, String> {
     serde_json::from_str(text).map_err(|error| error.to_string())
 }
 
