@@ -3,6 +3,7 @@
 Both are started with the same broker.conf.
 """
 
+import json
 import os
 import shutil
 import signal
@@ -19,6 +20,7 @@ DELAY_MS = {1: 1000, 2: 5000}
 #: decisions up to 3 s late, and delivers twice what it asks about before.
 CHECK_MS = 5000
 START_SECONDS = 60
+EXAMPLES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../wasm-filters/examples")
 
 
 class DidNotStart(Exception):
@@ -92,6 +94,8 @@ class Broker:
     more_conf = ""
     #: Scenarios that it cannot play yet, by name.
     without = ()
+    #: Attaches a filter in WebAssembly to a group: the group, the module, its parameters.
+    attach = None
 
     def kill(self):
         """The end that no program is asked about."""
@@ -132,9 +136,16 @@ class Millrace(Broker):
             "--segment-size", "64MiB"])
         wait_until(lambda: answers(self.namesrv), "Millrace", self.process, log)
 
+    def attach(self, group, module, params):
+        subprocess.run([
+            self.program, "filter", "attach", "--namesrv", self.namesrv, "--group", group,
+            "--module", os.path.join(EXAMPLES, module), "--params", json.dumps(params)],
+            check=True, stdout=subprocess.DEVNULL)
+
 
 class Apache(Broker):
     name = "Apache RocketMQ 5.4.0"
+    without = ("attached",)
     more_conf = "mappedFileSizeCommitLog=67108864\nwaitTimeMillsInSendQueue=5000\n"
     OPTIONS = ["--add-opens=java.base/java.nio=ALL-UNNAMED", "--add-opens=java.base/sun.nio.ch=ALL-UNNAMED",
                "--add-opens=java.base/java.lang=ALL-UNNAMED", "--add-opens=java.base/java.util=ALL-UNNAMED",

@@ -24,7 +24,7 @@ class Impatient(Exception):
 class Play:
     """One scenario with one client: names of its own, its record, and its driver."""
 
-    def __init__(self, name, driver, record, create_topic, disturbance=None):
+    def __init__(self, name, driver, record, create_topic, attach=None, disturbance=None):
         self.name = name
         self.driver = driver
         self.record = record
@@ -32,6 +32,7 @@ class Play:
         self.disturbance = disturbance
         self.sent = 0
         self._create_topic = create_topic
+        self._attach = attach
         self._commands = 0
         self._consumers = []
         driver.adopt(name, record)
@@ -69,6 +70,10 @@ class Play:
 
     def group(self, name):
         return f"{name}-{self.topic}"
+
+    def attach(self, group, module, params):
+        """Attaches a filter to a group of consumers, who know nothing of it."""
+        self._attach(self.group(group), module, params)
 
     def stop(self, who):
         self._consumers.remove(who)
@@ -167,6 +172,19 @@ def sql(play):
     return play.finish(Expectation(play.topic, 60, [Reader([reader], wants)], acknowledged_min=60))
 
 
+def attached(play):
+    """A filter in the broker, in WebAssembly, beside the tags that a client asks for."""
+    play.create_topic()
+    # The body is the topic and the number: those with one digit only are too short.
+    play.attach("readers", "keep-large/keep-large-c.wasm", {"bytes": len(play.topic) + 3})
+    colours = ("red", "green", "blue")
+    play.produce("sync", 60, tags=",".join(colours))
+    reader = play.consume("reader", tags="red || blue")
+    other = play.consume("other", group="others")
+    narrowed = Reader([reader], wants=lambda n: n >= 10 and n % 3 != 1, tag=lambda n: colours[n % 3])
+    return play.finish(Expectation(play.topic, 60, [narrowed, Reader([other])], acknowledged_min=60))
+
+
 def retry(play):
     """Failures come again, twice; what fails the third time becomes a dead letter."""
     play.create_topic()
@@ -259,4 +277,4 @@ def lost(play):
 
 
 #: Those that take longest come first.
-STEADY = (retry, rebalance, transactions, delay, sends, ordered, broadcasting, tags, sql)
+STEADY = (retry, rebalance, transactions, delay, sends, ordered, broadcasting, tags, sql, attached)
