@@ -1,0 +1,4 @@
+mod crashes; // power cuts at every operation
+mod documents; // what is found of what was written
+mod rig; // a log to write from
+mod upkeep; // merging, age, and what is replaced
