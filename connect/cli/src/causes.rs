@@ -9,6 +9,7 @@ use millrace_connect_api::{SinkError, SourceError};
 use millrace_runtime::RunError;
 use millrace_server::{CloseError, OpenError, StartError, StopError};
 use millrace_sink_files::{FileSinkError, OptionsError};
+use millrace_sink_index::IndexError;
 use millrace_store::OpenError as OpenStoreError;
 
 use crate::exit::{Exit, Failure, codes};
@@ -218,8 +219,45 @@ fn sink_failure(sink: &str, error: &SinkError) -> Failure {
     if let Some(FileSinkError { source, .. }) = cause.downcast_ref() {
         return io_of_sink(sink, source);
     }
-    let exit = if cause.is::<OptionsError>() { Exit::Input } else { Exit::Failed };
+    if let Some(index) = index_of_sink(cause) {
+        let mut failure = index_failure(index);
+        failure.message = format!("sink `{sink}`: {}", failure.message);
+        return failure;
+    }
+    let is_input = cause.is::<OptionsError>() || cause.is::<millrace_sink_index::OptionsError>();
+    let exit = if is_input { Exit::Input } else { Exit::Failed };
     Failure::new(exit, codes::RUN, format!("sink `{sink}`: {}", chain(cause)))
+}
+
+/// The index that a sink could not write.
+fn index_of_sink<'e>(cause: &'e (dyn Error + 'static)) -> Option<&'e IndexError> {
+    match cause.downcast_ref() {
+        Some(millrace_sink_index::OptionsError::Index(index)) => Some(index),
+        _ => cause.downcast_ref(),
+    }
+}
+
+/// Why an index cannot be read or written.
+pub(crate) fn index_failure(error: &IndexError) -> Failure {
+    match error {
+        IndexError::Io(io) => io_failure(io),
+        IndexError::Damaged { .. } => {
+            Failure::new(Exit::Failed, codes::INDEX_DAMAGED, error.to_string()).hint(
+                "`millrace run` with --rebuild and the sink's name writes the index again from \
+                 the topic",
+            )
+        }
+        IndexError::Mapping { .. } => {
+            Failure::new(Exit::Input, codes::INDEX_MAPPING, error.to_string()).hint(
+                "write to another directory, or write this index again with --rebuild and the \
+                 sink's name",
+            )
+        }
+        IndexError::Newer { .. }
+        | IndexError::Other { .. }
+        | IndexError::Restless(_)
+        | IndexError::Engine(_) => Failure::new(Exit::Failed, codes::RUN, error.to_string()),
+    }
 }
 
 fn io_of_sink(sink: &str, error: &io::Error) -> Failure {

@@ -12,6 +12,7 @@ pub(crate) mod message;
 pub(crate) mod produce;
 pub(crate) mod quickstart;
 pub(crate) mod run;
+pub(crate) mod search;
 pub(crate) mod server;
 pub(crate) mod test;
 pub(crate) mod top;

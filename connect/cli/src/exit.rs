@@ -200,6 +200,15 @@ pub(crate) mod codes {
         /// they were written, so they are not written again. Delete the data directory to begin
         /// anew.
         FILES_GONE = "E-RUN-06";
+        /// A query for an index that cannot be answered: it is no query, or it asks for a field that
+        /// the documents do not have. `millrace search --help` shows the language.
+        QUERY = "E-QUERY-01";
+        /// A part of a search index is not as it was written. `millrace run --rebuild` writes the
+        /// index again from the topic.
+        INDEX_DAMAGED = "E-INDEX-02";
+        /// The documents of a search index have other fields than the pipeline says. They cannot be
+        /// mixed: write to another directory, or write this one again with `millrace run --rebuild`.
+        INDEX_MAPPING = "E-INDEX-03";
         /// The system does not give the program a thread, a timer or a signal handler.
         SYSTEM = "E-SYS-01";
     }
@@ -236,6 +245,11 @@ pub(crate) mod codes {
             "A message at which the module of a `wasm` step trapped, did not end within its \
              deadline, or gave an answer that makes no sense. It was tried alone, in an instance \
              that had seen no other message.",
+        ),
+        (
+            "E-INDEX-01",
+            "A value that a search index cannot hold: a `json` field whose text is no JSON object, a \
+             keyword of more than 65,000 bytes, or an instant before 1677 or after 2262.",
         ),
         ("E-PATH-02", "A partition value that is too long to be the name of a directory."),
     ];

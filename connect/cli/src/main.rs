@@ -47,6 +47,7 @@ use commands::message::Message;
 use commands::produce::Produce;
 use commands::quickstart::Quickstart;
 use commands::run::RunPipeline;
+use commands::search::SearchIndex;
 use commands::server::RunServer;
 use commands::test::Test;
 use commands::top::Top;
@@ -82,6 +83,7 @@ enum Command {
     Filter(Filter),
     Run(RunPipeline),
     Server(RunServer),
+    Search(SearchIndex),
     Top(Top),
     Inspect(Inspect),
     Dlq(Dlq),
@@ -118,6 +120,7 @@ fn main() -> ExitCode {
         Command::Run(command) => ("run", command.json, command.execute()),
         Command::Top(command) => ("top", command.json, command.execute()),
         Command::Server(command) => ("server", command.json, command.execute()),
+        Command::Search(command) => ("search", command.json, command.execute()),
         Command::Inspect(command) => ("inspect", command.json, command.execute()),
         Command::Dlq(command) => (command.name(), command.at.json, command.execute()),
         Command::Topic(command) => (command.name(), command.at.json, command.execute()),

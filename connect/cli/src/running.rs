@@ -1,5 +1,6 @@
 //! Running one pipeline on one broker, with somebody at the other end of the terminal.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::process;
 use std::sync::Arc;
@@ -25,6 +26,8 @@ pub(crate) struct Manner {
     pub(crate) patience: Patience,
     /// How long a run that is asked to stop may take.
     pub(crate) grace: Duration,
+    /// Sinks that are written again from the oldest message.
+    pub(crate) anew: BTreeSet<String>,
 }
 
 /// Runs a pipeline until it is done, or a signal stops it after its next commit.
@@ -46,6 +49,7 @@ pub(crate) async fn run(
         until: if manner.once { Until::Drained } else { Until::Stopped },
         patience: manner.patience,
         filters: filters.clone(),
+        anew: manner.anew,
         ..RunOptions::new(worker)
     };
     let run = Run::new(Arc::clone(pipeline), broker, connectors, options);

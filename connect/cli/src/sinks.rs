@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_config as config;
-use millrace_config::{FileFormat, FilesSpec, Pipeline, SinkKind};
-use millrace_connect_api::{Schema, SinkError};
+use millrace_config::{FileFormat, FilesSpec, IndexSpec, Pipeline, SinkKind};
+use millrace_connect_api::{DataType, Schema, SinkError};
 use millrace_disk::Disk;
 use millrace_runtime::{OpenSink, SinkOpening};
 use millrace_sink_files::{
     Compression, CsvFormat, FilesOptions, FilesSink, Format, Metadata, ParquetFormat, Rotate,
     RowGroup, TextCompression,
 };
+use millrace_sink_index::{FieldKind, IndexOptions, IndexSink, MappedField, Mapping};
 use millrace_sink_stdout::{AtOnce, Blackhole, Lines};
 
 /// What makes the sinks of a pipeline.
@@ -29,6 +30,21 @@ pub(crate) fn open(pipeline: Arc<Pipeline>, disk: Arc<dyn Disk>) -> OpenSink {
                 let SinkOpening { resume, next_part_id, .. } = opening;
                 let disk = Arc::clone(&disk);
                 let sink = FilesSink::open(disk, options, resume, next_part_id)
+                    .map_err(|error| SinkError::Broken(Box::new(error)))?;
+                Ok(Box::new(sink))
+            }
+            SinkKind::Index(index) => {
+                let options = IndexOptions {
+                    worker_tag: opening.epoch,
+                    ..index_options(&pipeline, &opening.parts, index)
+                };
+                if opening.anew {
+                    let erased = millrace_sink_index::erase(disk.as_ref(), &index.to);
+                    erased.map_err(|error| SinkError::Broken(Box::new(error)))?;
+                }
+                let SinkOpening { resume, next_part_id, .. } = opening;
+                let disk = Arc::clone(&disk);
+                let sink = IndexSink::open(disk, options, resume, next_part_id)
                     .map_err(|error| SinkError::Broken(Box::new(error)))?;
                 Ok(Box::new(sink))
             }
@@ -62,6 +78,32 @@ pub(crate) fn files_options(pipeline: &Pipeline, parts: &str, spec: &FilesSpec) 
         max_open: spec.max_open,
         memory_bytes_max: memory,
         ..FilesOptions::new(&spec.to, columns, parts, format(&spec.format, memory))
+    }
+}
+
+/// What a search index consists of, in parts whose names begin with `parts`, but for its worker.
+pub(crate) fn index_options(pipeline: &Pipeline, parts: &str, spec: &IndexSpec) -> IndexOptions {
+    let fields = spec.fields.iter().map(|field| MappedField {
+        name: field.column.name.clone(),
+        kind: match (field.kind, field.column.data_type) {
+            (config::FieldKind::Text, _) => FieldKind::Text,
+            (config::FieldKind::Keyword, _) => FieldKind::Keyword,
+            (config::FieldKind::Number, DataType::Double) => FieldKind::Double,
+            (config::FieldKind::Number, _) => FieldKind::Int,
+            (config::FieldKind::Timestamp, _) => FieldKind::Timestamp,
+            (config::FieldKind::Bool, _) => FieldKind::Bool,
+            (config::FieldKind::Json, _) => FieldKind::Json,
+        },
+    });
+    let mapping = Mapping { fields: fields.collect(), time: spec.time.clone() };
+    IndexOptions {
+        rotate: millrace_sink_index::Rotate {
+            rows: spec.rotate_rows,
+            every_ms: spec.rotate_every.map(millis),
+        },
+        keep_ms: spec.keep.map(millis),
+        memory_bytes_max: pipeline.limits.memory / pipeline.sinks.len().max(1) as u64,
+        ..IndexOptions::new(&spec.to, mapping, parts)
     }
 }
 

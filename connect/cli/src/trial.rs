@@ -65,6 +65,12 @@ impl<'a> Trial<'a> {
                 SinkKind::Stdout { columns } => {
                     sink.kind = SinkKind::Files(FilesSpec::lines(to, std::mem::take(columns)));
                 }
+                // What a test expects are rows, and these are the rows of its documents.
+                SinkKind::Index(spec) => {
+                    let fields = std::mem::take(&mut spec.fields).into_iter();
+                    let columns = fields.map(|field| field.column).collect();
+                    sink.kind = SinkKind::Files(FilesSpec::lines(to, columns));
+                }
                 SinkKind::Blackhole => {}
             }
         }

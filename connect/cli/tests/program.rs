@@ -21,6 +21,8 @@ mod repairing; // directories that lack what a start needs
 mod runs; // pipelines, also when they are killed
 #[path = "program/salvaging.rs"]
 mod salvaging; // directories that are damaged, or Apache RocketMQ's
+#[path = "program/searching.rs"]
+mod searching; // search indexes
 #[path = "program/serving.rs"]
 mod serving; // the server, and pipelines over the wire
 #[path = "program/testing.rs"]

@@ -32,10 +32,10 @@ pub use env::Env;
 pub use json_schema::json_schema;
 pub use model::{
     Compression, CsvSpec, Delivery, Expected, ExpectedLetter, ExpectedLetters, ExpectedRows,
-    FileFormat, FileSpec, FilesSpec, GenerateSpec, Generator, Given, GivenMessage, Limits,
-    MetaField, Metadata, OnReject, OnUnknown, ParquetSpec, Pipeline, PropertySpec, RenamedColumn,
-    Resolved, Rotate, SetColumn, SinkKind, SinkSpec, Slot, SourceSpec, StartAt, StepSpec, TestCase,
-    TextCompression, TopicSpec, WasmSpec,
+    FieldKind, FileFormat, FileSpec, FilesSpec, GenerateSpec, Generator, Given, GivenMessage,
+    IndexField, IndexSpec, Limits, MetaField, Metadata, OnReject, OnUnknown, ParquetSpec, Pipeline,
+    PropertySpec, RenamedColumn, Resolved, Rotate, SetColumn, SinkKind, SinkSpec, Slot, SourceSpec,
+    StartAt, StepSpec, TestCase, TextCompression, TopicSpec, WasmSpec,
 };
 pub use reference::{Row, Section, sections};
 

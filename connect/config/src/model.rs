@@ -319,6 +319,8 @@ pub enum OnReject {
 pub enum SinkKind {
     /// Files in a directory.
     Files(FilesSpec),
+    /// A search index in a directory.
+    Index(IndexSpec),
     /// Standard output.
     Stdout {
         /// The columns of a line in order.
@@ -332,7 +334,7 @@ impl SinkKind {
     /// How often a record may show up at best.
     pub fn delivery(&self) -> Delivery {
         match self {
-            SinkKind::Files(_) => Delivery::ExactlyOnce,
+            SinkKind::Files(_) | SinkKind::Index(_) => Delivery::ExactlyOnce,
             SinkKind::Stdout { .. } | SinkKind::Blackhole => Delivery::AtLeastOnce,
         }
     }
@@ -456,6 +458,50 @@ pub enum Metadata {
     Offsets,
     /// Those of [`Metadata::Offsets`], and `_broker` and `_topic`.
     All,
+}
+
+/// The `index` sink.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IndexSpec {
+    /// The directory, relative to the current one unless absolute.
+    pub to: PathBuf,
+    /// The fields of a document, in order. No two have the same name, and each has a kind that its
+    /// type can be.
+    pub fields: Vec<IndexField>,
+    /// The field that says how old a document is: one of timestamps.
+    pub time: Option<String>,
+    /// How old a document may become.
+    pub keep: Option<Duration>,
+    /// Documents become visible when there are this many.
+    pub rotate_rows: Option<u64>,
+    /// Documents become visible this long after the first of them.
+    pub rotate_every: Option<Duration>,
+}
+
+/// A field of a document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IndexField {
+    /// The column it comes from, with its name.
+    pub column: Column,
+    /// What can be asked about it.
+    pub kind: FieldKind,
+}
+
+/// What can be asked about a field of an index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldKind {
+    /// Its words.
+    Text,
+    /// The whole text.
+    Keyword,
+    /// A number, and ranges of numbers.
+    Number,
+    /// An instant, and ranges of instants.
+    Timestamp,
+    /// True or false.
+    Bool,
+    /// The fields of the JSON object that the text is.
+    Json,
 }
 
 /// What a pipeline may use.

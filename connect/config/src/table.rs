@@ -138,6 +138,8 @@ pub(crate) fn example(name: &str, kind: &Kind) -> String {
         ("properties", Kind::Map(..)) => "{region: body.region}",
         ("schema", Kind::Map(..)) => "{id: int, amount: double}",
         ("params", Kind::Map(..)) => "{city: Ulm}",
+        ("mapping", Kind::Map(..)) => "{path: keyword, agent: text}",
+        ("time", Kind::Text) => "time",
         ("types", Kind::Map(..)) => "{status: int}",
         ("fields", Kind::Map(..)) => "{id: {sequence: {}}}",
         ("key" | "tag", Kind::Expr) => "body.region",

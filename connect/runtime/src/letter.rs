@@ -34,7 +34,8 @@ use millrace_connect_api::{Message, Messages, Reject};
 use millrace_sql_filter::time::format_timestamp;
 use millrace_types::record::{Draft, PROPERTIES_BYTES_MAX, Stamp, encode};
 use millrace_types::{
-    GroupName, OffsetMessageId, PhysicalOffset, PropertiesBuf, QueueId, QueueOffset, TopicName,
+    GroupName, OffsetMessageId, PhysicalOffset, Properties, PropertiesBuf, QueueId, QueueOffset,
+    TopicName,
 };
 
 use crate::error::RunError;
@@ -185,15 +186,23 @@ pub(crate) struct Original {
     properties: Bytes,
 }
 
+/// Queue and offset of the message that a letter was made of; `None` if it does not say.
+pub(crate) fn origin(letter: Properties<'_>) -> Option<(QueueId, QueueOffset)> {
+    let number = |name| letter.get(name).and_then(|text| text.parse::<u64>().ok());
+    let queue = QueueId(u32::try_from(number(IN_QUEUE)?).ok()?);
+    Some((queue, QueueOffset(number(AT_OFFSET)?)))
+}
+
 impl Original {
     /// Reads it from a letter; `None` if that does not say which message it was.
     pub(crate) fn of(letter: &Message<'_>, born_at_ms: i64) -> Option<Self> {
         let all = letter.properties;
         let number = |name| all.get(name).and_then(|text| text.parse::<u64>().ok());
         let properties = all.as_bytes();
+        let (queue, offset) = origin(all)?;
         Some(Self {
-            queue: QueueId(u32::try_from(number(IN_QUEUE)?).ok()?),
-            offset: QueueOffset(number(AT_OFFSET)?),
+            queue,
+            offset,
             id: all.get(ID).and_then(OffsetMessageId::parse),
             store_at_ms: parse_timestamp(all.get(FIRST_AT)?).ok()?.div_euclid(1000),
             born_at_ms,

@@ -91,6 +91,11 @@ impl Link {
         QueueRef { broker: self.broker.name(), topic: topic.clone(), queue }
     }
 
+    /// The broker itself, for who only looks.
+    pub(crate) fn broker(&self) -> &Arc<dyn Broker> {
+        &self.broker
+    }
+
     /// Begins a row of attempts at something.
     pub(crate) fn pauses(&self) -> Pauses<'_> {
         Pauses { link: self, made: 0, made_stopping: 0, told_at_ms: None }

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -44,6 +45,9 @@ pub struct RunOptions {
     pub clock: Arc<dyn Clock>,
     /// The modules of the pipeline's `wasm` steps.
     pub filters: Filters,
+    /// Sinks that forget how far they got, empty their destination and begin with the oldest
+    /// message. Only for destinations that are this sink's alone.
+    pub anew: BTreeSet<String>,
 }
 
 /// When a run is over. One whose source ends is over once the sinks have everything it gave.
@@ -66,6 +70,7 @@ impl RunOptions {
             patience: Patience::ENDLESS,
             clock: Arc::new(SystemClock::new()),
             filters: Filters::default(),
+            anew: BTreeSet::new(),
         }
     }
 }
@@ -155,6 +160,7 @@ impl Run {
                 paths: paths.clone(),
                 ends: known_ends.clone(),
                 progress: control.progress.clone(),
+                anew: options.anew.contains(&sink.name),
             };
             deliveries.push(opening.open().await?);
         }

@@ -1,5 +1,6 @@
 //! `millrace quickstart`: everything once, in a few seconds.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -80,8 +81,12 @@ impl Quickstart {
             complain(&format!("{line}\n"));
         }
         let broker: Arc<dyn Broker> = Arc::new(server.local());
-        let manner =
-            Manner { once: true, patience: Patience::SHORT, grace: Duration::from_secs(30) };
+        let manner = Manner {
+            once: true,
+            patience: Patience::SHORT,
+            grace: Duration::from_secs(30),
+            anew: BTreeSet::new(),
+        };
         let ended = runtime.block_on(async {
             let run = running::run(&checked, Arc::clone(&broker), manner, signals);
             let summary = run.await?;

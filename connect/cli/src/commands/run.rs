@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use millrace_client::{Broker, RemoteBroker};
-use millrace_config::Pipeline;
+use millrace_config::{Pipeline, SinkKind};
 use millrace_disk::RealDisk;
 use millrace_runtime::{Patience, Summary};
 use serde_json::json;
@@ -49,6 +49,10 @@ pub(crate) struct RunPipeline {
     /// How long an orderly end may take once it is asked for, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     grace: u64,
+    /// Write the search index of this sink again, from the oldest message that the topic has. What
+    /// is in its directory goes; documents whose messages are gone do not come back.
+    #[arg(long, value_name = "SINK")]
+    rebuild: Vec<String>,
     /// Bytes that the log of the broker inside this process reserves at a time.
     #[arg(long, value_name = "SIZE", default_value = "128MiB", value_parser = parse_size)]
     segment_size: u64,
@@ -72,6 +76,7 @@ impl RunPipeline {
             sources::check(spec, Arc::new(RealDisk::new()), self.once)
                 .map_err(|error| source_failure(&error).caused_by(&error))?;
         }
+        self.check_rebuild(&checked.pipeline)?;
         let signals = Signals::listen()?;
         let runtime = one_thread()?;
         let summary = match &self.namesrv {
@@ -140,7 +145,22 @@ impl RunPipeline {
             once: self.once,
             patience: Patience { attempts, attempts_when_full, ..Patience::ENDLESS },
             grace: Duration::from_secs(self.grace),
+            anew: self.rebuild.iter().cloned().collect(),
         }
+    }
+
+    fn check_rebuild(&self, pipeline: &Pipeline) -> Result<(), Failure> {
+        let indexes = pipeline.sinks.iter().filter(|sink| matches!(sink.kind, SinkKind::Index(_)));
+        let indexes: Vec<&str> = indexes.map(|sink| sink.name.as_str()).collect();
+        let Some(other) = self.rebuild.iter().find(|name| !indexes.contains(&name.as_str())) else {
+            return Ok(());
+        };
+        let hint = match indexes.is_empty() {
+            true => "only an `index` sink can be written again, and this pipeline has none".into(),
+            false => format!("the indexes of this pipeline are: {}", indexes.join(", ")),
+        };
+        let message = format!("--rebuild: no sink `{other}` writes an index");
+        Err(Failure::new(Exit::Input, codes::ARGUMENT, message).hint(hint))
     }
 }
 

@@ -52,6 +52,25 @@ fn column(name: &str, data_type: Option<DataType>) -> Column {
     Column { name: name.to_owned(), data_type: data_type.unwrap_or(DataType::String) }
 }
 
+/// The column that a key or an item names; a mistake is reported.
+pub(super) fn named(
+    reader: &mut Reader<'_>,
+    written: &str,
+    span: &Span,
+    available: &Available,
+) -> Option<Column> {
+    match available.find(written) {
+        Some((name, data_type)) => Some(column(name, *data_type)),
+        None if available.open => {
+            Some(column(written.strip_prefix("body.").unwrap_or(written), None))
+        }
+        None => {
+            available.refuse(reader, written, span);
+            None
+        }
+    }
+}
+
 /// The columns of a list that there are.
 pub(super) struct Listed {
     pub(super) columns: Vec<Column>,

@@ -1,3 +1,5 @@
+mod index; // the search index
+
 use std::path::PathBuf;
 
 use millrace_connect_api::Column;
@@ -78,6 +80,7 @@ fn sink(reader: &mut Reader<'_>, key: &Key, entry: &Entry<'_>, scope: &Scope) ->
         let format = match chosen.name {
             "jsonl" => jsonl,
             "csv" => csv,
+            "index" => return index::index(reader, &own, scope).map(SinkKind::Index),
             "stdout" => return stdout(reader, &own, scope),
             "blackhole" => return Some(SinkKind::Blackhole),
             _ => parquet,
@@ -111,11 +114,14 @@ fn sink(reader: &mut Reader<'_>, key: &Key, entry: &Entry<'_>, scope: &Scope) ->
 /// A sink that takes all columns needs one. Steps may have taken out every one of them.
 fn some_column(reader: &mut Reader<'_>, chosen: &Chosen<'_>, own: &Fields<'_>, scope: &Scope) {
     let available = Available::of(scope);
-    let chooses = own.get("columns").is_some() || own.is_misspelled("columns");
+    let is_index = chosen.name == "index";
+    let choice = if is_index { "mapping" } else { "columns" };
+    let chooses = own.get(choice).is_some() || own.is_misspelled(choice);
     // Where messages come from is something to write, too.
     let is_none = |node: &Node| matches!(&node.value, Value::Scalar(it) if it.text == "none");
-    let adds =
-        chosen.name != "stdout" && own.get("metadata").is_some_and(|entry| !is_none(entry.node));
+    let adds = chosen.name != "stdout"
+        && !is_index
+        && own.get("metadata").is_some_and(|entry| !is_none(entry.node));
     if available.columns.is_empty() && !available.open && !chooses && !adds {
         let message = "no column is left for this sink: the steps take all of them out";
         let help = "let `keep` name one more, or take one out of `drop`";

@@ -1,6 +1,6 @@
 use Need::{Default, Optional, Required};
 
-use super::{COUNT, DAY, GIB, KIB, key, table};
+use super::{COUNT, DAY, GIB, KIB, SECOND, key, table};
 use crate::table::{Components, Field, Kind, Need, Table};
 
 pub(crate) static SINK: Table = Table {
@@ -58,6 +58,7 @@ pub(crate) static SINKS: Components = Components {
         key("parquet", Kind::Table(&PARQUET), Optional, "Parquet files."),
         key("jsonl", Kind::Table(&JSONL), Optional, "Files with a JSON object on each line."),
         key("csv", Kind::Table(&CSV), Optional, "Files with the values of a row on each line."),
+        key("index", Kind::Table(&INDEX), Optional, "A search index, for `millrace search`."),
         key("stdout", Kind::Table(&STDOUT), Optional, "Lines of JSON on standard output."),
         key("blackhole", Kind::Table(&BLACKHOLE), Optional, "Nothing: rows are counted."),
     ],
@@ -65,7 +66,6 @@ pub(crate) static SINKS: Components = Components {
         "arrow",
         "http",
         "elasticsearch",
-        "index",
         "rocketmq",
         "kafka",
         "postgres",
@@ -196,6 +196,64 @@ pub(crate) static CSV: Table = Table {
     components: None,
     later: &["infer", "name", "empty", "success_file", "manifest", "line_end"],
 };
+
+/// The names of [`FieldKind`](crate::FieldKind), in its order.
+pub(crate) const FIELD_KINDS: &[&str] = &["text", "keyword", "number", "timestamp", "bool", "json"];
+
+pub(crate) static INDEX: Table = Table {
+    name: "index",
+    doc: "Writes a search index. A document is known by the queue and the offset of its message, so \
+          what is read again replaces and never doubles.",
+    fields: &[
+        TO,
+        key(
+            "mapping",
+            Kind::Map("column", &Kind::Choice(FIELD_KINDS)),
+            Optional,
+            "The columns of the documents, in order, and what can be asked about each: `text` is \
+             found by its words, `keyword` as a whole, `json` is a text that is a JSON object, and \
+             its fields are asked for as `column.field`. Without it, all columns: strings are \
+             `text`, the others what their type says.",
+        ),
+        key(
+            "time",
+            Kind::Text,
+            Optional,
+            "The column of timestamps that says how old a document is, for `--from`, `--to` and \
+             `keep`. Without it, the first of the mapping, or when the broker stored the message.",
+        ),
+        key(
+            "keep",
+            Kind::OrNone(&Kind::Duration { min: SECOND, max: 36_600 * DAY }),
+            Default("none"),
+            "Documents that are older go. They go by the part, so some stay for up to as long as \
+             their part covers.",
+        ),
+        key(
+            "rotate",
+            Kind::Table(&INDEX_ROTATE),
+            Optional,
+            "When documents become visible to searches.",
+        ),
+    ],
+    components: None,
+    later: &["columns", "tokenizer", "boost", "metadata"],
+};
+
+pub(crate) static INDEX_ROTATE: Table = table(
+    "rotate",
+    "When documents become visible to searches: whatever comes first. Memory makes them visible in \
+     any case.",
+    &[
+        key("rows", Kind::OrNone(&COUNT), Default("none"), "This many documents."),
+        key(
+            "every",
+            Kind::OrNone(&Kind::Duration { min: 100, max: 366 * DAY }),
+            Default("10s"),
+            "This long after the first document.",
+        ),
+    ],
+);
 
 pub(crate) static STDOUT: Table = Table {
     name: "stdout",

@@ -276,6 +276,34 @@ fn sinks_without_files_deliver_at_least_once() {
 }
 
 #[test]
+fn an_index_has_a_kind_for_each_column() {
+    let index = |keys: &str| {
+        let pipeline = json(&format!("sinks: {{s: {{index: {{to: ix{keys}}}}}}}"));
+        assert_eq!(pipeline.sinks[0].delivery, Delivery::ExactlyOnce);
+        let SinkKind::Index(index) = pipeline.sinks[0].kind.clone() else { panic!() };
+        index
+    };
+    let told = |index: &IndexSpec| {
+        let fields = index.fields.iter().map(|field| (field.column.name.clone(), field.kind));
+        fields.collect::<Vec<_>>()
+    };
+    use FieldKind::*;
+    let all = index("");
+    let named = |fields: &[(&str, FieldKind)]| {
+        fields.iter().map(|(name, kind)| ((*name).to_owned(), *kind)).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&all), named(&[("id", Number), ("user.name", Text), ("ts", Timestamp)]));
+    assert_eq!((all.time.as_deref(), all.keep, all.rotate_rows), (Some("ts"), None, None));
+    assert_eq!(all.rotate_every, Some(Duration::from_secs(10)));
+    let some = index(
+        ", mapping: {body.user.name: keyword, id: number}, keep: 30d, rotate: {rows: 5, every: none}",
+    );
+    assert_eq!(told(&some), named(&[("user.name", Keyword), ("id", Number)]));
+    assert_eq!((some.time, some.rotate_rows, some.rotate_every), (None, Some(5), None));
+    assert_eq!(some.keep, Some(Duration::from_secs(30 * 86_400)));
+}
+
+#[test]
 fn columns_of_set_steps_follow_those_of_the_body() {
     let pipeline = json(
         "steps: [set: {day: DATE(body.ts)}, set: {day: CAST(day AS STRING), big: body.id > 9}]\n\

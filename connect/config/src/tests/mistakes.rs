@@ -143,6 +143,25 @@ fn sinks_without_files_have_their_own_mistakes() {
 }
 
 #[test]
+fn an_index_has_its_own_mistakes() {
+    let index = |code, marked: &str| {
+        check_json(code, &format!("sinks: {{s: {{index: {{to: x, {marked}}}}}}}\n"))
+    };
+    let found = index("E-TYPE-02", "mapping: {id: «keyword»}");
+    assert_eq!(found.message, "`id` is of type `int`");
+    assert_eq!(found.help, "it can be `number`");
+    index("E-TYPE-02", "mapping: {region: «words»}");
+    index("E-COL-01", "mapping: {«regio»: text}");
+    index("E-COL-03", "mapping: {region: text, «body.region»: keyword}");
+    index("E-RANGE-01", "mapping: «{}»");
+    index("E-COL-01", "time: «region»");
+    index("E-UNIT-01", "keep: «30»");
+    index("E-KEY-01", "«partition_by»: [region]");
+    let reserved = "schema: {_offset: int, id: int}\nsinks: {s: {index: {«to»: x}}}\n";
+    check_json("E-COL-03", reserved);
+}
+
+#[test]
 fn keys_of_later_versions_are_named() {
     let message = check_json("E-KEY-01", "«include»: []\n").message;
     assert_eq!(message, "`include` is not available at the top level in this version");
@@ -342,7 +361,9 @@ fn a_pipeline_does_not_read_its_own_dead_letters() {
 
 #[test]
 fn a_sink_needs_a_column() {
-    for sink in ["parquet: {to: x}", "jsonl: {to: x}", "csv: {to: x}", "stdout: {}"] {
+    for sink in
+        ["parquet: {to: x}", "jsonl: {to: x}", "csv: {to: x}", "index: {to: x}", "stdout: {}"]
+    {
         let (name, rest) = sink.split_once(':').expect("a colon");
         for steps in ["drop: [id, body.region]", "set: {a: 1}}, {drop: [a, region, id]"] {
             check_json(

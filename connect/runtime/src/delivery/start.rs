@@ -1,9 +1,10 @@
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use millrace_client::Wait;
 use millrace_config::{OnReject, Pipeline, SinkSpec};
 use millrace_connect_api::{FileSink, Part, PartState, QueueRef, Resume, SinkError};
-use millrace_types::QueueId;
+use millrace_types::{QueueId, QueueOffset};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
@@ -11,10 +12,12 @@ use super::layout::layout;
 use super::letters::DeadLetters;
 use super::settle::{Settlement, settle};
 use super::{Delivery, Ends, Patient, Reading};
+use crate::dlq::{self, Fate, Whose};
 use crate::error::RunError;
 use crate::filters::Filters;
 use crate::ledger::{
-    Aborted, Committed, CommittedPart, Ledger, OffsetSet, Offsets, Record, SinkState,
+    Aborted, Committed, CommittedPart, Ledger, LetterRows, Letters, OffsetSet, Offsets, Record,
+    SinkState,
 };
 use crate::letter::{self, Breaker, Envelope};
 use crate::link::Link;
@@ -36,6 +39,9 @@ pub struct SinkOpening {
     pub next_part_id: u64,
     /// Epoch of the worker's lease, different for every run of the pipeline.
     pub epoch: u64,
+    /// Whether the destination is to be emptied first, because the sink begins again with the
+    /// oldest message.
+    pub anew: bool,
 }
 
 /// Makes a sink. May be called more than once for one sink, and then only the last one is written
@@ -55,6 +61,8 @@ pub(crate) struct Opening<'a> {
     pub(crate) paths: OriginPaths,
     pub(crate) ends: watch::Receiver<Option<Ends>>,
     pub(crate) progress: Progress,
+    /// Whether to forget how far the sink got.
+    pub(crate) anew: bool,
 }
 
 /// How often parts may turn visible while they are being aborted before that looks like somebody
@@ -117,6 +125,9 @@ impl Opening<'_> {
     /// message, and the ledger is told so: a later worker must start at the same place, also if
     /// retention has moved on or this one got nowhere.
     async fn resume(&mut self) -> Result<Resume, RunError> {
+        if self.anew {
+            return self.begin_anew().await;
+        }
         if let Some(resume) = &self.state.resume {
             let unfinished = !resume.ahead.is_empty() || !self.state.planned.is_empty();
             if unfinished && self.state.layout != self.layout() {
@@ -126,14 +137,63 @@ impl Opening<'_> {
             }
             return Ok(resume.clone());
         }
+        let resume = self.oldest().await?;
+        let first = self.committed(&[], &resume);
+        self.ledger.append_records(vec![first], Wait::Policy).await?;
+        Ok(resume)
+    }
+
+    async fn oldest(&self) -> Result<Resume, RunError> {
         let mut resume = Resume::default();
         for number in 0..self.queues {
             let queue = self.queue(number);
             let (min, _) = self.link.bounds(&queue.topic, queue.queue).await?;
             resume.next.insert(queue, min);
         }
-        let first = self.committed(&[], &resume);
-        self.ledger.append_records(vec![first], Wait::Policy).await?;
+        Ok(resume)
+    }
+
+    /// Begins with the oldest message again. The ledger says so, durably, before anything is taken
+    /// out of the destination: should this be all that happens, the next run writes everything over
+    /// what is there. Messages whose letters are open or given up stay letters and are not
+    /// delivered; those of replayed ones are, because the destination had them.
+    async fn begin_anew(&mut self) -> Result<Resume, RunError> {
+        let resume = self.oldest().await?;
+        let planned = std::mem::take(&mut self.state.planned).into_iter();
+        let parts: Vec<u64> = planned.flat_map(|set| set.parts).map(|part| part.id).collect();
+        let sink = self.sink.name.clone();
+        let mut records = Vec::new();
+        if !parts.is_empty() {
+            let reason = "the sink begins anew".to_owned();
+            records.push(Record::Aborted(Aborted { sink: sink.clone(), parts, reason }));
+        }
+        records.push(self.committed(&[], &resume));
+        let whose = Whose { pipeline: self.pipeline.name.clone(), sink: sink.clone() };
+        let mut known: BTreeMap<QueueRef, BTreeSet<QueueOffset>> = BTreeMap::new();
+        let (link, topic) = (&self.link, &self.pipeline.topic.name);
+        dlq::read(link.broker(), &whose, &mut |letter| {
+            if letter.fate == Fate::Replayed {
+                return;
+            }
+            if let Some((queue, offset)) = letter::origin(letter.properties) {
+                known.entry(link.queue(topic, queue)).or_default().insert(offset);
+            }
+        })
+        .await?;
+        if !known.is_empty() {
+            let rows = known.iter().map(|(queue, offsets)| LetterRows {
+                broker: queue.broker.to_string(),
+                topic: queue.topic.to_string(),
+                queue: queue.queue.0,
+                offsets: offsets.iter().map(|offset| offset.0).collect(),
+            });
+            let topic = letter::topic(&self.pipeline.name, &sink)?.to_string();
+            let (rows, counts) = (rows.collect(), BTreeMap::new());
+            records.push(Record::Letters(Letters { sink: sink.clone(), topic, rows, counts }));
+        }
+        self.ledger.append_records(records, Wait::Durable).await?;
+        warn!(sink = %sink, "the sink begins anew with the oldest message of its topic");
+        self.state.lettered = known;
         Ok(resume)
     }
 
@@ -230,6 +290,7 @@ impl Opening<'_> {
             resume: resume.clone(),
             next_part_id: self.state.next_part_id,
             epoch: self.ledger.epoch(),
+            anew: std::mem::take(&mut self.anew),
         };
         let sink = self.sink.name.clone();
         (self.open)(opening).map_err(|source| RunError::Sink { sink, source })

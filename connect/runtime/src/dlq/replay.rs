@@ -190,7 +190,7 @@ impl Parts {
         Ok(Self {
             chain: Chain::new(&pipeline, spec, &options.filters)?,
             needs_id: needs_id(&pipeline, spec),
-            writes_files: matches!(spec.kind, SinkKind::Files(_)),
+            writes_files: matches!(spec.kind, SinkKind::Files(_) | SinkKind::Index(_)),
             link: Arc::new(link),
             pipeline,
             whose,
@@ -416,6 +416,7 @@ impl Parts {
             resume: Resume::default(),
             next_part_id: writing.next_part_id,
             epoch: writing.ledger.epoch(),
+            anew: false,
         };
         (writing.open)(opening).map_err(|source| RunError::Sink { sink: sink.clone(), source })
     }

@@ -169,6 +169,7 @@ impl World {
             patience: Patience::ENDLESS,
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
             filters: Filters::default(),
+            anew: BTreeSet::new(),
         };
         let broker = Arc::clone(&self.broker) as Arc<dyn Broker>;
         Run::new(Arc::clone(&self.pipeline), broker, connectors, options)

@@ -188,19 +188,19 @@ fn wanted(pipeline: &Pipeline, sink: &SinkSpec) -> Vec<Column> {
         }
     }
     sink.where_.iter().for_each(read_by);
-    let (listed, partition_by): (&[Column], &[String]) = match &sink.kind {
-        SinkKind::Files(files) => (&files.columns, &files.partition_by),
-        SinkKind::Stdout { columns } => (columns, &[]),
-        SinkKind::Blackhole => (&[], &[]),
-    };
-    let of_sink = |name: &str| {
-        listed.iter().any(|column| column.name == name)
-            || partition_by.iter().any(|column| column == name)
+    let of_sink: BTreeSet<&str> = match &sink.kind {
+        SinkKind::Files(files) => {
+            let listed = files.columns.iter().map(|column| column.name.as_str());
+            listed.chain(files.partition_by.iter().map(String::as_str)).collect()
+        }
+        SinkKind::Index(index) => index.fields.iter().map(|field| &*field.column.name).collect(),
+        SinkKind::Stdout { columns } => columns.iter().map(|column| &*column.name).collect(),
+        SinkKind::Blackhole => BTreeSet::new(),
     };
     let columns = pipeline.schema.columns.iter().enumerate();
     let wanted = columns.filter(|(index, column)| {
         let name = column.name.as_str();
-        read.contains(index) || renamed.contains(name) || of_sink(name)
+        read.contains(index) || renamed.contains(name) || of_sink.contains(name)
     });
     wanted.map(|(_, column)| column.clone()).collect()
 }
