@@ -36,6 +36,11 @@ fn moving_offsets_before_the_rename_is_found() {
 }
 
 #[test]
+fn an_index_that_commits_before_its_ledger_is_found() {
+    found(Plant::IndexBeforeLedger);
+}
+
+#[test]
 fn half_a_group_visible_after_recovery_is_found() {
     found(Plant::HalfGroupVisible);
 }

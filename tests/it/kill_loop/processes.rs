@@ -45,6 +45,16 @@ sinks:
       partition_by: [day]
       rotate: {rows: ROWS, every: 2s}
       metadata: offsets
+  lines:
+    jsonl:
+      to: ${env:LAKE}-lines
+      columns: [at]
+      rotate: {rows: ROWS, every: 2s}
+  search:
+    index:
+      to: ${env:LAKE}-index
+      mapping: {at: number, client: keyword}
+      rotate: {rows: ROWS, every: 2s}
 "#;
 
 pub(crate) fn write_pipeline(dir: &Path) -> PathBuf {

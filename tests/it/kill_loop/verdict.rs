@@ -8,6 +8,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use millrace_disk::RealDisk;
 use millrace_runtime::FILE_OFFSET;
+use millrace_sink_index::{Asked, Hit, Search, Value as FieldValue};
 use millrace_store::inspect;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
@@ -42,6 +43,9 @@ pub(super) fn phase(dir: &Path) -> Result<Phase, String> {
     let mut last = String::new();
     read_topic(dir, "MILLRACE_LEDGER", &mut |body, _| {
         let Ok(record) = serde_json::from_slice::<Value>(body) else { return };
+        if record["sink"].as_str().is_some_and(|sink| sink != "errors") {
+            return;
+        }
         match record["record"].as_str() {
             Some("PLANNED") => planned = Some(record.clone()),
             Some("COMMITTED" | "ABORTED") => planned = None,
@@ -78,11 +82,13 @@ pub(super) fn look(dir: &Path, input: &Input) -> Result<u64, String> {
         rows.extend(read);
     }
     exactly("row", rows, &input.rows)?;
+    exactly("line of JSON", lines_of_json(&dir.join("lake-lines"))?, &input.rows)?;
+    exactly("document", documents(&dir.join("lake-index"))?, &input.rows)?;
 
     let mut committed = 0;
     read_topic(dir, "MILLRACE_LEDGER", &mut |body, _| {
         let record = serde_json::from_slice::<Value>(body).unwrap_or_default();
-        if record["record"] == "COMMITTED" {
+        if record["record"] == "COMMITTED" && record["sink"] == "errors" {
             committed += record["parts"].as_array().map_or(0, Vec::len);
         }
     })?;
@@ -135,6 +141,53 @@ fn files(dir: &Path) -> Result<Vec<PathBuf>, String> {
         }
     }
     Ok(found)
+}
+
+fn lines_of_json(dir: &Path) -> Result<Vec<u64>, String> {
+    let mut rows = Vec::new();
+    for file in files(dir)? {
+        let name = file.file_name().map(|name| name.to_string_lossy().into_owned());
+        if !name.is_some_and(|name| name.ends_with(".jsonl") && !name.starts_with('.')) {
+            return Err(format!("a stray file {}", file.display()));
+        }
+        let text = std::fs::read_to_string(&file).map_err(|error| error.to_string())?;
+        for line in text.lines() {
+            let row: Value = serde_json::from_str(line).map_err(|error| error.to_string())?;
+            rows.push(row["at"].as_u64().ok_or("no number `at`")?);
+        }
+    }
+    Ok(rows)
+}
+
+/// The documents of the index, each as often as it is in a part.
+fn documents(dir: &Path) -> Result<Vec<u64>, String> {
+    let stray = |file: &&PathBuf| {
+        let name = file.file_name().map(|name| name.to_string_lossy().into_owned());
+        let name = name.unwrap_or_default();
+        name.starts_with('.') || !name.ends_with(".part") && name != "lock"
+    };
+    if let Some(stray) = files(dir)?.iter().find(stray) {
+        return Err(format!("a stray file {}", stray.display()));
+    }
+    let search = Search::open(&RealDisk::new(), dir).map_err(|error| error.to_string())?;
+    let (shown, written) = (search.documents(), search.library().documents());
+    if shown != written {
+        return Err(format!("{written} documents are in parts, and {shown} of them count"));
+    }
+    let asked = Asked {
+        query: "*".to_owned(),
+        from: None,
+        to: None,
+        limit: usize::MAX,
+        sort: None,
+        count_by: None,
+    };
+    let found = search.ask(&asked).map_err(|error| error.to_string())?;
+    let at = |hit: &Hit| match hit.fields.first()?.value {
+        FieldValue::Int(at) => u64::try_from(at).ok(),
+        _ => None,
+    };
+    found.hits.iter().map(|hit| at(hit).ok_or(format!("no number `at`: {hit:?}"))).collect()
 }
 
 fn read_rows(path: &Path) -> Result<Vec<u64>, String> {

@@ -6,9 +6,10 @@ use std::path::Path;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type};
 use bytes::Bytes;
-use millrace_disk::SimDisk;
+use millrace_disk::{Disk, SimDisk};
 use millrace_runtime::FILE_OFFSET;
 use millrace_sink_files::unpacked;
+use millrace_sink_index::{Asked, Hit, Search, Value as FieldValue};
 use millrace_store::inspect;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
@@ -37,6 +38,10 @@ struct Seen {
     groups: BTreeMap<u64, usize>,
     /// By sink.
     rows: BTreeMap<String, Vec<Row>>,
+    /// Names of the parts that ledgers have planned.
+    planned: BTreeSet<String>,
+    /// Names of the parts of the index that were not merged of others.
+    indexed: Vec<String>,
     parts: u64,
     staged: Vec<String>,
 }
@@ -71,6 +76,9 @@ pub(crate) fn between(disk: &SimDisk, input: &Expected, promised: &[u64]) -> Res
     }
     for rows in seen.rows.values() {
         each_once("visible row", &places(rows), &input.rows.keys().copied().collect())?;
+    }
+    if let Some(name) = seen.indexed.iter().find(|name| !seen.planned.contains(*name)) {
+        return Err(format!("{name} is visible, and no ledger has planned it"));
     }
     for row in seen.rows.values().flatten() {
         if !seen.places.contains(&row.place) {
@@ -147,6 +155,7 @@ fn look(disk: &SimDisk) -> Result<Seen, String> {
                         *seen.groups.entry(group).or_default() += 1;
                     }
                 }
+                "MILLRACE_LEDGER" => seen.planned.extend(planned(record.body)),
                 topic if topic.starts_with("MILLRACE_") => {}
                 topic => match topic.strip_prefix("%DLQ%sim_") {
                     Some(sink) => {
@@ -171,6 +180,10 @@ fn look(disk: &SimDisk) -> Result<Seen, String> {
             seen.staged.push(name);
             continue;
         }
+        if *sink == "search" {
+            seen.indexed.extend((!name.contains("-m")).then_some(name));
+            continue;
+        }
         let bytes = disk.file_bytes(&path).unwrap_or_default();
         let rows = match name.ends_with(".parquet") {
             true => parquet_rows(bytes),
@@ -180,11 +193,52 @@ fn look(disk: &SimDisk) -> Result<Seen, String> {
         seen.rows.entry((*sink).to_owned()).or_default().extend(rows);
         seen.parts += 1;
     }
+    seen.indexed.retain(|name| name != "lock");
+    if disk.list(Path::new("/search")).is_ok() {
+        let search = Search::open(disk, Path::new("/search")).map_err(|error| error.to_string())?;
+        seen.parts += search.library().parts() as u64;
+        let rows = seen.rows.entry("search".to_owned()).or_default();
+        rows.extend(index_rows(&search)?);
+    }
     Ok(seen)
 }
 
+/// Names of the parts of a PLANNED.
+fn planned(record: &[u8]) -> Vec<String> {
+    let record: Value = serde_json::from_slice(record).unwrap_or_default();
+    let parts = (record["record"] == "PLANNED").then(|| record["parts"].as_array()).flatten();
+    let names = parts.into_iter().flatten().filter_map(|part| part["name"].as_str());
+    names.map(str::to_owned).collect()
+}
+
+/// The documents of an index, each as often as it is in a part.
+fn index_rows(search: &Search) -> Result<Vec<Row>, String> {
+    let (shown, written) = (search.documents(), search.library().documents());
+    if shown != written {
+        return Err(format!("{written} documents are in parts, and {shown} of them count"));
+    }
+    let asked = Asked {
+        query: "*".to_owned(),
+        from: None,
+        to: None,
+        limit: usize::MAX,
+        sort: None,
+        count_by: None,
+    };
+    let found = search.ask(&asked).map_err(|error| error.to_string())?;
+    let row = |hit: &Hit| {
+        let number = |name: &str| match hit.fields.iter().find(|field| field.name == name)?.value {
+            FieldValue::Int(number) => u64::try_from(number).ok(),
+            _ => None,
+        };
+        let queue = hit.queue.rsplit_once('/')?.1.parse().ok()?;
+        Some(Row { id: number("id")?, at: number("at")?, place: (queue, hit.offset) })
+    };
+    found.hits.iter().map(|hit| row(hit).ok_or(format!("no row: {hit:?}"))).collect()
+}
+
 /// Their directories, at the root.
-const SINKS: [&str; 2] = ["lake", "lines"];
+const SINKS: [&str; 3] = ["lake", "lines", "search"];
 
 fn json_rows(name: &str, bytes: Vec<u8>) -> Result<Vec<Row>, String> {
     let text = unpacked(name, bytes).map_err(|error| error.to_string())?;

@@ -7,16 +7,20 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use millrace_client::{Append, Broker, Outgoing, Wait};
 use millrace_config::Pipeline;
-use millrace_connect_api::{Column, DataType, Schema, SinkError};
+use millrace_connect_api::{
+    Batch, Column, Cut, DataType, FileSink, Part, PartState, Plan, Schema, SinkError, Written,
+};
 use millrace_disk::{Disk, SimDisk};
-use millrace_runtime::{Clock, Connectors, Run, RunOptions, Summary, fault};
+use millrace_runtime::{Clock, Connectors, OpenSink, Run, RunOptions, SinkOpening, Summary, fault};
 use millrace_server::{Core, CoreConfig, Flushing};
 use millrace_sink_files::{
     FilesOptions, FilesSink, Format, Metadata, ParquetFormat, TextCompression,
 };
+use millrace_sink_index::{FieldKind, IndexOptions, IndexSink, MappedField, Mapping, Rotate};
 use millrace_sources::{FileOptions, FileSource};
 use millrace_store::{Faults, FlushMode, StoreConfig};
 use millrace_types::{Now, QueueId, TopicName};
@@ -50,6 +54,9 @@ sinks:
 /// A second sink, which every other machine has.
 const LINES: &str = "  lines: {jsonl: {to: /lines, partition_by: [body.day], compression: zstd}}\n";
 
+/// A third one, which every third machine has. It remembers nothing but parts, and merges them.
+const SEARCH: &str = "  search: {index: {to: /search, mapping: {id: number, at: number}}}\n";
+
 /// A mistake made on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Plant {
@@ -59,6 +66,8 @@ pub(crate) enum Plant {
     OffsetBeforeRename,
     /// Recovery keeps the first records of an unfinished group.
     HalfGroupVisible,
+    /// The index commits before the ledger has planned it.
+    IndexBeforeLedger,
 }
 
 /// What happened in some lives.
@@ -88,7 +97,12 @@ pub(crate) fn live(seed: u64, plant: Option<Plant>) -> Result<Counts, String> {
     let mut odds = Odds(seed);
     let mut disk = SimDisk::new(seed);
     let mut input = write_input(&disk, &mut odds);
-    input.sinks = if seed.is_multiple_of(2) { &["lake", "lines"] } else { &["lake"] };
+    input.sinks = match (seed.is_multiple_of(2), seed.is_multiple_of(3)) {
+        (true, true) => &["lake", "lines", "search"],
+        (true, false) => &["lake", "lines"],
+        (false, true) => &["lake", "search"],
+        (false, false) => &["lake"],
+    };
     let mut counts = Counts::default();
     let acknowledged = Rc::new(RefCell::new(Vec::new()));
     let sync = odds.below(2) == 0;
@@ -148,12 +162,16 @@ fn start(
         let core = core(&shared, &clock, sync, plant)?;
         let broker: Arc<dyn Broker> = Arc::new(core.local());
         let lines = if sinks.contains(&"lines") { LINES } else { "" };
-        let text = format!("{PIPELINE}{lines}");
+        let search = if sinks.contains(&"search") { SEARCH } else { "" };
+        let text = format!("{PIPELINE}{lines}{search}");
         let pipeline = pipeline(&text);
         let mut options = RunOptions::new(format!("sim-{crash}"));
         options.seed = seed;
         options.clock = Arc::new(clock);
-        let connectors = connectors(&shared, seed);
+        let mut connectors = connectors(&shared, seed);
+        if plant == Some(Plant::IndexBeforeLedger) {
+            connectors.sink = too_early(connectors.sink);
+        }
         let run = Run::new(pipeline, Arc::clone(&broker), connectors, options);
         let producer = produce(Arc::clone(&broker), Rc::clone(acknowledged), crash);
         tokio::select! {
@@ -217,6 +235,9 @@ pub(super) fn connectors(disk: &Arc<dyn Disk>, seed: u64) -> Connectors {
             Ok(Box::new(FileSource::open(source_disk, source, resume)?))
         })),
         sink: Box::new(move |opening| {
+            if opening.name == "search" {
+                return index(&sink_disk, opening, rows);
+            }
             let column = |name: &str, data_type| Column { name: name.into(), data_type };
             let columns = vec![
                 column("id", DataType::Int),
@@ -238,6 +259,67 @@ pub(super) fn connectors(disk: &Arc<dyn Disk>, seed: u64) -> Connectors {
                 .map_err(|error| SinkError::Broken(Box::new(error)))?;
             Ok(Box::new(sink))
         }),
+    }
+}
+
+/// An index of few documents to a part, so that there is something to merge.
+fn index(
+    disk: &Arc<dyn Disk>,
+    opening: SinkOpening,
+    rows: u64,
+) -> Result<Box<dyn FileSink>, SinkError> {
+    let field = |name: &str| MappedField { name: name.into(), kind: FieldKind::Int };
+    let mapping = Mapping { fields: vec![field("id"), field("at")], time: None };
+    let options = IndexOptions {
+        worker_tag: opening.epoch,
+        rotate: Rotate { rows: Some(rows.div_ceil(3)), every_ms: None },
+        memory_bytes_max: 1 << 20,
+        ..IndexOptions::new("/search", mapping, &opening.parts)
+    };
+    let sink = IndexSink::open(Arc::clone(disk), options, opening.resume, opening.next_part_id)
+        .map_err(|error| SinkError::Broken(Box::new(error)))?;
+    Ok(Box::new(sink))
+}
+
+/// An index that makes its parts visible when it plans them.
+struct TooEarly(Box<dyn FileSink>);
+
+fn too_early(mut open: OpenSink) -> OpenSink {
+    Box::new(move |opening| {
+        let is_index = opening.name == "search";
+        let sink = open(opening)?;
+        Ok(if is_index { Box::new(TooEarly(sink)) } else { sink })
+    })
+}
+
+#[async_trait]
+impl FileSink for TooEarly {
+    async fn write(&mut self, batch: &Batch, now: Now) -> Result<Written, SinkError> {
+        self.0.write(batch, now).await
+    }
+
+    async fn plan(&mut self, now: Now, cut: Cut) -> Result<Plan, SinkError> {
+        let plan = self.0.plan(now, cut).await?;
+        for part in &plan.parts {
+            self.0.publish(part).await?;
+        }
+        Ok(plan)
+    }
+
+    async fn publish(&mut self, part: &Part) -> Result<(), SinkError> {
+        self.0.publish(part).await
+    }
+
+    async fn probe(&mut self, part: &Part) -> Result<PartState, SinkError> {
+        self.0.probe(part).await
+    }
+
+    async fn abort(&mut self, part: &Part) -> Result<(), SinkError> {
+        self.0.abort(part).await
+    }
+
+    async fn sweep(&mut self, planned: &[Part]) -> Result<(), SinkError> {
+        self.0.sweep(planned).await
     }
 }
 
