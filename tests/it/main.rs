@@ -9,4 +9,5 @@ mod kill_server; // a broker under load, killed again and again
 mod map; // who may use whom
 mod oracle; // what a broker owes to those who sent
 mod power_cut; // a whole pipeline on a disk that forgets
+mod promises; // what code must not do
 mod real_faults; // what only the real kernel can do to files
