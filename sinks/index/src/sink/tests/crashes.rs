@@ -1,10 +1,10 @@
 use std::collections::BTreeSet;
 
 use millrace_connect_api::{Cut, FileSink, Part, PartState, Resume, SinkError};
-use millrace_disk::SimDisk;
+use millrace_disk::{Fault, SimDisk};
 
 use super::rig::*;
-use crate::IndexSink;
+use crate::{IndexError, IndexSink};
 
 /// What a ledger would know.
 #[derive(Default)]
@@ -107,4 +107,43 @@ fn the_power_may_go_at_any_operation() {
         cuts += 1;
     }
     assert!(cuts > 40 && merged == cuts + 1, "{cuts} cuts, {merged} merged");
+}
+
+/// What the disk said.
+fn cause(error: &SinkError) -> &std::io::Error {
+    let SinkError::Broken(cause) = error else { panic!("it would be tried again: {error}") };
+    match cause.downcast_ref() {
+        Some(IndexError::Io(error)) => error,
+        other => panic!("no error of the disk: {other:?}"),
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_and_loses_nothing() {
+    let disk = SimDisk::new(1);
+    let mut sink = open(&disk, options());
+    ready(sink.write(&batch(0, 0, 1), at(0))).unwrap();
+    disk.inject(Fault::FullWrite { nth: 1 });
+    let error = ready(sink.plan(at(0), Cut::All)).unwrap_err();
+    assert_eq!(
+        cause(&error).to_string(),
+        "cannot write to /out/index/.pipe-search-0000000001.0.part: No space left on device (os \
+         error 28)"
+    );
+    let mut sink = open(&disk, options());
+    for n in 0..8 {
+        commit(&mut sink, &batch(0, n, n + 1), at(n)).unwrap();
+    }
+    // There is no room for what eight parts would become.
+    disk.inject(Fault::FullWrite { nth: 1 });
+    let error = ready(sink.plan(at(8), Cut::All)).unwrap_err();
+    assert_eq!(cause(&error).kind(), std::io::ErrorKind::StorageFull);
+    assert_eq!((visible(&disk).len(), find(&disk, "*").len()), (8, 8));
+    assert_eq!(staged(&disk).len(), 1);
+    let resume = Resume { next: next(&[(0, 8)]), ..Resume::default() };
+    let mut sink = reopen(&disk, options(), resume, 9);
+    ready(sink.sweep(&[])).unwrap();
+    ready(sink.plan(at(9), Cut::All)).unwrap();
+    assert_eq!((visible(&disk).len(), staged(&disk).len()), (1, 0));
+    assert_eq!(find(&disk, "*"), (0..8).collect::<Vec<_>>());
 }
