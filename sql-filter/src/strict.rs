@@ -11,6 +11,7 @@ mod parser; // tokens to a tree
 mod tree; // what is evaluated
 mod types; // which types an expression goes with
 
+pub(crate) use cast::{cast, exists as casts};
 pub(crate) use evaluate::{truth, value};
 pub(crate) use parser::{Parsed, parse};
 pub(crate) use tree::Node;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::time;
+use crate::{EvalError, time};
 
 /// Where an expression finds the values of its columns.
 pub trait Row<'a> {
@@ -29,6 +29,16 @@ pub enum Value<'a> {
     Timestamp(i64),
     /// Days since the Unix epoch.
     Date(i32),
+}
+
+impl<'a> Value<'a> {
+    /// What `CAST` makes of it in the dialect of pipeline files.
+    ///
+    /// # Errors
+    /// If the type cannot hold it.
+    pub fn cast(self, to: Type) -> Result<Self, EvalError> {
+        crate::strict::cast(self, to)
+    }
 }
 
 impl Value<'_> {
@@ -119,6 +129,11 @@ pub enum Type {
 }
 
 impl Type {
+    /// Whether `CAST` takes values of this type to another one: some of them, if not all.
+    pub fn casts_to(self, to: Type) -> bool {
+        crate::strict::casts(self, to)
+    }
+
     pub(crate) fn with_article(self) -> &'static str {
         match self {
             Self::Bool => "a Boolean",

@@ -5,9 +5,13 @@ use arrow_array::ArrayRef;
 use bytes::Bytes;
 use millrace_types::{Properties, QueueOffset, record::Record};
 
-use crate::QueueRef;
+use crate::{QueueRef, RowAt};
 
-/// Messages of one queue as the log holds them, with where each part of them lies.
+/// Messages of one queue as the log holds them, with where each part of them lies; or what steps
+/// made of them.
+///
+/// Their offsets ascend. Where a step has taken messages apart, the pieces of one stand in the place
+/// of it, in the order of their numbers.
 #[derive(Debug)]
 pub struct Messages {
     queue: QueueRef,
@@ -21,6 +25,9 @@ pub struct Messages {
 struct Entry {
     run: u32,
     record_at: u32,
+    /// Its number among the messages that were pulled.
+    pulled: u32,
+    index: Option<u32>,
     body: Place,
     properties: Place,
     queue_offset: QueueOffset,
@@ -47,6 +54,31 @@ pub struct Change {
     pub properties: Option<Range<usize>>,
 }
 
+/// A row that a step makes of a message, of which it may make several.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// The message's number.
+    pub row: usize,
+    /// The number of the piece, from 0 on; `None` for the message as a whole.
+    pub index: Option<u32>,
+    /// The body.
+    pub body: PieceBody,
+    /// Other properties than those of the message, by where they lie in the bytes that come with
+    /// the pieces.
+    pub properties: Option<Range<usize>>,
+}
+
+/// Where the body of a [`Piece`] lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PieceBody {
+    /// It is that of the message.
+    Same,
+    /// It is this part of the message's.
+    Within(Range<usize>),
+    /// It lies in the bytes that come with the pieces.
+    New(Range<usize>),
+}
+
 /// A pulled run of bytes does not consist of whole records of ascending queue offsets.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the pulled bytes are damaged after queue offset {after}")]
@@ -60,6 +92,8 @@ pub struct DamagedRun {
 pub struct Message<'a> {
     /// Where it stands in its queue.
     pub queue_offset: QueueOffset,
+    /// Its number, if it is a piece of what stands there.
+    pub index: Option<u32>,
     /// When the broker stored it, milliseconds since the Unix epoch. The time of a record in a
     /// pipeline, because it is the same each time the record is read.
     pub store_at_ms: i64,
@@ -97,6 +131,8 @@ impl Messages {
                 entries.push(Entry {
                     run: run as u32,
                     record_at: at as u32,
+                    pulled: entries.len() as u32,
+                    index: None,
                     body: place(record.body_range()),
                     properties: place(record.properties_range()),
                     queue_offset,
@@ -143,13 +179,39 @@ impl Messages {
             |Place { run, at, len }: Place| &self.runs[run as usize][at as usize..][..len as usize];
         Message {
             queue_offset: entry.queue_offset,
+            index: entry.index,
             store_at_ms: entry.store_at_ms,
             body: part(entry.body),
             properties: Properties::new(part(entry.properties)),
         }
     }
 
-    /// The most bytes that [`Messages::changed`] takes: where parts of messages lie is told in 32
+    /// Which row of the queue number `row` is.
+    pub fn row_at(&self, row: usize) -> RowAt {
+        let Entry { queue_offset, index, .. } = self.entries[row];
+        RowAt { offset: queue_offset, index }
+    }
+
+    /// The number that number `row` had among the messages that were pulled.
+    pub fn pulled_row(&self, row: usize) -> usize {
+        self.entries[row].pulled as usize
+    }
+
+    /// These messages, each as often as it is named, as if they had been pulled so.
+    ///
+    /// # Panics
+    /// If there is no such message, or they are not named in their order.
+    #[must_use]
+    pub fn repeated(&self, rows: &[usize]) -> Self {
+        assert!(rows.is_sorted(), "in the order of the messages");
+        let entry =
+            |(number, row): (usize, &usize)| Entry { pulled: number as u32, ..self.entries[*row] };
+        let entries = rows.iter().enumerate().map(entry).collect();
+        let (queue, runs) = (self.queue.clone(), self.runs.clone());
+        Self { queue, from: self.from, to: self.to, runs, entries }
+    }
+
+    /// The most bytes that [`Messages::changed`] and [`Messages::in_pieces`] take: where parts of messages lie is told in 32
     /// bits.
     pub const CHANGED_BYTES_MAX: u64 = u32::MAX as u64;
 
@@ -172,6 +234,43 @@ impl Messages {
             entry.body = body.map_or(entry.body, place);
             entry.properties = properties.map_or(entry.properties, place);
         }
+        let mut runs = self.runs.clone();
+        runs.push(bytes);
+        Self { queue: self.queue.clone(), from: self.from, to: self.to, runs, entries }
+    }
+
+    /// What a step makes of the messages: those it does not name are gone, and others may be there
+    /// more than once.
+    ///
+    /// # Panics
+    /// If the pieces are not in the order of their messages and their numbers, lie outside of what
+    /// they are said to lie in, or are made of pieces; or if `bytes` are more than
+    /// [`Messages::CHANGED_BYTES_MAX`].
+    #[must_use]
+    pub fn in_pieces(&self, bytes: Bytes, pieces: impl IntoIterator<Item = Piece>) -> Self {
+        assert!(bytes.len() as u64 <= Self::CHANGED_BYTES_MAX, "places are of 32 bits");
+        let run = self.runs.len() as u32;
+        let place = |range: Range<usize>| {
+            assert!(range.end <= bytes.len(), "what is new lies in the bytes");
+            Place { run, at: range.start as u32, len: range.len() as u32 }
+        };
+        let mut last = None;
+        let entry = |Piece { row, index, body, properties }| {
+            let own = self.entries[row];
+            assert!(own.index.is_none(), "a piece is not taken apart again");
+            assert!(last.replace((row, index)) < Some((row, index)), "in their order");
+            let body = match body {
+                PieceBody::Same => own.body,
+                PieceBody::New(range) => place(range),
+                PieceBody::Within(Range { start, end }) => {
+                    assert!(start <= end && end <= own.body.len as usize, "within the body");
+                    let (at, len) = (own.body.at + start as u32, (end - start) as u32);
+                    Place { run: own.body.run, at, len }
+                }
+            };
+            Entry { index, body, properties: properties.map_or(own.properties, place), ..own }
+        };
+        let entries = pieces.into_iter().map(entry).collect();
         let mut runs = self.runs.clone();
         runs.push(bytes);
         Self { queue: self.queue.clone(), from: self.from, to: self.to, runs, entries }

@@ -13,9 +13,9 @@ mod sink; // where records leave
 mod source; // where records come from
 mod step; // what happens in between
 
-pub use batch::{Batch, Change, DamagedRun, Message, Messages, Selection};
+pub use batch::{Batch, Change, DamagedRun, Message, Messages, Piece, PieceBody, Selection};
 pub use letter::{Reject, RejectCode};
-pub use queue::{OffsetRange, QueueRef};
+pub use queue::{OffsetRange, QueueRef, RowAt};
 pub use schema::{Column, DataType, Schema, utc_as_offset};
 pub use sink::{Cut, FileSink, Part, PartState, Plan, Resume, SinkError, Written};
 pub use source::{Chunk, Origin, Polled, Position, Source, SourceCursor, SourceError, Span};

@@ -6,9 +6,15 @@ use crate::{Batch, Reject};
 /// are cut into batches; a record's time is its store time.
 pub trait Step: Send {
     /// Applies the step. Rows that cannot go on are taken out of the selection and named in
-    /// `rejects` by their row number.
+    /// `rejects` by their row number in the batch that is returned: a step that makes other messages
+    /// has them among these.
     fn apply(&mut self, batch: Batch, rejects: &mut Vec<(u32, Reject)>)
     -> Result<Batch, StepError>;
+
+    /// Rows made so far beyond one for each message that came in.
+    fn made(&self) -> u64 {
+        0
+    }
 
     /// Rows taken out so far on purpose, by reason, for the summary; for instance
     /// `("false", 12), ("unknown", 3)`.

@@ -216,6 +216,11 @@ pub(crate) mod codes {
     /// Codes that dead letters carry in `dlq_code`, or fail with when they are replayed.
     pub(super) const LETTERS: &[(&str, &str)] = &[
         ("E-SOURCE-01", "A line longer than `max_line`. The letter has its first 4 KiB."),
+        (
+            "E-CAST-01",
+            "A value that the type which `cast` gives its column cannot hold exactly, or that is \
+             not written in the format of the cast. `dlq_field` names the column.",
+        ),
         ("E-DECODE-01", "A body that is not JSON."),
         ("E-DECODE-02", "A body that is JSON but not an object."),
         (
@@ -230,11 +235,27 @@ pub(crate) mod codes {
         (
             "E-DLQ-01",
             "A letter that cannot be replayed, because it does not say which message it was made \
-             of, or another one is of the same message. `millrace dlq drop` gives it up.",
+             of, or another one is of the same message, or it is of one of the rows that steps made \
+             of its message and they make no such row any more. `millrace dlq drop` gives it up.",
         ),
         ("E-EVAL-01", "An expression that has no value for this record, such as a division by 0."),
         ("E-EVAL-02", "A filter that is neither true nor false, where `on_unknown` says `dlq`."),
         ("E-EVAL-03", "A key, tag or properties that do not fit into a message."),
+        (
+            "E-SPLIT-01",
+            "A message in which `split` finds something else than an array, or nothing: \
+             `on_missing: reject` filters the latter out.",
+        ),
+        (
+            "E-SPLIT-02",
+            "A message whose array has more elements than `max` of `split` allows, or whose rows \
+             would take more than 16 MiB together because each keeps so much of the message.",
+        ),
+        (
+            "E-SPLIT-03",
+            "An element that is no object, so that it cannot be a row: give it a name with `as` of \
+             `split`. `dlq_index` says which element of the message it is, from 0 on.",
+        ),
         (
             "E-WASM-REFUSED",
             "A message that the module of a `wasm` step says it cannot handle; `dlq_error` has its \

@@ -119,6 +119,9 @@ pub(crate) fn tell(summary: &Summary) -> String {
     }
     for (name, sink) in &summary.sinks {
         let mut part = format!("sink {name} read {}", figures::count(sink.read));
+        if sink.made > 0 {
+            part += &format!(", made {} more", figures::counted(sink.made, "row"));
+        }
         for (reason, filtered) in &sink.filtered {
             part += &format!(", filtered {} ({reason})", figures::count(*filtered));
         }

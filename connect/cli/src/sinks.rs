@@ -25,6 +25,7 @@ pub(crate) fn open(pipeline: Arc<Pipeline>, disk: Arc<dyn Disk>) -> OpenSink {
             SinkKind::Files(files) => {
                 let options = FilesOptions {
                     worker_tag: opening.epoch,
+                    pieces: opening.pieces,
                     ..files_options(&pipeline, &opening.parts, files)
                 };
                 let SinkOpening { resume, next_part_id, .. } = opening;

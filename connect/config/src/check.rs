@@ -11,7 +11,7 @@ mod topic; // the topic and what the source's records get there
 
 use crate::code;
 use crate::keys;
-use crate::model::{Limits, Pipeline};
+use crate::model::{Limits, Pipeline, SinkKind};
 use crate::parse;
 use crate::read::{At, Fields, Reader};
 use crate::yaml::Node;
@@ -34,6 +34,7 @@ pub(crate) fn pipeline(reader: &mut Reader<'_>, root: &Node, fingerprint: u64) -
     }
     let mut scope = names::Scope::new(&bodies);
     scope.set_body_only(true);
+    scope.set_of_message(fields.get("steps").and_then(steps::kept_by_split));
     let letters = topic::letters(name.as_deref(), fields.get("sinks"));
     let topic =
         fields.get("topic").and_then(|entry| topic::topic(reader, entry, &letters, &mut scope));
@@ -42,7 +43,24 @@ pub(crate) fn pipeline(reader: &mut Reader<'_>, root: &Node, fingerprint: u64) -
         scope.any_bare_name();
     }
     let steps = fields.get("steps").map(|entry| steps::steps(reader, entry, &mut scope));
+    if let (true, Some(topic), Some(at)) =
+        (source.is_some(), &topic, fields.get("steps").and_then(steps::dedupe_at))
+        && topic.queues > 1
+        && topic.key.is_none()
+    {
+        let message = "`dedupe` looks for duplicates within a queue, and here queues take turns";
+        let help = "give the topic a `key` that follows from the same field, or `queues: 1`";
+        reader.error(code::KEY_CONFLICT, at, message, help);
+    }
     let sinks = fields.get("sinks").and_then(|entry| sinks::sinks(reader, entry, &scope));
+    if let (Some(sinks), Some(at)) = (&sinks, fields.get("steps").and_then(steps::split_at))
+        && let Some(index) = sinks.iter().find(|sink| matches!(sink.kind, SinkKind::Index(_)))
+    {
+        let message =
+            format!("the index `{}` cannot tell several rows of one message apart", index.name);
+        let help = "write the rows into files, or split the arrays before they are produced";
+        reader.error(code::KEY_CONFLICT, at, message, help);
+    }
     let memory = reader
         .nested(&fields, "limits")
         .and_then(|limits| reader.value(&limits, "memory", parse::size));

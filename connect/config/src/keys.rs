@@ -415,16 +415,135 @@ pub(crate) static STEPS: Components = Components {
              steps read it without `body.`.",
         ),
         key(
+            "cast",
+            Kind::Map("column", &Kind::Either(&Kind::Choice(TYPES), &Kind::Table(&CAST))),
+            Optional,
+            "Columns of the body or of a `set` step, each with the type that it has from here on, \
+             under its old name. What a type cannot hold exactly is a dead letter `E-CAST-01`.",
+        ),
+        key(
             "sample",
             Kind::Number,
             Optional,
             "Keeps this share of the messages, from 0 to 1: the same ones however often they are \
              read.",
         ),
+        key(
+            "split",
+            Kind::Either(&Kind::Text, &Kind::Table(&SPLIT)),
+            Optional,
+            "Makes a row of each element of an array: `split: body.items`, or `split: body` if the \
+             body itself is the array. `schema` says the columns of the rows. It comes before every \
+             step that reads columns, and once.",
+        ),
+        key(
+            "dedupe",
+            Kind::Table(&DEDUPE),
+            Optional,
+            "Takes rows out whose key came shortly before in the same queue, and counts them. Once \
+             in a pipeline.",
+        ),
         key("wasm", Kind::Table(&WASM), Optional, "A filter or a map in WebAssembly."),
     ],
-    later: &["cast", "flatten", "split", "dedupe", "lookup", "aggregate"],
+    later: &["flatten", "lookup", "aggregate"],
 };
+
+pub(crate) static CAST: Table = table(
+    "cast",
+    "The long form of a cast.",
+    &[
+        key("to", Kind::Choice(TYPES), Required, "The type."),
+        key(
+            "format",
+            Kind::Text,
+            Optional,
+            "How a time is written, in the notation of strftime, for instance `%d.%m.%Y` or `%s` for \
+             seconds since 1970. Only for a `string` or an `int` that becomes a `timestamp` or a \
+             `date`; without it, times are written as in RFC 3339.",
+        ),
+        key(
+            "null",
+            Kind::Text,
+            Optional,
+            "The text that stands for no value, often `\"-\"` or `\"\"`. Only for a `string`.",
+        ),
+    ],
+);
+
+pub(crate) static SPLIT: Table = table(
+    "split",
+    "The long form of a split. Of an empty array comes no row, and the message counts as filtered. \
+     An element that cannot be a row is a dead letter alone.",
+    &[
+        key(
+            "path",
+            Kind::Text,
+            Required,
+            "The array: a field such as `body.items`, or `body` for the body itself.",
+        ),
+        key(
+            "keep",
+            Kind::Map("field", &Kind::Text),
+            Optional,
+            "What each row has of the message: names in the row, each with the field of the message \
+             that it is, for instance `{order: body.id}`. The message has to be an object then.",
+        ),
+        key(
+            "as",
+            Kind::Text,
+            Optional,
+            "The field of the row that is the element, for elements that are no objects, or have \
+             fields whose names the row has already. Without it the fields of the element are those \
+             of the row.",
+        ),
+        key(
+            "max",
+            Kind::Int { min: 1, max: 1_000_000 },
+            Default("10000"),
+            "The most elements of a message. One with more is a dead letter as a whole.",
+        ),
+        key(
+            "on_missing",
+            Kind::Choice(&["dlq", "reject"]),
+            Default("dlq"),
+            "What becomes of a message that has nothing, or null, where the array should be: a dead \
+             letter, or, with `reject`, it counts as filtered.",
+        ),
+    ],
+);
+
+pub(crate) static DEDUPE: Table = table(
+    "dedupe",
+    "Which rows are duplicates: those with a key that an earlier row of the same queue has, within \
+     the window before them, whether that one is a duplicate itself or not. So a key that keeps \
+     coming goes on once, until it pauses for longer than the window. What counts is the log, so \
+     the same rows go on however often they are read and whatever crashes: a start reads the window \
+     again, and the broker keeps it. Let the `key` of the topic follow from the same field, so that \
+     duplicates lie in one queue. A dead letter that is replayed is no duplicate.",
+    &[
+        key("by", Kind::Expr, Required, "The key. A row for which it is NULL goes on."),
+        key(
+            "within",
+            Kind::Duration { min: 1, max: 366 * DAY },
+            Optional,
+            "The window as time, by when the broker stored the messages.",
+        ),
+        key(
+            "offsets",
+            Kind::Int { min: 1, max: 1_000_000_000 },
+            Optional,
+            "The window as so many queue offsets. With `within` as well, both have to hold.",
+        ),
+        key(
+            "max_keys",
+            Kind::Int { min: 1, max: 100_000_000 },
+            Default("200000"),
+            "The most keys remembered for each queue, some 150 bytes each, whatever their length. \
+             Beyond it those seen longest ago are forgotten, which a warning tells; also then the \
+             same rows go on however often they are read.",
+        ),
+    ],
+);
 
 pub(crate) static WASM: Table = table(
     "wasm",

@@ -31,11 +31,12 @@ pub use diagnostic::{Diagnostic, Report};
 pub use env::Env;
 pub use json_schema::json_schema;
 pub use model::{
-    Compression, CsvSpec, Delivery, Expected, ExpectedLetter, ExpectedLetters, ExpectedRows,
-    FieldKind, FileFormat, FileSpec, FilesSpec, GenerateSpec, Generator, Given, GivenMessage,
-    IndexField, IndexSpec, Limits, MetaField, Metadata, OnReject, OnUnknown, ParquetSpec, Pipeline,
-    PropertySpec, RenamedColumn, Resolved, Rotate, SetColumn, SinkKind, SinkSpec, Slot, SourceSpec,
-    StartAt, StepSpec, TestCase, TextCompression, TopicSpec, WasmSpec,
+    CastColumn, Compression, CsvSpec, DedupeSpec, Delivery, Expected, ExpectedLetter,
+    ExpectedLetters, ExpectedRows, FieldKind, FileFormat, FileSpec, FilesSpec, GenerateSpec,
+    Generator, Given, GivenMessage, IndexField, IndexSpec, KeptField, Limits, MetaField, Metadata,
+    OnMissing, OnReject, OnUnknown, ParquetSpec, Pipeline, PropertySpec, RenamedColumn, Resolved,
+    Rotate, SetColumn, SinkKind, SinkSpec, Slot, SourceSpec, SplitSpec, StartAt, StepSpec,
+    TestCase, TextCompression, TopicSpec, WasmSpec,
 };
 pub use reference::{Row, Section, sections};
 

@@ -207,6 +207,8 @@ pub enum MetaField {
     Queue,
     /// `offset`, an integer.
     Offset,
+    /// `index`, an integer; NULL where no step took the message apart.
+    Index,
     /// `born_time`, a timestamp.
     BornTime,
     /// `store_time`, a timestamp.
@@ -229,13 +231,67 @@ pub enum StepSpec {
     Drop,
     /// Gives columns other names. What a column was called is not known to later steps and sinks.
     Rename(Vec<RenamedColumn>),
+    /// Gives columns other types. Each keeps its name and its place.
+    Cast(Vec<CastColumn>),
     /// Keeps a share of the messages.
     Sample {
         /// From 0 to 1.
         rate: f64,
     },
+    /// Makes a row of each element of an array. At most one step of a pipeline is this, and none
+    /// that reads columns comes before it: [`Pipeline::schema`] is of the rows.
+    Split(SplitSpec),
+    /// Takes rows out whose key came shortly before. At most one step of a pipeline is this.
+    Dedupe(DedupeSpec),
     /// Runs a module in WebAssembly.
     Wasm(WasmSpec),
+}
+
+/// The `dedupe` step. A row is a duplicate if another one of its queue with the same key lies
+/// before it, within all windows that are given, taken out itself or not.
+#[derive(Clone, Debug)]
+pub struct DedupeSpec {
+    /// The key. A row for which it is NULL is no duplicate.
+    pub by: Resolved,
+    /// At most so many queue offsets before it.
+    pub offsets: Option<u64>,
+    /// Stored less than this before it.
+    pub within: Option<Duration>,
+    /// Keys remembered for each queue; beyond it, those seen longest ago are forgotten.
+    pub max_keys: usize,
+}
+
+/// The `split` step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SplitSpec {
+    /// The path of the array in the body; empty for the body itself.
+    pub path: Vec<String>,
+    /// What each row has of the message beside the element.
+    pub keep: Vec<KeptField>,
+    /// The field of the row that is the element; without it the element is the row.
+    pub as_: Option<String>,
+    /// The most elements of a message.
+    pub max: usize,
+    /// What becomes of a message without an array.
+    pub on_missing: OnMissing,
+}
+
+/// A field of a message that each row keeps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptField {
+    /// Its name in the row.
+    pub name: String,
+    /// Its path in the body of the message.
+    pub path: Vec<String>,
+}
+
+/// What becomes of a message without the array that is to be split.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnMissing {
+    /// It becomes a dead letter.
+    Dlq,
+    /// It is filtered out, and counted.
+    Reject,
 }
 
 /// The `wasm` step.
@@ -279,6 +335,20 @@ pub struct RenamedColumn {
     pub from: String,
     /// Its name from then on: never one of [`Pipeline::schema`].
     pub to: String,
+}
+
+/// A column that gets another type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CastColumn {
+    /// Its name.
+    pub name: String,
+    /// Its type from then on.
+    pub to: DataType,
+    /// How its values are written, in the notation of strftime; a format that can be used, and only
+    /// where a text or an integer becomes a time.
+    pub format: Option<String>,
+    /// The text that stands for no value; only where texts are cast.
+    pub null: Option<String>,
 }
 
 /// One sink.
@@ -586,6 +656,8 @@ pub struct ExpectedLetter {
     pub code: Option<String>,
     /// The field that it is about.
     pub field: Option<String>,
+    /// Which of the rows of its message it is about.
+    pub index: Option<u64>,
     /// A part of its error.
     pub error: Option<String>,
     /// Its body.

@@ -53,6 +53,9 @@ steps:
   - rename: {next_day: tomorrow}
   - drop: [tomorrow]
   - keep: [kind, id, day]
+  - cast:
+      day: string
+      kind: {to: date, format: "%d.%m.%Y", null: "?"}
   - sample: 0.5
   - wasm:
       module: filters/shop.wasm

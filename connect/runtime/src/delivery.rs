@@ -7,6 +7,7 @@
 mod commit; // from open parts to visible ones
 mod layout; // what decides the partition of a message
 mod letters; // what cannot go on
+mod lookback; // the messages that a step remembers
 mod patient; // a sink that is asked again
 mod settle; // parts that an earlier worker planned
 mod start; // from the ledger to the first pull
@@ -24,6 +25,7 @@ use millrace_types::{GroupName, QueueId, QueueOffset};
 use tokio::sync::watch;
 
 use letters::DeadLetters;
+use lookback::Lookback;
 pub(crate) use patient::Patient;
 pub(crate) use start::{ABORTS_MAX, Opening};
 pub use start::{OpenSink, SinkOpening};
@@ -56,6 +58,7 @@ pub(crate) struct Delivery {
     sink: Box<dyn FileSink>,
     queues: Vec<Reading>,
     letters: DeadLetters,
+    lookback: Option<Lookback>,
     /// What the last COMMITTED says.
     committed: Resume,
     committed_at_ms: u64,
@@ -169,10 +172,13 @@ impl Delivery {
 
     /// Takes messages through the steps into the sink, and those that cannot go on into letters.
     async fn write(&mut self, messages: Arc<Messages>) -> Result<(), RunError> {
-        let filtered_before = self.chain.filtered_rows();
+        let (filtered_before, made_before) = (self.chain.filtered_rows(), self.chain.made());
         let mut rejected = Vec::new();
+        if let Some(lookback) = &mut self.lookback {
+            lookback.note(&messages);
+        }
         let batch = self.chain.apply(Arc::clone(&messages), &mut rejected)?;
-        if let Err(error) = self.letters.judge(&messages, &rejected) {
+        if let Err(error) = self.letters.judge(&messages, batch.messages(), &rejected) {
             // Nothing of this batch is in the sink yet. What came before it is good, and whoever
             // repairs the pipeline should not find it half done.
             self.commit(Cut::All).await?;
@@ -182,15 +188,17 @@ impl Delivery {
         let written = self.sink().write(&batch).await?;
         let by_sink = written.rejected.into_iter();
         let by_sink: Vec<_> = by_sink
-            .map(|(row, reject)| Rejected { row, step: self.name.clone(), reject })
+            .map(|(row, reject)| Rejected::new(batch.messages(), row, &self.name, reject))
             .collect();
         self.letters.judge_late(&messages, &by_sink)?;
         rejected.extend(by_sink);
         self.letters.take(&messages, rejected).await?;
         let filtered =
             (self.chain.filtered_rows() > filtered_before).then(|| self.chain.filtered());
+        let made = self.chain.made() - made_before;
         self.progress.sink(&self.name, |sink| {
             sink.read += messages.len() as u64;
+            sink.made += made;
             sink.written += written.rows;
             sink.skipped += written.skipped;
             if let Some(filtered) = filtered {

@@ -11,6 +11,9 @@ use crate::error::RunError;
 /// COMMITTED is appended before the parts it covers are visible.
 pub const OFFSET_BEFORE_RENAME: &str = "offset-before-rename";
 
+/// A module's verdicts on a batch are taken for those on the next one.
+pub const VERDICTS_OF_LAST_BATCH: &str = "verdicts-of-last-batch";
+
 /// Every point, in the order in which a run comes by them, and then whoever drops letters.
 pub const POINTS: &[&str] = &[
     "before-append",

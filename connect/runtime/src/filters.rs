@@ -41,8 +41,17 @@ pub enum FilterFault {
     #[error(transparent)]
     Start(#[from] StartError),
     /// It may be good elsewhere.
-    #[error("modules of kind `flat-map` cannot stand in a pipeline yet")]
-    FlatMap,
+    #[error(
+        "it is a flat map, and another step makes several rows of a message already: a pipeline \
+         does that once"
+    )]
+    Twice,
+}
+
+impl FilterError {
+    fn new(spec: &WasmSpec, source: FilterFault) -> Self {
+        Self { module: spec.module.clone(), at: spec.module_at.clone(), source }
+    }
 }
 
 impl Filters {
@@ -53,7 +62,18 @@ impl Filters {
             StepSpec::Wasm(spec) => Some((step, spec)),
             _ => None,
         });
-        let (modules, errors) = modules(specs, disk);
+        let (modules, mut errors) = modules(specs, disk);
+        // One step may do that, wherever a `split` stands.
+        let has_split = pipeline.steps.iter().any(|step| matches!(step, StepSpec::Split(_)));
+        let flat_maps = pipeline.steps.iter().enumerate().filter_map(|(step, spec)| match spec {
+            StepSpec::Wasm(spec) => {
+                let is_one = modules.get(&step).is_some_and(|one| one.kind() == Kind::FlatMap);
+                is_one.then_some(spec)
+            }
+            _ => None,
+        });
+        let too_many = flat_maps.skip(usize::from(!has_split));
+        errors.extend(too_many.map(|spec| FilterError::new(spec, FilterFault::Twice)));
         if errors.is_empty() { Ok(Self(Arc::new(modules))) } else { Err(errors) }
     }
 
@@ -92,6 +112,12 @@ impl Filters {
         })
     }
 
+    /// Whether some step may make several rows of one message.
+    pub fn take_apart(&self, pipeline: &Pipeline) -> bool {
+        pipeline.steps.iter().any(|step| matches!(step, StepSpec::Split(_)))
+            || self.0.values().any(|module| module.kind() == Kind::FlatMap)
+    }
+
     /// The pipeline with a fingerprint that says which modules it runs.
     pub(crate) fn seal(&self, pipeline: Arc<Pipeline>) -> Arc<Pipeline> {
         if self.0.is_empty() {
@@ -118,8 +144,7 @@ fn modules<'a>(
         match load(host, spec, disk) {
             Ok(module) => drop(modules.insert(step, module)),
             Err(source) => {
-                let (module, at) = (spec.module.clone(), spec.module_at.clone());
-                errors.push(FilterError { module, at, source });
+                errors.push(FilterError::new(spec, source));
             }
         }
     }
@@ -129,9 +154,6 @@ fn modules<'a>(
 fn load(host: &Host, spec: &WasmSpec, disk: &dyn Disk) -> Result<Arc<Module>, FilterFault> {
     let bytes = read(&spec.module, disk, host.limits().module_bytes_max)?;
     let module = host.load(&bytes)?;
-    if module.kind() == Kind::FlatMap {
-        return Err(FilterFault::FlatMap);
-    }
     Filter::start(Arc::clone(&module), spec.params.clone())?;
     Ok(module)
 }

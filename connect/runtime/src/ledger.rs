@@ -32,13 +32,15 @@
 //! | COMMITTED | `sink`     |                                                                        |
 //! |           | `parts`    | per part `{id, bytes, checksum}`                                       |
 //! |           | `resume`   | `{next, ahead}`: places; per partition `{partition, next}`             |
+//! |           | `window`   | places; from there on lies what steps remember (`dedupe`)              |
 //! |           | `layout`   | fingerprint of what decides the partition of a message, hexadecimal    |
 //! | ABORTED   | `sink`     |                                                                        |
 //! |           | `parts`    | their numbers                                                          |
 //! |           | `reason`   | for people                                                             |
 //! | LETTERS   | `sink`     |                                                                        |
 //! |           | `topic`    | where the letters are                                                  |
-//! |           | `rows`     | per queue `{broker, topic, queue, offsets}`: what became letters       |
+//! |           | `rows`     | per queue `{broker, topic, queue, offsets}`: what became letters; with |
+//! |           |            | `pieces`, `[offset,number]` of rows that steps made of messages        |
 //! |           | `counts`   | letters by code                                                        |
 //! | DROPPED   | `sink`     |                                                                        |
 //! |           | `letters`  | ranges of offsets in the topic of the letters, `[[from,to]]`           |
@@ -486,7 +488,17 @@ fn held(record: &Record) -> Option<String> {
         | Record::Dropped(_)
         | Record::State(_) => return None,
     };
-    let place = |at: &QueueAt| format!(";{}:{}:{}", at.topic, at.queue, at.offset);
+    let window: &[QueueAt] = match record {
+        Record::Committed(committed) => &committed.window,
+        _ => &[],
+    };
+    let place = |at: &QueueAt| {
+        let same = |other: &&QueueAt| {
+            (&other.broker, &other.topic, other.queue) == (&at.broker, &at.topic, at.queue)
+        };
+        let from = window.iter().find(same).map_or(at.offset, |other| other.offset.min(at.offset));
+        format!(";{}:{}:{from}", at.topic, at.queue)
+    };
     let held = name + &places.iter().map(place).collect::<String>();
     // With thousands of queues there is no room to name them. Then the last record that had room
     // counts, which keeps more.

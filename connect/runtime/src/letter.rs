@@ -10,6 +10,7 @@
 //! | `dlq_sink`     | the sink, or `source`                                                       |
 //! | `dlq_queue`    | the queue of the message, if it was one                                     |
 //! | `dlq_offset`   | its queue offset                                                            |
+//! | `dlq_index`    | which of the rows that steps made of it, from 0 on, if it is only that one  |
 //! | `dlq_id`       | its id, by where the broker stored it                                       |
 //! | `dlq_flags`    | its system flags in decimal, if it has any                                  |
 //! | `file.path`    | the path of the file it comes from, if the pipeline itself has read it      |
@@ -30,7 +31,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use bytes::Bytes;
 use millrace_client::Outgoing;
 use millrace_connect_api::decode::parse_timestamp;
-use millrace_connect_api::{Message, Messages, Reject};
+use millrace_connect_api::{Message, Messages, Reject, RowAt};
 use millrace_sql_filter::time::format_timestamp;
 use millrace_types::record::{Draft, PROPERTIES_BYTES_MAX, Stamp, encode};
 use millrace_types::{
@@ -51,6 +52,7 @@ const ERROR_BYTES_MAX: usize = 1024;
 pub(crate) const CODE: &str = "dlq_code";
 const IN_QUEUE: &str = "dlq_queue";
 const AT_OFFSET: &str = "dlq_offset";
+const INDEX: &str = "dlq_index";
 const ID: &str = "dlq_id";
 const FLAGS: &str = "dlq_flags";
 const FIRST_AT: &str = "dlq_first_at";
@@ -82,11 +84,13 @@ pub(crate) struct Envelope {
 }
 
 impl Envelope {
-    /// A message that could not go on as a letter: body and properties byte for byte, and why.
+    /// A message that could not go on, or one of the pieces that steps made of it, as a letter:
+    /// body and properties of the message byte for byte, and why.
     pub(crate) fn of_message(
         &self,
         messages: &Messages,
         row: usize,
+        index: Option<u32>,
         path: Option<&str>,
         step: &str,
         reject: &Reject,
@@ -96,6 +100,7 @@ impl Envelope {
             (IN_QUEUE, messages.queue().queue.to_string()),
             (AT_OFFSET, message.queue_offset.to_string()),
         ];
+        at.extend(index.map(|index| (INDEX, index.to_string())));
         let record = messages.record(row);
         if let Some(record) = record {
             let (store_host, physical_offset) = (record.store_host(), record.physical_offset());
@@ -177,6 +182,8 @@ impl Envelope {
 pub(crate) struct Original {
     pub(crate) queue: QueueId,
     pub(crate) offset: QueueOffset,
+    /// Which of its pieces the letter is about, if it is not the whole message.
+    pub(crate) index: Option<u32>,
     /// Where it was stored. Letters of earlier versions do not say it, nor when it was born.
     pub(crate) id: Option<OffsetMessageId>,
     store_at_ms: i64,
@@ -186,11 +193,16 @@ pub(crate) struct Original {
     properties: Bytes,
 }
 
-/// Queue and offset of the message that a letter was made of; `None` if it does not say.
-pub(crate) fn origin(letter: Properties<'_>) -> Option<(QueueId, QueueOffset)> {
+/// The queue of the message that a letter was made of, and which row of it; `None` if it does not
+/// say.
+pub(crate) fn origin(letter: Properties<'_>) -> Option<(QueueId, RowAt)> {
     let number = |name| letter.get(name).and_then(|text| text.parse::<u64>().ok());
     let queue = QueueId(u32::try_from(number(IN_QUEUE)?).ok()?);
-    Some((queue, QueueOffset(number(AT_OFFSET)?)))
+    let index = match letter.get(INDEX) {
+        Some(index) => Some(index.parse().ok()?),
+        None => None,
+    };
+    Some((queue, RowAt { offset: QueueOffset(number(AT_OFFSET)?), index }))
 }
 
 impl Original {
@@ -199,10 +211,11 @@ impl Original {
         let all = letter.properties;
         let number = |name| all.get(name).and_then(|text| text.parse::<u64>().ok());
         let properties = all.as_bytes();
-        let (queue, offset) = origin(all)?;
+        let (queue, RowAt { offset, index }) = origin(all)?;
         Some(Self {
             queue,
             offset,
+            index,
             id: all.get(ID).and_then(OffsetMessageId::parse),
             store_at_ms: parse_timestamp(all.get(FIRST_AT)?).ok()?.div_euclid(1000),
             born_at_ms,
@@ -369,6 +382,7 @@ mod tests {
         Original {
             queue: QueueId(3),
             offset: QueueOffset(7),
+            index: None,
             id: OffsetMessageId::parse("0A00000100002A9F00000000000003E8"),
             store_at_ms: 1_767_225_600_000,
             born_at_ms: 5,
@@ -387,12 +401,16 @@ mod tests {
     }
 
     fn letter(properties: &'static [u8]) -> Outgoing {
+        letter_of(properties, None)
+    }
+
+    fn letter_of(properties: &'static [u8], index: Option<u32>) -> Outgoing {
         let envelope =
             Envelope { topic: topic("p", "lake").unwrap(), sink: "lake".to_owned(), config: 0xabc };
         let reject =
             Reject { code: "E-DECODE-01", error: "é".repeat(600), field: Some("x".to_owned()) };
         let messages = messages(&stored(properties));
-        envelope.of_message(&messages, 0, Some("/logs/a"), "decode", &reject)
+        envelope.of_message(&messages, 0, index, Some("/logs/a"), "decode", &reject)
     }
 
     #[test]
@@ -432,6 +450,7 @@ mod tests {
         let letter = letter(properties);
         let read = Message {
             queue_offset: QueueOffset(0),
+            index: None,
             store_at_ms: 1_800_000_000_000,
             body: &letter.body,
             properties: Properties::new(&letter.properties),
@@ -455,11 +474,31 @@ mod tests {
     }
 
     #[test]
+    fn a_letter_of_a_piece_is_of_its_message_and_says_which() {
+        let letter = letter_of(b"a\x011", Some(3));
+        let read = Message {
+            queue_offset: QueueOffset(0),
+            index: None,
+            store_at_ms: 1_800_000_000_000,
+            body: &letter.body,
+            properties: Properties::new(&letter.properties),
+        };
+        let original = Original::of(&read, letter.born_at_ms).unwrap();
+        assert_eq!((original.offset, original.index), (QueueOffset(7), Some(3)));
+        assert_eq!(&original.body[..], b"\x00\xff{");
+    }
+
+    #[test]
     fn what_does_not_say_its_message_gives_none_back() {
         for properties in ["", "dlq_code\x01E-1\x02", "dlq_queue\x011\x02dlq_offset\x011\x02"] {
             let properties = Properties::new(properties.as_bytes());
-            let letter =
-                Message { queue_offset: QueueOffset(0), store_at_ms: 1, body: b"", properties };
+            let letter = Message {
+                queue_offset: QueueOffset(0),
+                index: None,
+                store_at_ms: 1,
+                body: b"",
+                properties,
+            };
             assert!(Original::of(&letter, 1).is_none(), "{properties:?}");
         }
     }

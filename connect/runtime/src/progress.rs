@@ -38,11 +38,17 @@ pub struct SourceProgress {
 }
 
 /// What became of the messages that a sink read:
-/// `read = filtered + written + skipped + dead letters + lettered before`.
+/// `read + made = filtered + written + skipped + dead letters + lettered before`.
+///
+/// A message is one row until a step makes several of it: *n* rows of one message are `n - 1` in
+/// `made`. From there on each row has a fate of its own. A message of which no row comes counts as
+/// filtered, or is one dead letter.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct SinkProgress {
     /// Messages read.
     pub read: u64,
+    /// Rows that steps made of them, beyond one for each.
+    pub made: u64,
     /// Taken out by steps on purpose, by step and reason.
     pub filtered: BTreeMap<String, u64>,
     /// Rows in parts, visible or still open.
@@ -79,7 +85,7 @@ impl SourceProgress {
 impl SinkProgress {
     fn is_balanced(&self) -> bool {
         let out = sum(&self.filtered) + self.written + self.skipped;
-        self.read == out + sum(&self.dead_lettered) + self.lettered_before
+        self.read + self.made == out + sum(&self.dead_lettered) + self.lettered_before
     }
 }
 

@@ -67,23 +67,48 @@ impl OpenPart {
         self.last_at_ms = now.mono_ms;
         let mut taken = 0;
         while taken < rows.len() && !self.is_full(&workshop.options.rotate) {
-            let mut count = self.pending.room(columns, &rows[taken..]);
+            let mut next = &rows[taken..];
             if let Some(max) = workshop.options.rotate.rows {
-                count = count.min(usize::try_from(max - self.rows).unwrap_or(usize::MAX));
+                let room = usize::try_from(max - self.rows).unwrap_or(usize::MAX);
+                next = &next[..room.min(next.len())];
             }
-            let piece = &rows[taken..taken + count];
-            if let Some(chunk) = whole_chunk(workshop, columns, piece) {
-                self.encode(workshop, &chunk)?;
-            } else {
-                self.pending.append(columns, piece);
-                if self.pending.is_chunk() {
-                    self.encode_pending(workshop)?;
-                }
-            }
-            self.rows += count as u64;
-            taken += count;
+            taken += self.append_some(workshop, columns, next)?;
         }
         Ok(taken)
+    }
+
+    /// Takes all of these rows, full or not: the rest of a message that it has rows of.
+    pub(crate) fn append_rest(
+        &mut self,
+        workshop: &Workshop,
+        columns: &[ArrayRef],
+        mut rows: &[u32],
+    ) -> Result<(), FileSinkError> {
+        while !rows.is_empty() {
+            let taken = self.append_some(workshop, columns, rows)?;
+            rows = &rows[taken..];
+        }
+        Ok(())
+    }
+
+    fn append_some(
+        &mut self,
+        workshop: &Workshop,
+        columns: &[ArrayRef],
+        rows: &[u32],
+    ) -> Result<usize, FileSinkError> {
+        let count = self.pending.room(columns, rows);
+        let piece = &rows[..count];
+        if let Some(chunk) = whole_chunk(workshop, columns, piece) {
+            self.encode(workshop, &chunk)?;
+        } else {
+            self.pending.append(columns, piece);
+            if self.pending.is_chunk() {
+                self.encode_pending(workshop)?;
+            }
+        }
+        self.rows += count as u64;
+        Ok(count)
     }
 
     /// Whether it must take no more rows.

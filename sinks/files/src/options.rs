@@ -21,6 +21,8 @@ pub struct FilesOptions {
     pub format: Format,
     /// Columns that say where a row comes from.
     pub metadata: Metadata,
+    /// Whether messages may have been taken apart. Then [`Metadata`] has the column `_index` too.
+    pub pieces: bool,
     /// How file names begin: the name of the pipeline.
     pub name_prefix: String,
     /// Tells the staged files of this worker from those of earlier ones: its epoch.
@@ -142,6 +144,7 @@ impl FilesOptions {
             rotate: Rotate::default(),
             format,
             metadata: Metadata::None,
+            pieces: false,
             name_prefix: pipeline.into(),
             worker_tag: 0,
             max_open: 64,
@@ -154,16 +157,25 @@ impl FilesOptions {
         let columns = self.file_columns();
         let columns =
             columns.map(|column| Field::new(&column.name, column.data_type.to_arrow(), true));
-        let metadata = self.metadata.column_names().iter().map(|name| {
-            let data_type = match *name {
+        let metadata = self.metadata_columns().into_iter().map(|name| {
+            let data_type = match name {
                 "_queue" => DataType::Int32,
-                "_offset" => DataType::Int64,
+                "_offset" | INDEX => DataType::Int64,
                 "_store_time" => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
                 _ => DataType::Utf8,
             };
-            Field::new(*name, data_type, false)
+            Field::new(name, data_type, name == INDEX)
         });
         ArrowSchema::new(columns.chain(metadata).collect::<Vec<_>>())
+    }
+
+    /// The names of the columns that say where a row comes from.
+    pub(crate) fn metadata_columns(&self) -> Vec<&'static str> {
+        let mut names = self.metadata.column_names().to_vec();
+        if let (true, Some(at)) = (self.pieces, names.iter().position(|name| *name == "_offset")) {
+            names.insert(at + 1, INDEX);
+        }
+        names
     }
 
     /// The columns that are in the file itself, without the metadata.
@@ -173,7 +185,7 @@ impl FilesOptions {
 
     pub(crate) fn check(&self) -> Result<(), OptionsError> {
         let names: Vec<_> = self.columns.columns.iter().map(|column| &column.name).collect();
-        let metadata = self.metadata.column_names();
+        let metadata = self.metadata_columns();
         for (index, name) in names.iter().enumerate() {
             if names[..index].contains(name) {
                 return Err(OptionsError::Twice { name: (*name).clone() });
@@ -283,8 +295,11 @@ impl Default for ParquetFormat {
     }
 }
 
+/// The number of a piece of a message; null for a whole one.
+pub(crate) const INDEX: &str = "_index";
+
 impl Metadata {
-    pub(crate) fn column_names(self) -> &'static [&'static str] {
+    fn column_names(self) -> &'static [&'static str] {
         match self {
             Metadata::None => &[],
             Metadata::Offsets => &["_queue", "_offset", "_store_time"],

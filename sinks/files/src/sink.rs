@@ -19,7 +19,7 @@ use crate::grouping::Grouping;
 use crate::hive;
 use crate::names::Names;
 use crate::open_part::{OpenPart, Workshop};
-use crate::options::{FilesOptions, Metadata};
+use crate::options::{FilesOptions, INDEX};
 use crate::pending::CHUNK_ROWS;
 use crate::staging::Staging;
 
@@ -156,8 +156,13 @@ impl FilesSink {
                 self.next_part_id += 1;
                 OpenPart::new(id, Arc::clone(partition), &self.workshop, incoming.now)
             });
-            let taken = part.append(&self.workshop, &incoming.columns, rows, incoming.now)?;
             let offset = |row: u32| incoming.messages.get(row as usize).queue_offset;
+            let mut taken = part.append(&self.workshop, &incoming.columns, rows, incoming.now)?;
+            // Offsets tell which rows a part has, so all rows of a message are in one.
+            let last = offset(rows[taken - 1]);
+            let rest = rows[taken..].iter().take_while(|row| offset(**row) == last).count();
+            part.append_rest(&self.workshop, &incoming.columns, &rows[taken..taken + rest])?;
+            taken += rest;
             part.spans.add(incoming.queue, offset(rows[0]), offset(rows[taken - 1]));
             rows = &rows[taken..];
             if part.is_full(&self.workshop.options.rotate) {
@@ -254,7 +259,7 @@ impl FilesSink {
             }
             columns.push(Arc::clone(array));
         }
-        columns.extend(metadata_columns(options.metadata, batch.messages()));
+        columns.extend(metadata_columns(&options.metadata_columns(), batch.messages()));
         Ok(columns)
     }
 
@@ -300,14 +305,13 @@ fn column_of<'a>(batch: &'a Batch, name: &str) -> Result<&'a ArrayRef, BatchErro
     batch.column(name).ok_or_else(missing)
 }
 
-fn metadata_columns(metadata: Metadata, messages: &Messages) -> Vec<ArrayRef> {
+fn metadata_columns(names: &[&str], messages: &Messages) -> Vec<ArrayRef> {
     let queue = messages.queue();
     let repeat = |text: &str| {
         Arc::new(StringArray::from_iter_values(std::iter::repeat_n(text, messages.len())))
             as ArrayRef
     };
-    metadata
-        .column_names()
+    names
         .iter()
         .map(|name| -> ArrayRef {
             match *name {
@@ -318,6 +322,10 @@ fn metadata_columns(metadata: Metadata, messages: &Messages) -> Vec<ArrayRef> {
                 "_offset" => {
                     let offsets = messages.iter().map(|message| message.queue_offset.to_wire());
                     Arc::new(Int64Array::from_iter_values(offsets))
+                }
+                INDEX => {
+                    let indexes = messages.iter().map(|message| message.index.map(i64::from));
+                    Arc::new(indexes.collect::<Int64Array>())
                 }
                 "_store_time" => {
                     let micros =

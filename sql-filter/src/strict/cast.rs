@@ -19,7 +19,7 @@ pub(super) const TYPES: [(&str, Type); 7] = [
 ];
 
 /// Whether any value of one type can be cast to the other.
-pub(super) fn exists(from: Type, to: Type) -> bool {
+pub(crate) fn exists(from: Type, to: Type) -> bool {
     let is_time = |of: Type| matches!(of, Type::Timestamp | Type::Date);
     match (from, to) {
         (Type::Text, _) | (_, Type::Text) => true,
@@ -28,7 +28,7 @@ pub(super) fn exists(from: Type, to: Type) -> bool {
 }
 
 /// `CAST(value AS to)`.
-pub(super) fn cast<'a>(value: Value<'a>, to: Type) -> Result<Value<'a>, EvalError> {
+pub(crate) fn cast<'a>(value: Value<'a>, to: Type) -> Result<Value<'a>, EvalError> {
     let cast = match (value.type_of(), to) {
         (None, _) => return Ok(Value::Null),
         (Some(from), _) if from == to => return Ok(value),

@@ -4,6 +4,7 @@
 //! which fields are wanted and remembers in which order the keys usually come, so that a key costs
 //! one comparison; [`scan`] finds the ends of strings, [`number`] reads numbers exactly.
 
+mod elements; // an array within a body, taken apart
 mod number; // digits to values, without loss
 mod scan; // where strings end
 mod shape; // what is wanted, and the keys seen so far
@@ -13,6 +14,7 @@ use super::columns::Columns;
 use super::{DecodeSpecError, Decoded, Decoder, Dropped};
 use crate::{Column, Messages, Reject, Schema, Selection};
 
+pub use elements::{Array, Elements, Taken};
 use shape::Shape;
 use walk::{Output, walk};
 

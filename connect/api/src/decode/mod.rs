@@ -26,6 +26,7 @@ mod time_format; // the same by a strftime format
 
 use arrow_array::ArrayRef;
 
+pub use json::{Array, Elements, Taken};
 pub use spec::{DecodeSpec, DecodeSpecError, RegexSpec};
 pub use time::{TimeError, parse_date, parse_timestamp};
 pub use time_format::{TimeFormat, TimeFormatError};

@@ -45,6 +45,7 @@ pub(super) struct File {
 pub(super) struct Letter {
     pub(super) code: String,
     pub(super) field: String,
+    pub(super) index: Option<u64>,
     pub(super) error: String,
     pub(super) body: String,
 }
@@ -111,6 +112,7 @@ async fn letters(broker: &Arc<dyn Broker>, topic: &TopicName) -> Result<Vec<Lett
             Letter {
                 code: property("dlq_code"),
                 field: property("dlq_field"),
+                index: property("dlq_index").parse().ok(),
                 error: property("dlq_error"),
                 body: String::from_utf8_lossy(letter.body).into_owned(),
             }

@@ -129,14 +129,19 @@ fn compare_letters(
         ExpectedLetters::These(expected) => {
             let found: Vec<&Letter> = letters.iter().collect();
             let (missing, others) = matched(expected, &found, |wanted, letter| {
-                let ExpectedLetter { code, field, error, body } = wanted;
+                let ExpectedLetter { code, field, index, error, body } = wanted;
                 code.as_ref().is_none_or(|code| *code == letter.code)
                     && field.as_ref().is_none_or(|field| *field == letter.field)
+                    && index.is_none_or(|index| Some(index) == letter.index)
                     && error.as_ref().is_none_or(|error| letter.error.contains(error.as_str()))
                     && body.as_ref().is_none_or(|body| *body == letter.body)
             });
-            for ExpectedLetter { code, field, error, body } in missing {
-                let wanted = json!({"code": code, "field": field, "error": error, "body": body});
+            for ExpectedLetter { code, field, index, error, body } in missing {
+                let mut wanted =
+                    json!({"code": code, "field": field, "error": error, "body": body});
+                if let Some(index) = index {
+                    wanted["index"] = json!(index);
+                }
                 complain(format!("no such dead letter: {wanted}"));
             }
             for letter in others {
@@ -146,9 +151,10 @@ fn compare_letters(
     }
 }
 
-fn tell(Letter { code, field, error, body }: &Letter) -> String {
+fn tell(Letter { code, field, index, error, body }: &Letter) -> String {
     let field = if field.is_empty() { String::new() } else { format!(" in `{field}`") };
-    format!("{code}{field}: {error}: {body}")
+    let index = index.map_or(String::new(), |index| format!(" of row {index}"));
+    format!("{code}{field}{index}: {error}: {body}")
 }
 
 /// Pairs what is expected with what is there, as many as can be; returns what is left of both.

@@ -1,3 +1,4 @@
+use millrace_connect_api::decode::DecodeSpec;
 use millrace_connect_api::{DataType, Schema};
 use millrace_sql_filter::{Dialect, Draft, Expr, SyntaxError, Type};
 use saphyr_parser::ScalarStyle;
@@ -29,6 +30,10 @@ pub(super) struct Scope {
     illegal: Vec<String>,
     any_bare_name: bool,
     body_only: bool,
+    of_json: bool,
+    /// While expressions read the body of the message: the columns that it has, if a `split` step
+    /// makes the others.
+    of_message: Option<Vec<String>>,
 }
 
 /// An expression, and its type unless a mistake elsewhere hides it.
@@ -39,13 +44,14 @@ pub(super) struct Typed {
     certain: bool,
 }
 
-const META: [(&str, MetaField, DataType); 8] = [
+const META: [(&str, MetaField, DataType); 9] = [
     ("message_id", MetaField::MessageId, DataType::String),
     ("key", MetaField::Key, DataType::String),
     ("tag", MetaField::Tag, DataType::String),
     ("topic", MetaField::Topic, DataType::String),
     ("queue", MetaField::Queue, DataType::Int),
     ("offset", MetaField::Offset, DataType::Int),
+    ("index", MetaField::Index, DataType::Int),
     ("born_time", MetaField::BornTime, DataType::Timestamp),
     ("store_time", MetaField::StoreTime, DataType::Timestamp),
 ];
@@ -67,12 +73,40 @@ impl Scope {
             illegal: Vec::new(),
             any_bare_name: false,
             body_only: false,
+            of_json: bodies.decode.as_ref().is_none_or(|decode| *decode == DecodeSpec::Json),
+            of_message: None,
         }
     }
 
     /// Whether expressions are evaluated before there is a message, on the body alone.
     pub(super) fn set_body_only(&mut self, body_only: bool) {
         self.body_only = body_only;
+    }
+
+    /// Whether bodies are JSON, as far as is known.
+    pub(super) fn of_json(&self) -> bool {
+        self.of_json
+    }
+
+    /// Which columns a message has itself, where a `split` step makes the others.
+    pub(super) fn set_of_message(&mut self, columns: Option<Vec<String>>) {
+        self.of_message = columns;
+    }
+
+    /// Whether some column is this field of the body, or lies within it.
+    pub(super) fn reads_field(&self, name: &str) -> bool {
+        let Some(schema) = &self.body else { return true };
+        let inner = format!("{name}.");
+        schema.columns.iter().any(|column| column.name == name || column.name.starts_with(&inner))
+    }
+
+    /// The fields of the body that columns are, or lie within.
+    pub(super) fn fields(&self) -> Vec<&str> {
+        let columns = self.body.iter().flat_map(|schema| &schema.columns);
+        let mut fields: Vec<&str> =
+            columns.map(|column| column.name.split('.').next().unwrap_or_default()).collect();
+        fields.dedup();
+        fields
     }
 
     /// A mistake hides which names there are.
@@ -90,6 +124,33 @@ impl Scope {
             Some(column) => column.1 = data_type,
             None => self.set.push((name.to_owned(), data_type)),
         }
+    }
+
+    /// A column has another type from here on, or one that a mistake hides.
+    pub(super) fn retype(&mut self, name: &str, data_type: Option<DataType>) {
+        if !self.is_body_column(name) {
+            return self.define_set(name, data_type);
+        }
+        let columns = self.body.iter_mut().flat_map(|schema| &mut schema.columns);
+        for column in columns.filter(|column| column.name == name) {
+            column.data_type = data_type.unwrap_or(column.data_type);
+        }
+        self.untyped.retain(|known| known != name);
+        if data_type.is_none() {
+            self.untyped.push(name.to_owned());
+        }
+    }
+
+    /// A mistake hides which types columns have.
+    pub(super) fn any_type(&mut self) {
+        self.set.iter_mut().for_each(|(_, data_type)| *data_type = None);
+        let columns = self.body.iter().flat_map(|schema| &schema.columns);
+        self.untyped.extend(columns.map(|column| column.name.clone()));
+    }
+
+    /// Whether the type of a column is known.
+    pub(super) fn is_typed(&self, name: &str) -> bool {
+        !self.untyped.iter().any(|untyped| untyped == name)
     }
 
     /// A step defines a column of this name, which is a mistake and no name to suggest.
@@ -274,6 +335,15 @@ impl Scope {
             }));
         }
         if let Some(index) = schema.columns.iter().position(|column| column.name == path) {
+            if self.body_only && self.of_message.as_ref().is_some_and(|known| !is_of(path, known)) {
+                return Err(Some(Refusal {
+                    code: code::COLUMN_UNKNOWN,
+                    message: format!("`body.{path}` is a column of the rows that `split` makes"),
+                    help: format!(
+                        "a message has it only if the rows keep it: `keep: {{{path}: body.{path}}}`"
+                    ),
+                }));
+            }
             let typed = !self.untyped.iter().any(|name| name == path);
             return Ok((Slot::Body(index), typed.then_some(schema.columns[index].data_type)));
         }
@@ -320,6 +390,13 @@ impl Scope {
             columns().map(|column| format!("body.{}", column.name)).collect();
         refusal(known(near, bare().chain(in_body.iter().map(String::as_str))))
     }
+}
+
+/// Whether a column is one of these fields, or lies within one.
+fn is_of(column: &str, fields: &[String]) -> bool {
+    fields.iter().any(|field| {
+        column.strip_prefix(field).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    })
 }
 
 /// The text with a quoted name in the place of every `${env:…}`, and where those are.
@@ -379,7 +456,7 @@ pub(super) fn is_plain_name(name: &str) -> bool {
             .is_ok_and(|expr| matches!(expr.columns(), [column] if column.name == name))
 }
 
-fn sql_type(data_type: DataType) -> Type {
+pub(super) fn sql_type(data_type: DataType) -> Type {
     match data_type {
         DataType::Bool => Type::Bool,
         DataType::Int => Type::Int,

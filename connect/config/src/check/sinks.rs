@@ -305,7 +305,7 @@ fn metadata_clash(
     columns: &[Column],
     metadata: Metadata,
 ) {
-    let offsets = ["_queue", "_offset", "_store_time"];
+    let offsets = ["_queue", "_offset", "_index", "_store_time"];
     let all = ["_broker", "_topic"];
     let added: &[&[&str]] = match metadata {
         Metadata::None => &[],

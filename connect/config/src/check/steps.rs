@@ -1,3 +1,6 @@
+mod cast; // columns that get other types
+mod split; // rows of elements
+
 use serde_json::Map;
 
 use super::columns::{Available, columns};
@@ -5,11 +8,13 @@ use super::names::{Scope, is_plain_name};
 use super::schema::COLUMNS_MAX;
 use crate::code;
 use crate::keys;
-use crate::model::{OnUnknown, RenamedColumn, SetColumn, StepSpec, WasmSpec};
+use crate::model::{DedupeSpec, OnUnknown, RenamedColumn, SetColumn, StepSpec, WasmSpec};
 use crate::parse;
 use crate::read::{Chosen, Entry, Reader};
 use crate::text::Span;
 use crate::yaml::{Key, Value};
+
+pub(super) use split::kept as kept_by_split;
 
 /// The steps in order. Their columns become names in `scope`.
 pub(super) fn steps(
@@ -22,6 +27,7 @@ pub(super) fn steps(
         return Vec::new();
     };
     let mut steps = Vec::new();
+    let mut beside = split::Beside::of(&items);
     for item in &items {
         let chosen = reader.choose(&keys::STEPS, &item.at, item.node).unwrap_or_default();
         let named = match &item.node.value {
@@ -29,16 +35,23 @@ pub(super) fn steps(
             Value::Scalar(_) | Value::Seq(_) | Value::Alias => 1,
         };
         if chosen.len() < named.max(1) {
-            // Whatever was meant may have defined any column.
+            // Whatever was meant may have defined any column, and given others other types.
             scope.any_bare_name();
+            scope.any_type();
         }
         for Chosen { name, entry } in &chosen {
             match *name {
+                "split" => {
+                    let split = split::split(reader, entry, scope, &steps, &mut beside);
+                    steps.extend(split);
+                }
                 "filter" => steps.extend(filter(reader, entry, scope)),
+                "dedupe" => steps.extend(dedupe(reader, entry, scope, &steps)),
                 "wasm" => steps.extend(wasm(reader, entry)),
                 "drop" => steps.extend(drop_columns(reader, entry, scope)),
                 "keep" => steps.extend(keep(reader, entry, scope)),
                 "rename" => steps.extend(rename(reader, entry, scope)),
+                "cast" => steps.extend(cast::cast(reader, entry, scope)),
                 "sample" => steps.extend(sample(reader, entry)),
                 _ => steps.extend(set(reader, entry, scope)),
             }
@@ -58,6 +71,62 @@ fn filter(reader: &mut Reader<'_>, entry: &Entry<'_>, scope: &Scope) -> Option<S
     Some(StepSpec::Filter {
         condition: condition?,
         on_unknown: [OnUnknown::Reject, OnUnknown::Keep, OnUnknown::Dlq][on_unknown?],
+    })
+}
+
+fn dedupe(
+    reader: &mut Reader<'_>,
+    entry: &Entry<'_>,
+    scope: &Scope,
+    steps: &[StepSpec],
+) -> Option<StepSpec> {
+    let is_second = steps.iter().any(|step| matches!(step, StepSpec::Dedupe(_)));
+    if is_second {
+        let message = "a pipeline looks for duplicates once";
+        reader.error(code::KEY_CONFLICT, &entry.at.span, message, "delete one of the two steps");
+    }
+    let fields = reader.table(entry)?;
+    let by = fields.get("by").and_then(|entry| scope.typed_expression(reader, entry));
+    let within = fields.get("within").map(|entry| reader.scalar(entry, parse::duration));
+    let offsets = fields.get("offsets").map(|entry| reader.scalar(entry, parse::int));
+    let max_keys = reader.value(&fields, "max_keys", parse::int);
+    let is_misspelled = fields.is_misspelled("within") || fields.is_misspelled("offsets");
+    if within.is_none() && offsets.is_none() && !is_misspelled {
+        let message = "`dedupe` has no window";
+        let help = "add `within: 10m`, or `offsets: 10000`";
+        reader.error(code::KEY_MISSING, &entry.at.span, message, help);
+        return None;
+    }
+    let spec = DedupeSpec {
+        by: by?.0,
+        offsets: match offsets {
+            Some(offsets) => Some(u64::try_from(offsets?).unwrap_or(u64::MAX)),
+            None => None,
+        },
+        within: match within {
+            Some(within) => Some(within?),
+            None => None,
+        },
+        max_keys: usize::try_from(max_keys?).unwrap_or(usize::MAX),
+    };
+    (!is_second).then_some(StepSpec::Dedupe(spec))
+}
+
+/// Where a `dedupe` step stands.
+pub(super) fn dedupe_at<'n>(steps: &Entry<'n>) -> Option<&'n Span> {
+    step_at(steps, "dedupe")
+}
+
+/// Where a `split` step stands.
+pub(super) fn split_at<'n>(steps: &Entry<'n>) -> Option<&'n Span> {
+    step_at(steps, "split")
+}
+
+fn step_at<'n>(steps: &Entry<'n>, name: &str) -> Option<&'n Span> {
+    let Value::Seq(items) = &steps.node.value else { return None };
+    items.iter().find_map(|item| match &item.value {
+        Value::Map(map) => map.iter().find(|(key, _)| key.text == name).map(|(key, _)| &key.span),
+        Value::Scalar(_) | Value::Seq(_) | Value::Alias => None,
     })
 }
 

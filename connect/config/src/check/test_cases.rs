@@ -211,9 +211,11 @@ fn letters(reader: &mut Reader<'_>, entry: &Entry<'_>) -> Option<Vec<ExpectedLet
         let mut text = |name| fields.get(name).map(|entry| reader.scalar(entry, parse::text));
         let (code, field) = (text("code"), text("field"));
         let (error, body) = (text("error"), text("body"));
+        let index = fields.get("index").map(|entry| count(reader, entry));
         letters.push(ExpectedLetter {
             code: whole(code)?,
             field: whole(field)?,
+            index: whole(index)?,
             error: whole(error)?,
             body: whole(body)?,
         });

@@ -98,8 +98,8 @@ const METADATA: Field = key(
     "metadata",
     Kind::Choice(&["none", "offsets", "all"]),
     Default("none"),
-    "Columns about the message itself: `offsets` adds `_queue`, `_offset` and `_store_time`; `all` \
-     adds `_broker` and `_topic` as well.",
+    "Columns about the message itself: `offsets` adds `_queue`, `_offset` and `_store_time`, and \
+     `_index` where steps make several rows of a message; `all` adds `_broker` and `_topic` as well.",
 );
 const MAX_OPEN: Field = key(
     "max_open",

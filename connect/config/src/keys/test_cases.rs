@@ -92,6 +92,12 @@ pub(crate) static EXPECTED_LETTER: Table = table(
     &[
         key("code", Kind::Text, Optional, "Its code."),
         key("field", Kind::Text, Optional, "The field that it is about."),
+        key(
+            "index",
+            ANY_COUNT,
+            Optional,
+            "Which of the rows that steps make of its message it is about, from 0 on.",
+        ),
         key("error", Kind::Text, Optional, "A part of its error."),
         key("body", Kind::Text, Optional, "Its body."),
     ],

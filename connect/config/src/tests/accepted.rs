@@ -74,11 +74,30 @@ fn every_key_arrives_in_the_model() {
     else {
         panic!("{:?}", pipeline.steps)
     };
-    let [StepSpec::Rename(renamed), StepSpec::Drop, StepSpec::Drop, StepSpec::Sample { rate: 0.5 }] =
-        columns
+    let [
+        StepSpec::Rename(renamed),
+        StepSpec::Drop,
+        StepSpec::Drop,
+        StepSpec::Cast(cast),
+        StepSpec::Sample { rate: 0.5 },
+    ] = columns
     else {
         panic!("{columns:?}")
     };
+    let text = |text: &str| Some(text.to_owned());
+    let (day, kind) = ("day".to_owned(), "kind".to_owned());
+    assert_eq!(
+        *cast,
+        [
+            CastColumn { name: day, to: DataType::String, format: None, null: None },
+            CastColumn {
+                name: kind,
+                to: DataType::Date,
+                format: text("%d.%m.%Y"),
+                null: text("?")
+            },
+        ]
+    );
     assert_eq!(*renamed, [RenamedColumn { from: "next_day".into(), to: "tomorrow".into() }]);
     let StepSpec::Filter { condition, on_unknown: OnUnknown::Reject } = first else {
         panic!("{first:?}")
@@ -108,8 +127,8 @@ fn every_key_arrives_in_the_model() {
             partition_by: vec!["day".into()],
             columns: vec![
                 column("id", DataType::Int),
-                column("kind", DataType::String),
-                column("day", DataType::Date),
+                column("kind", DataType::Date),
+                column("day", DataType::String),
             ],
             rotate: Rotate {
                 rows: Some(1000),
@@ -156,6 +175,7 @@ tests:
     let letter = ExpectedLetter {
         code: Some("E-DECODE-01".into()),
         field: None,
+        index: None,
         error: None,
         body: Some("{".into()),
     };

@@ -227,7 +227,7 @@ fn every_pair_is_told() {
             ("double_id > 3", "double_id > TRUE", SQL, &["double_id: body.id"]),
             (
                 "  - filter: kind",
-                "  - dedupe: {by: kind}\n  - filter: kind",
+                "  - lookup: {on: kind}\n  - filter: kind",
                 &["E-KEY-02"],
                 &[
                     "AND double_id",

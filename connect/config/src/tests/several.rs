@@ -268,7 +268,7 @@ fn beside_an_alias() {
 #[test]
 fn in_what_there_is_no_table_for() {
     for (code, text) in [
-        ("E-KEY-02", "steps: [«dedupe»: {by: [a, \"«${env:X}»\"], x-note: \"${env:Z}\"}]\n"),
+        ("E-KEY-02", "steps: [«lookup»: {on: [a, \"«${env:X}»\"], x-note: \"${env:Z}\"}]\n"),
         ("E-KEY-02", "source: {«s3»: {bucket: \"a-«${env:X}»\"}}\nschema: {id: int}\n"),
         ("E-KEY-02", "sinks: {lake: {«elastic»: {url: {a: \"«${env:X}»\"}}}}\n"),
         ("E-KEY-01", "«retention»: \"«${env:X}»\"\n"),

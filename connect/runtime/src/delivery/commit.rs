@@ -47,11 +47,13 @@ impl Delivery {
 
     /// Appends COMMITTED, and shows the offsets to tools.
     async fn record(&mut self, parts: &[Part], resume: Resume) -> Result<(), RunError> {
+        let window = self.lookback.as_mut().map(|lookback| lookback.needed(&resume.next));
         let committed = Record::Committed(Committed {
             sink: self.name.clone(),
             parts: parts.iter().map(CommittedPart::new).collect(),
             resume: Offsets::new(&resume),
             layout: self.layout.clone(),
+            window: window.unwrap_or_default(),
             letters: OffsetSet::default(),
         });
         self.ledger.append_records(vec![committed], Wait::Policy).await?;

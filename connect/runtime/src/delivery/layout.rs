@@ -29,7 +29,12 @@ pub(super) fn layout(pipeline: &Pipeline, sink: &SinkSpec, filters: &Filters) ->
                 StepSpec::Rename(columns) => columns.iter().for_each(|column| {
                     text.push_str(&format!("{} <- {}\n", column.to, column.from));
                 }),
+                StepSpec::Cast(columns) => columns.iter().for_each(|column| {
+                    text.push_str(&format!("{column:?}\n"));
+                }),
+                StepSpec::Split(spec) => text.push_str(&format!("{spec:?}\n")),
                 StepSpec::Filter { .. }
+                | StepSpec::Dedupe(_)
                 | StepSpec::Drop
                 | StepSpec::Sample { .. }
                 | StepSpec::Wasm(_) => {}

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use millrace_client::{Outgoing, Wait};
-use millrace_connect_api::{Batch, Messages, QueueRef, Selection};
+use millrace_connect_api::{Batch, Messages, QueueRef, RowAt, Selection};
 use millrace_types::QueueOffset;
 
 use crate::error::RunError;
@@ -25,8 +25,8 @@ pub(super) struct DeadLetters {
     /// Whether the pipeline says `on_error: {then: stop}`.
     pub(super) stops: bool,
     pub(super) breaker: Breaker,
-    /// Messages that are letters already.
-    pub(super) known: BTreeMap<QueueRef, BTreeSet<QueueOffset>>,
+    /// Rows that are letters already; a message that is one stands for all of its pieces.
+    pub(super) known: BTreeMap<QueueRef, BTreeSet<RowAt>>,
     pub(super) paths: OriginPaths,
     pub(super) progress: Progress,
 }
@@ -42,38 +42,38 @@ impl DeadLetters {
         messages: &Messages,
         mut rejected: Vec<Rejected>,
     ) -> Result<(), RunError> {
-        rejected.sort_by_key(|rejected| rejected.row);
+        rejected.sort_by_key(|rejected| rejected.at);
         if rejected.is_empty() {
             return Ok(());
         }
         let queue = messages.queue().clone();
-        let (mut group, mut offsets) = (Vec::new(), Vec::new());
+        let (mut group, mut rows) = (Vec::new(), Vec::new());
         let (mut bytes, mut before) = (0, 0);
         let mut counts: BTreeMap<String, u64> = BTreeMap::new();
         let known = self.known.get(&queue);
         for rejected in &rejected {
             let message = messages.get(rejected.row as usize);
-            if known.is_some_and(|known| known.contains(&message.queue_offset)) {
+            let Rejected { at, step, reject, .. } = rejected;
+            if known.is_some_and(|known| is_known(known, *at)) {
                 before += 1;
                 continue;
             }
-            let Rejected { step, reject, .. } = rejected;
             let path = message.properties.get(FILE_ID).and_then(|identity| self.paths.of(identity));
             let path = path.as_deref();
             let row = rejected.row as usize;
-            let letter = self.envelope.of_message(messages, row, path, step, reject);
+            let letter = self.envelope.of_message(messages, row, at.index, path, step, reject);
             bytes += letter.body.len() + letter.properties.len();
             group.push(letter);
-            offsets.push(message.queue_offset);
+            rows.push(*at);
             progress::count(&mut counts, reject.code);
             if bytes >= GROUP_BYTES_MAX {
-                let (group, offsets) = (std::mem::take(&mut group), std::mem::take(&mut offsets));
-                self.send(messages, group, offsets, std::mem::take(&mut counts)).await?;
+                let (group, rows) = (std::mem::take(&mut group), std::mem::take(&mut rows));
+                self.send(messages, group, &rows, std::mem::take(&mut counts)).await?;
                 bytes = 0;
             }
         }
         if !group.is_empty() {
-            self.send(messages, group, offsets, counts).await?;
+            self.send(messages, group, &rows, counts).await?;
         }
         self.progress.sink(&self.sink, |sink| sink.lettered_before += before);
         Ok(())
@@ -84,10 +84,11 @@ impl DeadLetters {
     pub(super) fn pass_over(&self, batch: Batch) -> Batch {
         let messages = batch.messages();
         let Some(known) = self.known.get(messages.queue()) else { return batch };
-        if known.range(messages.from()..messages.to()).next().is_none() {
+        let covered = RowAt::whole(messages.from())..RowAt::whole(messages.to());
+        if known.range(covered).next().is_none() {
             return batch;
         }
-        let is_new = |row: &usize| !known.contains(&messages.get(*row).queue_offset);
+        let is_new = |row: &usize| !is_known(known, messages.row_at(*row));
         let kept: Vec<u32> =
             batch.selection().iter().filter(is_new).map(|row| row as u32).collect();
         let before = (batch.selection().len() - kept.len()) as u64;
@@ -99,17 +100,11 @@ impl DeadLetters {
         &self,
         messages: &Messages,
         group: Vec<Outgoing>,
-        offsets: Vec<QueueOffset>,
+        rows: &[RowAt],
         counts: BTreeMap<String, u64>,
     ) -> Result<(), RunError> {
         fault::point("before-letters")?;
-        let queue = messages.queue();
-        let rows = LetterRows {
-            broker: queue.broker.to_string(),
-            topic: queue.topic.to_string(),
-            queue: queue.queue.0,
-            offsets: offsets.into_iter().map(|offset| offset.0).collect(),
-        };
+        let rows = LetterRows::new(messages.queue(), rows);
         let record = Record::Letters(Letters {
             sink: self.sink.clone(),
             topic: self.envelope.topic.to_string(),
@@ -128,7 +123,7 @@ impl DeadLetters {
     /// Forgets what lies before the offsets that a COMMITTED moved.
     pub(super) fn forget(&mut self, queue: &QueueRef, next: QueueOffset) {
         if let Some(known) = self.known.get_mut(queue) {
-            *known = known.split_off(&next);
+            *known = known.split_off(&RowAt::whole(next));
         }
     }
 
@@ -137,20 +132,23 @@ impl DeadLetters {
     pub(super) fn judge(
         &mut self,
         messages: &Messages,
+        rows: &Messages,
         rejected: &[Rejected],
     ) -> Result<(), RunError> {
         self.stop_at(messages, rejected)?;
         let mut rejected: Vec<&Rejected> = rejected.iter().collect();
-        rejected.sort_by_key(|rejected| rejected.row);
+        rejected.sort_by_key(|rejected| rejected.at);
+        let order = Order::of(messages, rows);
         let mut next = 0;
-        for Rejected { row, reject, .. } in rejected {
-            self.breaker.count_good(*row as usize - next);
-            next = *row as usize + 1;
+        for Rejected { row, at, reject, .. } in rejected {
+            let number = order.number(*row as usize, at.index);
+            self.breaker.count_good(number.saturating_sub(next));
+            next = number + 1;
             if !self.breaker.count(true) {
                 return Err(self.breaker.error(&self.sink, reject));
             }
         }
-        self.breaker.count_good(messages.len() - next);
+        self.breaker.count_good(order.len().saturating_sub(next));
         Ok(())
     }
 
@@ -170,15 +168,55 @@ impl DeadLetters {
     }
 
     fn stop_at(&self, messages: &Messages, rejected: &[Rejected]) -> Result<(), RunError> {
-        let first = rejected.iter().min_by_key(|rejected| rejected.row);
-        let Some(Rejected { row, reject, .. }) = first.filter(|_| self.stops) else {
+        let first = rejected.iter().min_by_key(|rejected| rejected.at);
+        let Some(Rejected { at, reject, .. }) = first.filter(|_| self.stops) else {
             return Ok(());
         };
-        let offset = messages.get(*row as usize).queue_offset;
         Err(RunError::Rejected {
-            at: format!("{} offset {offset}", messages.queue()),
+            at: format!("{} offset {at}", messages.queue()),
             code: reject.code,
             error: reject.error.clone(),
         })
+    }
+}
+
+/// Whether a row is a letter, or its whole message is.
+fn is_known(known: &BTreeSet<RowAt>, at: RowAt) -> bool {
+    known.contains(&at) || known.contains(&RowAt::whole(at.offset))
+}
+
+/// The order of all rows that came of a batch, whatever became of them.
+struct Order {
+    /// By message: rows before it; then how many there are. Empty where each message is one row.
+    before: Vec<usize>,
+    messages: usize,
+}
+
+impl Order {
+    fn of(messages: &Messages, rows: &Messages) -> Self {
+        let messages = messages.len();
+        let mut before = Vec::new();
+        let taken_apart = |row: usize| rows.row_at(row).index.is_some();
+        if (0..rows.len()).any(taken_apart) {
+            let mut counts = vec![0_usize; messages];
+            (0..rows.len()).for_each(|row| counts[rows.pulled_row(row)] += 1);
+            before.push(0);
+            for count in counts {
+                // A message that was taken out before is one row.
+                before.push(before.last().copied().unwrap_or(0) + count.max(1));
+            }
+        }
+        Self { before, messages }
+    }
+
+    fn number(&self, message: usize, index: Option<u32>) -> usize {
+        match self.before.get(message) {
+            Some(before) => before + index.unwrap_or(0) as usize,
+            None => message,
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.before.last().copied().unwrap_or(self.messages)
     }
 }

@@ -3,27 +3,28 @@ use std::sync::Arc;
 
 use millrace_client::Wait;
 use millrace_config::{OnReject, Pipeline, SinkSpec};
-use millrace_connect_api::{FileSink, Part, PartState, QueueRef, Resume, SinkError};
-use millrace_types::{QueueId, QueueOffset};
+use millrace_connect_api::{FileSink, Part, PartState, QueueRef, Resume, RowAt, SinkError};
+use millrace_types::QueueId;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::layout::layout;
 use super::letters::DeadLetters;
+use super::lookback::Lookback;
 use super::settle::{Settlement, settle};
 use super::{Delivery, Ends, Patient, Reading};
 use crate::dlq::{self, Fate, Whose};
 use crate::error::RunError;
 use crate::filters::Filters;
 use crate::ledger::{
-    Aborted, Committed, CommittedPart, Ledger, LetterRows, Letters, OffsetSet, Offsets, Record,
-    SinkState,
+    Aborted, Committed, CommittedPart, Ledger, LetterRows, Letters, OffsetSet, Offsets, QueueAt,
+    Record, SinkState,
 };
 use crate::letter::{self, Breaker, Envelope};
 use crate::link::Link;
 use crate::origins::OriginPaths;
 use crate::progress::Progress;
-use crate::steps::Chain;
+use crate::steps::{Chain, Passage};
 
 /// What a sink needs to know to begin.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +38,8 @@ pub struct SinkOpening {
     pub resume: Resume,
     /// Number of the first part it makes; it counts up from there.
     pub next_part_id: u64,
+    /// Whether rows may be pieces of messages, so that several have one queue offset.
+    pub pieces: bool,
     /// Epoch of the worker's lease, different for every run of the pipeline.
     pub epoch: u64,
     /// Whether the destination is to be emptied first, because the sink begins again with the
@@ -83,6 +86,8 @@ impl Opening<'_> {
         let resume = self.settle(resume).await?;
         let mut sink = self.make(&resume)?;
         self.patient(sink.as_mut()).sweep().await?;
+        let mut chain = Chain::new(self.pipeline, self.sink, self.filters, Passage::Run)?;
+        let mut lookback = Lookback::of(self.pipeline);
         let mut queues = Vec::new();
         for number in 0..self.queues {
             let queue = self.queue(number);
@@ -91,11 +96,15 @@ impl Opening<'_> {
                 // It was added later, so all of it is new.
                 None => self.link.bounds(&queue.topic, queue.queue).await?.0,
             };
+            if let Some(lookback) = &mut lookback {
+                lookback.read(&self.link, &mut chain, &queue, next).await?;
+            }
             queues.push(Reading { queue, next, lag: 0 });
         }
         self.progress.sink(&name, |_| {});
         Ok(Delivery {
-            chain: Chain::new(self.pipeline, self.sink, self.filters)?,
+            chain,
+            lookback,
             group: letter::group(&self.pipeline.name, &name)?,
             fingerprint: self.pipeline.fingerprint,
             layout: self.layout(),
@@ -138,7 +147,7 @@ impl Opening<'_> {
             return Ok(resume.clone());
         }
         let resume = self.oldest().await?;
-        let first = self.committed(&[], &resume);
+        let first = self.committed(&[], &resume, Vec::new());
         self.ledger.append_records(vec![first], Wait::Policy).await?;
         Ok(resume)
     }
@@ -167,26 +176,21 @@ impl Opening<'_> {
             let reason = "the sink begins anew".to_owned();
             records.push(Record::Aborted(Aborted { sink: sink.clone(), parts, reason }));
         }
-        records.push(self.committed(&[], &resume));
+        records.push(self.committed(&[], &resume, Vec::new()));
         let whose = Whose { pipeline: self.pipeline.name.clone(), sink: sink.clone() };
-        let mut known: BTreeMap<QueueRef, BTreeSet<QueueOffset>> = BTreeMap::new();
+        let mut known: BTreeMap<QueueRef, BTreeSet<RowAt>> = BTreeMap::new();
         let (link, topic) = (&self.link, &self.pipeline.topic.name);
         dlq::read(link.broker(), &whose, &mut |letter| {
             if letter.fate == Fate::Replayed {
                 return;
             }
-            if let Some((queue, offset)) = letter::origin(letter.properties) {
-                known.entry(link.queue(topic, queue)).or_default().insert(offset);
+            if let Some((queue, at)) = letter::origin(letter.properties) {
+                known.entry(link.queue(topic, queue)).or_default().insert(at);
             }
         })
         .await?;
         if !known.is_empty() {
-            let rows = known.iter().map(|(queue, offsets)| LetterRows {
-                broker: queue.broker.to_string(),
-                topic: queue.topic.to_string(),
-                queue: queue.queue.0,
-                offsets: offsets.iter().map(|offset| offset.0).collect(),
-            });
+            let rows = known.iter().map(|(queue, rows)| LetterRows::new(queue, rows));
             let topic = letter::topic(&self.pipeline.name, &sink)?.to_string();
             let (rows, counts) = (rows.collect(), BTreeMap::new());
             records.push(Record::Letters(Letters { sink: sink.clone(), topic, rows, counts }));
@@ -258,7 +262,14 @@ impl Opening<'_> {
         }
         if !commit.is_empty() {
             info!(sink = %sink, parts = commit.len(), "planned parts committed after a restart");
-            records.push(self.committed(commit, resume));
+            let mut window = Vec::new();
+            if let Some(lookback) = Lookback::of(self.pipeline) {
+                for (queue, next) in &resume.next {
+                    let from = lookback.find(&self.link, queue, *next).await?;
+                    window.push(QueueAt::new(queue, from.min(*next)));
+                }
+            }
+            records.push(self.committed(commit, resume, window));
         }
         self.ledger.append_records(records, Wait::Policy).await?;
         self.progress.sink(sink, |progress| {
@@ -269,12 +280,13 @@ impl Opening<'_> {
         Ok(())
     }
 
-    fn committed(&self, parts: &[Part], resume: &Resume) -> Record {
+    fn committed(&self, parts: &[Part], resume: &Resume, window: Vec<QueueAt>) -> Record {
         Record::Committed(Committed {
             sink: self.sink.name.clone(),
             parts: parts.iter().map(CommittedPart::new).collect(),
             resume: Offsets::new(resume),
             layout: self.layout(),
+            window,
             letters: OffsetSet::default(),
         })
     }
@@ -289,6 +301,7 @@ impl Opening<'_> {
             parts: format!("{}-{}", self.pipeline.name, self.sink.name),
             resume: resume.clone(),
             next_part_id: self.state.next_part_id,
+            pieces: self.filters.take_apart(self.pipeline),
             epoch: self.ledger.epoch(),
             anew: std::mem::take(&mut self.anew),
         };

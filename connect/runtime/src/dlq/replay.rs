@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use millrace_client::{Broker, Wait};
 use millrace_config::{MetaField, Pipeline, Resolved, SinkKind, SinkSpec, Slot, StepSpec};
-use millrace_connect_api::{Cut, FileSink, Messages, Part, PartState, Plan, Resume};
+use millrace_connect_api::{
+    Batch, Cut, FileSink, Messages, Part, PartState, Plan, Resume, RowAt, Selection,
+};
 use millrace_types::{QueueId, QueueOffset, TopicName};
 use serde::Serialize;
 
@@ -19,7 +21,7 @@ use crate::ledger::{
 use crate::letter::{self, Original};
 use crate::link::{Link, READ_BYTES};
 use crate::run::RunOptions;
-use crate::steps::{Chain, Rejected};
+use crate::steps::{Chain, Passage, Rejected};
 use crate::stop::Stop;
 use crate::{fault, progress};
 
@@ -32,11 +34,13 @@ pub struct Selected {
     pub limit: Option<u64>,
 }
 
-/// What a replay did, or would do.
+/// What a replay did, or would do: `tried + made = rows + filtered + failed`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Replayed {
-    /// Letters that went through the steps: `rows + filtered + failed`.
+    /// Letters that went through the steps.
     pub tried: u64,
+    /// Rows that steps made of whole messages, beyond one for each.
+    pub made: u64,
     /// Rows that came of them.
     pub rows: u64,
     /// Taken out by steps on purpose, by step and reason. They are replayed as well.
@@ -188,7 +192,7 @@ impl Parts {
         let link = Link::new(broker, clock, options.patience, options.seed, Stop::default());
         let whose = Whose { pipeline: pipeline.name.clone(), sink: sink.to_owned() };
         Ok(Self {
-            chain: Chain::new(&pipeline, spec, &options.filters)?,
+            chain: Chain::new(&pipeline, spec, &options.filters, Passage::Replay)?,
             needs_id: needs_id(&pipeline, spec),
             writes_files: matches!(spec.kind, SinkKind::Files(_) | SinkKind::Index(_)),
             link: Arc::new(link),
@@ -289,26 +293,42 @@ impl Parts {
         for (queue, letters) in self.by_queue(letters) {
             let messages = self.messages(queue, &letters)?;
             let mut rejected = Vec::new();
-            let batch = self.chain.apply(Arc::clone(&messages), &mut rejected)?;
+            let wanted: Vec<_> = letters.iter().map(|letter| letter.original.index).collect();
+            let batch = self.chain.apply_to(messages, Some(&wanted), &mut rejected)?;
+            let batch = self.whole_letters(batch, &wanted, &rejected);
             match sink.as_deref_mut() {
                 Some(sink) => {
                     let written = self.patient(sink).write(&batch).await?;
                     self.replayed.rows += written.rows;
-                    rejected.extend(written.rejected.into_iter().map(|(row, reject)| Rejected {
-                        row,
-                        step: self.whose.sink.clone(),
-                        reject,
-                    }));
+                    let sink = &self.whose.sink;
+                    let by_sink = written.rejected.into_iter();
+                    let by_sink = by_sink
+                        .map(|(row, reject)| Rejected::new(batch.messages(), row, sink, reject));
+                    let by_sink: Vec<_> = by_sink.collect();
+                    if let Some(half) = by_sink.iter().find(|rejected| {
+                        rejected.at.index.is_some() && wanted[rejected.row as usize].is_none()
+                    }) {
+                        let letter = letters[half.row as usize].at;
+                        return Err(RunError::Setup(format!(
+                            "sink `{sink}` refuses one of the rows that letter {letter} becomes now \
+                             ({}), and a letter goes as a whole; nothing was replayed",
+                            half.reject.error
+                        )));
+                    }
+                    rejected.extend(by_sink);
                 }
                 None => self.replayed.rows += batch.selection().len() as u64,
             }
+            rejected.sort_by_key(|rejected| rejected.at);
+            // Of a letter that becomes several rows one failure is enough.
+            rejected.dedup_by_key(|rejected| rejected.row);
             rejected.sort_by_key(|rejected| rejected.row);
             let has_failed = |row: usize| {
                 rejected.binary_search_by_key(&row, |rejected| rejected.row as usize).is_ok()
             };
             let passed = letters.iter().enumerate().filter(|(row, _)| !has_failed(*row));
             done.extend(passed.map(|(_, letter)| letter.at));
-            for Rejected { row, step, reject } in rejected {
+            for Rejected { row, step, reject, .. } in rejected {
                 self.replayed.fail(Failed {
                     letter: letters[row as usize].at.0,
                     step,
@@ -321,20 +341,61 @@ impl Parts {
         Ok(done.into_iter().collect())
     }
 
+    /// A letter goes as a whole: leaves out the rows of letters of which one row was rejected, and
+    /// counts those made.
+    fn whole_letters(
+        &mut self,
+        batch: Batch,
+        wanted: &[Option<u32>],
+        rejected: &[Rejected],
+    ) -> Batch {
+        if !self.chain.takes_apart() {
+            return batch;
+        }
+        let messages = Arc::clone(batch.messages());
+        let mut rows = vec![0_u64; wanted.len()];
+        for row in 0..messages.len() {
+            let message = messages.pulled_row(row);
+            rows[message] += u64::from(wanted[message].is_none());
+        }
+        let mut failed = vec![false; wanted.len()];
+        for Rejected { row, .. } in rejected {
+            let row = *row as usize;
+            rows[row] = if failed[row] { rows[row].saturating_sub(1) } else { rows[row] };
+            failed[row] = true;
+        }
+        let mut kept = Vec::new();
+        for row in batch.selection().iter() {
+            let message = messages.pulled_row(row);
+            if failed[message] {
+                rows[message] = rows[message].saturating_sub(1);
+            } else {
+                kept.push(row as u32);
+            }
+        }
+        self.replayed.made += rows.iter().map(|rows| rows.saturating_sub(1)).sum::<u64>();
+        batch.with_selection(Selection::Rows(kept.into()))
+    }
+
     /// The letters by queue of their messages, in the order of these. Those that cannot be messages
     /// again fail.
     fn by_queue(&mut self, letters: Vec<Taken>) -> BTreeMap<QueueId, Vec<Taken>> {
-        let mut queues: BTreeMap<QueueId, BTreeMap<QueueOffset, Taken>> = BTreeMap::new();
+        let mut queues: BTreeMap<QueueId, BTreeMap<RowAt, Taken>> = BTreeMap::new();
         for letter in letters {
-            let Original { queue, offset, .. } = letter.original;
+            let Original { queue, offset, index, .. } = letter.original;
+            let at = RowAt { offset, index };
+            let twin = |at: RowAt| queues.get(&queue).and_then(|known| known.get(&at));
             let reason = if self.needs_id && letter.original.id.is_none() {
                 "it was written by an earlier version and does not say when its message was born \
                  and which id it had, which the pipeline reads"
                     .to_owned()
-            } else if let Some(twin) = queues.get(&queue).and_then(|known| known.get(&offset)) {
+            } else if index.is_some() && !self.chain.takes_apart() {
+                "it is of one of the rows that steps made of its message, and these steps make none"
+                    .to_owned()
+            } else if let Some(twin) = twin(at).or_else(|| twin(RowAt::whole(offset))) {
                 format!("letter {} is of the same message", twin.at)
             } else {
-                queues.entry(queue).or_default().insert(offset, letter);
+                queues.entry(queue).or_default().insert(at, letter);
                 continue;
             };
             self.replayed.fail(Failed::without_message(letter.at, reason));
@@ -347,12 +408,23 @@ impl Parts {
     fn messages(&self, queue: QueueId, letters: &[Taken]) -> Result<Arc<Messages>, RunError> {
         let topic = &self.pipeline.topic.name;
         let mut run = Vec::with_capacity(letters.iter().map(|taken| taken.original.bytes()).sum());
-        letters.iter().for_each(|letter| letter.original.encode(topic, &mut run));
+        // Each message once; its letters one after the other.
+        let mut rows = Vec::with_capacity(letters.len());
+        let mut last = None;
+        for Taken { original, .. } in letters {
+            if last.replace(original.offset) != Some(original.offset) {
+                original.encode(topic, &mut run);
+                rows.push(rows.last().map_or(0, |row| row + 1));
+            } else {
+                rows.extend(rows.last().copied());
+            }
+        }
         let from = letters.first().map_or(QueueOffset(0), |letter| letter.original.offset);
         let to = letters.last().map_or(from, |letter| letter.original.offset + 1);
         let queue = self.link.queue(topic, queue);
         let messages = Messages::parse(queue.clone(), from, to, vec![run.into()]);
-        Ok(Arc::new(messages.map_err(|source| RunError::Damaged { queue, source })?))
+        let messages = messages.map_err(|source| RunError::Damaged { queue, source })?;
+        Ok(Arc::new(if self.chain.takes_apart() { messages.repeated(&rows) } else { messages }))
     }
 
     /// Makes what is in the sink visible, and the letters replayed.
@@ -399,6 +471,7 @@ impl Parts {
             parts: parts.iter().map(CommittedPart::new).collect(),
             resume: Offsets::default(),
             layout: String::new(),
+            window: Vec::new(),
             letters: letters.clone(),
         });
         writing.ledger.append_records(vec![committed], Wait::Policy).await?;
@@ -415,6 +488,7 @@ impl Parts {
             parts: format!("{pipeline}-{sink}_dlq"),
             resume: Resume::default(),
             next_part_id: writing.next_part_id,
+            pieces: self.chain.takes_apart(),
             epoch: writing.ledger.epoch(),
             anew: false,
         };
@@ -511,7 +585,13 @@ fn needs_id(pipeline: &Pipeline, sink: &SinkSpec) -> bool {
     let steps = pipeline.steps.iter().any(|step| match step {
         StepSpec::Filter { condition, .. } => reads(condition),
         StepSpec::Set(columns) => columns.iter().any(|column| reads(&column.value)),
-        StepSpec::Drop | StepSpec::Rename(_) | StepSpec::Sample { .. } | StepSpec::Wasm(_) => false,
+        StepSpec::Dedupe(_)
+        | StepSpec::Drop
+        | StepSpec::Rename(_)
+        | StepSpec::Cast(_)
+        | StepSpec::Sample { .. }
+        | StepSpec::Split(_)
+        | StepSpec::Wasm(_) => false,
     });
     steps || sink.where_.iter().any(reads)
 }

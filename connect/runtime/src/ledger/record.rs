@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use millrace_connect_api::{OffsetRange, Part, QueueRef, Resume};
+use millrace_connect_api::{OffsetRange, Part, QueueRef, Resume, RowAt};
 use millrace_types::{QueueId, QueueOffset, TopicName};
 use serde::{Deserialize, Serialize};
 
@@ -202,6 +202,10 @@ pub struct Committed {
     /// Fingerprint of what decides the partition of a message, in hexadecimal. `ahead` means
     /// nothing to a pipeline with another one.
     pub layout: String,
+    /// Where the messages begin that steps remember, where they lie before [`Offsets::next`]: they
+    /// are read again by whoever goes on there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub window: Vec<QueueAt>,
     /// The dead letters that are replayed; none but in a ledger of letters.
     #[serde(default, skip_serializing_if = "OffsetSet::is_empty")]
     pub letters: OffsetSet,
@@ -283,7 +287,7 @@ pub struct Dropped {
     pub letters: OffsetSet,
 }
 
-/// Messages of one queue that became letters.
+/// Rows of one queue that became letters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LetterRows {
     /// Name of the broker.
@@ -292,8 +296,11 @@ pub struct LetterRows {
     pub topic: String,
     /// Queue.
     pub queue: u32,
-    /// Queue offsets, ascending.
+    /// Queue offsets of whole messages, ascending.
     pub offsets: Vec<u64>,
+    /// Pieces of messages: queue offset and number, ascending.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pieces: Vec<(u64, u32)>,
 }
 
 impl QueueAt {
@@ -312,6 +319,27 @@ impl QueueAt {
 }
 
 impl LetterRows {
+    pub(crate) fn new<'a>(queue: &QueueRef, rows: impl IntoIterator<Item = &'a RowAt>) -> Self {
+        let (mut offsets, mut pieces) = (Vec::new(), Vec::new());
+        for RowAt { offset, index } in rows {
+            match index {
+                None => offsets.push(offset.0),
+                Some(index) => pieces.push((offset.0, *index)),
+            }
+        }
+        let (broker, topic) = (queue.broker.to_string(), queue.topic.to_string());
+        Self { broker, topic, queue: queue.queue.0, offsets, pieces }
+    }
+
+    pub(crate) fn rows(&self) -> impl Iterator<Item = RowAt> {
+        let whole = self.offsets.iter().map(|&offset| RowAt::whole(QueueOffset(offset)));
+        let pieces = self
+            .pieces
+            .iter()
+            .map(|&(offset, index)| RowAt { offset: QueueOffset(offset), index: Some(index) });
+        whole.chain(pieces)
+    }
+
     pub(crate) fn queue(&self) -> Result<QueueRef, String> {
         queue_ref(&self.broker, &self.topic, self.queue)
     }

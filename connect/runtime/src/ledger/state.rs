@@ -1,7 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use millrace_connect_api::{Part, QueueRef, Resume};
-use millrace_types::QueueOffset;
+use millrace_connect_api::{Part, QueueRef, Resume, RowAt};
 
 use super::offset_set::OffsetSet;
 use super::record::{
@@ -47,8 +46,8 @@ pub struct SinkState {
     pub next_part_id: u64,
     /// Numbers that a PLANNED has used.
     pub(super) planned_ids: PartIds,
-    /// Messages at or after `resume` that are dead letters already.
-    pub lettered: BTreeMap<QueueRef, BTreeSet<QueueOffset>>,
+    /// Rows of messages at or after `resume` that are dead letters already.
+    pub lettered: BTreeMap<QueueRef, BTreeSet<RowAt>>,
     /// Parts committed so far.
     pub parts: u64,
     /// Bytes of these.
@@ -125,7 +124,7 @@ impl LedgerState {
                 }
                 for (queue, lettered) in &mut sink.lettered {
                     if let Some(next) = resume.next.get(queue) {
-                        *lettered = lettered.split_off(next);
+                        *lettered = lettered.split_off(&RowAt::whole(*next));
                     }
                 }
                 sink.lettered.retain(|_, lettered| !lettered.is_empty());
@@ -142,8 +141,7 @@ impl LedgerState {
             Record::Letters(letters) => {
                 let sink = self.sink(&letters.sink);
                 for rows in &letters.rows {
-                    let offsets = rows.offsets.iter().map(|&offset| QueueOffset(offset));
-                    sink.lettered.entry(rows.queue()?).or_default().extend(offsets);
+                    sink.lettered.entry(rows.queue()?).or_default().extend(rows.rows());
                 }
                 for (code, count) in &letters.counts {
                     *sink.letters.entry(code.clone()).or_default() += count;
@@ -201,12 +199,7 @@ impl SinkState {
             resume: Offsets::new(&unsettled.resume),
             letters: unsettled.letters.clone(),
         });
-        let lettered = self.lettered.iter().map(|(queue, offsets)| LetterRows {
-            broker: queue.broker.to_string(),
-            topic: queue.topic.to_string(),
-            queue: queue.queue.0,
-            offsets: offsets.iter().map(|offset| offset.0).collect(),
-        });
+        let lettered = self.lettered.iter().map(|(queue, rows)| LetterRows::new(queue, rows));
         SinkMark {
             sink: name.to_owned(),
             resume: self.resume.as_ref().map(Offsets::new),
@@ -230,10 +223,10 @@ impl SinkState {
             let (resume, letters) = (unsettled.resume.read()?, unsettled.letters.clone());
             Ok(Unsettled { parts, resume, letters })
         });
-        let lettered = mark.lettered.iter().map(|rows| -> Result<_, String> {
-            let offsets = rows.offsets.iter().map(|&offset| QueueOffset(offset));
-            Ok((rows.queue()?, offsets.collect()))
-        });
+        let lettered = mark
+            .lettered
+            .iter()
+            .map(|rows| -> Result<_, String> { Ok((rows.queue()?, rows.rows().collect())) });
         let (below, above) = (mark.planned_below, mark.planned_above.iter().copied().collect());
         Ok(Self {
             resume: mark.resume.as_ref().map(Offsets::read).transpose()?,

@@ -52,6 +52,7 @@ fn committed(epoch: u64, parts: &[Part], next: u64) -> (u64, Record) {
         parts: parts.iter().map(CommittedPart::new).collect(),
         resume: Offsets::new(&resume(&[(0, next)])),
         layout: "0".to_owned(),
+        window: Vec::new(),
         letters: OffsetSet::default(),
     };
     (epoch, Record::Committed(committed))
@@ -69,6 +70,7 @@ fn letters(epoch: u64, offsets: &[u64]) -> (u64, Record) {
         topic: "orders".to_owned(),
         queue: 0,
         offsets: offsets.to_vec(),
+        pieces: Vec::new(),
     };
     let letters = Letters {
         sink: "s".to_owned(),
@@ -116,7 +118,7 @@ fn check(records: &[(u64, Record)], next: Option<u64>, open: &[u64], id: u64, le
     let unsettled = sink.planned.iter().flat_map(|unsettled| &unsettled.parts);
     assert_eq!(unsettled.map(|part| part.id).collect::<Vec<_>>(), open, "unsettled");
     assert_eq!(sink.next_part_id, id, "next part");
-    let known = sink.lettered.values().flatten().map(|offset| offset.0);
+    let known = sink.lettered.values().flatten().map(|row| row.offset.0);
     assert_eq!(known.collect::<Vec<_>>(), lettered, "lettered");
 }
 

@@ -1,6 +1,8 @@
 //! Whole runs against a broker, a source and sinks in memory, crashed at any point.
 
+mod dedupe; // a step that remembers
 mod grown; // a line that goes on after a restart
+mod pieces; // rows of which several are made of one message
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -3,12 +3,15 @@ use std::sync::Arc;
 
 use millrace_config::{OnUnknown, Pipeline, Resolved, SinkKind, SinkSpec, Slot, StepSpec};
 use millrace_connect_api::decode::Decoder;
-use millrace_connect_api::{Batch, Column, Messages, Reject, Selection, Step};
+use millrace_connect_api::{Batch, Column, Messages, Reject, RejectCode, RowAt, Selection, Step};
 
+use super::cast::Cast;
+use super::dedupe::Dedupe;
 use super::filter::Filter;
 use super::rename::Rename;
 use super::sample::Sample;
 use super::set::Set;
+use super::split::Split;
 use crate::error::RunError;
 use crate::filters::Filters;
 
@@ -22,6 +25,16 @@ pub(crate) struct Chain {
     decoder: Box<dyn Decoder>,
     names: Vec<Arc<str>>,
     after: Vec<Named>,
+    takes_apart: bool,
+    /// What was counted before the first message that counts.
+    uncounted: Counts,
+}
+
+/// What steps have counted: rows by step and reason, and rows made.
+#[derive(Default)]
+struct Counts {
+    filtered: BTreeMap<String, u64>,
+    made: u64,
 }
 
 struct Named {
@@ -29,25 +42,48 @@ struct Named {
     step: Box<dyn Step>,
 }
 
+/// What goes through a chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Passage {
+    /// All messages of the topic, queue by queue.
+    Run,
+    /// Some dead letters.
+    Replay,
+}
+
 /// A row that cannot go on.
 #[derive(Debug)]
 pub(crate) struct Rejected {
-    /// Its number in the batch.
+    /// The number of its message among those that came into the chain.
     pub(crate) row: u32,
+    /// Which row of the queue it is.
+    pub(crate) at: RowAt,
     /// The step that refused it.
     pub(crate) step: String,
     /// Why.
     pub(crate) reject: Reject,
 }
 
+/// A letter is of a row that there is not any more.
+const GONE: RejectCode = "E-DLQ-01";
+
 /// The name of decoding where a step's name is asked for.
 const DECODE: &str = "decode";
+
+impl Rejected {
+    /// Row number `row` of a batch, which may be a piece of a message.
+    pub(crate) fn new(messages: &Messages, row: u32, step: &str, reject: Reject) -> Self {
+        let (at, step) = (messages.row_at(row as usize), step.to_owned());
+        Self { row: messages.pulled_row(row as usize) as u32, at, step, reject }
+    }
+}
 
 impl Chain {
     pub(crate) fn new(
         pipeline: &Arc<Pipeline>,
         sink: &SinkSpec,
         filters: &Filters,
+        passage: Passage,
     ) -> Result<Self, RunError> {
         let mut before = Vec::new();
         let mut after: Vec<Named> = Vec::new();
@@ -76,10 +112,32 @@ impl Chain {
                     let rename = Rename::new(name.clone(), columns.clone());
                     after.push(Named { name, step: Box::new(rename) });
                 }
+                StepSpec::Cast(columns) => {
+                    let name = format!("steps[{number}] cast");
+                    let cast = Cast::new(name.clone(), columns)?;
+                    after.push(Named { name, step: Box::new(cast) });
+                }
                 StepSpec::Sample { rate } => {
                     let name = format!("steps[{number}] sample");
                     let step = Box::new(Sample::new(*rate));
                     add((true, Named { name, step }), &mut after);
+                }
+                // What was never delivered is no duplicate.
+                StepSpec::Dedupe(_) if passage == Passage::Replay => {}
+                StepSpec::Dedupe(spec) => {
+                    let name = format!("steps[{number}] dedupe");
+                    let dedupe = Dedupe::new(name.clone(), Arc::clone(pipeline), spec.clone());
+                    let is_early = dedupe.needs_no_columns();
+                    add((is_early, Named { name, step: Box::new(dedupe) }), &mut after);
+                }
+                StepSpec::Split(spec) => {
+                    let name = format!("steps[{number}] split");
+                    if !after.is_empty() {
+                        let reason = format!("{name} must stand before steps that read columns");
+                        return Err(RunError::Setup(reason));
+                    }
+                    let split = Split::new(name.clone(), spec, pipeline.limits.memory);
+                    add((true, Named { name, step: Box::new(split) }), &mut after);
                 }
                 StepSpec::Wasm(spec) => {
                     let wasm = filters.step(number, spec, pipeline.limits.memory)?;
@@ -104,7 +162,15 @@ impl Chain {
             RunError::Setup(format!("sink `{}` cannot decode the topic: {error}", sink.name))
         })?;
         let names = wanted.iter().map(|column| column.name.as_str().into()).collect();
-        Ok(Self { before, decoder, names, after })
+        let takes_apart = filters.take_apart(pipeline);
+        if takes_apart && matches!(sink.kind, SinkKind::Index(_)) {
+            // It takes documents of one queue offset for copies of one message.
+            return Err(RunError::Setup(format!(
+                "sink `{}` is an index, which cannot tell several rows of one message apart",
+                sink.name
+            )));
+        }
+        Ok(Self { before, decoder, names, after, takes_apart, uncounted: Counts::default() })
     }
 
     /// Takes messages through all steps. Rows that cannot go on are no longer selected, and added
@@ -114,9 +180,23 @@ impl Chain {
         messages: Arc<Messages>,
         rejected: &mut Vec<Rejected>,
     ) -> Result<Batch, RunError> {
+        self.apply_to(messages, None, rejected)
+    }
+
+    /// The same for some pieces of the messages alone, by number of the message: `None` means all of
+    /// it. A piece that there is not is rejected.
+    pub(crate) fn apply_to(
+        &mut self,
+        messages: Arc<Messages>,
+        wanted: Option<&[Option<u32>]>,
+        rejected: &mut Vec<Rejected>,
+    ) -> Result<Batch, RunError> {
         let mut batch = Batch::new(messages);
         for step in &mut self.before {
             batch = step.apply(batch, rejected)?;
+        }
+        if let Some(wanted) = wanted {
+            batch = only(batch, wanted, rejected);
         }
         let decoded = self.decoder.decode(batch.messages(), batch.selection());
         if !decoded.rejects.is_empty() {
@@ -125,7 +205,7 @@ impl Chain {
             let kept = batch.selection().iter().filter(|row| !refused.contains(row));
             let kept: Vec<u32> = kept.map(|row| row as u32).collect();
             batch = batch.with_selection(Selection::Rows(kept.into()));
-            add_rejected(DECODE, decoded.rejects, rejected);
+            add_rejected(batch.messages(), DECODE, decoded.rejects, rejected);
         }
         for (name, column) in self.names.iter().zip(decoded.columns) {
             batch = batch.with_column(Arc::clone(name), column);
@@ -136,22 +216,46 @@ impl Chain {
         Ok(batch)
     }
 
-    /// Rows taken out on purpose, by step and reason.
-    pub(crate) fn filtered(&self) -> BTreeMap<String, u64> {
-        let steps = self.before.iter().chain(&self.after);
-        steps
-            .flat_map(|named| {
-                let reasons = named.step.filtered();
-                reasons.into_iter().map(|(reason, rows)| (format!("{} {reason}", named.name), rows))
-            })
-            .filter(|(_, rows)| *rows > 0)
-            .collect()
+    /// Whether some step may make several rows of one message.
+    pub(crate) fn takes_apart(&self) -> bool {
+        self.takes_apart
     }
 
-    /// How many these are.
+    /// Takes messages through all steps for what these remember of them, and nothing else.
+    pub(crate) fn remember(&mut self, messages: Arc<Messages>) -> Result<(), RunError> {
+        self.apply(messages, &mut Vec::new())?;
+        self.uncounted = self.counts();
+        Ok(())
+    }
+
+    /// Rows made beyond one for each message.
+    pub(crate) fn made(&self) -> u64 {
+        self.counts().made - self.uncounted.made
+    }
+
+    /// Rows taken out on purpose, by step and reason.
+    pub(crate) fn filtered(&self) -> BTreeMap<String, u64> {
+        let mut filtered = self.counts().filtered;
+        for (reason, rows) in &mut filtered {
+            *rows -= self.uncounted.filtered.get(reason).copied().unwrap_or(0);
+        }
+        filtered.retain(|_, rows| *rows > 0);
+        filtered
+    }
+
+    /// How many these are, and some that do not count.
     pub(crate) fn filtered_rows(&self) -> u64 {
         let steps = self.before.iter().chain(&self.after);
         steps.flat_map(|named| named.step.filtered()).map(|(_, rows)| rows).sum()
+    }
+
+    fn counts(&self) -> Counts {
+        let steps = || self.before.iter().chain(&self.after);
+        let filtered = steps().flat_map(|named| {
+            let reasons = named.step.filtered();
+            reasons.into_iter().map(|(reason, rows)| (format!("{} {reason}", named.name), rows))
+        });
+        Counts { filtered: filtered.collect(), made: steps().map(|named| named.step.made()).sum() }
     }
 }
 
@@ -159,14 +263,50 @@ impl Named {
     fn apply(&mut self, batch: Batch, rejected: &mut Vec<Rejected>) -> Result<Batch, RunError> {
         let mut rejects = Vec::new();
         let batch = self.step.apply(batch, &mut rejects)?;
-        add_rejected(&self.name, rejects, rejected);
+        add_rejected(batch.messages(), &self.name, rejects, rejected);
         Ok(batch)
     }
 }
 
-fn add_rejected(step: &str, rejects: Vec<(u32, Reject)>, rejected: &mut Vec<Rejected>) {
+/// The wanted pieces of each message.
+fn only(batch: Batch, wanted: &[Option<u32>], rejected: &mut Vec<Rejected>) -> Batch {
+    let messages = Arc::clone(batch.messages());
+    let is_wanted = |message: usize, index: Option<u32>| match (wanted[message], index) {
+        (Some(wanted), Some(index)) => wanted == index,
+        (None, _) | (_, None) => true,
+    };
+    rejected.retain(|rejected| is_wanted(rejected.row as usize, rejected.at.index));
+    let row_is_wanted =
+        |row: &usize| is_wanted(messages.pulled_row(*row), messages.row_at(*row).index);
+    let kept: Vec<u32> =
+        batch.selection().iter().filter(row_is_wanted).map(|row| row as u32).collect();
+    // Messages that were taken apart, and of those the ones whose piece is there.
+    let (mut apart, mut found) = (BTreeMap::new(), BTreeSet::new());
+    for row in 0..messages.len() {
+        let message = messages.pulled_row(row);
+        if messages.row_at(row).index.is_some() && wanted[message].is_some() {
+            apart.entry(message).or_insert(row);
+            found.extend(row_is_wanted(&row).then_some(message));
+        }
+    }
+    for (message, row) in apart.into_iter().filter(|(message, _)| !found.contains(message)) {
+        let error = "the steps make no such row of its message any more".to_owned();
+        let reject = Reject { code: GONE, error, field: None };
+        let mut gone = Rejected::new(&messages, row as u32, "letter", reject);
+        gone.at.index = wanted[message];
+        rejected.push(gone);
+    }
+    batch.with_selection(Selection::Rows(kept.into()))
+}
+
+fn add_rejected(
+    messages: &Messages,
+    step: &str,
+    rejects: Vec<(u32, Reject)>,
+    rejected: &mut Vec<Rejected>,
+) {
     let named = rejects.into_iter();
-    rejected.extend(named.map(|(row, reject)| Rejected { row, step: step.to_owned(), reject }));
+    rejected.extend(named.map(|(row, reject)| Rejected::new(messages, row, step, reject)));
 }
 
 /// The body columns that the steps and the sink read, in the order of the schema.
@@ -178,13 +318,15 @@ fn wanted(pipeline: &Pipeline, sink: &SinkSpec) -> Vec<Column> {
             Slot::Property { .. } | Slot::Set(_) | Slot::Meta(_) => None,
         }));
     };
-    let mut renamed: BTreeSet<&str> = BTreeSet::new();
+    let mut named: BTreeSet<&str> = BTreeSet::new();
     for step in &pipeline.steps {
         match step {
             StepSpec::Filter { condition, .. } => read_by(condition),
+            StepSpec::Dedupe(spec) => read_by(&spec.by),
             StepSpec::Set(columns) => columns.iter().for_each(|column| read_by(&column.value)),
-            StepSpec::Rename(columns) => renamed.extend(columns.iter().map(|column| &*column.from)),
-            StepSpec::Drop | StepSpec::Sample { .. } | StepSpec::Wasm(_) => {}
+            StepSpec::Rename(columns) => named.extend(columns.iter().map(|column| &*column.from)),
+            StepSpec::Cast(columns) => named.extend(columns.iter().map(|column| &*column.name)),
+            StepSpec::Drop | StepSpec::Sample { .. } | StepSpec::Split(_) | StepSpec::Wasm(_) => {}
         }
     }
     sink.where_.iter().for_each(read_by);
@@ -200,7 +342,7 @@ fn wanted(pipeline: &Pipeline, sink: &SinkSpec) -> Vec<Column> {
     let columns = pipeline.schema.columns.iter().enumerate();
     let wanted = columns.filter(|(index, column)| {
         let name = column.name.as_str();
-        read.contains(index) || renamed.contains(name) || of_sink.contains(name)
+        read.contains(index) || named.contains(name) || of_sink.contains(name)
     });
     wanted.map(|(_, column)| column.clone()).collect()
 }

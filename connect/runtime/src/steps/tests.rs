@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use arrow_array::Array;
 use arrow_array::cast::AsArray;
-use arrow_array::types::Int64Type;
+use arrow_array::types::{Date32Type, Float64Type, Int64Type, TimestampMicrosecondType};
 use bytes::Bytes;
 use millrace_config::{Pipeline, StepSpec};
 use millrace_connect_api::{Messages, QueueRef};
@@ -14,6 +14,7 @@ use super::*;
 use crate::Filters;
 
 mod modules; // steps in WebAssembly
+mod pieces; // steps that make several rows of a message
 
 /// Messages of queue 2 from offset 10 on: bodies, and properties as `name=value` by blanks.
 fn messages(rows: &[(&str, &str)]) -> Arc<Messages> {
@@ -57,10 +58,12 @@ fn chain(steps: &str) -> Chain {
 }
 
 fn try_chain(steps: &str) -> Result<Chain, String> {
+    // What the rows of a split have, their message has not.
+    let p = if steps.contains("split:") { "1" } else { "body.a" };
     let text = format!(
         "version: 1\n\
          pipeline: p\n\
-         topic: {{name: t, properties: {{p: body.a}}}}\n\
+         topic: {{name: t, properties: {{p: {p}}}}}\n\
          schema: {{a: int, b: string, t: timestamp}}\n\
          steps: {steps}\n\
          sinks:\n  s:\n    where: tag IS NULL OR tag <> 'no'\n    \
@@ -70,7 +73,7 @@ fn try_chain(steps: &str) -> Result<Chain, String> {
     let pipeline = Arc::new(parsed.unwrap_or_else(|report| panic!("{report}")));
     let filters =
         Filters::load(&pipeline, &modules::disk()).map_err(|errors| errors[0].to_string())?;
-    let chain = Chain::new(&pipeline, &pipeline.sinks[0], &filters);
+    let chain = Chain::new(&pipeline, &pipeline.sinks[0], &filters, Passage::Run);
     chain.map_err(|error| error.to_string())
 }
 
@@ -83,14 +86,18 @@ fn check(steps: &str, rows: &[(&str, &str)], left: &[usize], refused: &[&str], f
     assert_eq!(batch.selection().iter().collect::<Vec<_>>(), left, "left by {steps}");
     let rejected: Vec<_> = rejected
         .iter()
-        .map(|rejected| format!("{} {} {}", rejected.row, rejected.step, rejected.reject.code))
+        .map(|Rejected { row, at, step, reject }| {
+            let index = at.index.map_or(String::new(), |index| format!("#{index}"));
+            format!("{row}{index} {step} {}", reject.code)
+        })
         .collect();
     assert_eq!(rejected, refused, "refused by {steps}");
     let counted = chain.filtered();
     let counted: Vec<_> = counted.iter().map(|(step, rows)| format!("{step} {rows}")).collect();
     assert_eq!(counted, filtered, "filtered by {steps}");
     let out = chain.filtered_rows() as usize;
-    assert_eq!(left.len() + refused.len() + out, rows.len(), "every row is somewhere");
+    let made = chain.made() as usize;
+    assert_eq!(left.len() + refused.len() + out, rows.len() + made, "every row is somewhere");
 }
 
 #[test]
@@ -106,6 +113,69 @@ fn a_column_has_its_value_under_its_new_name() {
     assert_eq!((ints("no"), ints("next")), (vec![Some(1), None], vec![Some(2), None]));
     let text = batch.column("text").unwrap().as_string::<i32>();
     assert_eq!(text.iter().collect::<Vec<_>>(), [Some("x"), Some("y")]);
+}
+
+#[test]
+fn a_cast_takes_what_it_can_hold_and_refuses_the_rest() {
+    // The number as a text and back, and a text as a number; null tokens are no value.
+    let steps = "[{cast: {a: string}}, {filter: \"body.a LIKE '1%' OR body.a IS NULL\"}, \
+                 {cast: {a: double, b: {to: int, null: '-'}}}]";
+    let rows = [
+        (r#"{"a":12,"b":"7"}"#, ""),
+        (r#"{"a":21,"b":"7"}"#, ""),
+        (r#"{"b":"-"}"#, ""),
+        (r#"{"a":1,"b":""}"#, ""),
+        (r#"{"a":1,"b":"1.5"}"#, ""),
+        (r#"{"a":1,"b":"7.0"}"#, ""),
+    ];
+    check(
+        steps,
+        &rows,
+        &[0, 2, 5],
+        &["3 steps[2] cast E-CAST-01", "4 steps[2] cast E-CAST-01"],
+        &["steps[1] filter false 1"],
+    );
+    let mut chain = chain(steps);
+    let mut rejected = Vec::new();
+    let batch = chain.apply(messages(&rows), &mut rejected).unwrap();
+    let numbers = batch.column("b").unwrap().as_primitive::<Int64Type>();
+    assert_eq!((numbers.value(0), numbers.is_null(2), numbers.value(5)), (7, true, 7));
+    let doubles = batch.column("a").unwrap().as_primitive::<Float64Type>();
+    assert_eq!((doubles.value(0), doubles.is_null(2)), (12.0, true));
+    let Reject { error, field, .. } = &rejected[1].reject;
+    assert_eq!(field.as_deref(), Some("b"));
+    assert!(error.contains("1.5") && error.contains("fraction"), "{error}");
+}
+
+#[test]
+fn a_cast_reads_times_as_they_are_written() {
+    let steps = "[{set: {d: body.a}}, {cast: {a: {to: timestamp, format: '%s'}, \
+                 d: {to: date, format: '%Y%m%d'}, b: {to: date, format: '%d.%m.%Y', null: ''}}}, \
+                 {cast: {d: string}}]";
+    let rows = [
+        (r#"{"a":20260102,"b":"02.01.2026"}"#, ""),
+        (r#"{"a":20260102,"b":""}"#, ""),
+        (r#"{"a":20261302,"b":"02.01.2026"}"#, ""),
+        (r#"{"a":20260102,"b":"2026-01-02"}"#, ""),
+    ];
+    let refused = ["2 steps[1] cast E-CAST-01", "3 steps[1] cast E-CAST-01"];
+    check(steps, &rows, &[0, 1], &refused, &[]);
+    let batch = chain(steps).apply(messages(&rows), &mut Vec::new()).unwrap();
+    let at = batch.column("a").unwrap().as_primitive::<TimestampMicrosecondType>();
+    assert_eq!(at.value(0), 20_260_102_000_000);
+    assert_eq!(batch.column("d").unwrap().as_string::<i32>().value(0), "2026-01-02");
+    let days = batch.column("b").unwrap().as_primitive::<Date32Type>();
+    assert_eq!((days.value(0), days.is_null(1)), (20_455, true));
+}
+
+/// What a number loses on its way to another type is not lost in silence.
+#[test]
+fn a_cast_between_numbers_is_exact() {
+    let steps = "[{set: {i: body.a, d: body.a / 2}}, {cast: {i: double, d: int}}]";
+    let rows = [(r#"{"a":4}"#, ""), (r#"{"a":5}"#, ""), (r#"{"a":9007199254740993}"#, "")];
+    // One column after the other.
+    let refused = ["2 steps[1] cast E-CAST-01", "1 steps[1] cast E-CAST-01"];
+    check(steps, &rows, &[0], &refused, &[]);
 }
 
 #[test]

@@ -122,15 +122,22 @@ fn meta(messages: &Messages, row: usize, field: MetaField) -> Value<'_> {
     let message = messages.get(row);
     let text = |text: Option<_>| text.map_or(Value::Null, Value::text);
     match field {
-        MetaField::MessageId => match message.properties.get(keys::UNIQ_KEY) {
-            Some(id) => Value::text(id),
-            None => offset_id(messages, row).map_or(Value::Null, |id| Value::Text(Cow::Owned(id))),
-        },
+        MetaField::MessageId => {
+            let own = message.properties.get(keys::UNIQ_KEY).map(Cow::Borrowed);
+            let id = own.or_else(|| offset_id(messages, row).map(Cow::Owned));
+            let id = id.map(|id| match message.index {
+                None => id,
+                // The pieces of a message must not take each other's place where ids are unique.
+                Some(index) => Cow::Owned(format!("{id}#{index}")),
+            });
+            id.map_or(Value::Null, Value::Text)
+        }
         MetaField::Key => text(message.properties.get(keys::KEYS)),
         MetaField::Tag => text(message.properties.get(keys::TAGS)),
         MetaField::Topic => Value::text(messages.queue().topic.as_str()),
         MetaField::Queue => Value::Int(i64::from(messages.queue().queue.0)),
         MetaField::Offset => Value::Int(message.queue_offset.to_wire()),
+        MetaField::Index => message.index.map_or(Value::Null, |index| Value::Int(index.into())),
         MetaField::BornTime => {
             messages.record(row).map_or(Value::Null, |record| micros(record.born_at_ms()))
         }

@@ -1,11 +1,14 @@
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
 use millrace_connect_api::{
-    Batch, Change, Messages, Reject, RejectCode, Selection, Step, StepError,
+    Batch, Change, Messages, Piece, PieceBody, Reject, RejectCode, Selection, Step, StepError,
 };
 use millrace_types::{Properties, java_hash, keys};
 use millrace_wasm_host::{self as wasm, Fault, Filter, Kind, Output, Record, Verdict};
+
+use crate::fault;
 
 /// A module trapped at a message, was late with it, or gave an answer that makes no sense.
 const TRAP: RejectCode = "E-WASM-TRAP";
@@ -22,23 +25,32 @@ pub(crate) struct Wasm {
     filter: Filter,
     pub(super) bytes_max: u64,
     dropped: u64,
+    made: u64,
+    /// What it said of the last batch; only where that bug is planted.
+    stale: Vec<Verdict>,
 }
 
-/// What became of a batch so far.
+/// What became of a batch so far. Messages that were not reached at first come last.
 #[derive(Default)]
 struct Sorted {
     kept: Vec<u32>,
+    refused: Vec<(u32, Reject)>,
     late: usize,
     bytes: Vec<u8>,
     changes: Vec<Change>,
+    /// What a flat map puts in the place of messages.
+    pieces: Vec<Piece>,
 }
+
+/// Bytes of memory that a piece takes, whatever its body is.
+const PIECE_BYTES: usize = 128;
 
 impl Wasm {
     pub(crate) fn new(name: String, filter: Filter, bytes_max: u64) -> Self {
         // A pipeline may have more memory than messages can be put into, and a module that fills
         // it must not get that far.
         let bytes_max = bytes_max.min(Messages::CHANGED_BYTES_MAX);
-        Self { name, filter, bytes_max, dropped: 0 }
+        Self { name, filter, bytes_max, dropped: 0, made: 0, stale: Vec::new() }
     }
 
     /// As the pipeline's summary and its letters name it.
@@ -51,6 +63,11 @@ impl Wasm {
         self.filter.module().kind() != Kind::Filter
     }
 
+    /// Whether it may make several rows of one message.
+    fn takes_apart(&self) -> bool {
+        self.filter.module().kind() == Kind::FlatMap
+    }
+
     fn failed(&self, reason: impl Into<String>) -> StepError {
         StepError { step: self.name.clone(), reason: reason.into() }
     }
@@ -61,7 +78,6 @@ impl Wasm {
         messages: &Messages,
         rows: &[u32],
         sorted: &mut Sorted,
-        rejects: &mut Vec<(u32, Reject)>,
     ) -> Result<Vec<u32>, StepError> {
         let records: Vec<Record<'_>> =
             rows.iter().map(|row| record(messages, *row as usize)).collect();
@@ -71,12 +87,44 @@ impl Wasm {
             records: &records,
         };
         let decisions = self.filter.run(&batch).map_err(|error| self.failed(error.to_string()))?;
-        let mut outputs = decisions.outputs();
+        let takes_apart = self.takes_apart();
+        let mut verdicts = Cow::Borrowed(decisions.verdicts());
+        if fault::planted(fault::VERDICTS_OF_LAST_BATCH) {
+            let fresh = verdicts.to_vec();
+            verdicts
+                .to_mut()
+                .iter_mut()
+                .zip(self.stale.drain(..))
+                .for_each(|(new, old)| *new = old);
+            self.stale = fresh;
+        }
+        let mut outputs = decisions.outputs().peekable();
         let mut left = Vec::new();
-        for (row, verdict) in rows.iter().zip(decisions.verdicts()) {
+        for (number, (row, verdict)) in rows.iter().zip(verdicts.iter()).enumerate() {
             match verdict {
-                Verdict::Keep => sorted.kept.push(*row),
+                Verdict::Keep => {
+                    if takes_apart {
+                        sorted.pieces.push(whole(*row));
+                    }
+                    sorted.kept.push(*row);
+                }
                 Verdict::Drop => self.dropped += 1,
+                Verdict::Replace if takes_apart => {
+                    let mut count = 0;
+                    while let Some(output) =
+                        outputs.next_if(|output| output.record as usize == number)
+                    {
+                        sorted.piece(messages, *row, count, &output);
+                        count += 1;
+                    }
+                    match count {
+                        0 => self.dropped += 1,
+                        made => {
+                            self.made += u64::from(made) - 1;
+                            sorted.kept.push(*row);
+                        }
+                    }
+                }
                 Verdict::Replace => {
                     let output = outputs.next().expect("a map gives one output for one message");
                     sorted.change(messages, *row, &output);
@@ -88,12 +136,14 @@ impl Wasm {
                         Fault::Refused(_) => REFUSED,
                         Fault::Trap(_) | Fault::Deadline { .. } | Fault::Contract(_) => TRAP,
                     };
-                    rejects.push((*row, Reject { code, error: fault.to_string(), field: None }));
+                    let reject = Reject { code, error: fault.to_string(), field: None };
+                    sorted.refused.push((*row, reject));
                 }
                 Verdict::NotReached => left.push(*row),
             }
         }
-        if sorted.bytes.len() as u64 > self.bytes_max {
+        let bytes = sorted.bytes.len() + sorted.pieces.len() * PIECE_BYTES;
+        if bytes as u64 > self.bytes_max {
             let bytes = self.bytes_max;
             return Err(self.failed(format!("it makes more than {bytes} bytes of one batch")));
         }
@@ -114,12 +164,15 @@ impl Step for Wasm {
         let mut sorted = Sorted::default();
         let mut rows: Vec<u32> = batch.selection().iter().map(|row| row as u32).collect();
         while !rows.is_empty() {
-            rows = self.sort(&messages, &rows, &mut sorted, rejects)?;
+            rows = self.sort(&messages, &rows, &mut sorted)?;
         }
-        let Sorted { mut kept, bytes, changes, .. } = sorted;
-        // Messages that were not reached at first come last.
+        sorted.refused.sort_by_key(|(row, _)| *row);
+        if self.takes_apart() {
+            return Ok(sorted.in_pieces(&messages, rejects));
+        }
+        let Sorted { mut kept, refused, bytes, changes, .. } = sorted;
         kept.sort_unstable();
-        rejects.sort_by_key(|(row, _)| *row);
+        rejects.extend(refused);
         let mut batch = batch;
         if kept.len() < batch.selection().len() {
             batch = batch.with_selection(Selection::Rows(kept.into()));
@@ -129,6 +182,10 @@ impl Step for Wasm {
             batch = batch.with_messages(Arc::new(changed));
         }
         Ok(batch)
+    }
+
+    fn made(&self) -> u64 {
+        self.made
     }
 
     fn filtered(&self) -> Vec<(&'static str, u64)> {
@@ -144,11 +201,44 @@ impl Sorted {
         self.changes.push(Change { row: row as usize, body, properties });
     }
 
+    /// Adds one of the rows that come in the place of a message.
+    fn piece(&mut self, messages: &Messages, row: u32, index: u32, output: &Output<'_>) {
+        let body = match output.body {
+            None => PieceBody::Same,
+            Some(body) => PieceBody::New(self.keep(body)),
+        };
+        let properties = properties(messages.get(row as usize).properties, output);
+        let properties = properties.map(|properties| self.keep(&properties));
+        self.pieces.push(Piece { row: row as usize, index: Some(index), body, properties });
+    }
+
+    /// All rows that came of a batch, and those among them that cannot go on.
+    fn in_pieces(self, messages: &Messages, rejects: &mut Vec<(u32, Reject)>) -> Batch {
+        let Self { refused, bytes, mut pieces, .. } = self;
+        pieces.extend(refused.iter().map(|(row, _)| whole(*row)));
+        pieces.sort_by_key(|piece| (piece.row, piece.index));
+        let mut refused = refused.into_iter().peekable();
+        let mut kept = Vec::with_capacity(pieces.len());
+        for (number, piece) in pieces.iter().enumerate() {
+            match refused.next_if(|(row, _)| *row as usize == piece.row) {
+                Some((_, reject)) => rejects.push((number as u32, reject)),
+                None => kept.push(number as u32),
+            }
+        }
+        let pieces = messages.in_pieces(bytes.into(), pieces);
+        Batch::new(Arc::new(pieces)).with_selection(Selection::Rows(kept.into()))
+    }
+
     fn keep(&mut self, bytes: &[u8]) -> Range<usize> {
         let begin = self.bytes.len();
         self.bytes.extend_from_slice(bytes);
         begin..self.bytes.len()
     }
+}
+
+/// A message as it is.
+fn whole(row: u32) -> Piece {
+    Piece { row: row as usize, index: None, body: PieceBody::Same, properties: None }
 }
 
 fn record(messages: &Messages, row: usize) -> Record<'_> {

@@ -121,6 +121,19 @@ impl MemoryBroker {
         self.inner().topics.get_mut(&topic).unwrap()[queue as usize].min = min;
     }
 
+    /// When the messages of a topic were stored, by queue and queue offset.
+    pub(crate) fn store_times(&self, topic: &str) -> BTreeMap<(u32, u64), i64> {
+        let inner = self.inner();
+        let topic = TopicName::parse(topic).unwrap();
+        let of_topic = inner.log.iter().filter(|logged| logged.topic == topic);
+        of_topic
+            .map(|logged| {
+                let record = Record::parse(&logged.record).unwrap();
+                ((logged.queue.0, record.queue_offset().0), record.store_at_ms())
+            })
+            .collect()
+    }
+
     /// All messages of a topic: queue, queue offset, properties, body.
     pub(crate) fn messages(&self, topic: &str) -> Vec<(u32, u64, BTreeMap<String, String>, Bytes)> {
         let inner = self.inner();

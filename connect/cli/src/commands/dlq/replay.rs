@@ -128,6 +128,9 @@ fn tell(whose: &Whose, replayed: &Replayed, dry_run: bool) -> String {
         true => format!("{}: {tried} would give {rows}", told(whose)),
         false => format!("{}: {tried} gave {rows}", told(whose)),
     };
+    if replayed.made > 0 {
+        line += &format!(", made {} more", counted(replayed.made, "row"));
+    }
     for (reason, filtered) in &replayed.filtered {
         line += &format!(", filtered {} ({reason})", count(*filtered));
     }

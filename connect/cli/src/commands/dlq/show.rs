@@ -40,7 +40,7 @@ pub(super) async fn show(
 }
 
 /// What letters say about themselves, by property and by what it is called here.
-const SAID: [(&str, &str); 8] = [
+const SAID: [(&str, &str); 9] = [
     ("dlq_code", "code"),
     ("dlq_error", "error"),
     ("dlq_step", "step"),
@@ -48,6 +48,7 @@ const SAID: [(&str, &str); 8] = [
     ("dlq_attempts", "attempts"),
     ("dlq_queue", "queue"),
     ("dlq_offset", "offset"),
+    ("dlq_index", "index"),
     ("dlq_first_at", "first_at"),
 ];
 /// Properties of messages do not begin like this.
@@ -66,7 +67,7 @@ fn line(whose: &Whose, letter: &Letter<'_>) -> Value {
         let said = letter.properties.get(property);
         let number = said.and_then(|said| said.parse::<u64>().ok());
         line[name] = match (name, number) {
-            ("attempts" | "queue" | "offset", Some(number)) => json!(number),
+            ("attempts" | "queue" | "offset" | "index", Some(number)) => json!(number),
             _ => json!(said),
         };
     }

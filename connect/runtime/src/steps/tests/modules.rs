@@ -137,7 +137,10 @@ fn modules_that_cannot_be_used_are_found_before_the_first_message() {
     check_refused("[wasm: {module: long.wasm}]", "5242880 bytes; at most 4194304 are read");
     check_refused("[wasm: {module: mask.wasm}]", "the parameter `fields` is missing");
     check_refused("[wasm: {module: mask.wasm, params: {fields: a}}]", "must be of type `array`");
-    check_refused("[wasm: {module: split-array.wasm}]", "`flat-map` cannot stand in a pipeline");
+    check_refused(
+        "[set: {c: body.b}, wasm: {module: split-array.wasm}]",
+        "must stand before `set`",
+    );
     check_refused(
         "[set: {c: body.b}, wasm: {module: mask.wasm, params: {fields: [b]}}]",
         "must stand before `set`",

@@ -7,7 +7,9 @@ use arrow_array::{
     TimestampMicrosecondArray,
 };
 use arrow_select::concat::concat_batches;
-use millrace_connect_api::{Batch, Cut, DataType, FileSink, Plan, Resume, Schema, SinkError};
+use millrace_connect_api::{
+    Batch, Cut, DataType, FileSink, Piece, PieceBody, Plan, Resume, Schema, SinkError,
+};
 use millrace_disk::SimDisk;
 use millrace_types::QueueOffset;
 use parquet::basic::{Compression as Codec, Encoding, LogicalType, TimeUnit};
@@ -440,4 +442,63 @@ fn options_that_cannot_work_are_refused() {
         FilesOptions { format: compressed(Compression::Zstd(23)), ..options() },
         "zstd has levels 1 to 22, not 23",
     );
+}
+
+/// Offsets tell what is in a file, so the rows of a message that go into one partition stay
+/// together, whatever the rotation says.
+#[test]
+fn rows_of_one_message_are_in_one_file() {
+    let disk = SimDisk::new(1);
+    let rotate = Rotate { rows: Some(3), ..NEVER };
+    let mut sink = open(&disk, FilesOptions { pieces: true, ..rotated(rotate) });
+    // Rows of four messages: 2, 1, 5 and 2 of partition `a`, and one of `b` among the 5.
+    let pieces = [(0, "aa"), (1, "a"), (2, "aabaaa"), (3, "aa")];
+    let pieces = pieces.iter().flat_map(|(message, partitions)| {
+        let of =
+            |(index, partition): (usize, char)| (*message, index as u32, partition.to_string());
+        partitions.chars().enumerate().map(of).collect::<Vec<_>>()
+    });
+    let pieces: Vec<(usize, u32, String)> = pieces.collect();
+    let whole = batch(0, 10, &vec![row("a"); 4]);
+    let made = whole.messages().in_pieces(
+        Default::default(),
+        pieces.iter().map(|(row, index, _)| Piece {
+            row: *row,
+            index: Some(*index),
+            body: PieceBody::Same,
+            properties: None,
+        }),
+    );
+    let partitions: StringArray = pieces.iter().map(|(_, _, name)| Some(name)).collect();
+    let values = Int64Array::from_iter_values(0..pieces.len() as i64);
+    let batch = Batch::new(Arc::new(made))
+        .with_column("p".into(), Arc::new(partitions))
+        .with_column("v".into(), Arc::new(values));
+    ready(sink.write(&batch, at(0))).unwrap();
+    let (parts, plan) = plan(&mut sink, 0, Cut::All);
+    assert_eq!(parts, ["p=a: 3", "p=a: 5", "p=a: 2", "p=b: 1"]);
+    let ranges = plan.parts.iter().map(|part| (part.ranges[0].from.0, part.ranges[0].to.0));
+    assert_eq!(ranges.collect::<Vec<_>>(), [(10, 12), (12, 13), (13, 14), (10, 14)]);
+    for part in &plan.parts {
+        ready(sink.publish(part)).unwrap();
+    }
+    let mut rows: Vec<(u64, i64)> = Vec::new();
+    for file in visible(&disk, "/lake/events") {
+        for rows_of_file in file.parquet().rows {
+            let column = |name: &str| rows_of_file.column_by_name(name).unwrap().clone();
+            let (offsets, indexes) = (column("_offset"), column("_index"));
+            let (offsets, indexes) = (
+                offsets.as_primitive::<arrow_array::types::Int64Type>(),
+                indexes.as_primitive::<arrow_array::types::Int64Type>(),
+            );
+            rows.extend(
+                (0..rows_of_file.num_rows())
+                    .map(|row| (offsets.value(row) as u64, indexes.value(row))),
+            );
+        }
+    }
+    rows.sort();
+    let expected: Vec<(u64, i64)> =
+        pieces.iter().map(|(row, index, _)| (10 + *row as u64, i64::from(*index))).collect();
+    assert_eq!(rows, expected);
 }
