@@ -9,6 +9,8 @@ mod benching; // load for a broker, and what it came to
 mod daily; // topics, groups, messages
 #[path = "program/environment.rs"]
 mod environment; // disks that fill, ports that are taken, brokers that are not there
+#[path = "program/examples.rs"]
+mod examples; // the pipelines in `pipelines/`, with data
 #[path = "program/filters.rs"]
 mod filters; // modules in WebAssembly, from the first line on
 #[path = "program/letters.rs"]

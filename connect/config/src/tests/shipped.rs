@@ -12,10 +12,16 @@ fn shipped(name: &str) -> Pipeline {
 
 #[test]
 fn every_shipped_pipeline_is_valid() {
-    for name in ["access-log.yaml", "flights.yaml", "large-orders.yaml", "orders.yaml"] {
-        let pipeline = shipped(name);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../pipelines");
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let pipeline = shipped(&name);
         assert_eq!(format!("{}.yaml", pipeline.name), name);
+        assert!(!pipeline.tests.is_empty(), "{name} has no tests");
+        names.push(name);
     }
+    assert!(names.len() >= 7, "{names:?}");
 }
 
 #[track_caller]
