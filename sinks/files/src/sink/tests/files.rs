@@ -485,7 +485,7 @@ fn rows_of_one_message_are_in_one_file() {
     let mut rows: Vec<(u64, i64)> = Vec::new();
     for file in visible(&disk, "/lake/events") {
         for rows_of_file in file.parquet().rows {
-            let column = |name: &str| rows_of_file.column_by_name(name).unwrap().clone();
+            let column = |name: &str| rows_of_file.column_by_name(name).unwrap();
             let (offsets, indexes) = (column("_offset"), column("_index"));
             let (offsets, indexes) = (
                 offsets.as_primitive::<arrow_array::types::Int64Type>(),
