@@ -274,7 +274,7 @@ mod tests {
         check_array(r#"{"a":{}}"#, Array::Other(5));
         check_array(r#"{"a": "[]"}"#, Array::Other(6));
         check_array(r#"{"a":[1,2,3,4]}"#, Array::TooMany(4));
-        check_array(r#"{"a":[1]}"#, Array::Elements(vec![6..7]));
+        check_array(r#"{"a":[1,2]}"#, Array::Elements(vec![6..7, 8..9]));
         let mut whole = Elements::new(&[], [], 2);
         assert_eq!(whole.find(b" [1, 2]").unwrap().array, Array::Elements(vec![2..3, 5..6]));
         assert_eq!(whole.find(b"5").unwrap().array, Array::Other(0));
