@@ -1,6 +1,7 @@
 //! A tree to a checked pipeline.
 
 mod columns; // lists of columns
+mod filter_tests; // what a module has to say about which records
 mod names; // what a name in an expression means
 mod schema; // the columns of the body, and how bodies are decoded
 mod sinks; // where rows go
@@ -15,6 +16,8 @@ use crate::model::{Limits, Pipeline, SinkKind};
 use crate::parse;
 use crate::read::{At, Fields, Reader};
 use crate::yaml::Node;
+
+pub(crate) use filter_tests::filter_tests;
 
 /// Checks everything. There is a pipeline only if the reader has no mistake to report.
 pub(crate) fn pipeline(reader: &mut Reader<'_>, root: &Node, fingerprint: u64) -> Option<Pipeline> {

@@ -1,11 +1,13 @@
 //! The schema tables: every key of a pipeline file.
 
+mod filter_tests; // of tests of modules
 mod sinks; // of sinks
 mod test_cases; // of tests
 
 use crate::table::{Components, Field, Kind, Need, Table};
 use Need::{Default, Optional, Required};
 
+pub(crate) use filter_tests::*;
 pub(crate) use sinks::*;
 pub(crate) use test_cases::*;
 

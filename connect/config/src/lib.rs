@@ -32,11 +32,12 @@ pub use env::Env;
 pub use json_schema::json_schema;
 pub use model::{
     CastColumn, Compression, CsvSpec, DedupeSpec, Delivery, Expected, ExpectedLetter,
-    ExpectedLetters, ExpectedRows, FieldKind, FileFormat, FileSpec, FilesSpec, GenerateSpec,
-    Generator, Given, GivenMessage, IndexField, IndexSpec, KeptField, Limits, MetaField, Metadata,
-    OnMissing, OnReject, OnUnknown, ParquetSpec, Pipeline, PropertySpec, RenamedColumn, Resolved,
-    Rotate, SetColumn, SinkKind, SinkSpec, Slot, SourceSpec, SplitSpec, StartAt, StepSpec,
-    TestCase, TextCompression, TopicSpec, WasmSpec,
+    ExpectedLetters, ExpectedRows, FieldKind, FileFormat, FileSpec, FilesSpec, FilterRecord,
+    FilterTest, FilterTests, FilterVerdict, GenerateSpec, Generator, Given, GivenMessage,
+    IndexField, IndexSpec, KeptField, Limits, MetaField, Metadata, OnMissing, OnReject, OnUnknown,
+    ParquetSpec, Pipeline, PropertySpec, RenamedColumn, Resolved, Rotate, SetColumn, SinkKind,
+    SinkSpec, Slot, SourceSpec, SplitSpec, StartAt, StepSpec, TestCase, TextCompression, TopicSpec,
+    WasmSpec,
 };
 pub use reference::{Row, Section, sections};
 
@@ -48,25 +49,44 @@ impl Pipeline {
     /// Reads a pipeline file. `file` is what messages call it; `env` gives the variables that
     /// `${env:…}` asks for.
     pub fn parse(file: &str, bytes: &[u8], env: Env<'_>) -> Result<Self, Report> {
-        let mut mistakes = Mistakes::default();
-        let text = match text::decode(bytes) {
-            Ok(text) => text,
-            Err(refusal) => {
-                let end = refusal.readable.len();
-                let (message, help) = (refusal.message, refusal.help);
-                mistakes.push(Mistake::new(code::YAML_SYNTAX, end..end, message, help));
-                return Err(Report::new(&SourceText::new(file, refusal.readable), mistakes));
-            }
-        };
-        let source = SourceText::new(file, text);
-        let Some(root) = yaml::parse(&source, &mut mistakes) else {
-            return Err(Report::new(&source, mistakes));
-        };
-        let mut reader = Reader::new(&source, env, mistakes);
-        let pipeline = check::pipeline(&mut reader, &root, fingerprint::of(&root, env));
-        pipeline.ok_or_else(|| {
-            debug_assert!(!reader.mistakes.is_empty(), "a refusal without a reason");
-            Report { modules: reader.modules, ..Report::new(&source, reader.mistakes) }
+        read(file, bytes, env, |reader, root| {
+            check::pipeline(reader, root, fingerprint::of(root, env))
         })
     }
+}
+
+impl FilterTests {
+    /// Reads the tests of a module, as [`Pipeline::parse`] reads a pipeline file.
+    pub fn parse(file: &str, bytes: &[u8], env: Env<'_>) -> Result<Self, Report> {
+        read(file, bytes, env, check::filter_tests)
+    }
+}
+
+/// Reads a file of whatever kind; `check` gives nothing if there is a mistake.
+fn read<T>(
+    file: &str,
+    bytes: &[u8],
+    env: Env<'_>,
+    check: impl FnOnce(&mut Reader<'_>, &yaml::Node) -> Option<T>,
+) -> Result<T, Report> {
+    let mut mistakes = Mistakes::default();
+    let text = match text::decode(bytes) {
+        Ok(text) => text,
+        Err(refusal) => {
+            let end = refusal.readable.len();
+            let (message, help) = (refusal.message, refusal.help);
+            mistakes.push(Mistake::new(code::YAML_SYNTAX, end..end, message, help));
+            return Err(Report::new(&SourceText::new(file, refusal.readable), mistakes));
+        }
+    };
+    let source = SourceText::new(file, text);
+    let Some(root) = yaml::parse(&source, &mut mistakes) else {
+        return Err(Report::new(&source, mistakes));
+    };
+    let mut reader = Reader::new(&source, env, mistakes);
+    let read = check(&mut reader, &root);
+    read.ok_or_else(|| {
+        debug_assert!(!reader.mistakes.is_empty(), "a refusal without a reason");
+        Report { modules: reader.modules, ..Report::new(&source, reader.mistakes) }
+    })
 }

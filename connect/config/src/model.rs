@@ -581,6 +581,54 @@ pub struct Limits {
     pub memory: u64,
 }
 
+/// Tests of a module in WebAssembly, beside the module.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FilterTests {
+    /// The module's file, relative to that of the tests.
+    pub module: PathBuf,
+    /// The tests, in order.
+    pub tests: Vec<FilterTest>,
+}
+
+/// Records, and the verdict that a module has to give on each.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FilterTest {
+    /// What it is about; no other test of the file has it.
+    pub name: String,
+    /// What the module is told.
+    pub params: Map<String, Value>,
+    /// The records, in order.
+    pub records: Vec<FilterRecord>,
+}
+
+/// A record, and the verdict on it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FilterRecord {
+    /// Its body.
+    pub body: String,
+    /// Its key.
+    pub key: Option<String>,
+    /// Its tag.
+    pub tag: Option<String>,
+    /// Its other properties.
+    pub properties: Vec<(String, String)>,
+    /// The verdict.
+    pub expect: FilterVerdict,
+}
+
+/// What a module has to say about a record.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FilterVerdict {
+    /// It goes on.
+    Keep,
+    /// It does not.
+    Drop,
+    /// Others take its place; with these bodies, if they are given.
+    Replace(Option<Vec<String>>),
+    /// The module fails at it; with this in the reason, if it is given.
+    Fail(Option<String>),
+}
+
 /// Messages, and what has to come of them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TestCase {

@@ -1,4 +1,5 @@
 mod accepted; // what files mean
+mod filter_tests; // tests of modules
 mod golden; // whole reports
 mod laws; // what holds for any text
 mod mistakes; // one mistake each: code and place

@@ -2,6 +2,8 @@
 
 #[path = "../../examples/drop-crawlers/drop_crawlers.rs"]
 pub mod drop_crawlers;
+#[path = "../../examples/keep-property/keep_property.rs"]
+pub mod keep_property;
 #[path = "../../examples/mask/mask.rs"]
 pub mod mask;
 #[path = "../../examples/split-array/split_array.rs"]

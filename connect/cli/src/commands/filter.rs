@@ -1,10 +1,12 @@
 //! `millrace filter`: filters in WebAssembly, from the first line to a look at what they do.
 
 mod attached; // filters in a broker
+mod bench; // what a module costs
 mod build; // sources to a module
 mod check; // what a module says about itself
 mod new; // a filter to begin with
 mod run; // a module over the lines of a file
+mod test; // what a module has to say about which records
 
 use std::fs;
 use std::path::Path;
@@ -24,6 +26,8 @@ Examples:
   millrace filter check my-filter.wasm
   millrace filter run my-filter.wasm sample.jsonl --params '{\"words\": [\"now\"]}'
   millrace test my-filter.yaml
+  millrace filter test my-filter.tests.yaml
+  millrace filter bench my-filter.wasm --params '{\"words\": [\"now\"]}'
   millrace filter attach --group billing --module my-filter.wasm --params '{\"words\": [\"now\"]}'
   millrace filter list")]
 pub(crate) struct Filter {
@@ -40,6 +44,8 @@ enum Action {
     Build(build::Build),
     Check(check::Check),
     Run(run::Run),
+    Test(test::Test),
+    Bench(bench::Bench),
     Attach(attached::Attach),
     Detach(attached::Detach),
     List(attached::List),
@@ -53,6 +59,8 @@ impl Filter {
             Action::Build(_) => "filter build",
             Action::Check(_) => "filter check",
             Action::Run(_) => "filter run",
+            Action::Test(_) => "filter test",
+            Action::Bench(_) => "filter bench",
             Action::Attach(_) => "filter attach",
             Action::Detach(_) => "filter detach",
             Action::List(_) => "filter list",
@@ -65,6 +73,8 @@ impl Filter {
             Action::Build(build) => build.execute(),
             Action::Check(check) => check.execute(),
             Action::Run(run) => run.execute(),
+            Action::Test(test) => test.execute(),
+            Action::Bench(bench) => bench.execute(),
             Action::Attach(attach) => attach.execute(),
             Action::Detach(detach) => detach.execute(),
             Action::List(list) => list.execute(),

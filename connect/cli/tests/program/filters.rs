@@ -55,6 +55,65 @@ fn what_is_no_module_or_gets_the_wrong_parameters_is_told() {
 }
 
 #[test]
+fn modules_do_what_their_tests_say() {
+    let home = Home::new();
+    let beside = |name: &str| example(name).replace(".wasm", ".tests.yaml");
+    let (property, mask) = (beside("keep-property"), beside("mask"));
+    let ran = home.run(&["filter", "test", &property, &mask]).expect(0);
+    assert!(ran.out.ends_with("3 tests: 3 passed, 0 failed\n"), "{}", ran.out);
+
+    let text = std::fs::read_to_string(&property).unwrap();
+    let module = example("keep-property");
+    let wrong = text
+        .replace("module: keep-property.wasm", &format!("module: {module}"))
+        .replace("props: {region: us}, expect: drop", "props: {region: us}, expect: keep")
+        .replace("expect: drop}\n  - name", "expect: {}}\n  - name");
+    home.write("wrong.yaml", &wrong.replace("expect: {}", "expect: fail, error: gone"));
+    let ran = home.run(&["filter", "test", "wrong.yaml"]).expect(4);
+    let complaints = "\
+FAIL wrong.yaml: one value of one property
+     record 1: expected keep, found drop
+     record 3: expected fail with \"gone\", found drop
+ok   wrong.yaml: tags and keys are properties, too
+2 tests: 1 passed, 1 failed
+";
+    assert_eq!(ran.out, complaints);
+    let few = home.run(&["filter", "test", "wrong.yaml", "-k", "tags", "--json"]).expect(0).json();
+    assert_eq!(few["summary"], "1 test: 1 passed, 0 failed");
+    home.write("params.yaml", &wrong.replace("value: eu", "values: eu").replace("{}", "drop"));
+    let ran = home.run(&["filter", "test", "params.yaml", "-k", "one value"]).expect(4);
+    assert!(ran.out.contains("     the parameter `value` is missing\n"), "{}", ran.out);
+    home.run(&["filter", "test", "params.yaml", "-k", "none"]).expect(2).one_error("E-TEST-01", "");
+    home.write("broken.yaml", "module: gone.wasm\ntests: [{name: a, record: []}]\n");
+    home.run(&["filter", "test", "broken.yaml"]).expect(2);
+    home.write("gone.yaml", "module: gone.wasm\ntests: []\n");
+    home.run(&["filter", "test", "gone.yaml"]).expect(2).one_error("E-FILE-01", "gone.wasm");
+}
+
+#[test]
+fn what_a_module_costs_is_measured() {
+    let (home, module) = (Home::new(), example("keep-property"));
+    let params = ["--params", r#"{"name": "region", "value": "eu"}"#];
+    let bench = [&["filter", "bench", &module, "--batch", "1,32", "--json"], &params[..]].concat();
+    let answer = home.run(&bench).expect(0).json();
+    let results = answer["result"].as_array().unwrap();
+    assert_eq!(results.iter().map(|r| r["batch"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 32]);
+    for result in results {
+        for name in ["ns_per_record", "ns_per_record_p10", "pass_through_ns_per_record"] {
+            assert!(result[name].as_f64().unwrap() > 0.0, "{result}");
+        }
+    }
+    home.write("lines", "a\nb\n");
+    let of_lines = [&["filter", "bench", &module, "lines", "--batch", "2"], &params[..]].concat();
+    let text = home.run(&of_lines).expect(0).out;
+    assert!(text.contains("ns per record in batches of 2 records\n"), "{text}");
+    home.run(&[&["filter", "bench", &module, "--batch", "0"], &params[..]].concat())
+        .expect(2)
+        .one_error("E-ARG-01", "1 to 4096");
+    home.run(&["filter", "bench", &module]).expect(2).one_error("E-WASM-01", "missing");
+}
+
+#[test]
 fn a_new_filter_builds_and_passes_its_tests() {
     let home = Home::new();
     home.run(&["filter", "new", "short-notes"]).expect(0);

@@ -77,6 +77,23 @@ fn personal_data_is_masked() {
 }
 
 #[test]
+fn the_value_of_a_property_is_kept() {
+    let filter = example("keep-property", json!({"name": "region", "value": "eu"}));
+    // All records of these tests are of that region.
+    assert_eq!(short(&run(&filter, &["a", "b"])), "kk");
+    let filter = example("keep-property", json!({"name": "region", "value": "us"}));
+    assert_eq!(short(&run(&filter, &["a", "b"])), "dd");
+}
+
+#[test]
+fn the_module_that_passes_everything_on_is_what_its_text_says() {
+    let module = include_bytes!("../../benches/pass.wasm");
+    assert_eq!(wat::parse_str(include_str!("../../benches/pass.wat")).unwrap(), module);
+    let filter = Filter::start(HOST.load(module).unwrap(), Map::new()).unwrap();
+    assert_eq!(short(&run(&filter, &["a", ""])), "kk");
+}
+
+#[test]
 fn lists_are_split() {
     let filter = example("split-array", json!({"field": "items"}));
     let bodies = [r#"{"items": [1, {"a": 2}]}"#, r#"{"items": []}"#, "{}"];
@@ -135,7 +152,7 @@ fn modules_are_what_their_sources_give() {
          wasm32-unknown-unknown: rustup target add --toolchain 1.95.0 wasm32-unknown-unknown"
     );
     let out = std::env::temp_dir().join(format!("millrace-examples-{}", std::process::id()));
-    let names = ["drop-crawlers", "mask", "split-array"];
+    let names = ["drop-crawlers", "keep-property", "mask", "split-array"];
     if is_installed {
         let built = Command::new(examples().join("build")).arg("--out").arg(&out).output().unwrap();
         assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));

@@ -1,0 +1,224 @@
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use millrace_config::{FilterRecord, FilterTest, FilterTests, FilterVerdict};
+use millrace_types::{PropertiesBuf, java_hash, keys};
+use millrace_wasm_host::{Batch, Filter, Module, Record, Verdict};
+use serde_json::{Value, json};
+
+use super::{load, unread};
+use crate::exit::{Exit, Failure, codes};
+use crate::figures::counted;
+use crate::output::Answer;
+use crate::pipeline_file::{environment, from_reports};
+
+/// Run the tests of modules: which verdict each has to give on which record.
+///
+/// A file of tests lies beside its module, for instance my-filter.tests.yaml:
+///
+///   module: my-filter.wasm
+///   tests:
+///     - name: only what is urgent goes on
+///       params: {words: [now]}
+///       records:
+///         - {raw: do it now, expect: keep}
+///         - {body: {text: later}, props: {region: eu}, expect: drop}
+///
+/// `expect` is `keep`, `drop`, `replace` (with the bodies in `with`) or `fail` (with a part of the
+/// reason in `error`). The records are given to the module at once, and then one by one: that must
+/// make no difference. Exit code 4 if a test fails.
+#[derive(Args, Debug)]
+pub(super) struct Test {
+    /// Files of tests.
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// Only tests whose names contain this.
+    #[arg(short = 'k', long = "name", value_name = "TEXT")]
+    name: Option<String>,
+}
+
+/// What a module said about a record.
+#[derive(Clone, Debug, PartialEq)]
+enum Said {
+    Keep,
+    Drop,
+    Replace(Vec<String>),
+    Fail(String),
+}
+
+impl Test {
+    pub(super) fn execute(&self) -> Result<Answer, Failure> {
+        let mut parsed = Vec::new();
+        let mut reports = Vec::new();
+        for path in &self.files {
+            let bytes = fs::read(path).map_err(|error| unread(path, &error))?;
+            match FilterTests::parse(&path.display().to_string(), &bytes, &environment) {
+                Ok(tests) => parsed.push((path, tests)),
+                Err(report) => reports.push(report),
+            }
+        }
+        if !reports.is_empty() {
+            return Err(from_reports(reports));
+        }
+        let (mut text, mut results, mut failed) = (String::new(), Vec::new(), 0);
+        for (path, FilterTests { module, tests }) in parsed {
+            let module = load(&path.parent().unwrap_or(Path::new("")).join(module))?;
+            for test in tests.iter().filter(|test| self.means(test)) {
+                let complaints = complaints(&module, test);
+                let word = if complaints.is_empty() { "ok  " } else { "FAIL" };
+                failed += usize::from(!complaints.is_empty());
+                let _ = writeln!(text, "{word} {}: {}", path.display(), test.name);
+                for complaint in &complaints {
+                    let _ = writeln!(text, "     {complaint}");
+                }
+                results.push(json!({
+                    "file": path,
+                    "name": test.name,
+                    "ok": complaints.is_empty(),
+                    "complaints": complaints,
+                }));
+            }
+        }
+        if results.is_empty() {
+            let message = "there is no such test in these files";
+            return Err(Failure::new(Exit::Input, codes::TEST, message)
+                .hint("`millrace filter test --help` shows how to write some"));
+        }
+        let passed = results.len() - failed;
+        let tests = counted(results.len() as u64, "test");
+        let summary = format!("{tests}: {passed} passed, {failed} failed");
+        let _ = writeln!(text, "{summary}");
+        let exit = if failed == 0 { Exit::Done } else { Exit::No };
+        Ok(Answer { exit, summary, text, result: Value::Array(results) })
+    }
+
+    fn means(&self, test: &FilterTest) -> bool {
+        self.name.as_deref().is_none_or(|part| test.name.contains(part))
+    }
+}
+
+/// What is not as the test says.
+fn complaints(module: &Arc<Module>, test: &FilterTest) -> Vec<String> {
+    let properties: Vec<PropertiesBuf> = test.records.iter().map(properties).collect();
+    let records: Vec<Record<'_>> = test
+        .records
+        .iter()
+        .zip(&properties)
+        .enumerate()
+        .map(|(number, (given, properties))| Record {
+            queue_offset: number as i64,
+            key: given.key.as_deref().map(str::as_bytes),
+            body: given.body.as_bytes(),
+            properties: properties.as_bytes(),
+            tag_hash: given.tag.as_deref().map_or(0, |tag| java_hash(tag) as u32),
+            ..Record::default()
+        })
+        .collect();
+    let together = match said(module, test, &records) {
+        Ok(said) => said,
+        Err(reason) => return vec![reason],
+    };
+    let mut complaints = Vec::new();
+    for (number, (record, said)) in test.records.iter().zip(&together).enumerate() {
+        if !agrees(&record.expect, said) {
+            let (expected, found) = (expected(&record.expect), told(said));
+            complaints.push(format!("record {number}: expected {expected}, found {found}"));
+        }
+    }
+    for (number, record) in records.iter().enumerate() {
+        match self::said(module, test, std::slice::from_ref(record)) {
+            Ok(alone) if alone[0] != together[number] => {
+                let (alone, together) = (told(&alone[0]), told(&together[number]));
+                complaints.push(format!("record {number}: {together}, but alone {alone}"));
+            }
+            Ok(_) => {}
+            Err(reason) => return vec![reason],
+        }
+    }
+    complaints
+}
+
+fn properties(record: &FilterRecord) -> PropertiesBuf {
+    let mut encoded = PropertiesBuf::new();
+    for (name, value) in [(keys::KEYS, &record.key), (keys::TAGS, &record.tag)] {
+        if let Some(value) = value {
+            encoded.push(name, value);
+        }
+    }
+    for (name, value) in &record.properties {
+        encoded.push(name, value);
+    }
+    encoded
+}
+
+/// What a new instance of the module says about records.
+fn said(
+    module: &Arc<Module>,
+    test: &FilterTest,
+    records: &[Record<'_>],
+) -> Result<Vec<Said>, String> {
+    let start = Filter::start(Arc::clone(module), test.params.clone());
+    let filter = start.map_err(|error| error.to_string())?;
+    let mut said: Vec<Option<Said>> = vec![None; records.len()];
+    loop {
+        let rows: Vec<usize> = (0..records.len()).filter(|row| said[*row].is_none()).collect();
+        if rows.is_empty() {
+            return Ok(said.into_iter().flatten().collect());
+        }
+        let left: Vec<Record<'_>> = rows.iter().map(|row| records[*row]).collect();
+        let batch = Batch { topic: "tests", queue: 0, records: &left };
+        let decisions = filter.run(&batch).map_err(|error| error.to_string())?;
+        let mut outputs = decisions.outputs().peekable();
+        for (number, (row, verdict)) in rows.iter().zip(decisions.verdicts()).enumerate() {
+            let mut bodies = Vec::new();
+            while let Some(output) = outputs.next_if(|output| output.record as usize == number) {
+                let body = output.body.unwrap_or(records[*row].body);
+                bodies.push(String::from_utf8_lossy(body).into_owned());
+            }
+            said[*row] = match verdict {
+                Verdict::Keep => Some(Said::Keep),
+                Verdict::Drop => Some(Said::Drop),
+                Verdict::Replace => Some(Said::Replace(bodies)),
+                Verdict::Failed(fault) => Some(Said::Fail(fault.to_string())),
+                // One of the others took the time of all.
+                Verdict::NotReached => None,
+            };
+        }
+    }
+}
+
+fn agrees(expected: &FilterVerdict, said: &Said) -> bool {
+    match (expected, said) {
+        (FilterVerdict::Keep, Said::Keep) | (FilterVerdict::Drop, Said::Drop) => true,
+        (FilterVerdict::Replace(bodies), Said::Replace(found)) => {
+            bodies.as_ref().is_none_or(|bodies| bodies == found)
+        }
+        (FilterVerdict::Fail(part), Said::Fail(reason)) => {
+            part.as_ref().is_none_or(|part| reason.contains(part))
+        }
+        _ => false,
+    }
+}
+
+fn expected(verdict: &FilterVerdict) -> String {
+    match verdict {
+        FilterVerdict::Keep => "keep".to_owned(),
+        FilterVerdict::Drop => "drop".to_owned(),
+        FilterVerdict::Replace(None) => "replace".to_owned(),
+        FilterVerdict::Replace(Some(bodies)) => format!("replace with {bodies:?}"),
+        FilterVerdict::Fail(None) => "fail".to_owned(),
+        FilterVerdict::Fail(Some(part)) => format!("fail with {part:?}"),
+    }
+}
+
+fn told(said: &Said) -> String {
+    match said {
+        Said::Keep => "keep".to_owned(),
+        Said::Drop => "drop".to_owned(),
+        Said::Replace(bodies) => format!("replace with {bodies:?}"),
+        Said::Fail(reason) => format!("fail with {reason:?}"),
+    }
+}
