@@ -41,6 +41,8 @@ pub(crate) struct Told {
     pub(crate) reports: Vec<Report>,
     /// What there is to say all the same, for `--json`.
     pub(crate) result: Value,
+    /// The same for people, one line.
+    pub(crate) so_far: Option<String>,
 }
 
 impl Failure {
@@ -53,6 +55,7 @@ impl Failure {
             causes: Vec::new(),
             reports: Vec::new(),
             result: Value::Null,
+            so_far: None,
         }))
     }
 

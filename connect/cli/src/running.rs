@@ -68,8 +68,9 @@ pub(crate) async fn run(
                     drop(progress);
                     let seconds = manner.grace.as_secs();
                     let message = format!("no commit within {seconds} s of being asked to stop");
-                    return Err(Failure::new(Exit::Failed, codes::GRACE, message)
-                        .hint("nothing is lost: the next run goes on at the last commit"));
+                    let failure = Failure::new(Exit::Failed, codes::GRACE, message)
+                        .hint("nothing is lost: the next run goes on at the last commit");
+                    return Err(with_progress(failure, &control.progress()));
                 }
             }
         }
@@ -83,12 +84,16 @@ pub(crate) async fn run(
             failure.result = json!(summary);
             Err(failure)
         }
-        Err(error) => {
-            let mut failure = Failure::from(error);
-            failure.result = json!(control.progress());
-            Err(failure)
-        }
+        Err(error) => Err(with_progress(error.into(), &control.progress())),
     }
+}
+
+/// A failure with what was done before it.
+fn with_progress(mut failure: Failure, summary: &Summary) -> Failure {
+    failure.result = json!(summary);
+    let has_begun = summary.source.is_some() || !summary.sinks.is_empty();
+    failure.so_far = has_begun.then(|| tell(summary));
+    failure
 }
 
 /// Who this run is, different from every other run; and a number to draw chance from.

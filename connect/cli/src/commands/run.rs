@@ -15,7 +15,7 @@ use tokio::runtime::{self, Runtime};
 use crate::causes::source_failure;
 use crate::exit::{Exit, Failure, codes};
 use crate::figures::{parse_size, seconds};
-use crate::output::{Answer, complain};
+use crate::output::{Answer, complain, print};
 use crate::pipeline_file::{self, Checked};
 use crate::running::{self, Manner};
 use crate::signals::Signals;
@@ -82,13 +82,20 @@ impl RunPipeline {
         let summary = match &self.namesrv {
             Some(namesrv) => self.over_the_wire(&checked, namesrv, signals, &runtime),
             None => self.embedded(&checked, signals, &runtime),
-        }?;
+        };
         let elapsed = start.elapsed();
+        let prints_rows = sinks::print_rows(&checked.pipeline);
+        let summary = summary.inspect_err(|failure| {
+            if let (Some(so_far), false) = (&failure.so_far, self.json) {
+                let line = format!("{so_far}; {}\n", seconds(elapsed));
+                if prints_rows { complain(&line) } else { print(&line) }
+            }
+        })?;
         let line = format!("{}; {}", running::tell(&summary), seconds(elapsed));
         let mut result = json!(summary);
         result["elapsed_ms"] = json!(elapsed.as_millis() as u64);
         let mut answer = Answer::line(Exit::Done, line, result);
-        if sinks::print_rows(&checked.pipeline) {
+        if prints_rows {
             complain(&std::mem::take(&mut answer.text));
         }
         Ok(answer)

@@ -297,3 +297,34 @@ fn paths_of_others_are_left_alone() {
     let ran = home.run(&["run", "numbers.yaml", "--data-dir", &foreign.display().to_string()]);
     ran.expect(3).one_error("E-DATA-02", "something else 7");
 }
+
+/// A run that fails on the way says first what it did, as one that ends does.
+#[test]
+fn a_run_that_fails_says_what_it_did() {
+    let home = Home::new();
+    let bad = "    on_error: {then: stop}\n    where: 1 / (body.id - 4) < 9\n    parquet:";
+    home.write("numbers.yaml", &numbers(9).replace("    parquet:", bad));
+    let ran = home.run(&["run", "numbers.yaml"]).expect(1);
+    ran.one_error("E-RUN-02", "E-EVAL-01");
+    let lines: Vec<_> = ran.out.lines().collect();
+    let [line] = lines[..] else { panic!("{}", ran.out) };
+    assert!(line.starts_with("numbers: source read 9; sink lake read "), "{line}");
+    assert!(line.contains(" wrote ") && line.contains(" files ("), "{line}");
+    // The next one says what it did itself, and a program reads the same in one line.
+    let ran = home.run(&["run", "numbers.yaml", "--json"]).expect(1);
+    assert_eq!(ran.out.lines().count(), 1, "{}", ran.out);
+    assert_eq!(ran.json()["error"]["code"], "E-RUN-02");
+    // Where rows are printed, they alone are on standard output.
+    let sink = "stdout: {}\n";
+    let text =
+        numbers(9).replace("    parquet:", bad).replace("pipeline: numbers", "pipeline: rows");
+    let text = text.replace("parquet:\n      to: lake\n      rotate: {rows: 2000}\n", sink);
+    home.write("rows.yaml", &text);
+    let ran = home.run(&["run", "rows.yaml"]).expect(1);
+    assert!(ran.out.lines().all(|line| line.starts_with('{')), "{}", ran.out);
+    assert!(ran.err.starts_with("rows: source read "), "{}", ran.err);
+    // What fails before it begins has nothing to say.
+    home.write("data", "no directory");
+    let ran = home.run(&["run", "numbers.yaml", "--data-dir", "data"]);
+    assert_eq!((ran.code == Some(0), ran.out.as_str()), (false, ""));
+}
