@@ -94,6 +94,7 @@ fn of_kind(kind: &Kind) -> Value {
         Kind::TopicName => text("^[A-Za-z0-9_|%-]{1,127}$"),
         Kind::Instant => json!({"type": "string", "examples": [kind.example()]}),
         Kind::Duration { .. } => with_unit(DURATION_UNITS),
+        Kind::Percent => text(r"^[0-9]+(\.[0-9]+)?%$"),
         Kind::Size { .. } => with_unit(SIZE_UNITS),
         Kind::Choice(choices) => scalar(json!({"enum": choices})),
         Kind::OrNone(kind) => json!({"anyOf": [{"const": "none"}, of_kind(kind)]}),

@@ -362,6 +362,8 @@ pub struct SinkSpec {
     pub delivery: Delivery,
     /// What becomes of records that it will never accept.
     pub on_reject: OnReject,
+    /// The most dead letters among its last records, in a million of them.
+    pub letters_ppm_max: u32,
     /// What it writes and where.
     pub kind: SinkKind,
 }

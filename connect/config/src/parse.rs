@@ -121,6 +121,15 @@ pub(crate) fn size(kind: &Kind, text: &str) -> Result<u64, Wrong> {
     }
 }
 
+/// Parts of a million.
+pub(crate) fn percent(_: &Kind, text: &str) -> Result<u32, Wrong> {
+    let share = text.strip_suffix('%').filter(|share| is_number(share)).ok_or(Wrong::Type)?;
+    match share.parse::<f64>() {
+        Ok(share) if (0.0..=100.0).contains(&share) => Ok((share * 10_000.0).round() as u32),
+        _ => Err(Wrong::Range("from 0% to 100%".into())),
+    }
+}
+
 /// One of the choices, by its number.
 pub(crate) fn choice(kind: &Kind, text: &str) -> Result<usize, Wrong> {
     match kind {

@@ -121,6 +121,7 @@ fn type_name(kind: &Kind) -> String {
         Kind::TopicName => "topic name".into(),
         Kind::Instant => "instant, as in `2026-01-02T03:04:05Z`".into(),
         Kind::Duration { .. } => "duration".into(),
+        Kind::Percent => "share".into(),
         Kind::Size { .. } => "size".into(),
         Kind::Choice(choices) => list_or(choices),
         Kind::OrNone(kind) => format!("{}, or `none`", type_name(kind)),

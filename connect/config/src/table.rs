@@ -73,6 +73,8 @@ pub(crate) enum Kind {
         min: u64,
         max: u64,
     },
+    /// A share of all, such as `10%`.
+    Percent,
     /// One of a few texts.
     Choice(&'static [&'static str]),
     /// `none`, or this.
@@ -185,6 +187,7 @@ impl Kind {
             Kind::Instant => "an instant such as `2026-01-02T03:04:05Z`".into(),
             Kind::Duration { .. } => "a duration such as `10s`".into(),
             Kind::Size { .. } => "a size such as `256MiB`".into(),
+            Kind::Percent => "a share such as `10%`".into(),
             Kind::Choice(choices) => list_or(choices),
             Kind::OrNone(kind) => format!("{} or `none`", kind.described()),
             Kind::Expr => "an expression".into(),
@@ -205,6 +208,7 @@ impl Kind {
             Kind::Instant => "2026-01-02T03:04:05Z".into(),
             Kind::Duration { min, .. } => scalar::show_duration((*min).max(10_000)),
             Kind::Size { min, .. } => scalar::show_size((*min).max(1 << 20)),
+            Kind::Percent => "10%".into(),
             Kind::Choice(choices) => choices.first().copied().unwrap_or("…").into(),
             Kind::OrNone(kind) => kind.example(),
             Kind::List(item) => format!("[{}]", item.example()),

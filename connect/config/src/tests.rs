@@ -65,7 +65,7 @@ sinks:
   lake:
     where: queue < 4
     delivery: at_least_once
-    on_error: {then: stop}
+    on_error: {then: stop, dlq: {max_ratio: 2.5%}}
     parquet:
       to: lake
       partition_by: [day]

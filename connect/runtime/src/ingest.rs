@@ -255,7 +255,7 @@ impl Ingest {
         let mut ingest = Self {
             source: open(resume.collect())?,
             promotion: Promotion::new(pipeline)?,
-            breaker: Breaker::new(),
+            breaker: Breaker::new(Breaker::USUAL_PPM),
             marked_at_ms: link.now().mono_ms,
             link,
             ledger,

@@ -278,9 +278,11 @@ fn cut(text: &str, bytes_max: usize) -> &str {
 }
 
 /// Stops a sink whose records are refused so often that the pipeline itself is probably wrong:
-/// more than a tenth of the last thousand, once there were a hundred.
+/// more than some share of the last thousand, once there were a hundred.
 #[derive(Debug)]
 pub(crate) struct Breaker {
+    /// The share, in a million.
+    ppm_max: u64,
     /// Verdicts of the last records, oldest first where `next` points.
     window: Vec<bool>,
     next: usize,
@@ -290,11 +292,12 @@ pub(crate) struct Breaker {
 impl Breaker {
     const OVER: usize = 1000;
     const AFTER: usize = 100;
-    /// One of so many.
-    const RATIO: u64 = 10;
+    /// A tenth.
+    pub(crate) const USUAL_PPM: u32 = 100_000;
 
-    pub(crate) fn new() -> Self {
-        Self { window: Vec::with_capacity(Self::OVER), next: 0, rejected: 0 }
+    pub(crate) fn new(ppm_max: u32) -> Self {
+        let ppm_max = u64::from(ppm_max);
+        Self { ppm_max, window: Vec::with_capacity(Self::OVER), next: 0, rejected: 0 }
     }
 
     /// Counts one record; `false` once there are too many.
@@ -307,7 +310,7 @@ impl Breaker {
             self.next = (self.next + 1) % Self::OVER;
         }
         self.rejected += u64::from(rejected);
-        self.window.len() < Self::AFTER || self.rejected * Self::RATIO <= self.of()
+        self.window.len() < Self::AFTER || self.rejected * 1_000_000 <= self.ppm_max * self.of()
     }
 
     /// Counts records that went on.
@@ -348,7 +351,12 @@ mod tests {
     /// Whether the breaker holds after these: how many, and whether they were refused.
     #[track_caller]
     fn check(counted: &[(usize, bool)], holds: bool) {
-        let mut breaker = Breaker::new();
+        check_share(Breaker::USUAL_PPM, counted, holds);
+    }
+
+    #[track_caller]
+    fn check_share(ppm_max: u32, counted: &[(usize, bool)], holds: bool) {
+        let mut breaker = Breaker::new(ppm_max);
         let mut held = true;
         for &(records, rejected) in counted {
             if rejected {
@@ -375,6 +383,17 @@ mod tests {
         // What lies more than a thousand records back counts no more.
         check(&[(1000, false), (90, true), (950, false), (50, true)], true);
         check(&[(1000, false), (90, true), (890, false), (11, true)], false);
+    }
+
+    #[test]
+    fn how_much_is_too_much_can_be_said() {
+        check_share(1_000_000, &[(5000, true)], true);
+        check_share(0, &[(99, true)], true);
+        check_share(0, &[(99, false), (1, true)], false);
+        check_share(25_000, &[(1000, false), (25, true)], true);
+        check_share(25_000, &[(1000, false), (26, true)], false);
+        check_share(500_000, &[(500, true), (500, false)], false);
+        check_share(500_000, &[(500, false), (500, true)], true);
     }
 
     /// A message of the topic `orders` as the log has it.

@@ -69,9 +69,12 @@ fn sink(reader: &mut Reader<'_>, key: &Key, entry: &Entry<'_>, scope: &Scope) ->
     let fields = reader.fields(&keys::SINK, &entry.at, entry.node)?;
     let where_ = fields.get("where").map(|entry| scope.condition(reader, entry));
     let delivery = reader.value(&fields, "delivery", parse::choice);
-    let then = reader
-        .nested(&fields, "on_error")
-        .and_then(|fields| reader.value(&fields, "then", parse::choice));
+    let on_error = reader.nested(&fields, "on_error").map(|fields| {
+        let dlq = reader.nested(&fields, "dlq");
+        let max_ratio = dlq.and_then(|dlq| reader.value(&dlq, "max_ratio", parse::percent));
+        (reader.value(&fields, "then", parse::choice), max_ratio)
+    });
+    let (then, letters_max) = on_error.unwrap_or((None, None));
     let kind = fields.component.as_ref().and_then(|chosen| {
         let own = reader.table(&chosen.entry)?;
         if chosen.name != "blackhole" {
@@ -107,6 +110,7 @@ fn sink(reader: &mut Reader<'_>, key: &Key, entry: &Entry<'_>, scope: &Scope) ->
         },
         delivery: delivery?,
         on_reject: [OnReject::Dlq, OnReject::Stop][then?],
+        letters_ppm_max: letters_max?,
         kind: kind?,
     })
 }

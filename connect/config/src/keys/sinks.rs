@@ -42,14 +42,32 @@ pub(crate) static SINK: Table = Table {
 pub(crate) static ON_ERROR: Table = Table {
     name: "on_error",
     doc: "What becomes of records that the sink will never accept.",
+    fields: &[
+        key(
+            "then",
+            Kind::Choice(&["dlq", "stop"]),
+            Default("dlq"),
+            "`dlq` makes the record a dead letter and goes on; `stop` stops the sink before it.",
+        ),
+        key("dlq", Kind::Table(&ON_ERROR_DLQ), Optional, "How many dead letters are too many."),
+    ],
+    components: None,
+    later: &["retry"],
+};
+
+static ON_ERROR_DLQ: Table = Table {
+    name: "dlq",
+    doc: "How many dead letters are too many.",
     fields: &[key(
-        "then",
-        Kind::Choice(&["dlq", "stop"]),
-        Default("dlq"),
-        "`dlq` makes the record a dead letter and goes on; `stop` stops the sink before it.",
+        "max_ratio",
+        Kind::Percent,
+        Default("10%"),
+        "The sink stops once more than this share of the last 1,000 records became dead letters, \
+         and there were at least 100: then the pipeline is probably wrong, and would turn the \
+         whole topic into letters. `100%` never stops it.",
     )],
     components: None,
-    later: &["retry", "dlq"],
+    later: &["over", "topic"],
 };
 
 pub(crate) static SINKS: Components = Components {

@@ -118,6 +118,7 @@ fn every_key_arrives_in_the_model() {
 
     let sink = &pipeline.sinks[0];
     assert_eq!((sink.delivery, sink.on_reject), (Delivery::AtLeastOnce, OnReject::Stop));
+    assert_eq!(sink.letters_ppm_max, 25_000);
     assert_eq!(sink.where_.as_ref().unwrap().slots, [Slot::Meta(MetaField::Queue)]);
     let SinkKind::Files(files) = &sink.kind else { panic!() };
     assert_eq!(
@@ -200,6 +201,7 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(pipeline.limits.memory, 256 << 20);
     let sink = &pipeline.sinks[0];
     assert_eq!((sink.delivery, sink.on_reject), (Delivery::ExactlyOnce, OnReject::Dlq));
+    assert_eq!(sink.letters_ppm_max, 100_000);
     let SinkKind::Files(files) = &sink.kind else { panic!() };
     let FileFormat::Parquet(parquet) = &files.format else { panic!("{files:?}") };
     assert_eq!(parquet.compression, Compression::Zstd(3));

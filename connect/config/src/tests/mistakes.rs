@@ -809,3 +809,16 @@ fn what_is_suggested_is_right() {
     let without_topic = format!("version: 1\n{rest}").replace("topic: t\n", "");
     assert_eq!(help(&without_topic), "add `topic: orders`");
 }
+
+#[test]
+fn a_share_is_a_number_with_a_sign() {
+    let sink = |ratio: &str| {
+        format!("sinks: {{s: {{blackhole: {{}}, on_error: {{dlq: {{max_ratio: {ratio}}}}}}}}}\n")
+    };
+    check_json_help("E-TYPE-01", &sink("«10»"), "`max_ratio: 10%`");
+    check_json("E-TYPE-01", &sink("«a%»"));
+    check_json("E-RANGE-01", &sink("«100.1%»"));
+    check_json("E-RANGE-01", &sink("«-1%»"));
+    let later = "sinks: {s: {blackhole: {}, on_error: {dlq: {«over»: 5}}}}\n";
+    check_json("E-KEY-01", later);
+}

@@ -48,6 +48,7 @@ fn fits(kind: &Kind, text: &str) -> bool {
         Kind::Char => parse::char(kind, text.trim_matches('"')).is_ok() || text == "\"",
         Kind::Duration { .. } => parse::duration(kind, text).is_ok(),
         Kind::Size { .. } => parse::size(kind, text).is_ok(),
+        Kind::Percent => parse::percent(kind, text).is_ok(),
         Kind::Choice(_) => parse::choice(kind, text).is_ok(),
         Kind::OrNone(kind) => text == "none" || fits(kind, text),
         Kind::Either(short, _) => fits(short, text),

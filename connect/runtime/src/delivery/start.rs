@@ -115,7 +115,7 @@ impl Opening<'_> {
                 sink: name.clone(),
                 envelope,
                 stops: self.sink.on_reject == OnReject::Stop,
-                breaker: Breaker::new(),
+                breaker: Breaker::new(self.sink.letters_ppm_max),
                 known: self.state.lettered,
                 paths: self.paths,
                 progress: self.progress.clone(),

@@ -503,6 +503,25 @@ async fn a_pipeline_that_refuses_too_much_stops_before_it_writes_the_letters() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pipeline_says_how_many_letters_are_too_many() {
+    for (share, is_enough) in [("19%", false), ("21%", true)] {
+        let on_error = format!("    on_error: {{dlq: {{max_ratio: {share}}}}}\n    parquet");
+        let text = PIPELINE.replace("    parquet", &on_error);
+        let mut world = World::new(&text, lines(400, 5), 1, Chances::default(), 0);
+        match world.run().finish().await {
+            Ok(summary) => assert!(is_enough && summary.balanced, "{summary:?}"),
+            Err(error) => {
+                assert!(
+                    !is_enough && matches!(error, RunError::TooManyRejects { .. }),
+                    "{error:?}"
+                );
+            }
+        }
+        assert_eq!(world.broker.messages("%DLQ%p_all").len() == 400 / 5, is_enough);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_pipeline_may_stop_at_the_first_refusal() {
     let text = PIPELINE.replace("  even:\n", "    on_error: {then: stop}\n  even:\n");
     let mut world = World::new(&text, lines(100, 50), 1, Chances::default(), 0);
