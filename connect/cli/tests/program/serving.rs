@@ -171,3 +171,30 @@ fn a_server_that_would_serve_nobody_is_refused() {
         home.run(args).expect(2);
     }
 }
+
+/// P12: who gives no address is on loopback, and who gives another one is warned.
+#[test]
+fn a_server_is_on_loopback_unless_an_address_is_given() {
+    const WARNING: &str = "open to everybody who can reach it: there is no access control";
+    let home = Home::new();
+    // The ports of tutorials may be somebody else's on this machine; the addresses are the usual.
+    let help = home.run(&["server", "--help"]).expect(0).out;
+    assert!(help.contains("127.0.0.1:10911") && help.contains("127.0.0.1:9876"), "{help}");
+    home.write(
+        "broker.conf",
+        "listenPort=0\nstorePathRootDir=conf\nmappedFileSizeCommitLog=1048576\n",
+    );
+    let args = ["server", "--json", "-c", "broker.conf", "--namesrv-listen", "127.0.0.1:0"];
+    let mut usual = home.start(&args);
+    let listening: Value = serde_json::from_str(&usual.first_line()).unwrap();
+    let broker = listening["broker"].as_str().unwrap().to_owned();
+    assert!(broker.starts_with("127.0.0.1:"), "{broker}");
+    assert!(!usual.said().contains(WARNING), "{}", usual.said());
+    let quick = home.run(&["quickstart", "--json"]).expect(0);
+    assert!(!quick.err.contains(WARNING), "{}", quick.err);
+    let more = ["--listen", "0.0.0.0:0", "--advertise", "127.0.0.1"];
+    let args = ["server", "--json", "--data-dir", "open", "--namesrv-listen", "127.0.0.1:0"];
+    let mut open = home.start(&[&args[..], &more].concat());
+    open.first_line();
+    assert!(open.said().contains(WARNING), "{}", open.said());
+}
