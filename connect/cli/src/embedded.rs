@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use millrace_disk::RealDisk;
-use millrace_server::{Core, CoreConfig};
+use millrace_server::{Core, CoreConfig, RetentionConfig};
 use millrace_store::{FlushMode, LostMessages, Recovered, StoreConfig};
 
 use crate::exit::Failure;
@@ -14,10 +14,18 @@ use crate::figures;
 ///
 /// It is flushed as in async-flush mode: producer and log end together when the power goes, and
 /// whatever a pipeline promises waits for the disk in every mode.
-pub(crate) fn open(dir: &Path, segment_bytes: u64) -> Result<(Core, Recovered), Failure> {
+pub(crate) fn open(
+    dir: &Path,
+    segment_bytes: u64,
+    retention: RetentionConfig,
+) -> Result<(Core, Recovered), Failure> {
     let store = store_config(segment_bytes, StoreConfig::default().flush);
-    let config = CoreConfig { store, ..CoreConfig::default() };
-    Ok(Core::open(Arc::new(RealDisk::new()), dir, config)?)
+    let mut config = CoreConfig { store, ..CoreConfig::default() };
+    config.engine.retention = retention;
+    let opened = Core::open(Arc::new(RealDisk::new()), dir, config)?;
+    // A run may be over before the broker looks at its disk by itself.
+    opened.0.tick();
+    Ok(opened)
 }
 
 /// How the store keeps its files.

@@ -24,14 +24,28 @@ pub(crate) struct Keeping {
     /// hold theirs.
     #[arg(long, value_name = "GROUP", value_parser = parse_group)]
     hold_group: Vec<GroupName>,
-    /// Refuse producers while more of the disk is in use, in percent.
-    #[arg(long, value_name = "PERCENT", default_value_t = 95,
-        value_parser = clap::value_parser!(u8).range(1..=100))]
-    refuse_at: u8,
+    #[command(flatten)]
+    room: Room,
     /// Remove the oldest messages, read or unread, while more of the disk is in use, in percent;
     /// never unless given.
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=100))]
     sacrifice_at: Option<u8>,
+}
+
+/// When there is no room for more.
+#[derive(Args, Debug)]
+pub(crate) struct Room {
+    /// Refuse producers while more of the disk is in use, in percent.
+    #[arg(long, value_name = "PERCENT", default_value_t = 95,
+        value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub(crate) refuse_at: u8,
+}
+
+impl Room {
+    /// For who keeps messages as long as usual.
+    pub(crate) fn config(&self) -> RetentionConfig {
+        RetentionConfig { refuse_percent: self.refuse_at, ..RetentionConfig::default() }
+    }
 }
 
 const HOUR_MS: u64 = 3_600_000;
@@ -43,9 +57,8 @@ impl Keeping {
             bytes_max: self.keep_bytes,
             hold_max_ms: self.hold_hours.saturating_mul(HOUR_MS),
             hold_groups: self.hold_group.clone(),
-            refuse_percent: self.refuse_at,
             sacrifice_percent: self.sacrifice_at,
-            ..RetentionConfig::default()
+            ..self.room.config()
         }
     }
 }

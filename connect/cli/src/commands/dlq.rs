@@ -12,6 +12,7 @@ use clap::{Args, Subcommand};
 use millrace_client::{Broker, RemoteBroker};
 use millrace_runtime::RunError;
 use millrace_runtime::dlq::{Condition, Whose};
+use millrace_server::RetentionConfig;
 
 use crate::cluster::run;
 use crate::commands::dlq::replay::Replay;
@@ -142,7 +143,8 @@ impl At {
     ) -> Result<T, Failure> {
         let Some(namesrv) = &self.namesrv else {
             check_is_data_dir(&self.data_dir)?;
-            let (core, found) = embedded::open(&self.data_dir, SEGMENT_BYTES)?;
+            let (core, found) =
+                embedded::open(&self.data_dir, SEGMENT_BYTES, RetentionConfig::default())?;
             for line in embedded::findings(&found) {
                 complain(&format!("{line}\n"));
             }

@@ -21,6 +21,7 @@ use crate::causes::io_failure;
 use crate::embedded;
 use crate::exit::{Exit, Failure, codes};
 use crate::figures::{bytes, count, counted, seconds};
+use crate::keeping::Room;
 use crate::letters::{self, Letter};
 use crate::output::{Answer, complain};
 use crate::pipeline_file::{Checked, from_reports};
@@ -46,6 +47,8 @@ pub(crate) struct Quickstart {
     /// Where the Parquet files go.
     #[arg(long, value_name = "DIR", default_value = "./millrace-quickstart/lake")]
     out: PathBuf,
+    #[command(flatten)]
+    room: Room,
     /// Answer in one line of JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -134,6 +137,7 @@ impl Quickstart {
             namesrv_listen: Some(any),
             broker_listen: Some(any),
             segment_bytes: SEGMENT_BYTES,
+            retention: self.room.config(),
             // For whoever tries it out; no system is short of files for so many.
             limits: Limits { connections_max: 100, ..Limits::default() },
             ..ServerConfig::new(&self.data_dir)

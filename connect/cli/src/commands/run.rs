@@ -15,6 +15,7 @@ use tokio::runtime::{self, Runtime};
 use crate::causes::source_failure;
 use crate::exit::{Exit, Failure, codes};
 use crate::figures::{parse_size, seconds};
+use crate::keeping::Room;
 use crate::output::{Answer, complain, print};
 use crate::pipeline_file::{self, Checked};
 use crate::running::{self, Manner};
@@ -38,7 +39,7 @@ pub(crate) struct RunPipeline {
     data_dir: PathBuf,
     /// Use the broker that this name server knows instead of one inside this process.
     #[arg(long, value_name = "HOST:PORT", value_parser = parse_namesrv)]
-    #[arg(conflicts_with_all = ["data_dir", "segment_size"])]
+    #[arg(conflicts_with_all = ["data_dir", "segment_size", "refuse_at"])]
     namesrv: Option<String>,
     /// Which broker to use if the name server knows several.
     #[arg(long, value_name = "NAME", requires = "namesrv")]
@@ -56,6 +57,8 @@ pub(crate) struct RunPipeline {
     /// Bytes that the log of the broker inside this process reserves at a time.
     #[arg(long, value_name = "SIZE", default_value = "128MiB", value_parser = parse_size)]
     segment_size: u64,
+    #[command(flatten)]
+    room: Room,
     /// Answer in one line of JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -107,7 +110,7 @@ impl RunPipeline {
         signals: Signals,
         runtime: &Runtime,
     ) -> Result<Summary, Failure> {
-        let (core, found) = embedded::open(&self.data_dir, self.segment_size)?;
+        let (core, found) = embedded::open(&self.data_dir, self.segment_size, self.room.config())?;
         for line in embedded::findings(&found) {
             complain(&format!("{line}\n"));
         }

@@ -208,6 +208,26 @@ fn a_disk_that_fills_under_the_files() {
 /// Of segments of this size the small disks have room for two.
 const TWO_SEGMENTS: [&str; 2] = ["--segment-size", "16MiB"];
 
+#[test]
+fn a_share_of_the_disk_at_which_messages_are_refused() {
+    let home = Home::new();
+    let test = "a_share_of_the_disk_at_which_messages_are_refused";
+    let _small = small_disk_or_skip!(home, "100m", test);
+    home.write("small/others", &"x".repeat(20 << 20));
+    home.write("gen.yaml", &pipeline(1000, Path::new("lake")));
+    let run = [&["run", "gen.yaml", "--data-dir", "small/data"], &TWO_SEGMENTS[..]].concat();
+    let early = ["--refuse-at", "10"];
+    home.run(&[&run[..], &early].concat()).expect(3).one_error("E-DISK-01", "disk");
+    let early = ["quickstart", "--data-dir", "small/quick", "--refuse-at", "10"];
+    home.run(&early).expect(3).one_error("E-DISK-01", "disk");
+    home.run(&run).expect(0);
+    for command in [&["run", "gen.yaml"][..], &["quickstart"]] {
+        home.run(&[command, &["--refuse-at", "0"]].concat()).expect(2);
+    }
+    // A broker in another process has its own share.
+    home.run(&["run", "gen.yaml", "--namesrv", "127.0.0.1:1", "--refuse-at", "10"]).expect(2);
+}
+
 /// How often a server has said that it refuses messages, and that it takes them again.
 fn told(server: &Started) -> (usize, usize) {
     let said = server.said();
