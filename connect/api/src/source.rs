@@ -67,6 +67,8 @@ pub struct Origin {
     pub identity: String,
     /// The path, for people.
     pub path: String,
+    /// The line that names the columns of all its records, if it has one; at most 8 KiB.
+    pub header: Option<Arc<str>>,
 }
 
 /// How far an origin has been read into the topic.

@@ -220,6 +220,11 @@ pub(crate) mod codes {
     pub(super) const LETTERS: &[(&str, &str)] = &[
         ("E-SOURCE-01", "A line longer than `max_line`. The letter has its first 4 KiB."),
         (
+            "E-SOURCE-05",
+            "A line of a file whose first line can be no header: it is longer than 8 KiB, is not \
+             UTF-8, or has control characters in it.",
+        ),
+        (
             "E-CAST-01",
             "A value that the type which `cast` gives its column cannot hold exactly, or that is \
              not written in the format of the cast. `dlq_field` names the column.",
@@ -235,6 +240,22 @@ pub(crate) mod codes {
         ("E-DECODE-05", "A body with too many levels of objects and arrays."),
         ("E-DECODE-06", "A line that the pattern does not match."),
         ("E-DECODE-07", "A body that is not UTF-8."),
+        (
+            "E-DECODE-08",
+            "A line of CSV with a quote where none can be: not closed on its line, within a value \
+             without quotes, or with something behind a closing one. A value with a line break in it \
+             is not read, so each of its lines is a letter.",
+        ),
+        (
+            "E-DECODE-09",
+            "A line of CSV with more or fewer values than the header of its file has names, or \
+             `schema` columns.",
+        ),
+        (
+            "E-DECODE-10",
+            "A line of a CSV file whose header, the property `file.header`, does not name a column \
+             of `schema`, or names it twice. Once `schema` is mended, the letter can be replayed.",
+        ),
         (
             "E-DLQ-01",
             "A letter that cannot be replayed, because it does not say which message it was made \

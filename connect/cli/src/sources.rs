@@ -43,6 +43,7 @@ pub(crate) fn file(spec: &FileSpec, once: bool) -> FileOptions {
     FileOptions {
         include: spec.include.clone(),
         once: spec.once || once,
+        header: spec.header,
         start_at_end: spec.start == StartAt::End,
         read_chunk: spec.read_chunk,
         line_max: spec.max_line,

@@ -60,9 +60,9 @@ pub(crate) static PIPELINE: Table = Table {
             "schema",
             Kind::Map("column", &Kind::Choice(TYPES)),
             Optional,
-            "The columns of the body and their types. Required for JSON; a dot in a name reads a \
-             nested field, as in `user.id: string`. The other ways to decode say their columns \
-             themselves.",
+            "The columns of the body and their types. Required for JSON, where a dot in a name reads \
+             a nested field, as in `user.id: string`, and for CSV. The other ways to decode say \
+             their columns themselves.",
         ),
         key(
             "steps",
@@ -195,8 +195,14 @@ pub(crate) static DECODES: Components = Components {
             Optional,
             "A text that a pattern takes apart; each named group is a column.",
         ),
+        key(
+            "csv",
+            Kind::Table(&CSV_LINES),
+            Optional,
+            "A line of CSV, read strictly into the columns of `schema`.",
+        ),
     ],
-    later: &["csv", "avro", "protobuf", "raw"],
+    later: &["avro", "protobuf", "raw"],
 };
 
 pub(crate) static JSON: Table = table("json", "No keys yet: write `json: {}`.", &[]);
@@ -236,6 +242,42 @@ pub(crate) static REGEX_TIME: Table = table(
             Kind::Text,
             Required,
             "Its format in the notation of strftime, for instance `%d/%b/%Y:%H:%M:%S %z`.",
+        ),
+    ],
+);
+
+pub(crate) static CSV_LINES: Table = table(
+    "csv",
+    "Lines of CSV (RFC 4180), each one a row: a value with a line break in it is not read. Times are \
+     in RFC 3339; read others as `string` and `cast` them.",
+    &[
+        key(
+            "header",
+            Kind::Bool,
+            Default("true"),
+            "Whether the first line of each file names its columns, in any order; others than those \
+             of `schema` are passed over. It goes with every message as the property `file.header`. \
+             Without it, values are in the order of `schema`.",
+        ),
+        key(
+            "delimiter",
+            Kind::Char,
+            Default(","),
+            "What stands between values; `\"\\t\"` is a tab.",
+        ),
+        key(
+            "quote",
+            Kind::Char,
+            Default("\""),
+            "What stands around a value that has a delimiter or a quote in it. A quote in it is \
+             written twice.",
+        ),
+        key(
+            "null",
+            Kind::Text,
+            Optional,
+            "The text that stands for no value unless it is quoted. Without it, nothing does: \
+             `a,,b` has no second value, and that of `a,\"\",b` is an empty text.",
         ),
     ],
 );

@@ -53,6 +53,8 @@ pub struct FileSpec {
     pub include: Vec<String>,
     /// End when everything that was there is read, instead of waiting for more.
     pub once: bool,
+    /// Whether the first line of each file is the header of the others, and no record.
+    pub header: bool,
     /// Where a file begins that no cursor knows.
     pub start: StartAt,
     /// Bytes read at a time.

@@ -21,8 +21,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use millrace_client::{Outgoing, Wait};
 use millrace_config::Pipeline;
+use millrace_connect_api::decode::FILE_HEADER;
 use millrace_connect_api::{
-    Chunk, Message, Polled, Position, Reject, Source, SourceCursor, SourceError, Span,
+    Chunk, Message, Origin, Polled, Position, Reject, Source, SourceCursor, SourceError, Span,
 };
 use millrace_types::record::PROPERTIES_BYTES_MAX;
 use millrace_types::{PropertiesBuf, QueueId, QueueOffset, TopicName};
@@ -156,6 +157,8 @@ struct Group {
     letters: Vec<&'static str>,
     /// Bytes of bodies.
     bytes: usize,
+    /// Bytes of the properties of dead letters.
+    letter_bytes: usize,
     /// Where the first one lies in its origin.
     first: Option<u64>,
 }
@@ -164,12 +167,16 @@ impl Group {
     fn push(&mut self, position: Position, message: Outgoing) {
         self.first.get_or_insert(position.offset);
         self.bytes += message.body.len();
+        self.letter_bytes += message.properties.len();
         self.messages.push(message);
         self.ends.push(self.properties.len());
     }
 
     fn is_full(&self) -> bool {
-        self.bytes >= GROUP_BYTES_MAX || self.messages.len() >= GROUP_RECORDS_MAX
+        // Headers may be longer than the lines that they go with.
+        self.bytes >= GROUP_BYTES_MAX
+            || self.properties.len() + self.letter_bytes >= GROUP_BYTES_MAX
+            || self.messages.len() >= GROUP_RECORDS_MAX
     }
 
     /// The messages, with their properties.
@@ -321,7 +328,7 @@ impl Ingest {
                 let refused = || Err(promote::Refused { step: READ, reject: reject.clone() });
                 fresh.iter().map(|_| refused()).collect()
             }
-            (None, Some(promotion)) => promotion.promote(&chunk.data, &fresh)?,
+            (None, Some(promotion)) => promotion.promote(chunk, &fresh)?,
             (None, None) => Vec::new(),
         };
         let mut is_path_known = at.is_some_and(|at| !at.path.is_empty());
@@ -392,7 +399,7 @@ impl Ingest {
                     return Err(self.breaker.error(letter::SOURCE, &reject));
                 }
                 let mut properties = PropertiesBuf::new();
-                stamp(&mut properties, &chunk.origin.identity, position);
+                stamp(&mut properties, &chunk.origin, position);
                 properties.push(FILE_PATH, &chunk.origin.path);
                 let properties = properties.into_bytes();
                 let message = self.letters.of_record(body, properties, step, &reject, born_at_ms);
@@ -409,7 +416,7 @@ impl Ingest {
                 (stripe % u64::from(self.queues.max(1))) as u32
             }
         };
-        stamp(&mut group.properties, &chunk.origin.identity, position);
+        stamp(&mut group.properties, &chunk.origin, position);
         let path = &chunk.origin.path;
         let bytes = group.properties.len() - before + FILE_PATH.len() + path.len() + 2;
         // Promoted properties may leave no room for a long one.
@@ -556,10 +563,13 @@ fn stamped<'m>(message: &Message<'m>) -> Option<(&'m str, Last)> {
 }
 
 /// Says where a record comes from.
-fn stamp(properties: &mut PropertiesBuf, identity: &str, position: Position) {
-    properties.push(FILE_ID, identity);
+fn stamp(properties: &mut PropertiesBuf, origin: &Origin, position: Position) {
+    properties.push(FILE_ID, &origin.identity);
     properties.push_number(FILE_OFFSET, position.offset);
     properties.push_number(FILE_LINE, position.line);
+    if let Some(header) = &origin.header {
+        properties.push(FILE_HEADER, header);
+    }
 }
 
 fn body(chunk: &Chunk, span: &Span) -> Bytes {

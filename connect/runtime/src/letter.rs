@@ -22,7 +22,7 @@
 //! | `dlq_error`    | the reason, at most 1 KiB                                                   |
 //!
 //! What a source read has `file.id`, `file.offset` (bytes before the record) and `file.line` (lines
-//! before it) from there on. The path is the last one under which the file was seen. Properties
+//! before it) from there on, and a line of CSV the header of its file (`file.header`). The path is the last one under which the file was seen. Properties
 //! are left out, from the last on, where the message has no room for more. A letter was born when
 //! its message was.
 

@@ -1,4 +1,5 @@
 mod blocks; // buffers to read into
+mod first_line; // what a file says its columns are
 mod glob; // patterns to paths
 mod names; // what tells one file from another
 mod scan; // which files are there
@@ -29,6 +30,8 @@ const GONE_FOR: Duration = Duration::from_secs(60);
 
 /// A line longer than the limit.
 const TOO_LONG: &str = "E-SOURCE-01";
+/// A line of a file whose first line can be no header.
+const NO_HEADER: &str = "E-SOURCE-05";
 
 /// Which files a [`FileSource`] reads, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +45,9 @@ pub struct FileOptions {
     /// Starts files that are there at the start, and of which no cursor is known, at their last
     /// line instead of their first. Their lines are then counted from there.
     pub start_at_end: bool,
+    /// The first line of each file is no record, but the header of all the others. A file is not
+    /// read before that line has its end.
+    pub header: bool,
     /// Bytes read at a time, from 1 to 64 MiB. Larger blocks are no faster.
     pub read_chunk: usize,
     /// Longest line, without its end, in bytes, up to 1 GiB; memory for about three of them is
@@ -61,6 +67,7 @@ impl Default for FileOptions {
             include: Vec::new(),
             once: false,
             start_at_end: false,
+            header: false,
             read_chunk: 256 * 1024,
             line_max: 1024 * 1024,
             partial_line_ms: 5_000,
@@ -75,6 +82,10 @@ impl Default for FileOptions {
 /// without `\n` is a record as it is: at the end in `once` mode, else when nothing was added for
 /// `partial_line_ms`. A longer line than `line_max` comes as [`Polled::Unreadable`] with its first
 /// 4 KiB.
+///
+/// The header of a file is read from its start whenever the file is taken up, so records have it
+/// wherever they begin. If its first line can be no header, its records come as
+/// [`Polled::Unreadable`].
 ///
 /// # Which file is which
 /// A file of at least 1 KiB is known by the checksum of its first 1 KiB, whatever its name; a
@@ -256,8 +267,7 @@ impl FileSource {
         let given = tail.lines.position().offset;
         if size < given || !head.agrees(&tail.head, given) {
             self.begin_again(index, head);
-            self.tails[index].until = Some(size);
-            return Ok(());
+            return self.begin_turn(index);
         }
         if size < tail.lines.read_from() || !head.agrees(&tail.head, u64::MAX) {
             tail.lines.forget_rest();
@@ -273,7 +283,24 @@ impl FileSource {
             self.name_better(index, position);
         }
         // Only now, so that nothing is read under the lesser name if that failed.
-        self.tails[index].until = Some(size);
+        self.begin_turn(index)
+    }
+
+    /// Lets a file be read up to the size it has now, once it is known what its header is.
+    fn begin_turn(&mut self, index: usize) -> Result<(), SourceError> {
+        let tail = &mut self.tails[index];
+        if self.options.header
+            && let Some(handle) = &tail.handle
+            && (tail.header.is_none() || tail.lines.position().offset == 0)
+        {
+            let header = first_line::read(&**handle, tail.size, self.options.once)
+                .map_err(|error| cannot_read(&tail.path, error))?;
+            if header.is_none() {
+                return Ok(());
+            }
+            tail.set_header(header);
+        }
+        tail.until = Some(tail.size);
         Ok(())
     }
 
@@ -292,6 +319,7 @@ impl FileSource {
             identity = new.identity,
             "file was truncated or written anew, reading it from its start"
         );
+        tail.header = None;
         tail.set_identity(new.named, new.identity);
         tail.head = head;
         tail.lines = Lines::new(Position::default(), self.options.line_max);
@@ -350,7 +378,19 @@ impl FileSource {
     }
 
     fn give(&mut self, index: usize, pieces: impl IntoIterator<Item = Piece>) {
+        let has_header = self.options.header;
+        let is_header = |position: Position| has_header && position.offset == 0;
         for mut piece in pieces {
+            match &mut piece {
+                Piece::Records { records, .. } => {
+                    records.retain(|span| !is_header(span.position));
+                    if records.is_empty() {
+                        continue;
+                    }
+                }
+                Piece::TooLong { span, .. } if is_header(span.position) => continue,
+                Piece::TooLong { .. } => {}
+            }
             if self.tails[index].keeps_name {
                 let (first, rest) = piece.split_first();
                 let next = first.next();
@@ -370,7 +410,17 @@ impl FileSource {
     fn polled(&self, index: usize, piece: Piece) -> Polled {
         let origin = Arc::clone(&self.tails[index].origin);
         match piece {
-            Piece::Records { data, records } => Polled::Chunk(Chunk { origin, data, records }),
+            Piece::Records { data, records } => {
+                let chunk = Chunk { origin, data, records };
+                match &self.tails[index].header {
+                    Some(Err(reason)) => {
+                        let error = format!("the first line of the file is no header: {reason}");
+                        let reject = Reject { code: NO_HEADER, error, field: None };
+                        Polled::Unreadable(chunk, reject)
+                    }
+                    _ => Polled::Chunk(chunk),
+                }
+            }
             Piece::TooLong { kept, span } => {
                 let reject = Reject {
                     code: TOO_LONG,

@@ -77,7 +77,7 @@ impl GenerateSource {
             .unwrap_or(0);
         let path = format!("generate seed {seed}");
         Ok(Self {
-            origin: Arc::new(Origin { identity, path }),
+            origin: Arc::new(Origin { identity, path, header: None }),
             seed,
             count,
             chunk_records: chunk_records.max(1),

@@ -44,8 +44,8 @@ impl Decoder for JsonDecoder {
 
     fn decode(&mut self, messages: &Messages, selection: &Selection) -> Decoded {
         let (shape, scratch) = (&mut self.shape, &mut self.scratch);
-        super::decode_rows(messages, selection, &mut self.columns, |body, columns| {
-            walk(body, shape, scratch, columns)
+        super::decode_rows(messages, selection, &mut self.columns, |message, columns| {
+            walk(message.body, shape, scratch, columns)
         })
     }
 

@@ -31,8 +31,8 @@ impl Decoder for LineDecoder {
 
     fn decode(&mut self, messages: &Messages, selection: &Selection) -> Decoded {
         let (columns, wanted) = (&mut self.columns, self.wanted);
-        super::decode_rows(messages, selection, columns, |body, columns| {
-            let line = utf8(body)?;
+        super::decode_rows(messages, selection, columns, |message, columns| {
+            let line = utf8(message.body)?;
             if wanted && !columns.text(0, |bytes| bytes.extend_from_slice(line.as_bytes())) {
                 return Err(super::too_much_text("line"));
             }

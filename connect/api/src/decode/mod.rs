@@ -13,25 +13,31 @@
 //! | `E-DECODE-05` | nests deeper than 64 levels                                 |
 //! | `E-DECODE-06` | does not match the pattern                                  |
 //! | `E-DECODE-07` | is not UTF-8                                                |
+//! | `E-DECODE-08` | is a line of CSV with a quote where none can be             |
+//! | `E-DECODE-09` | is a line of CSV with more or fewer values than columns     |
+//! | `E-DECODE-10` | is of a CSV file whose header does not name a column once   |
 
 mod columns; // column buffers whose last row can be taken back
+mod csv; // the body is a line of CSV
 mod json; // one object per body
 mod lines; // the body is a line
 mod regex; // the body is a line that a pattern takes apart
 mod spec; // from a description to a decoder
 #[cfg(test)]
 mod test_messages;
+mod text; // text to a value of a type
 mod time; // text to microseconds and days
 mod time_format; // the same by a strftime format
 
 use arrow_array::ArrayRef;
 
+pub use csv::FILE_HEADER;
 pub use json::{Array, Elements, Taken};
-pub use spec::{DecodeSpec, DecodeSpecError, RegexSpec};
+pub use spec::{CsvSpec, DecodeSpec, DecodeSpecError, RegexSpec};
 pub use time::{TimeError, parse_date, parse_timestamp};
 pub use time_format::{TimeFormat, TimeFormatError};
 
-use crate::{Messages, Reject, Schema, Selection};
+use crate::{Message, Messages, Reject, Schema, Selection};
 
 /// The codes of this module's rejects.
 pub mod code {
@@ -51,6 +57,12 @@ pub mod code {
     pub const NO_MATCH: RejectCode = "E-DECODE-06";
     /// Not UTF-8.
     pub const NOT_UTF8: RejectCode = "E-DECODE-07";
+    /// A quote where none can be.
+    pub const QUOTE: RejectCode = "E-DECODE-08";
+    /// Another number of values than columns.
+    pub const COUNT: RejectCode = "E-DECODE-09";
+    /// The header does not name a column, or names it twice.
+    pub const HEADER: RejectCode = "E-DECODE-10";
 }
 
 /// Turns bodies into columns.
@@ -116,13 +128,13 @@ fn decode_rows(
     messages: &Messages,
     selection: &Selection,
     columns: &mut columns::Columns,
-    mut decode_row: impl FnMut(&[u8], &mut columns::Columns) -> Result<(), Reject>,
+    mut decode_row: impl FnMut(Message<'_>, &mut columns::Columns) -> Result<(), Reject>,
 ) -> Decoded {
     let mut rejects = Vec::new();
     columns.start(messages.len());
     for row in selection.iter() {
         columns.fill(row);
-        match decode_row(messages.get(row).body, columns) {
+        match decode_row(messages.get(row), columns) {
             Ok(()) => columns.end_row(),
             Err(reject) => {
                 columns.undo_row();

@@ -2,10 +2,8 @@ use regex::{CaptureLocations, Regex};
 
 use super::columns::Columns;
 use super::spec::pick;
-use super::{
-    DecodeSpecError, Decoded, Decoder, RegexSpec, TimeFormat, code, excerpt, parse_date,
-    parse_timestamp, too_much_text, utf8,
-};
+use super::text::{TextColumn, Value};
+use super::{DecodeSpecError, Decoded, Decoder, RegexSpec, TimeFormat, code, too_much_text, utf8};
 use crate::{Column, DataType, Messages, Reject, Schema, Selection};
 
 /// The body is a line of text that a pattern takes apart.
@@ -27,19 +25,7 @@ struct LinePattern {
 struct Group {
     /// Its number in the pattern.
     index: usize,
-    name: String,
-    data_type: DataType,
-    time: Option<TimeFormat>,
-}
-
-/// A value of a group, in the type of its column.
-enum Value<'a> {
-    Bool(bool),
-    Int(i64),
-    Double(f64),
-    Text(&'a str),
-    Timestamp(i64),
-    Date(i32),
+    column: TextColumn,
 }
 
 /// The groups of a pattern in order, with their types.
@@ -89,9 +75,7 @@ impl RegexDecoder {
             let time = time.as_ref().filter(|(group, _)| **group == column.name);
             Group {
                 index: index.expect("`pick` found it in the schema, which is made of the names"),
-                name: column.name.clone(),
-                data_type: column.data_type,
-                time: time.map(|(_, format)| format.clone()),
+                column: TextColumn::new(column, time.map(|(_, format)| format.clone())),
             }
         });
         let groups = groups.collect();
@@ -108,21 +92,8 @@ impl Decoder for RegexDecoder {
 
     fn decode(&mut self, messages: &Messages, selection: &Selection) -> Decoded {
         let lines = &mut self.lines;
-        super::decode_rows(messages, selection, &mut self.columns, |body, columns| {
-            lines.take_apart(body, |group, value| {
-                match value {
-                    Value::Bool(value) => columns.bool(group, value),
-                    Value::Int(value) => columns.int(group, value),
-                    Value::Double(value) => columns.double(group, value),
-                    Value::Timestamp(micros) => columns.timestamp(group, micros),
-                    Value::Date(days) => columns.date(group, days),
-                    Value::Text(text) => {
-                        return columns
-                            .text(group, |bytes| bytes.extend_from_slice(text.as_bytes()));
-                    }
-                }
-                true
-            })
+        super::decode_rows(messages, selection, &mut self.columns, |message, columns| {
+            lines.take_apart(message.body, |group, value| value.put(columns, group))
         })
     }
 
@@ -151,52 +122,13 @@ impl LinePattern {
             if self.null.as_deref() == Some(text) {
                 continue;
             }
-            let value = group.value(text).ok_or_else(|| group.reject(text))?;
+            let value = group.column.value(text)?;
             if !put(column, value) {
-                return Err(too_much_text(&group.name));
+                return Err(too_much_text(group.column.name()));
             }
         }
         Ok(())
     }
-}
-
-impl Group {
-    fn value<'a>(&self, text: &'a str) -> Option<Value<'a>> {
-        Some(match self.data_type {
-            DataType::String => Value::Text(text),
-            DataType::Bool => Value::Bool(text.parse().ok()?),
-            DataType::Int => Value::Int(text.parse().ok()?),
-            DataType::Double => Value::Double(double(text)?),
-            DataType::Date => Value::Date(parse_date(text).ok()?),
-            DataType::Timestamp => Value::Timestamp(match &self.time {
-                Some(format) => format.timestamp(text)?,
-                None => parse_timestamp(text).ok()?,
-            }),
-        })
-    }
-
-    fn reject(&self, text: &str) -> Reject {
-        let what = match self.data_type {
-            DataType::Bool => "a bool, `true` or `false`",
-            DataType::Int => "an int",
-            DataType::Double => "a double",
-            DataType::String => "a string",
-            DataType::Timestamp => "a timestamp of the expected format",
-            DataType::Date => "a date, YYYY-MM-DD",
-        };
-        Reject {
-            code: code::VALUE,
-            error: format!("{} is not {what}", excerpt(text)),
-            field: Some(self.name.clone()),
-        }
-    }
-}
-
-/// A decimal number. Rust also reads `inf` and `nan`, and reads what is too large as infinity.
-fn double(text: &str) -> Option<f64> {
-    let numeric = |byte: u8| byte.is_ascii_digit() || b"+-.eE".contains(&byte);
-    let value: f64 = text.bytes().all(numeric).then(|| text.parse().ok())??;
-    value.is_finite().then_some(value)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 use regex::Regex;
 
+use super::csv::CsvDecoder;
 use super::json::JsonDecoder;
 use super::lines::LineDecoder;
 use super::regex::RegexDecoder;
@@ -15,6 +16,22 @@ pub enum DecodeSpec {
     Lines,
     /// The body is a line of text that a pattern takes apart.
     Regex(RegexSpec),
+    /// The body is a line of CSV.
+    Csv(CsvSpec),
+}
+
+/// How lines of CSV are read: RFC 4180, and a line break never stands between quotes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CsvSpec {
+    /// The columns, in the order of the values of a line that comes without a header.
+    pub columns: Vec<Column>,
+    /// What stands between values.
+    pub delimiter: u8,
+    /// What stands around a value that has a delimiter or a quote in it. A quote in it is written
+    /// twice.
+    pub quote: u8,
+    /// What stands for "no value" where there are no quotes around it.
+    pub null: String,
 }
 
 /// How a pattern takes a line apart.
@@ -104,8 +121,8 @@ impl DecodeSpec {
     /// A decoder for the columns wanted, in that order.
     ///
     /// From JSON any column can be wanted; the name is the path of the field, with a dot between
-    /// its parts. From a pattern the groups can be wanted, from lines the column `line`, both with
-    /// the type that [`DecodeSpec::known_schema`] gives them. Bodies are judged by what is wanted:
+    /// its parts. From a pattern the groups can be wanted, from lines the column `line`, from CSV
+    /// the columns of the description, each with the type that [`DecodeSpec::known_schema`] gives them. Bodies are judged by what is wanted:
     /// a field that is not wanted may hold anything.
     pub fn decoder(&self, wanted: &[Column]) -> Result<Box<dyn Decoder>, DecodeSpecError> {
         for (index, column) in wanted.iter().enumerate() {
@@ -117,15 +134,17 @@ impl DecodeSpec {
             DecodeSpec::Json => Box::new(JsonDecoder::new(wanted)?),
             DecodeSpec::Lines => Box::new(LineDecoder::new(wanted)?),
             DecodeSpec::Regex(spec) => Box::new(RegexDecoder::new(spec, wanted)?),
+            DecodeSpec::Csv(spec) => Box::new(CsvDecoder::new(spec, wanted)?),
         })
     }
 
-    /// The columns the bodies have whatever is wanted: `line`, or the groups of the pattern in
-    /// order. `None` for JSON, and for a pattern that does not compile.
+    /// The columns the bodies have whatever is wanted: `line`, the groups of the pattern in
+    /// order, or those of the CSV. `None` for JSON, and for a pattern that does not compile.
     pub fn known_schema(&self) -> Option<Schema> {
         match self {
             DecodeSpec::Json => None,
             DecodeSpec::Lines => Some(super::lines::schema()),
+            DecodeSpec::Csv(spec) => Some(Schema { columns: spec.columns.clone() }),
             DecodeSpec::Regex(spec) => {
                 let pattern = Regex::new(&spec.pattern).ok()?;
                 super::regex::schema(spec, &pattern).ok()

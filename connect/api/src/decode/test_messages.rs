@@ -4,16 +4,25 @@ use std::net::SocketAddr;
 
 use arrow_array::{Array, ArrayRef, TimestampMicrosecondArray};
 use arrow_cast::display::array_value_to_string;
-use millrace_types::{PhysicalOffset, QueueId, QueueOffset, TopicName, record};
+use millrace_types::{PhysicalOffset, PropertiesBuf, QueueId, QueueOffset, TopicName, record};
 
-use super::Decoded;
+use super::{Decoded, FILE_HEADER};
 use crate::{Column, DataType, Messages, QueueRef};
 
 /// The messages of one queue with these bodies.
 pub(super) fn messages<B: AsRef<[u8]>>(bodies: &[B]) -> Messages {
+    messages_with(&bodies.iter().map(|body| (body, None)).collect::<Vec<_>>())
+}
+
+/// The same, of files with these headers.
+pub(super) fn messages_with<B: AsRef<[u8]>>(lines: &[(B, Option<&str>)]) -> Messages {
     let host = SocketAddr::from(([127, 0, 0, 1], 10911));
     let mut run = Vec::new();
-    for (offset, body) in bodies.iter().enumerate() {
+    for (offset, (body, header)) in lines.iter().enumerate() {
+        let mut properties = PropertiesBuf::new();
+        if let Some(header) = header {
+            properties.push(FILE_HEADER, header);
+        }
         let draft = record::Draft {
             topic: "t",
             queue_id: QueueId(0),
@@ -24,7 +33,7 @@ pub(super) fn messages<B: AsRef<[u8]>>(bodies: &[B]) -> Messages {
             reconsume_times: 0,
             prepared_offset: PhysicalOffset(0),
             body: body.as_ref(),
-            properties: b"",
+            properties: properties.as_bytes(),
         };
         let stamp = record::Stamp {
             queue_offset: QueueOffset(offset as u64),
@@ -37,7 +46,7 @@ pub(super) fn messages<B: AsRef<[u8]>>(bodies: &[B]) -> Messages {
     }
     let topic = TopicName::parse("t").expect("a legal name");
     let queue = QueueRef { broker: "b".into(), topic, queue: QueueId(0) };
-    let to = QueueOffset(bodies.len() as u64);
+    let to = QueueOffset(lines.len() as u64);
     Messages::parse(queue, QueueOffset(0), to, vec![run.into()]).expect("records just encoded")
 }
 

@@ -1,7 +1,8 @@
-use millrace_connect_api::decode::{DecodeSpec, DecodeSpecError, RegexSpec, TimeFormat};
+use millrace_connect_api::decode::{CsvSpec, DecodeSpec, DecodeSpecError, RegexSpec, TimeFormat};
 use millrace_connect_api::{Column, DataType, Schema};
 
 use super::names::known;
+use super::sinks::{CsvMarks, csv_marks};
 use super::source::CheckedSource;
 use crate::code;
 use crate::keys;
@@ -35,7 +36,7 @@ pub(super) fn bodies(
     source: Option<&CheckedSource>,
     topic_at: Option<Span>,
 ) -> Bodies {
-    let CheckedDecode { spec: decode, columns, mut untyped } = match source {
+    let CheckedDecode { spec: mut decode, columns, mut untyped, .. } = match source {
         Some(source) => source.decode.clone(),
         None => CheckedDecode::json(),
     };
@@ -43,9 +44,10 @@ pub(super) fn bodies(
     let schema = match (&decode, declared) {
         (None, Some((_, declared))) => columns.or(declared),
         (None, None) => columns,
-        (Some(DecodeSpec::Json), Some((_, declared))) => declared,
-        (Some(DecodeSpec::Json), None) => {
-            let message = "bodies are JSON, so their columns must be given";
+        (Some(DecodeSpec::Json | DecodeSpec::Csv(_)), Some((_, declared))) => declared,
+        (Some(which @ (DecodeSpec::Json | DecodeSpec::Csv(_))), None) => {
+            let what = if *which == DecodeSpec::Json { "JSON" } else { "CSV" };
+            let message = format!("bodies are {what}, so their columns must be given");
             let help = "add `schema:` with a line such as `amount: double` for each column";
             // With neither a source nor a topic there is nothing yet that has columns.
             if let Some(at) = source.map(|source| source.decode_at.clone()).or(topic_at) {
@@ -60,7 +62,7 @@ pub(super) fn bodies(
                         "lines have one column, `line`, so there is no `schema`",
                         "delete it and write `body.line`",
                     ),
-                    DecodeSpec::Json | DecodeSpec::Regex(_) => (
+                    DecodeSpec::Json | DecodeSpec::Csv(_) | DecodeSpec::Regex(_) => (
                         "the groups of the pattern are the columns, so there is no `schema`",
                         "delete it, and give the types of groups under `regex: {types: …}`",
                     ),
@@ -70,6 +72,9 @@ pub(super) fn bodies(
             columns
         }
     };
+    if let (Some(DecodeSpec::Csv(lines)), Some(schema)) = (&mut decode, &schema) {
+        lines.columns.clone_from(&schema.columns);
+    }
     Bodies { decode, schema, untyped }
 }
 
@@ -176,6 +181,8 @@ pub(super) struct CheckedDecode {
     columns: Option<Schema>,
     /// Columns whose type is hidden by a mistake.
     untyped: Vec<String>,
+    /// Whether the first line of each file is the header of the others.
+    pub(super) header: bool,
 }
 
 impl CheckedDecode {
@@ -197,13 +204,13 @@ impl CheckedDecode {
                 Some(_) => {}
             }
         }
-        Self { spec: None, columns: Some(schema), untyped }
+        Self { columns: Some(schema), untyped, ..Self::default() }
     }
 }
 
 impl From<DecodeSpec> for CheckedDecode {
     fn from(spec: DecodeSpec) -> Self {
-        Self { columns: spec.known_schema(), spec: Some(spec), untyped: Vec::new() }
+        Self { columns: spec.known_schema(), spec: Some(spec), ..Self::default() }
     }
 }
 
@@ -212,10 +219,26 @@ pub(super) fn decode(reader: &mut Reader<'_>, entry: &Entry<'_>) -> CheckedDecod
     let checked = chosen.iter().map(|Chosen { name, entry }| match (*name, reader.table(entry)) {
         ("json", _) => CheckedDecode::json(),
         ("lines", _) => DecodeSpec::Lines.into(),
+        ("csv", Some(fields)) => csv(reader, &fields),
         (_, Some(fields)) => regex(reader, &fields),
         (_, None) => CheckedDecode::default(),
     });
     checked.reduce(CheckedDecode::or).unwrap_or_default()
+}
+
+/// The columns are those of `schema`, which is not known yet.
+fn csv(reader: &mut Reader<'_>, fields: &Fields<'_>) -> CheckedDecode {
+    let header = reader.value(fields, "header", parse::bool);
+    let marks = csv_marks(reader, fields);
+    // Whatever is wrong with them, it is CSV.
+    let marks = marks.unwrap_or(CsvMarks { delimiter: b',', quote: b'"', null: String::new() });
+    let CsvMarks { delimiter, quote, null } = marks;
+    let spec = CsvSpec { columns: Vec::new(), delimiter, quote, null };
+    CheckedDecode {
+        spec: Some(DecodeSpec::Csv(spec)),
+        header: header.unwrap_or_default(),
+        ..CheckedDecode::default()
+    }
 }
 
 fn regex(reader: &mut Reader<'_>, fields: &Fields<'_>) -> CheckedDecode {
@@ -278,7 +301,12 @@ fn regex(reader: &mut Reader<'_>, fields: &Fields<'_>) -> CheckedDecode {
     untyped.retain(|name| spec.types.iter().all(|column| column.name != *name));
     untyped.extend(at_odds);
     let schema = Schema { columns };
-    CheckedDecode { spec: Some(DecodeSpec::Regex(spec)), columns: Some(schema), untyped }
+    CheckedDecode {
+        spec: Some(DecodeSpec::Regex(spec)),
+        columns: Some(schema),
+        untyped,
+        header: false,
+    }
 }
 
 fn time_format(reader: &mut Reader<'_>, time: &Fields<'_>) -> Option<String> {

@@ -224,6 +224,19 @@ fn jsonl(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<FileFormat> {
 fn csv(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<FileFormat> {
     let compression = text_compression(reader, fields);
     let header = reader.value(fields, "header", parse::bool);
+    let CsvMarks { delimiter, quote, null } = csv_marks(reader, fields)?;
+    let (compression, header) = (compression?, header?);
+    Some(FileFormat::Csv(CsvSpec { compression, header, delimiter, quote, null }))
+}
+
+/// What both who writes and who reads CSV has to know.
+pub(super) struct CsvMarks {
+    pub(super) delimiter: u8,
+    pub(super) quote: u8,
+    pub(super) null: String,
+}
+
+pub(super) fn csv_marks(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<CsvMarks> {
     let delimiter = reader.value(fields, "delimiter", parse::char);
     let quote = reader.value(fields, "quote", parse::char);
     let null = match fields.get("null") {
@@ -244,8 +257,7 @@ fn csv(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<FileFormat> {
         let message = "`null` has a delimiter, a quote or a line break in it";
         reader.error(code::RANGE, &entry.node.span, message, r"for example `null: \N`");
     }
-    let (compression, header) = (compression?, header?);
-    Some(FileFormat::Csv(CsvSpec { compression, header, delimiter, quote, null }))
+    Some(CsvMarks { delimiter, quote, null })
 }
 
 fn text_compression(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<TextCompression> {

@@ -49,7 +49,7 @@ fn component(reader: &mut Reader<'_>, chosen: &Chosen<'_>) -> CheckedSource {
         checked.decode = schema::decode(reader, entry);
     }
     if chosen.name == "file" {
-        checked.spec = file(reader, &fields).map(SourceSpec::File);
+        checked.spec = file(reader, &fields, checked.decode.header).map(SourceSpec::File);
     } else {
         if fields.get("decode").is_none() && !fields.is_misspelled("decode") {
             checked.decode = CheckedDecode::json();
@@ -61,7 +61,7 @@ fn component(reader: &mut Reader<'_>, chosen: &Chosen<'_>) -> CheckedSource {
     checked
 }
 
-fn file(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<FileSpec> {
+fn file(reader: &mut Reader<'_>, fields: &Fields<'_>, header: bool) -> Option<FileSpec> {
     let include = fields.get("include").and_then(|entry| include(reader, entry));
     let once = reader.value(fields, "once", parse::bool);
     let start = reader.value(fields, "start", parse::choice);
@@ -72,6 +72,7 @@ fn file(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<FileSpec> {
     Some(FileSpec {
         include: include?,
         once: once?,
+        header,
         start: [StartAt::Beginning, StartAt::End][start?],
         read_chunk: usize::try_from(read_chunk?).ok()?,
         max_line: usize::try_from(max_line?).ok()?,

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use millrace_connect_api::decode::{DecodeSpec, RegexSpec};
+use millrace_connect_api::decode::{self, DecodeSpec, RegexSpec};
 use millrace_connect_api::{Column, DataType};
 
 use super::{EVERYTHING, no_env, parse};
@@ -38,6 +38,7 @@ fn every_key_arrives_in_the_model() {
         Some(SourceSpec::File(FileSpec {
             include: vec!["logs/*.jsonl".into()],
             once: true,
+            header: false,
             start: StartAt::End,
             read_chunk: 1 << 20,
             max_line: 64 << 10,
@@ -281,6 +282,28 @@ fn every_key_of_a_sink_of_csv_arrives_in_the_model() {
     );
     check_csv(", delimiter: ;", CsvSpec { delimiter: b';', ..default.clone() });
     check_csv(", null: 'null'", CsvSpec { null: "null".into(), ..default });
+}
+
+#[track_caller]
+fn check_csv_lines(keys: &str, header: bool, [delimiter, quote]: [u8; 2], null: &str) {
+    let decode = format!("source: {{file: {{include: [a], decode: {{csv: {{{keys}}}}}}}}}");
+    let pipeline = json(&format!("{decode}\nsinks: {{b: {{blackhole: {{}}}}}}"));
+    let columns = pipeline.schema.columns.clone();
+    let spec = decode::CsvSpec { columns, delimiter, quote, null: null.to_owned() };
+    assert_eq!(pipeline.decode, DecodeSpec::Csv(spec), "{keys}");
+    let Some(SourceSpec::File(file)) = pipeline.source else { panic!() };
+    assert_eq!(file.header, header, "{keys}");
+}
+
+#[test]
+fn every_key_of_lines_of_csv_arrives_in_the_model() {
+    check_csv_lines("", true, *b",\"", "");
+    check_csv_lines(
+        r#"header: false, delimiter: "\t", quote: "'", null: '\N'"#,
+        false,
+        *b"\t'",
+        "\\N",
+    );
 }
 
 #[test]

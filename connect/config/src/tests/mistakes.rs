@@ -612,6 +612,36 @@ fn columns_of_the_body_come_from_one_place() {
 }
 
 #[test]
+fn lines_of_csv_have_their_own_keys() {
+    let csv = |code, schema: &str, marked: &str| {
+        check(
+            code,
+            &format!(
+                "version: 1\npipeline: p\ntopic: t\nsinks: {{a: {{blackhole: {{}}}}}}\n{schema}\
+                 source:\n  file:\n    include: [a]\n    decode: {marked}\n"
+            ),
+        )
+    };
+    let schema = "schema: {a: int}\n";
+    let found = csv("E-KEY-01", schema, "{csv: {«headers»: true}}");
+    assert_eq!(found.help, "did you mean `header`?");
+    csv("E-TYPE-01", schema, "{csv: {header: «yes»}}");
+    csv("E-TYPE-01", schema, "{csv: {delimiter: «;;»}}");
+    csv("E-KEY-04", schema, "{csv: {delimiter: ;, quote: «;»}}");
+    csv("E-RANGE-01", schema, "{csv: {null: «'-,-'»}}");
+    let bare = "version: 1\npipeline: p\ntopic: t\nsinks: {a: {blackhole: {}}}\n\
+                source: {file: {include: [a], «decode»: {csv: {}}}}\n";
+    let found = check("E-SCHEMA-01", bare).message;
+    assert_eq!(found, "bodies are CSV, so their columns must be given");
+    csv("E-TYPE-02", "schema: {a: «whole»}\n", "{csv: {}}");
+    csv(
+        "E-KEY-04",
+        "schema: {a: int}\ntests: [{name: n, given: [{«body»: {}}], expect: {}}]\n",
+        "{csv: {}}",
+    );
+}
+
+#[test]
 fn patterns_are_tried() {
     let regex = |inside: &str| {
         format!(

@@ -3,8 +3,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use millrace_config::{Pipeline, Resolved, Slot};
-use millrace_connect_api::decode::Decoder;
-use millrace_connect_api::{Batch, Messages, QueueRef, Reject, Selection, Span};
+use millrace_connect_api::decode::{Decoder, FILE_HEADER};
+use millrace_connect_api::{Batch, Chunk, Messages, QueueRef, Reject, Selection, Span};
 use millrace_sql_filter::Value;
 use millrace_types::record::{Draft, PROPERTIES_BYTES_MAX, Stamp, encode};
 use millrace_types::{PhysicalOffset, PropertiesBuf, QueueId, QueueOffset, java_hash, keys};
@@ -20,7 +20,7 @@ const TOPIC: &str = "topic";
 const UNFIT: &str = "E-EVAL-03";
 /// What stands between properties and their values.
 const SEPARATORS: [char; 2] = ['\u{1}', '\u{2}'];
-/// Room for what [`super::stamp`] adds.
+/// Room for what [`super::stamp`] adds beside the header.
 const STAMP_BYTES_MAX: usize = 1024;
 
 /// Takes properties, tag and key from the bodies.
@@ -82,10 +82,10 @@ impl Promotion {
     /// One answer for each record, in order.
     pub(super) fn promote(
         &mut self,
-        data: &Bytes,
+        chunk: &Chunk,
         records: &[Span],
     ) -> Result<Vec<Result<Promoted, Refused>>, RunError> {
-        let messages = as_messages(data, records, &self.pipeline);
+        let messages = as_messages(chunk, records, &self.pipeline);
         let decoded = self.decoder.decode(&messages, &Selection::All(messages.len()));
         let mut batch = Batch::new(Arc::new(messages));
         for (name, column) in self.names.iter().zip(decoded.columns) {
@@ -97,16 +97,17 @@ impl Promotion {
             views.push(view.map_err(|reason| RunError::Setup(format!("topic: {reason}")))?);
         }
         let mut undecodable = decoded.rejects.into_iter().peekable();
+        let stamp_bytes = STAMP_BYTES_MAX + chunk.origin.header.as_ref().map_or(0, |it| it.len());
         let rows = (0..records.len()).map(|row| {
             if let Some((_, reject)) = undecodable.next_if(|(number, _)| *number as usize == row) {
                 return Err(Refused { step: DECODE, reject });
             }
-            self.row(&views, row).map_err(|reject| Refused { step: TOPIC, reject })
+            self.row(&views, row, stamp_bytes).map_err(|reject| Refused { step: TOPIC, reject })
         });
         Ok(rows.collect())
     }
 
-    fn row(&self, views: &[View<'_>], row: usize) -> Result<Promoted, Reject> {
+    fn row(&self, views: &[View<'_>], row: usize, stamp_bytes: usize) -> Result<Promoted, Reject> {
         let mut promoted = Promoted { properties: PropertiesBuf::new(), key_hash: None };
         for ((target, expression), view) in self.values.iter().zip(views) {
             let value = expression.expr.evaluate(&view.row(row));
@@ -132,7 +133,7 @@ impl Promotion {
             promoted.properties.push(name, &text);
         }
         let bytes = promoted.properties.as_bytes().len();
-        if bytes + STAMP_BYTES_MAX > PROPERTIES_BYTES_MAX {
+        if bytes + stamp_bytes > PROPERTIES_BYTES_MAX {
             let error = format!("its properties take {bytes} bytes, which no message can hold");
             return Err(Reject { code: UNFIT, error, field: None });
         }
@@ -141,9 +142,15 @@ impl Promotion {
 }
 
 /// Records in the form in which decoders take them, as if they were a queue of their own.
-fn as_messages(data: &Bytes, records: &[Span], pipeline: &Pipeline) -> Messages {
+fn as_messages(chunk: &Chunk, records: &[Span], pipeline: &Pipeline) -> Messages {
     let host = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-    let mut run = Vec::with_capacity(data.len() + 128 * records.len());
+    let mut properties = PropertiesBuf::new();
+    let Chunk { origin, data, .. } = chunk;
+    if let Some(header) = &origin.header {
+        properties.push(FILE_HEADER, header);
+    }
+    let each = 128 + properties.len();
+    let mut run = Vec::with_capacity(data.len() + each * records.len());
     for (number, span) in records.iter().enumerate() {
         let draft = Draft {
             topic: pipeline.topic.name.as_str(),
@@ -155,7 +162,7 @@ fn as_messages(data: &Bytes, records: &[Span], pipeline: &Pipeline) -> Messages 
             reconsume_times: 0,
             prepared_offset: PhysicalOffset(0),
             body: &data[span.at as usize..(span.at + span.len) as usize],
-            properties: &[],
+            properties: properties.as_bytes(),
         };
         let stamp = Stamp {
             queue_offset: QueueOffset(number as u64),
@@ -175,7 +182,7 @@ fn as_messages(data: &Bytes, records: &[Span], pipeline: &Pipeline) -> Messages 
 
 #[cfg(test)]
 mod tests {
-    use millrace_connect_api::Position;
+    use millrace_connect_api::{Origin, Position};
 
     use super::*;
 
@@ -189,10 +196,35 @@ mod tests {
         let mut promotion = Promotion::new(&pipeline).unwrap().expect("it promotes");
         let position = Position { offset: 0, line: 0 };
         let span = Span { at: 0, len: body.len() as u32, position, next: position };
-        let mut rows =
-            promotion.promote(&Bytes::copy_from_slice(body.as_bytes()), &[span]).unwrap();
+        let origin = Origin { identity: "i".into(), path: "/i".into(), header: None };
+        let data = Bytes::copy_from_slice(body.as_bytes());
+        let chunk = Chunk { origin: Arc::new(origin), data, records: vec![span] };
+        let mut rows = promotion.promote(&chunk, &[span]).unwrap();
         let row = rows.remove(0);
         row.map(|row| row.properties.into_bytes()).map_err(|refused| refused.reject.code)
+    }
+
+    #[test]
+    fn a_line_of_csv_gives_what_its_header_says() {
+        let text = "version: 1\npipeline: p\ntopic: {name: t, key: body.k}\n\
+                    schema: {k: string, n: int}\nsinks: {s: {parquet: {to: out}}}\n\
+                    source: {file: {include: [a], decode: {csv: {}}}}\n";
+        let parsed = Pipeline::parse("p.yaml", text.as_bytes(), &|_| None);
+        let pipeline = Arc::new(parsed.unwrap_or_else(|report| panic!("{report}")));
+        let mut promotion = Promotion::new(&pipeline).unwrap().expect("it promotes");
+        let mut keys = |header: Option<&str>| {
+            let header = header.map(Arc::from);
+            let origin = Origin { identity: "i".into(), path: "/i".into(), header };
+            let position = Position { offset: 4, line: 1 };
+            let span = Span { at: 0, len: 3, position, next: position };
+            let data = Bytes::from_static(b"1,2");
+            let chunk = Chunk { origin: Arc::new(origin), data, records: vec![span] };
+            let row = promotion.promote(&chunk, &[span]).unwrap().remove(0);
+            row.map(|row| row.properties.into_bytes()).map_err(|refused| refused.reject.code)
+        };
+        assert_eq!(keys(None).unwrap(), b"KEYS\x011\x02");
+        assert_eq!(keys(Some("n,k")).unwrap(), b"KEYS\x012\x02");
+        assert_eq!(keys(Some("n,m")), Err("E-DECODE-10"));
     }
 
     #[test]

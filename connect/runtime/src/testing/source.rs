@@ -60,8 +60,11 @@ impl FileLines {
     }
 
     fn chunk(&mut self, identity: &str, lines: u64) -> (Chunk, bool) {
-        let origin =
-            Arc::new(Origin { identity: identity.to_owned(), path: format!("/logs/{identity}") });
+        let origin = Arc::new(Origin {
+            identity: identity.to_owned(),
+            path: format!("/logs/{identity}"),
+            header: None,
+        });
         let mut position = self.next[identity];
         let (mut data, mut records) = (Vec::new(), Vec::new());
         let mut readable = true;

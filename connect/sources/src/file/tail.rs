@@ -27,6 +27,8 @@ pub(super) struct Tail {
     pub(super) named: Named,
     /// Whether the next record is to be given under this name, though there may be a better one.
     pub(super) keeps_name: bool,
+    /// Its first line, or why that can be no header; none while that is not known, or not asked.
+    pub(super) header: Option<Result<Arc<str>, String>>,
     pub(super) lines: Lines,
     /// Its size when it was last looked at.
     pub(super) size: u64,
@@ -69,7 +71,15 @@ impl Tail {
     pub(super) fn set_identity(&mut self, named: Named, identity: String) {
         let path = self.path.display().to_string();
         self.named = named;
-        self.origin = Arc::new(Origin { identity, path });
+        let header = self.header.as_ref().and_then(|header| header.as_ref().ok()).cloned();
+        self.origin = Arc::new(Origin { identity, path, header });
+    }
+
+    pub(super) fn set_header(&mut self, header: Option<Result<Arc<str>, String>>) {
+        if self.header != header {
+            self.header = header;
+            self.set_identity(self.named, self.origin.identity.clone());
+        }
     }
 
     /// Reads the next block of this turn. Whether anything came.

@@ -1,4 +1,5 @@
 mod flaky; // a disk that sometimes fails
+mod headers; // first lines that go with all others
 mod reading; // what one file gives
 mod rotation; // files that are renamed, truncated and replaced
 mod support; // a disk, someone who writes to it, and a source on it

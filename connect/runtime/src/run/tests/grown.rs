@@ -25,7 +25,11 @@ fn line(data: &'static str, newlines: u64) -> Chunk {
     let next = Position { offset: len + newlines, line: newlines };
     let span = Span { at: 0, len: len as u32, position: Position::default(), next };
     Chunk {
-        origin: Arc::new(Origin { identity: "file".to_owned(), path: "/logs/file".to_owned() }),
+        origin: Arc::new(Origin {
+            identity: "file".to_owned(),
+            path: "/logs/file".to_owned(),
+            header: None,
+        }),
         data: Bytes::from_static(data.as_bytes()),
         records: vec![span],
     }

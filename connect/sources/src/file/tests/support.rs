@@ -148,6 +148,7 @@ impl Writer {
 pub(super) struct Record {
     pub(super) name: String,
     pub(super) identity: String,
+    pub(super) header: Option<Arc<str>>,
     pub(super) position: Position,
     pub(super) next: Position,
     /// The record, or what was kept of it and why no more.
@@ -228,6 +229,7 @@ impl Reader {
             Some(Record {
                 name: origin.path.rsplit('/').next().unwrap().to_owned(),
                 identity: origin.identity.clone(),
+                header: origin.header.clone(),
                 position: span.position,
                 next: span.next,
                 body: match &reject {
