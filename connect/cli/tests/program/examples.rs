@@ -194,6 +194,93 @@ fn each_flight_is_there_once_also_after_a_restart() {
 }
 
 #[test]
+fn each_line_of_a_directory_of_csv_is_a_row_or_a_letter() {
+    const COLUMNS: [&str; 5] = ["order", "placed_at", "customer", "amount", "paid"];
+    let home = home();
+    let cell = |order: u64, column: &str| match column {
+        "order" => order.to_string(),
+        "placed_at" => {
+            format!("2026-01-{:02}T10:{:02}:{:02}Z", 1 + order % 3, order / 60 % 60, order % 60)
+        }
+        "customer" if order.is_multiple_of(5) => String::new(),
+        "customer" => format!("\"n{order}, \"\"the\"\" customer\""),
+        "amount" if order.is_multiple_of(40) => "a lot".to_owned(),
+        "amount" => format!("{order}.5"),
+        "paid" => order.is_multiple_of(2).to_string(),
+        _ => "\"passed, over\"".to_owned(),
+    };
+    let file = |columns: &[&str], orders: std::ops::Range<u64>| {
+        let lines = orders.map(|order| columns.iter().map(|column| cell(order, column)).collect());
+        let head = columns.iter().map(|column| (*column).to_owned()).collect::<Vec<_>>();
+        let lines = std::iter::once(head).chain(lines);
+        lines.map(|cells: Vec<_>| cells.join(",") + "\n").collect::<String>()
+    };
+    fs::create_dir(home.path("csv")).unwrap();
+    let first = home.write("csv/a.csv", &file(&COLUMNS, 0..300));
+    let mut turned = COLUMNS;
+    turned.reverse();
+    home.write("csv/b.csv", &file(&turned, 300..600));
+    home.write(
+        "csv/c.csv",
+        &file(&["more", "amount", "order", "paid", "customer", "placed_at"], 600..900),
+    );
+    home.write("csv/d.csv", &file(&["order", "placed_at", "customer", "paid"], 900..910));
+    home.write("csv/notes.txt", "no CSV\n");
+    let told = run(&home, "csv-directory", "orders");
+    let bad = (0..900).filter(|order| order % 40 == 0).count();
+    assert_eq!((&told["read"], &told["visible_rows"]), (&json!(910), &json!(900 - bad)));
+    assert_eq!(told["dead_lettered"], json!({"E-DECODE-03": bad, "E-DECODE-10": 10}));
+
+    // More of a file, and another file: the header of the first is still that of its new lines.
+    let mut more = OpenOptions::new().append(true).open(first).unwrap();
+    let text = file(&COLUMNS, 910..930);
+    more.write_all(text.split_once('\n').unwrap().1.as_bytes()).unwrap();
+    home.write("csv/e.csv", &file(&turned, 930..950));
+    let told = run(&home, "csv-directory", "orders");
+    assert_eq!((&told["read"], &told["visible_rows"]), (&json!(40), &json!(39)));
+
+    // A letter says the line as editors count it, and has the header that it was read with.
+    let letters = ["dlq", "show", "csv-directory/orders", "--json"];
+    let letters = home.run(&letters).expect(0).out;
+    let letters: Vec<Value> =
+        letters.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let letter = letters.iter().find(|letter| letter["code"] == "E-DECODE-10").unwrap();
+    assert_eq!(letter["field"], "amount", "{letter}");
+    assert_eq!(letter["properties"]["file.header"], "order,placed_at,customer,paid", "{letter}");
+    assert!(letter["properties"]["file.path"].as_str().unwrap().ends_with("csv/d.csv"), "{letter}");
+    let text = fs::read_to_string(home.path("csv/d.csv")).unwrap();
+    let line: usize = letter["properties"]["file.line"].as_str().unwrap().parse().unwrap();
+    assert_eq!(text.lines().nth(line), letter["body"].as_str(), "{letter}");
+
+    // With another order of the columns in `schema`, letters are still read by their headers.
+    let mended = fs::read_to_string(home.path("pipelines/csv-directory.yaml")).unwrap();
+    let schema = "  amount: double\n  paid: bool\n";
+    assert!(mended.contains(schema));
+    let mended = mended.replace(schema, "").replace("schema:\n", "schema:\n  paid: bool\n");
+    home.write("mended.yaml", mended.split("\ntests:").next().unwrap());
+    let replayed = ["dlq", "replay", "mended.yaml", "--sink", "orders", "--json"];
+    let replayed = home.run(&replayed).expect(0).json();
+    assert_eq!(replayed["result"]["rows"], json!(bad + 1 + 10), "{replayed}");
+
+    let rows = parquet_rows(&home.path("lake/csv-orders"));
+    let mut found = BTreeSet::new();
+    for row in &rows {
+        let order = row["order"].as_u64().unwrap();
+        assert!(found.insert(order), "twice: {row}");
+        let customer = match order % 5 {
+            0 => Value::Null,
+            _ => json!(format!("n{order}, \"the\" customer")),
+        };
+        assert_eq!(row["customer"], customer, "{row}");
+        assert_eq!(row["paid"], json!((order % 2 == 0).to_string()), "{row}");
+        let lacks_amount = order % 40 == 0 || (900..910).contains(&order);
+        let amount = if lacks_amount { Value::Null } else { json!(order as f64 + 0.5) };
+        assert_eq!(row.get("amount").unwrap_or(&Value::Null), &amount, "{row}");
+    }
+    assert_eq!(found, (0..950).collect());
+}
+
+#[test]
 fn a_log_that_rotates_is_followed_line_by_line() {
     let home = home();
     let text = fs::read_to_string(home.path("pipelines/service-log.yaml")).unwrap();
