@@ -5,8 +5,12 @@ use std::path::Path;
 use millrace_config::Pipeline;
 
 /// Pages with whole pipelines in them.
-const PAGES: [&str; 3] =
-    ["sinks/files/README.md", "sinks/stdout/README.md", "connect/sources/README.md"];
+const PAGES: [&str; 4] = [
+    "sinks/files/README.md",
+    "sinks/http/README.md",
+    "sinks/stdout/README.md",
+    "connect/sources/README.md",
+];
 
 #[test]
 fn pipelines_on_our_pages_are_accepted() {
@@ -17,7 +21,7 @@ fn pipelines_on_our_pages_are_accepted() {
         let pipelines: Vec<_> = blocks.filter(|block| block.starts_with("version:")).collect();
         assert!(!pipelines.is_empty(), "{page} has no pipeline");
         for pipeline in pipelines {
-            let parsed = Pipeline::parse(page, pipeline.as_bytes(), &|_| None);
+            let parsed = Pipeline::parse(page, pipeline.as_bytes(), &|_| Some("set".to_owned()));
             parsed.unwrap_or_else(|report| panic!("{report}"));
         }
     }

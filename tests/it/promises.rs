@@ -81,12 +81,13 @@ fn dependencies(folder: &str) -> Vec<String> {
 const FILES: [&str; 6] = ["std::fs", "tokio::fs", "fs::File", "OpenOptions", "memmap2", "rustix"];
 
 /// Crates whose files a simulation has to be able to take away.
-const ON_DISK: [&str; 7] = [
+const ON_DISK: [&str; 8] = [
     "broker/store",
     "broker/engine",
     "connect/sources",
     "connect/runtime",
     "sinks/files",
+    "sinks/http",
     "sinks/index",
     "sinks/stdout",
 ];

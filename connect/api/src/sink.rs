@@ -1,9 +1,12 @@
 use std::collections::BTreeMap;
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use millrace_types::{Now, QueueOffset};
 
-use crate::{Batch, OffsetRange, QueueRef, Reject};
+use crate::{Batch, Messages, OffsetRange, QueueRef, Reject};
 
 /// A sink that makes whole parts visible: files, or anything else with a publish step.
 ///
@@ -29,8 +32,14 @@ pub trait FileSink: Send {
     async fn plan(&mut self, now: Now, cut: Cut) -> Result<Plan, SinkError>;
 
     /// Makes a staged part visible under its final name; fails rather than replace another one.
-    /// Already published is fine.
-    async fn publish(&mut self, part: &Part) -> Result<(), SinkError>;
+    /// Already published is fine. An attempt that was not enough is made again, with what is left.
+    async fn publish(&mut self, part: &Part) -> Result<Published, SinkError>;
+
+    /// Ends the attempts to publish a part: what is left of it is refused. `None` if that makes no
+    /// sense, as for a file.
+    fn give_up(&mut self, _part: &Part) -> Option<Published> {
+        None
+    }
 
     /// How far a part that the ledger knows as planned got.
     async fn probe(&mut self, part: &Part) -> Result<PartState, SinkError>;
@@ -39,8 +48,15 @@ pub trait FileSink: Send {
     async fn abort(&mut self, part: &Part) -> Result<(), SinkError>;
 
     /// Removes what earlier workers left open: staging of this pipeline and sink that is not one
-    /// of `planned`. Called once, before the first write.
+    /// of `planned`. Called once, before the first write. The parts of `planned` are those that
+    /// [`PartState::Unknown`] was said of: the messages in their ranges come again, and are to be
+    /// planned as the same parts.
     async fn sweep(&mut self, planned: &[Part]) -> Result<(), SinkError>;
+
+    /// Whether its parts are files, for who counts them.
+    fn makes_files(&self) -> bool {
+        true
+    }
 }
 
 /// Which open parts [`FileSink::plan`] closes.
@@ -114,6 +130,27 @@ pub enum PartState {
     Staged,
     /// Neither.
     Gone,
+    /// Nobody can tell: it may have reached a destination that cannot be asked, so the same has to
+    /// be sent once more.
+    Unknown,
+}
+
+/// What became of a part that was made visible.
+#[derive(Debug, Default)]
+pub struct Published {
+    /// Rows that the destination will never accept.
+    pub refused: Vec<Refused>,
+}
+
+/// A row that a destination refused.
+#[derive(Debug)]
+pub struct Refused {
+    /// The messages it is one of.
+    pub messages: Arc<Messages>,
+    /// Its number among them.
+    pub row: u32,
+    /// Why.
+    pub reject: Reject,
 }
 
 /// What keeps a sink from going on.
@@ -121,8 +158,26 @@ pub enum PartState {
 pub enum SinkError {
     /// Back off and try the same again.
     #[error("the destination is unavailable")]
-    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Unavailable(#[source] Box<dyn Error + Send + Sync>),
+    /// Try the same again, but not before the destination wants it.
+    #[error("the destination asks for patience")]
+    Busy {
+        /// How long it wants to be left alone.
+        after: Duration,
+        /// Its reason.
+        source: Box<dyn Error + Send + Sync>,
+    },
     /// Stop the pipeline; a person must act.
     #[error("the sink cannot continue")]
-    Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Broken(#[source] Box<dyn Error + Send + Sync>),
+}
+
+impl SinkError {
+    /// What it comes from.
+    pub fn cause(&self) -> &(dyn Error + Send + Sync + 'static) {
+        let (SinkError::Unavailable(source)
+        | SinkError::Busy { source, .. }
+        | SinkError::Broken(source)) = self;
+        source.as_ref()
+    }
 }

@@ -9,10 +9,12 @@ use millrace_connect_api::{SinkError, SourceError};
 use millrace_runtime::RunError;
 use millrace_server::{CloseError, OpenError, StartError, StopError};
 use millrace_sink_files::{FileSinkError, OptionsError};
+use millrace_sink_http::ClientError;
 use millrace_sink_index::IndexError;
 use millrace_store::OpenError as OpenStoreError;
 
 use crate::exit::{Exit, Failure, codes};
+use crate::sinks::Unread;
 
 const MAKE_ROOM: &str =
     "make room and start again: nothing that was committed is lost, and nothing is written twice";
@@ -211,8 +213,16 @@ pub(crate) fn source_failure(error: &SourceError) -> Failure {
 }
 
 fn sink_failure(sink: &str, error: &SinkError) -> Failure {
-    let (SinkError::Unavailable(cause) | SinkError::Broken(cause)) = error;
-    let cause: &(dyn Error + 'static) = cause.as_ref();
+    let cause: &(dyn Error + 'static) = error.cause();
+    if let SinkError::Unavailable(_) | SinkError::Busy { .. } = error {
+        let message = format!("sink `{sink}`: {}", chain(cause));
+        return Failure::new(Exit::Environment, codes::DESTINATION, message).hint(
+            "nothing is lost: the next run sends what was not delivered, under the same keys",
+        );
+    }
+    if cause.is::<Unread>() || matches!(cause.downcast_ref(), Some(ClientError::NoCertificate(_))) {
+        return Failure::new(Exit::Input, codes::FILE, format!("sink `{sink}`: {cause}"));
+    }
     if let Some(OptionsError::File(file)) = cause.downcast_ref() {
         return io_of_sink(sink, &file.source);
     }

@@ -181,6 +181,9 @@ pub(crate) mod codes {
         LISTEN = "E-NET-02";
         /// The broker answered, and will not do what it was asked for.
         BROKER_REFUSED = "E-NET-03";
+        /// The destination of a sink does not take what it is sent, and the run was to end. What
+        /// was not delivered is sent by the next run.
+        DESTINATION = "E-NET-04";
         /// The name servers know no broker that serves the topic.
         TOPIC_MISSING = "E-TOPIC-01";
         /// The topic is there already.
@@ -290,6 +293,21 @@ pub(crate) mod codes {
             "A message at which the module of a `wasm` step trapped, did not end within its \
              deadline, or gave an answer that makes no sense. It was tried alone, in an instance \
              that had seen no other message.",
+        ),
+        (
+            "E-HTTP-01",
+            "A record whose values fit into no URL or header: one that the URL needs is missing, a \
+             part of the path would be `..`, or a header would have a line break.",
+        ),
+        (
+            "E-HTTP-02",
+            "A record that an HTTP server refuses; `dlq_error` has its status and what it says.",
+        ),
+        ("E-HTTP-03", "A record that alone is too large for an HTTP server (413)."),
+        (
+            "E-SINK-01",
+            "A record that could not be delivered within `on_error.retry.max_elapsed`. It may have \
+             arrived all the same, if an answer was lost.",
         ),
         (
             "E-INDEX-01",

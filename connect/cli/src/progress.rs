@@ -69,6 +69,9 @@ fn line(summary: &Summary, elapsed: Duration) -> String {
         if sink.files > 0 {
             text += &format!(", {}", figures::counted(sink.files, "file"));
         }
+        if sink.bulks > 0 {
+            text += &format!(", {}", figures::counted(sink.bulks, "bulk"));
+        }
         let letters: u64 = sink.dead_lettered.values().sum();
         if letters > 0 {
             text += &format!(", {}", figures::counted(letters, "dead letter"));

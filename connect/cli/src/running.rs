@@ -41,7 +41,7 @@ pub(crate) async fn run(
     let source = pipeline.source.as_ref();
     let connectors = Connectors {
         source: source.map(|spec| sources::open(spec, Arc::clone(&disk), manner.once)),
-        sink: sinks::open(Arc::clone(pipeline), disk),
+        sink: sinks::open(Arc::clone(pipeline), disk, sinks::network()),
     };
     let (worker, seed) = identity();
     let options = RunOptions {
@@ -139,8 +139,11 @@ pub(crate) fn tell(summary: &Summary) -> String {
             let before = figures::count(sink.lettered_before);
             part += &format!(", {before} dead letters of before");
         }
-        let files = figures::counted(sink.files, "file");
-        part += &format!(", {files} ({})", figures::bytes(sink.visible_bytes));
+        let made = match sink.bulks {
+            0 => figures::counted(sink.files, "file"),
+            bulks => figures::counted(bulks, "bulk"),
+        };
+        part += &format!(", {made} ({})", figures::bytes(sink.visible_bytes));
         parts.push(part);
     }
     format!("{}: {}", summary.pipeline, parts.join("; "))

@@ -1,23 +1,66 @@
 //! Which sink a pipeline file means: one line here for each kind.
 
+use std::fs;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_config as config;
-use millrace_config::{FileFormat, FilesSpec, IndexSpec, Pipeline, SinkKind};
+use millrace_config::{
+    FileFormat, FilesSpec, HttpAnswer, HttpBatch, HttpBody, HttpSpec, IndexSpec, Pipeline,
+    SinkKind, TemplatePiece,
+};
 use millrace_connect_api::{DataType, Schema, SinkError};
 use millrace_disk::Disk;
-use millrace_runtime::{OpenSink, SinkOpening};
+use millrace_runtime::{BulkLimits, Bulks, OpenSink, SinkOpening};
 use millrace_sink_files::{
     Compression, CsvFormat, FilesOptions, FilesSink, Format, Metadata, ParquetFormat, Rotate,
     RowGroup, TextCompression,
 };
+use millrace_sink_http::{
+    Answering, Authorities, Body, Client, ClientOptions, HttpOptions, HttpSink, Piece, Template,
+    Transport,
+};
 use millrace_sink_index::{FieldKind, IndexOptions, IndexSink, MappedField, Mapping};
 use millrace_sink_stdout::{AtOnce, Blackhole, Lines};
 
+/// What carries the requests of a sink, by its name.
+pub(crate) type Dial =
+    Box<dyn Fn(&str, &HttpSpec) -> Result<Box<dyn Transport>, SinkError> + Send + Sync>;
+
+/// A file that a sink needs cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read {}: {error}", .path.display())]
+pub(crate) struct Unread {
+    path: PathBuf,
+    error: io::Error,
+}
+
+/// Requests over the network.
+pub(crate) fn network() -> Dial {
+    Box::new(|_, spec| {
+        let read = |path: &PathBuf| match fs::read(path) {
+            Ok(pem) => Ok(Authorities { path: path.clone(), pem }),
+            Err(error) => Err(SinkError::Broken(Box::new(Unread { path: path.clone(), error }))),
+        };
+        let options = ClientOptions {
+            timeout: spec.timeout,
+            max_response: spec.max_response,
+            tls: is_https(spec),
+            ca: spec.ca.as_ref().map(read).transpose()?,
+        };
+        let client = Client::new(options).map_err(|error| SinkError::Broken(Box::new(error)))?;
+        Ok(Box::new(client))
+    })
+}
+
+fn is_https(spec: &HttpSpec) -> bool {
+    matches!(spec.url.0.first(), Some(TemplatePiece::Text(text)) if text.starts_with("https:"))
+}
+
 /// What makes the sinks of a pipeline.
-pub(crate) fn open(pipeline: Arc<Pipeline>, disk: Arc<dyn Disk>) -> OpenSink {
+pub(crate) fn open(pipeline: Arc<Pipeline>, disk: Arc<dyn Disk>, dial: Dial) -> OpenSink {
     Box::new(move |opening| {
         let spec = pipeline.sinks.iter().find(|sink| sink.name == opening.name);
         let spec = spec.expect("the runtime opens the sinks of its pipeline");
@@ -54,9 +97,54 @@ pub(crate) fn open(pipeline: Arc<Pipeline>, disk: Arc<dyn Disk>) -> OpenSink {
                 let lines = Lines::new(io::stdout(), schema);
                 Ok(Box::new(AtOnce::new(lines, opening.resume)))
             }
+            SinkKind::Http(http) => {
+                let options = http_options(&pipeline.name, &opening.name, http);
+                let sink = HttpSink::new(options, dial(&opening.name, http)?);
+                Ok(Box::new(Bulks::new(sink, bulk_limits(http), opening)))
+            }
             SinkKind::Blackhole => Ok(Box::new(AtOnce::new(Blackhole, opening.resume))),
         }
     })
+}
+
+fn http_options(pipeline: &str, sink: &str, spec: &HttpSpec) -> HttpOptions {
+    let template = |template: &config::Template| {
+        let pieces = template.0.iter().map(|piece| match piece {
+            TemplatePiece::Text(text) => Piece::Text(text.clone()),
+            TemplatePiece::Column(column) => Piece::Column(column.name.clone()),
+        });
+        Template(pieces.collect())
+    };
+    let headers = spec.headers.iter().map(|(name, value)| (name.clone(), template(value)));
+    HttpOptions {
+        pipeline: pipeline.to_owned(),
+        sink: sink.to_owned(),
+        url: template(&spec.url),
+        method: spec.method,
+        headers: headers.collect(),
+        body: match spec.body {
+            HttpBody::Single => Body::Single,
+            HttpBody::Ndjson => Body::Lines,
+            HttpBody::JsonArray => Body::Array,
+            HttpBody::Raw => Body::Raw,
+        },
+        columns: spec.columns.clone(),
+        answering: match spec.answer {
+            HttpAnswer::Status => Answering::Status,
+            HttpAnswer::Items => Answering::Items,
+        },
+        in_flight: spec.in_flight,
+    }
+}
+
+/// Where a request has one message there is nothing to wait for.
+fn bulk_limits(spec: &HttpSpec) -> BulkLimits {
+    let HttpBatch { rows, bytes, every } = spec.batch;
+    let every_ms = match spec.body {
+        HttpBody::Single | HttpBody::Raw => 0,
+        HttpBody::Ndjson | HttpBody::JsonArray => millis(every),
+    };
+    BulkLimits { rows, bytes, every_ms }
 }
 
 /// What a sink of files writes, into files whose names begin with `parts`, but for its worker.

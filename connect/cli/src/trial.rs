@@ -5,6 +5,7 @@
 //! after which the pipeline is started again.
 
 mod outcome; // what came of it
+mod recorder; // a server that takes every request
 mod verdict; // whether that is right
 
 use std::io::IoSlice;
@@ -28,6 +29,7 @@ use crate::exit::{Exit, Failure, codes};
 use crate::pipeline_file::Checked;
 use crate::{sinks, sources};
 use outcome::Outcome;
+use recorder::Recorder;
 
 /// What has to be there for a test.
 pub(crate) struct Trial<'a> {
@@ -71,7 +73,7 @@ impl<'a> Trial<'a> {
                     let columns = fields.map(|field| field.column).collect();
                     sink.kind = SinkKind::Files(FilesSpec::lines(to, columns));
                 }
-                SinkKind::Blackhole => {}
+                SinkKind::Http(_) | SinkKind::Blackhole => {}
             }
         }
         let given = case.given.iter().map(|message| lines(&message.given));
@@ -83,7 +85,7 @@ impl<'a> Trial<'a> {
     pub(crate) fn run(&self) -> Result<Verdict, Failure> {
         let disk = SimDisk::new(0);
         let before = self.provide(&disk)?;
-        let (summary, outcome) = self.live(&disk, true)?;
+        let (summary, outcome) = self.live(&disk, &Recorder::default(), true)?;
         let complaints = verdict::complaints(self.case, Some(&summary), &outcome);
         Ok(Verdict { complaints, operations: disk.operations() - before })
     }
@@ -94,12 +96,14 @@ impl<'a> Trial<'a> {
         let disk = SimDisk::new(seed);
         let before = self.provide(&disk)?;
         disk.cut_after(after);
-        let ended = self.live(&disk, false);
+        // Another machine, which keeps its power.
+        let server = Recorder::default();
+        let ended = self.live(&disk, &server, false);
         if !disk.is_cut() {
             ended?;
         }
         let disk = disk.power_cut();
-        let (_, outcome) = self.live(&disk, true)?;
+        let (_, outcome) = self.live(&disk, &server, true)?;
         let complaints = verdict::complaints(self.case, None, &outcome);
         Ok(Verdict { complaints, operations: disk.operations() - before })
     }
@@ -122,7 +126,12 @@ impl<'a> Trial<'a> {
     }
 
     /// From a start to the end, or to the power cut.
-    fn live(&self, disk: &SimDisk, is_last: bool) -> Result<(Summary, Outcome), Failure> {
+    fn live(
+        &self,
+        disk: &SimDisk,
+        server: &Recorder,
+        is_last: bool,
+    ) -> Result<(Summary, Outcome), Failure> {
         let shared: Arc<dyn Disk> = Arc::new(disk.clone());
         let config = CoreConfig {
             store: StoreConfig {
@@ -142,7 +151,7 @@ impl<'a> Trial<'a> {
             }
             let connectors = Connectors {
                 source: source.map(|spec| given_source(spec, Arc::clone(&shared))),
-                sink: sinks::open(Arc::clone(&self.pipeline), Arc::clone(&shared)),
+                sink: sinks::open(Arc::clone(&self.pipeline), Arc::clone(&shared), server.dial()),
             };
             let options = RunOptions {
                 until: Until::Drained,
@@ -153,7 +162,7 @@ impl<'a> Trial<'a> {
             let pipeline = Arc::clone(&self.pipeline);
             let run = Run::new(pipeline, Arc::clone(&broker), connectors, options);
             let summary = run.finish().await.map_err(|error: RunError| Failure::from(error))?;
-            let outcome = outcome::of(&self.pipeline, &broker, disk).await?;
+            let outcome = outcome::of(&self.pipeline, &broker, disk, server).await?;
             Ok((summary, outcome))
         })
     }

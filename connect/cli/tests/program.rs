@@ -13,6 +13,8 @@ mod environment; // disks that fill, ports that are taken, brokers that are not 
 mod examples; // the pipelines in `pipelines/`, with data
 #[path = "program/filters.rs"]
 mod filters; // modules in WebAssembly, from the first line on
+#[path = "program/hooks.rs"]
+mod hooks; // requests to a server, also when the run is killed
 #[path = "program/letters.rs"]
 mod letters; // what became of records that could not go on
 #[path = "program/mistakes.rs"]

@@ -12,7 +12,7 @@ mod topic; // the topic and what the source's records get there
 
 use crate::code;
 use crate::keys;
-use crate::model::{Limits, Pipeline, SinkKind};
+use crate::model::{Limits, Pipeline};
 use crate::parse;
 use crate::read::{At, Fields, Reader};
 use crate::yaml::Node;
@@ -57,10 +57,10 @@ pub(crate) fn pipeline(reader: &mut Reader<'_>, root: &Node, fingerprint: u64) -
     }
     let sinks = fields.get("sinks").and_then(|entry| sinks::sinks(reader, entry, &scope));
     if let (Some(sinks), Some(at)) = (&sinks, fields.get("steps").and_then(steps::split_at))
-        && let Some(index) = sinks.iter().find(|sink| matches!(sink.kind, SinkKind::Index(_)))
+        && let Some(sink) = sinks.iter().find(|sink| !sink.kind.takes_pieces())
     {
         let message =
-            format!("the index `{}` cannot tell several rows of one message apart", index.name);
+            format!("the sink `{}` cannot tell several rows of one message apart", sink.name);
         let help = "write the rows into files, or split the arrays before they are produced";
         reader.error(code::KEY_CONFLICT, at, message, help);
     }

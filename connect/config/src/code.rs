@@ -99,6 +99,9 @@ codes! {
 
     /// A destination or an input that cannot be one.
     PATH = "E-PATH-01";
+
+    /// A brace in a text with `{column}` that belongs to no column: `{{` and `}}` are braces.
+    TEMPLATE = "E-TEMPLATE-01";
 }
 
 /// The codes of `millrace-sql-filter`, which finds these mistakes.

@@ -21,6 +21,31 @@ const ERRORS_MAX: usize = 10;
 /// The text with every `${…}` replaced; `$${` stands for `${`.
 pub(crate) fn interpolate(text: &str, env: Env<'_>) -> Result<String, Vec<EnvError>> {
     let mut out = String::new();
+    pieces(text, env, &mut |piece| out.push_str(piece.text()))?;
+    Ok(out)
+}
+
+/// A piece of an interpolated text.
+pub(crate) enum Piece<'a> {
+    /// As the file has it, from this byte of the text on.
+    Written(usize, &'a str),
+    /// The value of a variable, or its default.
+    Value(&'a str),
+}
+
+impl Piece<'_> {
+    fn text(&self) -> &str {
+        let (Piece::Written(_, text) | Piece::Value(text)) = self;
+        text
+    }
+}
+
+/// The same in pieces, for whoever has to tell what the file says from what the environment says.
+pub(crate) fn pieces(
+    text: &str,
+    env: Env<'_>,
+    each: &mut dyn FnMut(Piece<'_>),
+) -> Result<(), Vec<EnvError>> {
     let mut errors = Vec::new();
     let mut at = 0;
     while let Some(found) = text[at..].find("${")
@@ -28,12 +53,12 @@ pub(crate) fn interpolate(text: &str, env: Env<'_>) -> Result<String, Vec<EnvErr
     {
         let start = at + found;
         if text[at..start].ends_with('$') {
-            out.push_str(&text[at..start - 1]);
-            out.push_str("${");
+            each(Piece::Written(at, &text[at..start - 1]));
+            each(Piece::Value("${"));
             at = start + 2;
             continue;
         }
-        out.push_str(&text[at..start]);
+        each(Piece::Written(at, &text[at..start]));
         let end = text[start..].find('}').map(|end| start + end + 1);
         let inner = &text[start + 2..end.map_or(text.len(), |end| end - 1)];
         let result = match end {
@@ -45,14 +70,14 @@ pub(crate) fn interpolate(text: &str, env: Env<'_>) -> Result<String, Vec<EnvErr
         };
         at = end.unwrap_or(text.len());
         match result {
-            Ok(value) => out.push_str(&value),
+            Ok(value) => each(Piece::Value(&value)),
             Err((code, message, help)) => {
                 errors.push(EnvError { code, span: start..at, message, help });
             }
         }
     }
-    out.push_str(&text[at..]);
-    if errors.is_empty() { Ok(out) } else { Err(errors) }
+    each(Piece::Written(at, &text[at..]));
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
 type Refusal = (&'static str, String, String);

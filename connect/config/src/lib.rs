@@ -34,10 +34,10 @@ pub use model::{
     CastColumn, Compression, CsvSpec, DedupeSpec, Delivery, Expected, ExpectedLetter,
     ExpectedLetters, ExpectedRows, FieldKind, FileFormat, FileSpec, FilesSpec, FilterRecord,
     FilterTest, FilterTests, FilterVerdict, GenerateSpec, Generator, Given, GivenMessage,
-    IndexField, IndexSpec, KeptField, Limits, MetaField, Metadata, OnMissing, OnReject, OnUnknown,
-    ParquetSpec, Pipeline, PropertySpec, RenamedColumn, Resolved, Rotate, SetColumn, SinkKind,
-    SinkSpec, Slot, SourceSpec, SplitSpec, StartAt, StepSpec, TestCase, TextCompression, TopicSpec,
-    WasmSpec,
+    HttpAnswer, HttpBatch, HttpBody, HttpSpec, IndexField, IndexSpec, KeptField, Limits, MetaField,
+    Metadata, OnMissing, OnReject, OnUnknown, ParquetSpec, Pipeline, PropertySpec, RenamedColumn,
+    Resolved, Retry, Rotate, SetColumn, SinkKind, SinkSpec, Slot, SourceSpec, SplitSpec, StartAt,
+    StepSpec, Template, TemplatePiece, TestCase, TextCompression, TopicSpec, WasmSpec,
 };
 pub use reference::{Row, Section, sections};
 

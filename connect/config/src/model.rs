@@ -1,5 +1,6 @@
 //! What a pipeline file means once every check has passed.
 
+use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -366,6 +367,9 @@ pub struct SinkSpec {
     pub on_reject: OnReject,
     /// The most dead letters among its last records, in a million of them.
     pub letters_ppm_max: u32,
+    /// How often it tries what does not work now and may work later; as a run does it if the file
+    /// says nothing.
+    pub retry: Option<Retry>,
     /// What it writes and where.
     pub kind: SinkKind,
 }
@@ -388,6 +392,18 @@ pub enum OnReject {
     Stop,
 }
 
+/// How often a sink tries again. Each pause is twice as long as the one before, less up to a half
+/// by chance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// The first pause.
+    pub initial: Duration,
+    /// The longest pause.
+    pub max: Duration,
+    /// After this time what was not taken is refused; never without it.
+    pub max_elapsed: Option<Duration>,
+}
+
 /// The kinds of sinks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SinkKind {
@@ -400,6 +416,8 @@ pub enum SinkKind {
         /// The columns of a line in order.
         columns: Vec<Column>,
     },
+    /// Requests to an HTTP server.
+    Http(Box<HttpSpec>),
     /// Nowhere.
     Blackhole,
 }
@@ -409,7 +427,18 @@ impl SinkKind {
     pub fn delivery(&self) -> Delivery {
         match self {
             SinkKind::Files(_) | SinkKind::Index(_) => Delivery::ExactlyOnce,
-            SinkKind::Stdout { .. } | SinkKind::Blackhole => Delivery::AtLeastOnce,
+            SinkKind::Stdout { .. } | SinkKind::Http(_) | SinkKind::Blackhole => {
+                Delivery::AtLeastOnce
+            }
+        }
+    }
+
+    /// Whether it can tell several rows of one message apart. An index takes documents of one queue
+    /// offset for copies of one message, and what a request is called follows from offsets alone.
+    pub fn takes_pieces(&self) -> bool {
+        match self {
+            SinkKind::Index(_) | SinkKind::Http(_) => false,
+            SinkKind::Files(_) | SinkKind::Stdout { .. } | SinkKind::Blackhole => true,
         }
     }
 }
@@ -426,6 +455,113 @@ impl FilesSpec {
             max_open: 1,
             format: FileFormat::Jsonl(TextCompression::None),
         }
+    }
+}
+
+/// The `http` sink.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpSpec {
+    /// Where requests go. Its scheme and its host have no column in them.
+    pub url: Template,
+    /// `POST`, `PUT` or `PATCH`.
+    pub method: &'static str,
+    /// Names in lower case, and values.
+    pub headers: Vec<(String, Template)>,
+    /// What a request has in it.
+    pub body: HttpBody,
+    /// The columns of a row in order; none for [`HttpBody::Raw`].
+    pub columns: Vec<Column>,
+    /// How large a request becomes.
+    pub batch: HttpBatch,
+    /// What the answer says.
+    pub answer: HttpAnswer,
+    /// How many requests are under way at once.
+    pub in_flight: usize,
+    /// How long a request may take.
+    pub timeout: Duration,
+    /// The most bytes that are read of an answer.
+    pub max_response: usize,
+    /// A file with certificates of authorities that are trusted beside those of the system.
+    pub ca: Option<PathBuf>,
+}
+
+/// What a request has in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpBody {
+    /// One row, a JSON object.
+    Single,
+    /// Rows, each a JSON object on a line of its own.
+    Ndjson,
+    /// Rows in a JSON array.
+    JsonArray,
+    /// One message, byte for byte.
+    Raw,
+}
+
+/// When a request with several rows is sent: whatever comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HttpBatch {
+    /// So many rows.
+    pub rows: usize,
+    /// So many bytes.
+    pub bytes: usize,
+    /// So long after the first row.
+    pub every: Duration,
+}
+
+/// What an answer with a status of success says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpAnswer {
+    /// That all is delivered.
+    Status,
+    /// Which items are not, in its body.
+    Items,
+}
+
+/// A text with values of columns in it. Its [`Debug`] shows no more than the columns, because the
+/// text may come from the environment and be a secret.
+///
+/// [`Debug`]: std::fmt::Debug
+#[derive(Clone, PartialEq, Eq)]
+pub struct Template(pub Vec<TemplatePiece>);
+
+/// A piece of a [`Template`].
+#[derive(Clone, PartialEq, Eq)]
+pub enum TemplatePiece {
+    /// As it is.
+    Text(String),
+    /// The value of the column of this name.
+    Column(Column),
+}
+
+impl Template {
+    /// The columns, in order.
+    pub fn columns(&self) -> impl Iterator<Item = &Column> {
+        self.0.iter().filter_map(|piece| match piece {
+            TemplatePiece::Text(_) => None,
+            TemplatePiece::Column(column) => Some(column),
+        })
+    }
+}
+
+impl fmt::Debug for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Template(")?;
+        for piece in &self.0 {
+            match piece {
+                TemplatePiece::Text(_) => f.write_str("…")?,
+                TemplatePiece::Column(column) => write!(f, "{{{}}}", column.name)?,
+            }
+        }
+        f.write_str(")")
+    }
+}
+
+impl HttpSpec {
+    /// The names of the columns that are in the URL or in headers.
+    pub fn template_columns(&self) -> impl Iterator<Item = &str> {
+        let templates = std::iter::once(&self.url).chain(self.headers.iter().map(|(_, it)| it));
+        templates.flat_map(Template::columns).map(|column| column.name.as_str())
     }
 }
 
@@ -677,6 +813,8 @@ pub struct Expected {
     pub rows: Option<ExpectedRows>,
     /// Patterns of file names below the directory of the sink.
     pub files: Option<Vec<String>>,
+    /// The requests, in any order: so many, or these, with these keys and maybe more.
+    pub requests: Option<ExpectedRows>,
     /// How many messages filters took out.
     pub filtered: Option<u64>,
     /// The dead letters; none if they are not named.

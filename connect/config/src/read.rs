@@ -6,7 +6,7 @@
 mod json; // values of whatever type
 
 use crate::code;
-use crate::env::{Env, interpolate};
+use crate::env::{Env, EnvError, Piece, interpolate, pieces};
 use crate::keys;
 use crate::mistake::{Mistake, Mistakes};
 use crate::model::WasmSpec;
@@ -424,14 +424,34 @@ impl<'a> Reader<'a> {
     fn interpolated(&mut self, node: &Node, scalar: &Scalar) -> Option<String> {
         match interpolate(&scalar.text, self.env) {
             Ok(text) => Some(text),
-            Err(errors) => {
-                for error in errors {
-                    let span = node.span_of(self.source, &error.span);
-                    self.error(error.code, &span, error.message, error.help);
-                }
-                None
-            }
+            Err(errors) => self.env_errors(node, errors),
         }
+    }
+
+    /// A text in pieces that tell what the file says from what the environment says.
+    pub(crate) fn pieces(
+        &mut self,
+        entry: &Entry<'_>,
+        each: &mut dyn FnMut(Piece<'_>),
+    ) -> Option<()> {
+        let Value::Scalar(scalar) = &entry.node.value else {
+            return self.wrong_type(entry.kind, &entry.at, entry.node);
+        };
+        if entry.node.is_nothing() {
+            return self.wrong_type(entry.kind, &entry.at, entry.node);
+        }
+        match pieces(&scalar.text, self.env, each) {
+            Ok(()) => Some(()),
+            Err(errors) => self.env_errors(entry.node, errors),
+        }
+    }
+
+    fn env_errors<T>(&mut self, node: &Node, errors: Vec<EnvError>) -> Option<T> {
+        for error in errors {
+            let span = node.span_of(self.source, &error.span);
+            self.error(error.code, &span, error.message, error.help);
+        }
+        None
     }
 
     /// Looks through what no table describes. What it takes from the environment has to be there

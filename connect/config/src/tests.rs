@@ -65,7 +65,7 @@ sinks:
   lake:
     where: queue < 4
     delivery: at_least_once
-    on_error: {then: stop, dlq: {max_ratio: 2.5%}}
+    on_error: {then: stop, retry: {initial: 1s, max: 1m, max_elapsed: 1h}, dlq: {max_ratio: 2.5%}}
     parquet:
       to: lake
       partition_by: [day]

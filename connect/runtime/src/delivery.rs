@@ -20,6 +20,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use millrace_client::{PullRequest, Pulled};
+use millrace_config::Retry;
 use millrace_connect_api::{Cut, FileSink, Messages, QueueRef, Resume};
 use millrace_types::{GroupName, QueueId, QueueOffset};
 use tokio::sync::watch;
@@ -56,6 +57,7 @@ pub(crate) struct Delivery {
     group: GroupName,
     chain: Chain,
     sink: Box<dyn FileSink>,
+    retry: Option<Retry>,
     queues: Vec<Reading>,
     letters: DeadLetters,
     lookback: Option<Lookback>,
@@ -209,7 +211,8 @@ impl Delivery {
     }
 
     fn sink(&mut self) -> Patient<'_> {
-        Patient { link: &self.link, name: &self.name, sink: self.sink.as_mut() }
+        let retry = self.retry.as_ref();
+        Patient { link: &self.link, name: &self.name, sink: self.sink.as_mut(), retry }
     }
 
     fn set_lag(&mut self, at: usize, lag: u64) {

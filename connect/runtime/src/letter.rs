@@ -96,12 +96,16 @@ impl Envelope {
         reject: &Reject,
     ) -> Outgoing {
         let message = messages.get(row);
+        let record = messages.record(row);
+        // Steps may have changed it, and a replay takes it through them again.
+        let (body, properties) = record.map_or((message.body, message.properties), |record| {
+            (record.body(), record.properties())
+        });
         let mut at = vec![
             (IN_QUEUE, messages.queue().queue.to_string()),
             (AT_OFFSET, message.queue_offset.to_string()),
         ];
         at.extend(index.map(|index| (INDEX, index.to_string())));
-        let record = messages.record(row);
         if let Some(record) = record {
             let (store_host, physical_offset) = (record.store_host(), record.physical_offset());
             at.push((ID, OffsetMessageId { store_host, physical_offset }.to_string()));
@@ -110,11 +114,11 @@ impl Envelope {
             }
         }
         // The first message of a file says it already.
-        if message.properties.get(FILE_PATH).is_none() {
+        if properties.get(FILE_PATH).is_none() {
             at.extend(path.map(|path| (FILE_PATH, path.to_owned())));
         }
-        let properties = message.properties.as_bytes().to_vec();
-        let body = Bytes::copy_from_slice(message.body);
+        let properties = properties.as_bytes().to_vec();
+        let body = Bytes::copy_from_slice(body);
         let born_at_ms = record.map_or(message.store_at_ms, |record| record.born_at_ms());
         self.seal(body, properties, &at, message.store_at_ms, step, reject, born_at_ms)
     }
@@ -343,7 +347,7 @@ impl Breaker {
 
 #[cfg(test)]
 mod tests {
-    use millrace_connect_api::QueueRef;
+    use millrace_connect_api::{Change, QueueRef};
     use millrace_types::Properties;
 
     use super::*;
@@ -490,6 +494,20 @@ mod tests {
         let twice = b"dlq_code\x01E-1\x02dlq_queue\x019\x02";
         check_original(twice, twice);
         check_original(b"my_dlq_code\x01E-1\x02", b"my_dlq_code\x01E-1\x02");
+    }
+
+    #[test]
+    fn a_letter_of_what_a_step_has_changed_is_of_the_message_in_the_log() {
+        let messages = messages(&stored(b"a\x011"));
+        let change = Change { row: 0, body: Some(0..3), properties: Some(3..7) };
+        let changed = messages.changed(Bytes::from_static(b"newa\x01new"), [change]);
+        assert_eq!(changed.get(0).body, b"new");
+        let envelope =
+            Envelope { topic: topic("p", "lake").unwrap(), sink: "lake".to_owned(), config: 0 };
+        let reject = Reject { code: "E-1", error: "no".to_owned(), field: None };
+        let letter = envelope.of_message(&changed, 0, None, None, "lake", &reject);
+        assert_eq!(&letter.body[..], b"\x00\xff{");
+        assert!(letter.properties.starts_with(b"a\x011\x02dlq_code"));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! Everything durable is in the broker's log. [`ledger`] describes the records by which a run
 //! knows what earlier ones did. Start reading at [`Run`].
 
+mod bulks; // rows that are sent together
 mod clock; // what time it is
 mod delivery; // from the topic into one sink
 pub mod dlq; // dead letters after the fact
@@ -23,6 +24,7 @@ mod stop; // the request to end
 #[cfg(test)]
 mod testing; // a broker, a source and a sink in memory
 
+pub use bulks::{BulkLimits, Bulks};
 pub use clock::{Clock, SystemClock};
 pub use delivery::{OpenSink, SinkOpening};
 pub use error::RunError;

@@ -19,9 +19,10 @@ pub struct Patience {
     pub first: Duration,
     /// The longest pause.
     pub max: Duration,
-    /// Attempts before giving up on a broker or a destination that does not answer; without end if
-    /// `None`.
+    /// Attempts before giving up on a broker that does not answer; without end if `None`.
     pub attempts: Option<u32>,
+    /// Attempts before giving up on a destination; without end if `None`.
+    pub attempts_at_sink: Option<u32>,
     /// Attempts before giving up on a broker whose disk is full; without end if `None`.
     pub attempts_when_full: Option<u32>,
 }
@@ -34,15 +35,22 @@ impl Patience {
         first: Duration::from_millis(100),
         max: Duration::from_secs(10),
         attempts: None,
+        attempts_at_sink: None,
         attempts_when_full: None,
     };
     /// For somebody who waits at a terminal.
-    pub const SHORT: Self =
-        Self { attempts: Some(Self::FEW), attempts_when_full: Some(Self::FEW), ..Self::ENDLESS };
+    pub const SHORT: Self = Self {
+        attempts: Some(Self::FEW),
+        attempts_at_sink: Some(Self::FEW),
+        attempts_when_full: Some(Self::FEW),
+        ..Self::ENDLESS
+    };
 }
 
 /// Attempts that are left once a run was asked to stop and the other side does not answer.
 const ATTEMPTS_WHEN_STOPPING: u32 = 4;
+/// The longest pause that a destination gets for the asking.
+const WANTED_PAUSE_MAX: Duration = Duration::from_secs(3_600);
 /// What still does not work is told again this often, milliseconds.
 const TOLD_EVERY_MS: u64 = 60_000;
 /// How long one pull waits for messages that are appended but not yet visible.
@@ -62,6 +70,7 @@ pub(crate) struct Link {
 /// The pauses between the attempts at one thing.
 pub(crate) struct Pauses<'a> {
     link: &'a Link,
+    patience: Patience,
     made: u32,
     made_stopping: u32,
     /// When it was last told that it does not work, by the monotonic clock.
@@ -98,7 +107,7 @@ impl Link {
 
     /// Begins a row of attempts at something.
     pub(crate) fn pauses(&self) -> Pauses<'_> {
-        Pauses { link: self, made: 0, made_stopping: 0, told_at_ms: None }
+        Pauses { link: self, patience: self.patience, made: 0, made_stopping: 0, told_at_ms: None }
     }
 
     /// One append, asked once: what an error means depends on what was appended.
@@ -224,7 +233,12 @@ impl Link {
     }
 }
 
-impl Pauses<'_> {
+impl<'a> Pauses<'a> {
+    /// With another first and another longest pause.
+    pub(crate) fn between(self, first: Duration, max: Duration) -> Pauses<'a> {
+        Pauses { patience: Patience { first, max, ..self.patience }, ..self }
+    }
+
     /// It worked at last; said only if somebody heard that it did not.
     pub(crate) fn over(&self) {
         if self.told_at_ms.is_some() {
@@ -238,7 +252,7 @@ impl Pauses<'_> {
         error: BrokerError,
         doing: impl Fn() -> String,
     ) -> Result<(), RunError> {
-        let patience = self.link.patience;
+        let patience = self.patience;
         let attempts = match error {
             BrokerError::Unreachable { .. } | BrokerError::OutcomeUnknown(_) => patience.attempts,
             BrokerError::DiskFull(_) => patience.attempts_when_full,
@@ -248,7 +262,7 @@ impl Pauses<'_> {
             | BrokerError::Refused(_)
             | BrokerError::Unreadable(_) => return Err(RunError::broker(doing(), error)),
         };
-        if self.pause_within(attempts, &error, &doing).await {
+        if self.pause_within(attempts, &error, &doing, Duration::ZERO).await {
             Ok(())
         } else {
             Err(RunError::broker(doing(), error))
@@ -256,13 +270,14 @@ impl Pauses<'_> {
     }
 
     /// Pauses after a failure of a destination, unless it has been tried often enough: then
-    /// `false`.
+    /// `false`. The destination may want the pause to be of some length.
     pub(crate) async fn pause(
         &mut self,
         error: &(dyn fmt::Display + Sync),
         doing: impl Fn() -> String,
+        at_least: Duration,
     ) -> bool {
-        self.pause_within(self.link.patience.attempts, error, doing).await
+        self.pause_within(self.patience.attempts_at_sink, error, doing, at_least).await
     }
 
     async fn pause_within(
@@ -270,6 +285,7 @@ impl Pauses<'_> {
         attempts: Option<u32>,
         error: &(dyn fmt::Display + Sync),
         doing: impl Fn() -> String,
+        at_least: Duration,
     ) -> bool {
         self.made += 1;
         if attempts.is_some_and(|most| self.made >= most) {
@@ -284,7 +300,7 @@ impl Pauses<'_> {
         if self.is_to_be_told() {
             warn!(what = %doing(), error = %error, "failed, will try again");
         }
-        let Patience { first, max, .. } = self.link.patience;
+        let Patience { first, max, .. } = self.patience;
         let whole = first.saturating_mul(1 << (self.made - 1).min(16)).min(max);
         // At least half of it, so that "again" never means "at once".
         let half = whole / 2;
@@ -292,7 +308,11 @@ impl Pauses<'_> {
             let mut rng = self.link.rng.lock().expect("nothing panics while it is held");
             rng.below(half.as_millis() as u64 + 1)
         };
-        let pause = tokio::time::sleep(half + Duration::from_millis(jitter));
+        let pause = half + Duration::from_millis(jitter);
+        // Not all at the same moment, if there are several who were told to wait.
+        let at_least = at_least.min(WANTED_PAUSE_MAX);
+        let pause = if pause < at_least { at_least + pause } else { pause };
+        let pause = tokio::time::sleep(pause);
         tokio::select! {
             () = pause => {}
             // A stop cuts a long pause short, once: what is left are the last attempts.

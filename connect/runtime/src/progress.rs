@@ -51,7 +51,7 @@ pub struct SinkProgress {
     pub made: u64,
     /// Taken out by steps on purpose, by step and reason.
     pub filtered: BTreeMap<String, u64>,
-    /// Rows in parts, visible or still open.
+    /// Rows in parts, visible or still open, but for those that the destination refused.
     pub written: u64,
     /// Rows that were visible before a restart already.
     pub skipped: u64,
@@ -61,6 +61,8 @@ pub struct SinkProgress {
     pub lettered_before: u64,
     /// Files made visible.
     pub files: u64,
+    /// Bulks that a destination took, of a sink that makes no files.
+    pub bulks: u64,
     /// Rows in them.
     pub visible_rows: u64,
     /// Bytes of them.

@@ -8,7 +8,7 @@ use arrow_array::{
 };
 use async_trait::async_trait;
 use millrace_connect_api::{
-    Batch, Cut, FileSink, Messages, Part, PartState, Plan, Resume, SinkError, Written,
+    Batch, Cut, FileSink, Messages, Part, PartState, Plan, Published, Resume, SinkError, Written,
 };
 use millrace_disk::Disk;
 use millrace_types::Now;
@@ -279,8 +279,9 @@ impl FileSink for FilesSink {
         self.guarded(|sink| sink.plan_parts(now, cut))
     }
 
-    async fn publish(&mut self, part: &Part) -> Result<(), SinkError> {
-        Ok(self.staging().publish(part)?)
+    async fn publish(&mut self, part: &Part) -> Result<Published, SinkError> {
+        self.staging().publish(part)?;
+        Ok(Published::default())
     }
 
     async fn probe(&mut self, part: &Part) -> Result<PartState, SinkError> {

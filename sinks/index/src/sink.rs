@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use millrace_connect_api::{
-    Batch, Cut, FileSink, Part, PartState, Plan, Reject, Resume, SinkError, Written,
+    Batch, Cut, FileSink, Part, PartState, Plan, Published, Reject, Resume, SinkError, Written,
 };
 use millrace_disk::Disk;
 use millrace_types::Now;
@@ -230,9 +230,10 @@ impl FileSink for IndexSink {
         self.guarded(|sink| sink.plan_parts(now, cut))
     }
 
-    async fn publish(&mut self, part: &Part) -> Result<(), SinkError> {
+    async fn publish(&mut self, part: &Part) -> Result<Published, SinkError> {
         self.grown = true;
-        Ok(self.staging().publish(part)?)
+        self.staging().publish(part)?;
+        Ok(Published::default())
     }
 
     async fn probe(&mut self, part: &Part) -> Result<PartState, SinkError> {

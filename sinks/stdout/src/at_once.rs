@@ -3,7 +3,7 @@ use std::error::Error;
 
 use async_trait::async_trait;
 use millrace_connect_api::{
-    Batch, Cut, FileSink, Part, PartState, Plan, QueueRef, Resume, SinkError, Written,
+    Batch, Cut, FileSink, Part, PartState, Plan, Published, QueueRef, Resume, SinkError, Written,
 };
 use millrace_types::{Now, QueueOffset};
 
@@ -47,8 +47,8 @@ impl<R: Rows> FileSink for AtOnce<R> {
         Ok(Plan { parts: Vec::new(), resume })
     }
 
-    async fn publish(&mut self, _part: &Part) -> Result<(), SinkError> {
-        Ok(())
+    async fn publish(&mut self, _part: &Part) -> Result<Published, SinkError> {
+        Ok(Published::default())
     }
 
     async fn probe(&mut self, _part: &Part) -> Result<PartState, SinkError> {

@@ -12,7 +12,8 @@ use bytes::Bytes;
 use millrace_client::{Append, Broker, Outgoing, Wait};
 use millrace_config::Pipeline;
 use millrace_connect_api::{
-    Batch, Column, Cut, DataType, FileSink, Part, PartState, Plan, Schema, SinkError, Written,
+    Batch, Column, Cut, DataType, FileSink, Part, PartState, Plan, Published, Schema, SinkError,
+    Written,
 };
 use millrace_disk::{Disk, SimDisk};
 use millrace_runtime::{Clock, Connectors, OpenSink, Run, RunOptions, SinkOpening, Summary, fault};
@@ -306,7 +307,7 @@ impl FileSink for TooEarly {
         Ok(plan)
     }
 
-    async fn publish(&mut self, part: &Part) -> Result<(), SinkError> {
+    async fn publish(&mut self, part: &Part) -> Result<Published, SinkError> {
         self.0.publish(part).await
     }
 

@@ -8,16 +8,18 @@ use arrow_array::RecordBatch;
 use arrow_schema::ArrowError;
 use bytes::Bytes;
 use millrace_client::{Broker, BrokerError, PullRequest};
-use millrace_config::{FileFormat, Pipeline, SinkKind};
+use millrace_config::{FileFormat, HttpBody, Pipeline, SinkKind};
 use millrace_connect_api::{Messages, QueueRef, utc_as_offset};
 use millrace_disk::SimDisk;
 use millrace_sink_files::unpacked;
+use millrace_sink_http::Request;
 use millrace_types::{QueueId, TopicName};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use regex::{Regex, escape};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::OUT;
+use super::recorder::Recorder;
 use crate::exit::{Exit, Failure, codes};
 use crate::sinks::files_options;
 
@@ -26,6 +28,8 @@ use crate::sinks::files_options;
 pub(super) struct Outcome {
     /// By sink.
     pub(super) files: BTreeMap<String, Vec<File>>,
+    /// By sink: method, URL, headers and body of each request.
+    pub(super) requests: BTreeMap<String, Vec<Map<String, Value>>>,
     /// By sink, or `source`.
     pub(super) letters: BTreeMap<String, Vec<Letter>>,
 }
@@ -55,8 +59,21 @@ pub(super) async fn of(
     pipeline: &Pipeline,
     broker: &Arc<dyn Broker>,
     disk: &SimDisk,
+    server: &Recorder,
 ) -> Result<Outcome, Failure> {
     let mut outcome = Outcome::default();
+    for sink in &pipeline.sinks {
+        let SinkKind::Http(spec) = &sink.kind else { continue };
+        let requests: Vec<_> =
+            server.of(&sink.name).iter().map(|request| told(request, spec.body)).collect();
+        let rows = requests.iter().flat_map(|request| match &request["body"] {
+            Value::Array(rows) => rows.iter().filter_map(Value::as_object).map(row).collect(),
+            body => body.as_object().map(row).into_iter().collect::<Vec<_>>(),
+        });
+        let (name, path_columns, rows) = (String::new(), Vec::new(), rows.collect());
+        outcome.files.entry(sink.name.clone()).or_default().push(File { name, path_columns, rows });
+        outcome.requests.insert(sink.name.clone(), requests);
+    }
     let parts = pipeline.sinks.iter().map(|sink| &*sink.name);
     for part in parts.chain(pipeline.source.as_ref().map(|_| "source")) {
         let topic = format!("%DLQ%{}_{part}", pipeline.name);
@@ -120,6 +137,32 @@ async fn letters(broker: &Arc<dyn Broker>, topic: &TopicName) -> Result<Vec<Lett
         next = pulled.next;
     }
     Ok(letters)
+}
+
+/// A request as tests see it. A body that is not JSON is a text.
+fn told(request: &Request, body: HttpBody) -> Map<String, Value> {
+    let text = String::from_utf8_lossy(&request.body);
+    let parsed = match body {
+        HttpBody::Ndjson => {
+            let rows = text.lines().map(|line| serde_json::from_str(line).ok());
+            rows.collect::<Option<Vec<Value>>>().map(Value::Array)
+        }
+        HttpBody::Single | HttpBody::JsonArray | HttpBody::Raw => serde_json::from_str(&text).ok(),
+    };
+    let told = json!({
+        "method": request.method,
+        "url": request.url,
+        "headers": request.headers,
+        "body": parsed.unwrap_or_else(|| Value::String(text.into_owned())),
+    });
+    told.as_object().cloned().unwrap_or_default()
+}
+
+/// A row without the columns that have no value.
+fn row(row: &Map<String, Value>) -> Map<String, Value> {
+    let mut row = row.clone();
+    row.retain(|_, value| !value.is_null());
+    row
 }
 
 /// The rows of a file. A column without a value is left out.

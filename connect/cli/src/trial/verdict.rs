@@ -23,6 +23,11 @@ pub(super) fn complaints(
         if let Some(patterns) = &expected.files {
             compare_files(patterns, files, &mut complain);
         }
+        // After a power cut rows may come in other requests than they would have.
+        if let (Some(requests), Some(_)) = (&expected.requests, summary) {
+            let found = outcome.requests.get(part).map_or(&[][..], Vec::as_slice);
+            compare_requests(requests, found, &mut complain);
+        }
         if let (Some(filtered), Some(summary)) = (expected.filtered, summary) {
             let reasons = summary.sinks.get(part).map(|sink| &sink.filtered);
             let found: u64 = reasons.into_iter().flat_map(|reasons| reasons.values()).sum();
@@ -83,6 +88,46 @@ fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Number(a), Value::Number(b)) => a == b || a.as_f64() == b.as_f64(),
         (a, b) => a == b,
+    }
+}
+
+fn compare_requests(
+    expected: &ExpectedRows,
+    found: &[Map<String, Value>],
+    complain: &mut impl FnMut(String),
+) {
+    match expected {
+        ExpectedRows::Count(count) if found.len() as u64 == *count => {}
+        ExpectedRows::Count(count) => {
+            complain(format!("{}, expected {count}", counted(found.len() as u64, "request")));
+        }
+        ExpectedRows::These(expected) => {
+            let fits = |wanted: &Map<String, Value>, found: &Map<String, Value>| {
+                wanted.iter().all(|(key, value)| holds(found.get(key), value))
+            };
+            let (missing, others) = matched(expected, found, fits);
+            for request in missing {
+                complain(format!("no such request: {}", Value::Object(request.clone())));
+            }
+            for request in others {
+                complain(format!("one request too many: {}", Value::Object(request.clone())));
+            }
+        }
+    }
+}
+
+/// Whether a value has what is expected of it; maps in it may have more.
+fn holds(found: Option<&Value>, expected: &Value) -> bool {
+    match (found, expected) {
+        (None, expected) => expected.is_null(),
+        (Some(Value::Object(found)), Value::Object(expected)) => {
+            expected.iter().all(|(key, value)| holds(found.get(key), value))
+        }
+        (Some(Value::Array(found)), Value::Array(expected)) => {
+            found.len() == expected.len()
+                && found.iter().zip(expected).all(|(found, wanted)| holds(Some(found), wanted))
+        }
+        (Some(found), expected) => same(found, expected),
     }
 }
 

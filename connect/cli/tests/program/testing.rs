@@ -158,3 +158,47 @@ fn every_shipped_pipeline_passes_its_tests() {
     let ran = home.run(&["test", pipelines, "--power-cuts", "5"]).expect(0);
     assert!(!ran.out.contains("no tests"), "{}", ran.out);
 }
+
+/// What an `http` sink would have sent, which nobody is there to take.
+#[test]
+fn requests_are_compared_and_not_sent() {
+    let home = Home::new();
+    let pipeline = r#"version: 1
+pipeline: p
+topic: t
+schema: {id: int, region: string}
+sinks:
+  hook:
+    http: {url: "http://nobody.invalid/{region}", body: ndjson, headers: {x-all: "yes"}}
+tests:
+  - name: in lines
+    given:
+      - body: {id: 1, region: eu}
+      - body: {id: 2, region: us}
+      - body: {id: 3, region: eu}
+      - body: {id: 4}
+    expect:
+      hook:
+        rows: [{id: 1}, {id: 2, region: us}, {id: 3}]
+        requests:
+          - {url: http://nobody.invalid/us, body: [{id: 2}]}
+          - {url: http://nobody.invalid/eu, headers: {x-all: "yes"}, body: [{id: 1}, {id: 3}]}
+        dlq: [{code: E-HTTP-01, field: region}]
+"#;
+    home.write("p.yaml", pipeline);
+    let ran = home.run(&["test", "p.yaml", "--power-cuts", "60"]).expect(0);
+    assert!(ran.out.contains("ok    in lines (60 power cuts)"), "{}", ran.out);
+    let wrong = pipeline
+        .replace("body: [{id: 2}]", "body: [{id: 3}]")
+        .replace("{id: 3}]\n        r", "{id: 9}]\n        r");
+    home.write("p.yaml", &wrong);
+    let ran = home.run(&["test", "p.yaml"]).expect(4);
+    for line in [
+        "hook: no such row: {\"id\":9}",
+        "hook: one row too many: {\"id\":3,",
+        "hook: no such request: {\"body\":[{\"id\":3}],\"url\":\"http://nobody.invalid/us\"}",
+        "hook: one request too many: {",
+    ] {
+        assert!(ran.out.contains(line), "{line}\n{}", ran.out);
+    }
+}

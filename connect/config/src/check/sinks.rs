@@ -1,3 +1,4 @@
+mod http; // the `http` sink
 mod index; // the search index
 
 use std::path::PathBuf;
@@ -9,8 +10,8 @@ use super::names::Scope;
 use crate::code;
 use crate::keys;
 use crate::model::{
-    Compression, CsvSpec, Delivery, FileFormat, FilesSpec, Metadata, OnReject, ParquetSpec, Rotate,
-    SinkKind, SinkSpec, TextCompression,
+    Compression, CsvSpec, Delivery, FileFormat, FilesSpec, Metadata, OnReject, ParquetSpec, Retry,
+    Rotate, SinkKind, SinkSpec, TextCompression,
 };
 use crate::parse::{self, Wrong};
 use crate::read::{Chosen, Entry, Fields, Reader};
@@ -70,13 +71,17 @@ fn sink(reader: &mut Reader<'_>, key: &Key, entry: &Entry<'_>, scope: &Scope) ->
     let where_ = fields.get("where").map(|entry| scope.condition(reader, entry));
     let delivery = reader.value(&fields, "delivery", parse::choice);
     let on_error = reader.nested(&fields, "on_error").map(|fields| {
+        let retry = fields.get("retry").map(|entry| retry(reader, entry));
         let dlq = reader.nested(&fields, "dlq");
         let max_ratio = dlq.and_then(|dlq| reader.value(&dlq, "max_ratio", parse::percent));
-        (reader.value(&fields, "then", parse::choice), max_ratio)
+        (reader.value(&fields, "then", parse::choice), retry, max_ratio)
     });
-    let (then, letters_max) = on_error.unwrap_or((None, None));
+    let (then, retry, letters_max) = on_error.unwrap_or((None, None, None));
     let kind = fields.component.as_ref().and_then(|chosen| {
         let own = reader.table(&chosen.entry)?;
+        if chosen.name == "http" {
+            return http::http(reader, chosen, &own, scope).map(Box::new).map(SinkKind::Http);
+        }
         if chosen.name != "blackhole" {
             some_column(reader, chosen, &own, scope);
         }
@@ -94,8 +99,18 @@ fn sink(reader: &mut Reader<'_>, key: &Key, entry: &Entry<'_>, scope: &Scope) ->
     let at_best = kind.as_ref().map_or(Delivery::ExactlyOnce, SinkKind::delivery);
     let delivery = match (delivery, fields.get("delivery")) {
         (Some(Delivery::ExactlyOnce), Some(entry)) if at_best == Delivery::AtLeastOnce => {
-            let message = "after a crash some rows come to this sink again";
-            let help = "write `delivery: at_least_once`, or delete `delivery`";
+            let name = fields.component.as_ref().map_or("", |chosen| chosen.name);
+            let message = format!(
+                "the {name} sink cannot promise exactly_once: after a crash some rows come to it \
+                 again"
+            );
+            let help = match name {
+                "http" => {
+                    "write `delivery: at_least_once`, and let the server leave out requests with an \
+                     `Idempotency-Key` that it knows"
+                }
+                _ => "write `delivery: at_least_once`, or delete `delivery`",
+            };
             reader.error(code::DELIVERY, &entry.node.span, message, help);
             delivery
         }
@@ -111,8 +126,28 @@ fn sink(reader: &mut Reader<'_>, key: &Key, entry: &Entry<'_>, scope: &Scope) ->
         delivery: delivery?,
         on_reject: [OnReject::Dlq, OnReject::Stop][then?],
         letters_ppm_max: letters_max?,
+        retry: match retry {
+            Some(retry) => Some(retry?),
+            None => None,
+        },
         kind: kind?,
     })
+}
+
+fn retry(reader: &mut Reader<'_>, entry: &Entry<'_>) -> Option<Retry> {
+    let fields = reader.table(entry)?;
+    let initial = reader.value(&fields, "initial", parse::duration);
+    let max = reader.value(&fields, "max", parse::duration);
+    let or_none = |kind: &Kind, text: &str| parse::or_none(kind, text, parse::duration);
+    let max_elapsed = reader.value(&fields, "max_elapsed", or_none);
+    let (initial, max) = (initial?, max?);
+    if initial > max
+        && let Some(entry) = fields.get("initial").or(fields.get("max"))
+    {
+        let message = "the first pause is longer than the longest one";
+        reader.error(code::RANGE, &entry.node.span, message, "raise `max`, or lower `initial`");
+    }
+    Some(Retry { initial, max, max_elapsed: max_elapsed? })
 }
 
 /// A sink that takes all columns needs one. Steps may have taken out every one of them.
@@ -123,7 +158,7 @@ fn some_column(reader: &mut Reader<'_>, chosen: &Chosen<'_>, own: &Fields<'_>, s
     let chooses = own.get(choice).is_some() || own.is_misspelled(choice);
     // Where messages come from is something to write, too.
     let is_none = |node: &Node| matches!(&node.value, Value::Scalar(it) if it.text == "none");
-    let adds = chosen.name != "stdout"
+    let adds = !["stdout", "http"].contains(&chosen.name)
         && !is_index
         && own.get("metadata").is_some_and(|entry| !is_none(entry.node));
     if available.columns.is_empty() && !available.open && !chooses && !adds {

@@ -132,17 +132,20 @@ fn known_part(reader: &mut Reader<'_>, key: &Key, subject: &Subject<'_>) {
 
 fn expected(reader: &mut Reader<'_>, key: &Key, fields: &Fields<'_>) -> Option<Expected> {
     if key.text == "source" {
-        for name in ["rows", "files", "filtered"] {
+        for name in ["rows", "files", "requests", "filtered"] {
             if let Some(entry) = fields.get(name) {
                 let message = format!("a source has no `{name}`, only `dlq`");
                 reader.error(code::KEY_CONFLICT, &entry.at.span, message, "delete it");
             }
         }
     }
-    let rows = fields.get("rows").map(|entry| match either(entry) {
-        Either::Count(entry) => count(reader, &entry).map(ExpectedRows::Count),
-        Either::List(entry) => rows(reader, &entry).map(ExpectedRows::These),
-    });
+    let mut count_or_rows = |name| {
+        fields.get(name).map(|entry| match either(entry) {
+            Either::Count(entry) => count(reader, &entry).map(ExpectedRows::Count),
+            Either::List(entry) => rows(reader, &entry).map(ExpectedRows::These),
+        })
+    };
+    let (rows, requests) = (count_or_rows("rows"), count_or_rows("requests"));
     let files = fields.get("files").map(|entry| {
         let items = reader.items(entry)?;
         let texts = items.iter().map(|item| reader.scalar(item, parse::text));
@@ -157,6 +160,7 @@ fn expected(reader: &mut Reader<'_>, key: &Key, fields: &Fields<'_>) -> Option<E
         part: key.text.clone(),
         rows: whole(rows)?,
         files: whole(files)?,
+        requests: whole(requests)?,
         filtered: whole(filtered)?,
         letters: whole(letters)?,
     })

@@ -1,6 +1,6 @@
 use Need::{Default, Optional, Required};
 
-use super::{COUNT, DAY, GIB, KIB, SECOND, key, table};
+use super::{COUNT, DAY, GIB, KIB, MIB, SECOND, key, table};
 use crate::table::{Components, Field, Kind, Need, Table};
 
 pub(crate) static SINK: Table = Table {
@@ -13,7 +13,7 @@ pub(crate) static SINK: Table = Table {
             Kind::Choice(&["exactly_once", "at_least_once"]),
             Default("exactly_once"),
             "What the pipeline demands. It is a requirement, not a mode: a sink always does the \
-             best it can, which for `stdout` and `blackhole` is `at_least_once`.",
+             best it can, which for `http`, `stdout` and `blackhole` is `at_least_once`.",
         ),
         key(
             "on_error",
@@ -39,6 +39,26 @@ pub(crate) static SINK: Table = Table {
     ],
 };
 
+static RETRY: Table = Table {
+    name: "retry",
+    doc: "How often a sink tries again what does not work now and may work later. Each pause is \
+          twice as long as the one before, less up to a half by chance, so that sinks which failed \
+          together do not come back together.",
+    fields: &[
+        key("initial", Kind::Duration { min: 1, max: DAY }, Default("100ms"), "The first pause."),
+        key("max", Kind::Duration { min: 1, max: DAY }, Default("10s"), "The longest pause."),
+        key(
+            "max_elapsed",
+            Kind::OrNone(&Kind::Duration { min: 1, max: 366 * DAY }),
+            Default("none"),
+            "After this time what an `http` sink could not deliver becomes what `then` says, and a \
+             sink of files stops the pipeline. Without it, neither, however long it takes.",
+        ),
+    ],
+    components: None,
+    later: &["factor", "jitter"],
+};
+
 pub(crate) static ON_ERROR: Table = Table {
     name: "on_error",
     doc: "What becomes of records that the sink will never accept.",
@@ -49,10 +69,16 @@ pub(crate) static ON_ERROR: Table = Table {
             Default("dlq"),
             "`dlq` makes the record a dead letter and goes on; `stop` stops the sink before it.",
         ),
+        key(
+            "retry",
+            Kind::Table(&RETRY),
+            Optional,
+            "How often a sink tries again what does not work now.",
+        ),
         key("dlq", Kind::Table(&ON_ERROR_DLQ), Optional, "How many dead letters are too many."),
     ],
     components: None,
-    later: &["retry"],
+    later: &[],
 };
 
 static ON_ERROR_DLQ: Table = Table {
@@ -76,13 +102,13 @@ pub(crate) static SINKS: Components = Components {
         key("parquet", Kind::Table(&PARQUET), Optional, "Parquet files."),
         key("jsonl", Kind::Table(&JSONL), Optional, "Files with a JSON object on each line."),
         key("csv", Kind::Table(&CSV), Optional, "Files with the values of a row on each line."),
+        key("http", Kind::Table(&HTTP), Optional, "Requests to an HTTP server."),
         key("index", Kind::Table(&INDEX), Optional, "A search index, for `millrace search`."),
         key("stdout", Kind::Table(&STDOUT), Optional, "Lines of JSON on standard output."),
         key("blackhole", Kind::Table(&BLACKHOLE), Optional, "Nothing: rows are counted."),
     ],
     later: &[
         "arrow",
-        "http",
         "elasticsearch",
         "rocketmq",
         "kafka",
@@ -285,6 +311,124 @@ pub(crate) static STDOUT: Table = Table {
     )],
     components: None,
     later: &["metadata"],
+};
+
+pub(crate) static HTTP: Table = Table {
+    name: "http",
+    doc: "Sends rows to an HTTP server. Every request says in the header `Idempotency-Key` which \
+          messages it is of, the same after a crash, so that the server can leave out what it has.",
+    fields: &[
+        key(
+            "url",
+            Kind::Text,
+            Required,
+            "Where requests go. `{column}` behind the host is the value of a column, \
+             percent-encoded; `{{` and `}}` are braces.",
+        ),
+        key("method", Kind::Choice(METHODS), Default("POST"), "How."),
+        key(
+            "headers",
+            Kind::Map("header", &Kind::Text),
+            Optional,
+            "Headers of each request, with `{column}` as in `url`. One whose column has no value is \
+             left out.",
+        ),
+        key(
+            "body",
+            Kind::Choice(&["single", "ndjson", "json_array", "raw"]),
+            Default("single"),
+            "What is in a request: `single` one row as a JSON object, `ndjson` rows on lines of \
+             their own, `json_array` rows in a list, `raw` one message byte for byte.",
+        ),
+        key(
+            "columns",
+            Kind::List(&Kind::Text),
+            Optional,
+            "The columns of a row, in order. Without it, all: those of the body, then those of \
+             `set` steps. Not with `raw`.",
+        ),
+        key(
+            "batch",
+            Kind::Table(&HTTP_BATCH),
+            Optional,
+            "How large requests become; only with `ndjson` and `json_array`.",
+        ),
+        key(
+            "answer",
+            Kind::Choice(&["status", "items"]),
+            Default("status"),
+            "What an answer of success says: `status` that everything is delivered; `items` which \
+             items are not, as `{\"failed\": [{\"item\": 0, \"status\": 422, \"error\": \"why\"}]}`.",
+        ),
+        key(
+            "in_flight",
+            Kind::Int { min: 1, max: 256 },
+            Default("4"),
+            "How many requests are under way at once. Those of one queue, or of one URL with \
+             `ndjson` and `json_array`, follow one another all the same.",
+        ),
+        key(
+            "timeout",
+            Kind::Duration { min: 1, max: DAY },
+            Default("30s"),
+            "How long a request may take, from the connection to the end of the answer.",
+        ),
+        key(
+            "max_response",
+            Kind::Size { min: KIB, max: GIB },
+            Default("1MiB"),
+            "How much of an answer is read.",
+        ),
+        key(
+            "tls",
+            Kind::Table(&HTTP_TLS),
+            Optional,
+            "Whom to trust with `https`, beside the authorities of the system.",
+        ),
+    ],
+    components: None,
+    later: &[
+        "content_type",
+        "success",
+        "retry_on",
+        "dlq_on",
+        "idempotency_key",
+        "compression",
+        "redirects",
+        "allow_private_networks",
+        "auth",
+        "proxy",
+    ],
+};
+
+pub(crate) const METHODS: &[&str] = &["POST", "PUT", "PATCH"];
+
+static HTTP_BATCH: Table = table(
+    "batch",
+    "When a request with several rows is sent: whatever comes first.",
+    &[
+        key("rows", Kind::Int { min: 1, max: 100_000 }, Default("2000"), "So many rows."),
+        key("bytes", Kind::Size { min: KIB, max: 16 * MIB }, Default("5MiB"), "So many bytes."),
+        key(
+            "every",
+            Kind::Duration { min: 1, max: DAY },
+            Default("1s"),
+            "So long after the first row.",
+        ),
+    ],
+);
+
+static HTTP_TLS: Table = Table {
+    name: "tls",
+    doc: "Whom to trust with `https`.",
+    fields: &[key(
+        "ca",
+        Kind::Text,
+        Required,
+        "A file with certificates of authorities in PEM, trusted beside those of the system.",
+    )],
+    components: None,
+    later: &["cert", "key", "verify", "server_name"],
 };
 
 pub(crate) static BLACKHOLE: Table = table(

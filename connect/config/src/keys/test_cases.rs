@@ -72,6 +72,14 @@ static EXPECTED: Table = Table {
             "Patterns for the paths of the files below the directory of the sink, with `*` for \
              what is between two slashes: each fits some file, and each file fits one.",
         ),
+        key(
+            "requests",
+            Kind::Either(&ANY_COUNT, &Kind::List(&Kind::Json)),
+            Optional,
+            "How many requests an `http` sink makes, or which, in any order. One has to have the \
+             keys given here, of `method`, `url`, `headers` and `body`; its headers may be more. \
+             Nothing is sent.",
+        ),
         key("filtered", ANY_COUNT, Optional, "How many messages filters took out."),
         key(
             "dlq",
@@ -81,7 +89,7 @@ static EXPECTED: Table = Table {
         ),
     ],
     components: None,
-    later: &["docs", "requests", "schema", "snapshot"],
+    later: &["docs", "schema", "snapshot"],
 };
 
 const ANY_COUNT: Kind = Kind::Int { min: 0, max: i64::MAX };

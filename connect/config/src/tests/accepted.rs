@@ -119,6 +119,12 @@ fn every_key_arrives_in_the_model() {
 
     let sink = &pipeline.sinks[0];
     assert_eq!((sink.delivery, sink.on_reject), (Delivery::AtLeastOnce, OnReject::Stop));
+    let retry = Retry {
+        initial: Duration::from_secs(1),
+        max: Duration::from_secs(60),
+        max_elapsed: Some(Duration::from_secs(3600)),
+    };
+    assert_eq!(sink.retry, Some(retry));
     assert_eq!(sink.letters_ppm_max, 25_000);
     assert_eq!(sink.where_.as_ref().unwrap().slots, [Slot::Meta(MetaField::Queue)]);
     let SinkKind::Files(files) = &sink.kind else { panic!() };
@@ -186,6 +192,7 @@ tests:
         part: "lake".into(),
         rows: Some(ExpectedRows::These(vec![row])),
         files: None,
+        requests: None,
         filtered: None,
         letters: Some(ExpectedLetters::These(vec![letter])),
     };
@@ -526,4 +533,77 @@ fn columns_can_be_left_out_and_get_other_names() {
     );
     let shared = "steps: [sample: 0.25]\nsinks: {lake: {parquet: {to: lake}}}\n";
     let [StepSpec::Sample { rate: 0.25 }] = json(shared).steps[..] else { panic!("one share") };
+}
+
+fn http(keys: &str) -> HttpSpec {
+    let mut pipeline = json(&format!("sinks: {{hook: {{http: {{{keys}}}}}}}"));
+    match pipeline.sinks.remove(0).kind {
+        SinkKind::Http(spec) => *spec,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_http_sink_says_what_it_sends() {
+    let text = |text: &str| TemplatePiece::Text(text.into());
+    let in_text = |name: &str, data_type| TemplatePiece::Column(column(name, data_type));
+    let least = http("url: https://shop.example");
+    let expected = HttpSpec {
+        url: Template(vec![text("https://shop.example")]),
+        method: "POST",
+        headers: Vec::new(),
+        body: HttpBody::Single,
+        columns: json("sinks: {s: {blackhole: {}}}").schema.columns,
+        batch: HttpBatch { rows: 2000, bytes: 5 << 20, every: Duration::from_secs(1) },
+        answer: HttpAnswer::Status,
+        in_flight: 4,
+        timeout: Duration::from_secs(30),
+        max_response: 1 << 20,
+        ca: None,
+    };
+    assert_eq!(least, expected);
+    let most = http(
+        "url: \"http://[::1]:8080/{{a}}/{id}?at={body.ts}\", method: PUT, \
+         headers: {X-Id: \"{id}\", content-type: text/plain}, body: ndjson, columns: [ts], \
+         batch: {rows: 7, bytes: 1MiB, every: 20ms}, answer: items, in_flight: 9, timeout: 2s, \
+         max_response: 1KiB, tls: {ca: ca.pem}",
+    );
+    let id = || in_text("id", DataType::Int);
+    let url = vec![text("http://[::1]:8080/{a}/"), id(), text("?at=")];
+    let ts = in_text("ts", DataType::Timestamp);
+    let expected = HttpSpec {
+        url: Template(url.into_iter().chain([ts]).collect()),
+        method: "PUT",
+        headers: vec![
+            ("x-id".into(), Template(vec![id()])),
+            ("content-type".into(), Template(vec![text("text/plain")])),
+        ],
+        body: HttpBody::Ndjson,
+        columns: vec![column("ts", DataType::Timestamp)],
+        batch: HttpBatch { rows: 7, bytes: 1 << 20, every: Duration::from_millis(20) },
+        answer: HttpAnswer::Items,
+        in_flight: 9,
+        timeout: Duration::from_secs(2),
+        max_response: 1 << 10,
+        ca: Some("ca.pem".into()),
+    };
+    assert_eq!(most, expected);
+    assert_eq!(most.template_columns().collect::<Vec<_>>(), ["id", "ts", "id"]);
+    assert_eq!(http("url: http://x/, body: raw").columns, []);
+}
+
+#[test]
+fn what_the_environment_says_is_text_and_not_shown() {
+    let file = format!(
+        "{JSON}sinks: {{s: {{http: {{url: \"http://x/${{env:TOKEN}}/{{id}}\", \
+         headers: {{authorization: \"Bearer ${{env:TOKEN}}\"}}}}}}}}\n"
+    );
+    let env = |name: &str| (name == "TOKEN").then(|| "se{cret}".to_owned());
+    let pipeline = Pipeline::parse("p.yaml", file.as_bytes(), &env).unwrap();
+    let SinkKind::Http(spec) = &pipeline.sinks[0].kind else { panic!() };
+    let text = |text: &str| TemplatePiece::Text(text.into());
+    assert_eq!(spec.headers[0].1, Template(vec![text("Bearer se{cret}")]));
+    assert!(spec.url.0[0] == text("http://x/se{cret}/"));
+    let shown = format!("{pipeline:?}");
+    assert!(!shown.contains("cret"), "{shown}");
 }

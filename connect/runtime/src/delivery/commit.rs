@@ -1,7 +1,8 @@
 use millrace_client::Wait;
-use millrace_connect_api::{Cut, Part, Plan, Resume};
+use millrace_connect_api::{Cut, Part, Plan, Refused, Resume};
 use tracing::info;
 
+use super::letters::Posted;
 use super::{COMMIT_MS, Delivery};
 use crate::error::RunError;
 use crate::fault;
@@ -17,7 +18,7 @@ impl Delivery {
                 Cut::Due => self.link.now().mono_ms >= self.committed_at_ms + COMMIT_MS,
             };
             if is_due && resume != self.committed {
-                self.record(&[], resume).await?;
+                self.record(&[], resume, Vec::new()).await?;
             }
             return Ok(());
         }
@@ -33,20 +34,31 @@ impl Delivery {
         self.ledger.append_records(vec![planned], Wait::Durable).await?;
         fault::point("after-planned")?;
         if fault::planted(fault::OFFSET_BEFORE_RENAME) {
-            self.record(&parts, resume.clone()).await?;
+            self.record(&parts, resume.clone(), Vec::new()).await?;
         }
+        let mut refused = Vec::new();
         for part in &parts {
             fault::point("before-publish")?;
-            self.sink().publish(part).await?;
+            refused.extend(self.sink().publish(part).await?.refused);
             fault::point("after-publish")?;
         }
+        self.letters.judge_refused(&refused)?;
         fault::point("before-committed")?;
-        self.record(&parts, resume).await?;
+        self.record(&parts, resume, refused).await?;
         fault::point("after-committed")
     }
 
-    /// Appends COMMITTED, and shows the offsets to tools.
-    async fn record(&mut self, parts: &[Part], resume: Resume) -> Result<(), RunError> {
+    /// Appends COMMITTED, with the letters of what the destination refused, and shows the offsets
+    /// to tools.
+    ///
+    /// These letters are in the same group as the COMMITTED: after a crash between sending and
+    /// COMMITTED a bulk has to be made of the same messages again, and what is a letter is not sent.
+    async fn record(
+        &mut self,
+        parts: &[Part],
+        resume: Resume,
+        refused: Vec<Refused>,
+    ) -> Result<(), RunError> {
         let window = self.lookback.as_mut().map(|lookback| lookback.needed(&resume.next));
         let committed = Record::Committed(Committed {
             sink: self.name.clone(),
@@ -56,14 +68,22 @@ impl Delivery {
             window: window.unwrap_or_default(),
             letters: OffsetSet::default(),
         });
-        self.ledger.append_records(vec![committed], Wait::Policy).await?;
+        let Posted { letters, mut records, counts } = self.letters.of_refused(&refused);
+        records.push(committed);
+        self.ledger.append(&letters.into(), records, Wait::Policy).await?;
         let (rows, bytes) =
             parts.iter().fold((0, 0), |(rows, bytes), part| (rows + part.rows, bytes + part.bytes));
         if !parts.is_empty() {
             info!(sink = %self.name, parts = parts.len(), rows, bytes, "parts committed");
         }
+        let rows = rows - refused.len() as u64;
+        let makes_files = self.sink.makes_files();
         self.progress.sink(&self.name, |sink| {
-            sink.files += parts.len() as u64;
+            *(if makes_files { &mut sink.files } else { &mut sink.bulks }) += parts.len() as u64;
+            sink.written -= refused.len() as u64;
+            for (code, count) in counts {
+                *sink.dead_lettered.entry(code).or_default() += count;
+            }
             sink.visible_rows += rows;
             sink.visible_bytes += bytes;
         });

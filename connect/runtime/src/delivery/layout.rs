@@ -8,9 +8,13 @@ use crate::filters::Filters;
 /// [`Resume::ahead`](millrace_connect_api::Resume) says of partitions how far they are committed.
 /// With another layout it would skip rows that are nowhere, and repeat others.
 pub(super) fn layout(pipeline: &Pipeline, sink: &SinkSpec, filters: &Filters) -> String {
-    let SinkKind::Files(files) = &sink.kind else {
+    let files = match &sink.kind {
+        SinkKind::Files(files) => files,
         // Unlike that of any files, so that what such a sink left open is not taken for its own.
-        return format!("{:016x}", fnv(b"no files"));
+        SinkKind::Http(_) => return format!("{:016x}", fnv(b"bulks")),
+        SinkKind::Index(_) | SinkKind::Stdout { .. } | SinkKind::Blackhole => {
+            return format!("{:016x}", fnv(b"no files"));
+        }
     };
     let mut text = String::new();
     for name in &files.partition_by {

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use millrace_client::{Outgoing, Wait};
-use millrace_connect_api::{Batch, Messages, QueueRef, RowAt, Selection};
+use millrace_connect_api::{Batch, Messages, QueueRef, Refused, Reject, RowAt, Selection};
 use millrace_types::QueueOffset;
 
 use crate::error::RunError;
@@ -16,6 +16,14 @@ use crate::steps::Rejected;
 
 /// Bytes of the letters of one append.
 const GROUP_BYTES_MAX: usize = 1 << 20;
+
+/// Letters and the record that names them, before they are appended.
+#[derive(Default)]
+pub(super) struct Posted {
+    pub(super) letters: Vec<Outgoing>,
+    pub(super) records: Vec<Record>,
+    pub(super) counts: BTreeMap<String, u64>,
+}
 
 /// Where the messages go that one sink cannot take.
 pub(super) struct DeadLetters {
@@ -52,16 +60,12 @@ impl DeadLetters {
         let mut counts: BTreeMap<String, u64> = BTreeMap::new();
         let known = self.known.get(&queue);
         for rejected in &rejected {
-            let message = messages.get(rejected.row as usize);
             let Rejected { at, step, reject, .. } = rejected;
             if known.is_some_and(|known| is_known(known, *at)) {
                 before += 1;
                 continue;
             }
-            let path = message.properties.get(FILE_ID).and_then(|identity| self.paths.of(identity));
-            let path = path.as_deref();
-            let row = rejected.row as usize;
-            let letter = self.envelope.of_message(messages, row, at.index, path, step, reject);
+            let letter = self.letter(messages, rejected.row, *at, step, reject);
             bytes += letter.body.len() + letter.properties.len();
             group.push(letter);
             rows.push(*at);
@@ -77,6 +81,46 @@ impl DeadLetters {
         }
         self.progress.sink(&self.sink, |sink| sink.lettered_before += before);
         Ok(())
+    }
+
+    fn letter(
+        &self,
+        messages: &Messages,
+        row: u32,
+        at: RowAt,
+        step: &str,
+        reject: &Reject,
+    ) -> Outgoing {
+        let row = row as usize;
+        let identity = messages.get(row).properties.get(FILE_ID);
+        let path = identity.and_then(|identity| self.paths.of(identity));
+        self.envelope.of_message(messages, row, at.index, path.as_deref(), step, reject)
+    }
+
+    /// The letters of rows that the destination refused, for whoever appends them.
+    pub(super) fn of_refused(&self, refused: &[Refused]) -> Posted {
+        let mut posted = Posted::default();
+        let mut rows: BTreeMap<&QueueRef, Vec<RowAt>> = BTreeMap::new();
+        for Refused { messages, row, reject } in refused {
+            let at = messages.row_at(*row as usize);
+            posted.letters.push(self.letter(messages, *row, at, &self.sink, reject));
+            rows.entry(messages.queue()).or_default().push(at);
+            progress::count(&mut posted.counts, reject.code);
+        }
+        if !posted.letters.is_empty() {
+            let rows = rows.iter().map(|(queue, rows)| LetterRows::new(queue, rows));
+            posted.records.push(self.record(rows.collect(), &posted.counts));
+        }
+        posted
+    }
+
+    fn record(&self, rows: Vec<LetterRows>, counts: &BTreeMap<String, u64>) -> Record {
+        Record::Letters(Letters {
+            sink: self.sink.clone(),
+            topic: self.envelope.topic.to_string(),
+            rows,
+            counts: counts.clone(),
+        })
     }
 
     /// Leaves out the rows of messages that are letters already, also if they could go on now: what
@@ -104,13 +148,7 @@ impl DeadLetters {
         counts: BTreeMap<String, u64>,
     ) -> Result<(), RunError> {
         fault::point("before-letters")?;
-        let rows = LetterRows::new(messages.queue(), rows);
-        let record = Record::Letters(Letters {
-            sink: self.sink.clone(),
-            topic: self.envelope.topic.to_string(),
-            rows: vec![rows],
-            counts: counts.clone(),
-        });
+        let record = self.record(vec![LetterRows::new(messages.queue(), rows)], &counts);
         self.ledger.append(&group.into(), vec![record], Wait::Policy).await?;
         self.progress.sink(&self.sink, |sink| {
             for (code, count) in counts {
@@ -167,16 +205,34 @@ impl DeadLetters {
         Ok(())
     }
 
+    /// The same for what its destination refused.
+    pub(super) fn judge_refused(&mut self, refused: &[Refused]) -> Result<(), RunError> {
+        for Refused { messages, row, reject } in refused {
+            if self.stops {
+                let at = messages.row_at(*row as usize);
+                return Err(stopped_at(messages.queue(), at, reject));
+            }
+            if !self.breaker.count(true) {
+                return Err(self.breaker.error(&self.sink, reject));
+            }
+        }
+        Ok(())
+    }
+
     fn stop_at(&self, messages: &Messages, rejected: &[Rejected]) -> Result<(), RunError> {
         let first = rejected.iter().min_by_key(|rejected| rejected.at);
         let Some(Rejected { at, reject, .. }) = first.filter(|_| self.stops) else {
             return Ok(());
         };
-        Err(RunError::Rejected {
-            at: format!("{} offset {at}", messages.queue()),
-            code: reject.code,
-            error: reject.error.clone(),
-        })
+        Err(stopped_at(messages.queue(), *at, reject))
+    }
+}
+
+fn stopped_at(queue: &QueueRef, at: RowAt, reject: &Reject) -> RunError {
+    RunError::Rejected {
+        at: format!("{queue} offset {at}"),
+        code: reject.code,
+        error: reject.error.clone(),
     }
 }
 

@@ -22,6 +22,8 @@ pub(super) enum Settlement {
 ///   is kept of a partition lies before what is gone of it. A staged part that does not is aborted
 ///   too; a visible one cannot be, and then a person has to decide.
 ///
+/// Parts of which nobody can tell how far they got are not asked about here.
+///
 /// A part can only be gone if somebody removed it: bytes are durable before they are planned.
 pub(super) fn settle(before: &Resume, planned: &Resume, parts: &[(Part, PartState)]) -> Settlement {
     let of_state =

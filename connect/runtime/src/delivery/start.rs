@@ -83,9 +83,9 @@ impl Opening<'_> {
         };
         self.link.ensure_topic(&envelope.topic, letter::QUEUE.0 + 1).await?;
         let resume = self.resume().await?;
-        let resume = self.settle(resume).await?;
+        let (resume, again) = self.settle(resume).await?;
         let mut sink = self.make(&resume)?;
-        self.patient(sink.as_mut()).sweep().await?;
+        self.patient(sink.as_mut()).sweep(&again).await?;
         let mut chain = Chain::new(self.pipeline, self.sink, self.filters, Passage::Run)?;
         let mut lookback = Lookback::of(self.pipeline);
         let mut queues = Vec::new();
@@ -109,6 +109,7 @@ impl Opening<'_> {
             fingerprint: self.pipeline.fingerprint,
             layout: self.layout(),
             sink,
+            retry: self.sink.retry.clone(),
             queues,
             letters: DeadLetters {
                 ledger: Arc::clone(&self.ledger),
@@ -201,16 +202,22 @@ impl Opening<'_> {
         Ok(resume)
     }
 
-    /// Commits or aborts the parts that the ledger knows as planned; see [`settle`].
-    async fn settle(&mut self, before: Resume) -> Result<Resume, RunError> {
+    /// Commits or aborts the parts that the ledger knows as planned; see [`settle`]. Answers where
+    /// reading goes on, and which parts have to be made of it again.
+    async fn settle(&mut self, before: Resume) -> Result<(Resume, Vec<Part>), RunError> {
         let Some(planned) = self.state.planned.last().map(|last| last.resume.clone()) else {
-            return Ok(before);
+            return Ok((before, Vec::new()));
         };
         let unsettled = std::mem::take(&mut self.state.planned);
         let parts: Vec<Part> = unsettled.into_iter().flat_map(|set| set.parts).collect();
         let mut sink = self.make(&before)?;
         for _ in 0..ABORTS_MAX {
             let states = self.patient(sink.as_mut()).probe(&parts).await?;
+            if states.iter().any(|(_, state)| *state == PartState::Unknown) {
+                let sink = &self.sink.name;
+                info!(sink = %sink, parts = parts.len(), "sending again what was being sent");
+                return Ok((before, parts));
+            }
             let settlement = settle(&before, &planned, &states);
             let (commit, abort, resume) = match settlement {
                 Settlement::Commit { commit, abort, resume } => (commit, abort, resume),
@@ -237,7 +244,7 @@ impl Opening<'_> {
                 self.patient(sink.as_mut()).publish(part).await?;
             }
             self.record(&commit, &abort, &resume).await?;
-            return Ok(resume);
+            return Ok((resume, Vec::new()));
         }
         let reason = format!("sink `{}`: aborted parts keep coming back", self.sink.name);
         Err(RunError::Setup(reason))
@@ -292,7 +299,7 @@ impl Opening<'_> {
     }
 
     fn patient<'a>(&'a self, sink: &'a mut dyn FileSink) -> Patient<'a> {
-        Patient { link: &self.link, name: &self.sink.name, sink }
+        Patient { link: &self.link, name: &self.sink.name, sink, retry: self.sink.retry.as_ref() }
     }
 
     fn make(&mut self, resume: &Resume) -> Result<Box<dyn FileSink>, RunError> {

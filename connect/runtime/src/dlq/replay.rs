@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use millrace_client::{Broker, Wait};
-use millrace_config::{MetaField, Pipeline, Resolved, SinkKind, SinkSpec, Slot, StepSpec};
+use millrace_config::{MetaField, Pipeline, Resolved, Retry, SinkKind, SinkSpec, Slot, StepSpec};
 use millrace_connect_api::{
-    Batch, Cut, FileSink, Messages, Part, PartState, Plan, Resume, RowAt, Selection,
+    Batch, Cut, FileSink, Messages, Part, PartState, Plan, Published, Refused, Resume, RowAt,
+    Selection,
 };
 use millrace_types::{QueueId, QueueOffset, TopicName};
 use serde::Serialize;
@@ -16,7 +17,7 @@ use crate::delivery::{ABORTS_MAX, OpenSink, Patient, SinkOpening};
 use crate::error::RunError;
 use crate::ledger::{
     self, Aborted, Committed, CommittedPart, Ledger, OffsetSet, Offsets, Planned, PlannedPart,
-    Record, SinkState,
+    Record, SinkState, Unsettled,
 };
 use crate::letter::{self, Original};
 use crate::link::{Link, READ_BYTES};
@@ -53,6 +54,8 @@ pub struct Replayed {
     pub settled: u64,
     /// Files made visible.
     pub files: u64,
+    /// Bulks that the destination took, of a sink that makes no files.
+    pub bulks: u64,
     /// Bytes of these.
     pub bytes: u64,
 }
@@ -112,7 +115,7 @@ pub async fn replay(
         }
         let mut sink = parts.make(&mut writing)?;
         let letters = parts.pass(letters, Some(sink.as_mut())).await?;
-        parts.commit(&mut writing, sink.as_mut(), letters).await?;
+        parts.commit(&mut writing, sink.as_mut(), letters, 0).await?;
     }
     parts.replayed.filtered = parts.chain.filtered();
     Ok(Some(parts.replayed))
@@ -157,8 +160,36 @@ struct Parts {
     chain: Chain,
     needs_id: bool,
     /// A sink of another kind would find no trace of the parts of an earlier one.
-    writes_files: bool,
+    makes: Makes,
+    retry: Option<Retry>,
     replayed: Replayed,
+}
+
+/// What becomes of letters in a sink.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Makes {
+    Files,
+    /// Bulks that are sent.
+    Bulks,
+    /// Nothing that has to be settled.
+    Nothing,
+}
+
+/// What became of the letters that an earlier replay had planned parts of.
+enum Settled {
+    Committed,
+    Aborted,
+    /// Nobody can tell, so the same parts have to be made of the same letters and sent again.
+    Again,
+}
+
+/// Letters that went through the steps.
+#[derive(Default)]
+struct Passed {
+    /// Those that are done with once the sink's parts are visible.
+    done: Vec<QueueOffset>,
+    /// By queue and offset of the messages that they were made of.
+    by_message: BTreeMap<(QueueId, QueueOffset), QueueOffset>,
 }
 
 /// The ends of a replay that writes.
@@ -173,6 +204,8 @@ struct Reading<'a> {
     topic: TopicName,
     state: &'a SinkState,
     selected: Selected,
+    /// Only letters of these.
+    only: Option<&'a OffsetSet>,
     taken: u64,
     next: QueueOffset,
     end: QueueOffset,
@@ -194,7 +227,12 @@ impl Parts {
         Ok(Self {
             chain: Chain::new(&pipeline, spec, &options.filters, Passage::Replay)?,
             needs_id: needs_id(&pipeline, spec),
-            writes_files: matches!(spec.kind, SinkKind::Files(_) | SinkKind::Index(_)),
+            makes: match &spec.kind {
+                SinkKind::Files(_) | SinkKind::Index(_) => Makes::Files,
+                SinkKind::Http(_) => Makes::Bulks,
+                SinkKind::Stdout { .. } | SinkKind::Blackhole => Makes::Nothing,
+            },
+            retry: spec.retry.clone(),
             link: Arc::new(link),
             pipeline,
             whose,
@@ -209,37 +247,81 @@ impl Parts {
         writing: &mut Writing,
         mut state: SinkState,
     ) -> Result<SinkState, RunError> {
-        if !state.planned.is_empty() && !self.writes_files {
+        // What was sent was never staged.
+        let made = |part: &Part| if part.staged.is_empty() { Makes::Bulks } else { Makes::Files };
+        let mut planned = state.planned.iter().flat_map(|unsettled| &unsettled.parts);
+        if planned.any(|part| made(part) != self.makes) {
             let sink = &self.whose.sink;
             return Err(RunError::Setup(format!(
-                "a replay into sink `{sink}` did not finish its files, and the sink writes none \
-                 now: replay with the earlier file once more, then with this one"
+                "a replay into sink `{sink}` did not finish what it began, and the sink is of \
+                 another kind now: replay with the earlier file once more, then with this one"
             )));
         }
         let mut sink = self.make(writing)?;
         for unsettled in std::mem::take(&mut state.planned) {
-            if self
-                .settle_parts(writing, sink.as_mut(), &unsettled.parts, &unsettled.letters)
-                .await?
-            {
-                state.replayed.add(&unsettled.letters);
-                self.replayed.settled += unsettled.letters.len();
+            let Unsettled { parts, letters, .. } = &unsettled;
+            match self.settle_parts(writing, sink.as_mut(), parts, letters).await? {
+                Settled::Committed => {
+                    state.replayed.add(letters);
+                    self.replayed.settled += letters.len();
+                }
+                Settled::Aborted => {}
+                Settled::Again => {
+                    let replayed = self.send_again(writing, &state, &unsettled).await?;
+                    state.replayed.add(&replayed);
+                    self.replayed.settled += replayed.len();
+                }
             }
         }
-        self.patient(sink.as_mut()).sweep().await?;
+        self.patient(sink.as_mut()).sweep(&[]).await?;
         Ok(state)
     }
 
-    /// Whether the parts are committed now; else they are aborted.
+    /// Makes the same parts of the same letters as an earlier replay, and commits them. Answers
+    /// which letters are replayed now.
+    async fn send_again(
+        &mut self,
+        writing: &mut Writing,
+        state: &SinkState,
+        unsettled: &Unsettled,
+    ) -> Result<OffsetSet, RunError> {
+        let all = Selected::default();
+        let mut reading = Reading::new(&self.link, &self.whose, state, all).await?;
+        reading.only = Some(&unsettled.letters);
+        let mut letters = Vec::new();
+        loop {
+            // They were counted by the replay that planned them.
+            let batch = reading.batch(&self.link, &mut Replayed::default()).await?;
+            if batch.is_empty() {
+                break;
+            }
+            letters.extend(batch);
+        }
+        let mut sink = self.make(writing)?;
+        self.patient(sink.as_mut()).sweep(&unsettled.parts).await?;
+        // Letters that fail now stay open, and this replay comes to them in their turn.
+        let before = std::mem::take(&mut self.replayed);
+        let passed = self.pass(letters, Some(sink.as_mut())).await?;
+        let replayed = self.commit(writing, sink.as_mut(), passed, unsettled.parts.len()).await;
+        let Replayed { bulks, bytes, .. } = std::mem::replace(&mut self.replayed, before);
+        self.replayed.bulks += bulks;
+        self.replayed.bytes += bytes;
+        replayed
+    }
+
+    /// Commits the parts, or aborts them, if anybody can tell how far they got.
     async fn settle_parts(
         &mut self,
         writing: &Writing,
         sink: &mut dyn FileSink,
         parts: &[Part],
         letters: &OffsetSet,
-    ) -> Result<bool, RunError> {
+    ) -> Result<Settled, RunError> {
         for _ in 0..ABORTS_MAX {
             let mut states = self.patient(sink).probe(parts).await?;
+            if states.iter().any(|(_, state)| *state == PartState::Unknown) {
+                return Ok(Settled::Again);
+            }
             if states.iter().any(|(_, state)| *state == PartState::Gone) {
                 // One that was just being made visible looks gone, and not a second time.
                 states = self.patient(sink).probe(parts).await?;
@@ -253,8 +335,8 @@ impl Parts {
                 for part in parts {
                     self.patient(sink).publish(part).await?;
                 }
-                self.committed(writing, parts, letters).await?;
-                return Ok(true);
+                self.committed(writing, sink.makes_files(), parts, letters).await?;
+                return Ok(Settled::Committed);
             }
             if !visible.is_empty() {
                 return Err(RunError::ReplayTorn {
@@ -275,21 +357,20 @@ impl Parts {
                     reason: "neither staged nor visible after a restart".to_owned(),
                 });
                 writing.ledger.append_records(vec![aborted], Wait::Policy).await?;
-                return Ok(false);
+                return Ok(Settled::Aborted);
             }
         }
         let reason = format!("sink `{}`: aborted parts keep coming back", self.whose.sink);
         Err(RunError::Setup(reason))
     }
 
-    /// Takes letters through the steps, and into the sink if there is one. Answers those that are
-    /// done with once the sink's parts are visible.
+    /// Takes letters through the steps, and into the sink if there is one.
     async fn pass(
         &mut self,
         letters: Vec<Taken>,
         mut sink: Option<&mut dyn FileSink>,
-    ) -> Result<OffsetSet, RunError> {
-        let mut done = Vec::new();
+    ) -> Result<Passed, RunError> {
+        let mut all = Passed::default();
         for (queue, letters) in self.by_queue(letters) {
             let messages = self.messages(queue, &letters)?;
             let mut rejected = Vec::new();
@@ -327,7 +408,10 @@ impl Parts {
                 rejected.binary_search_by_key(&row, |rejected| rejected.row as usize).is_ok()
             };
             let passed = letters.iter().enumerate().filter(|(row, _)| !has_failed(*row));
-            done.extend(passed.map(|(_, letter)| letter.at));
+            for (_, Taken { at, original }) in passed {
+                all.done.push(*at);
+                all.by_message.insert((original.queue, original.offset), *at);
+            }
             for Rejected { row, step, reject, .. } in rejected {
                 self.replayed.fail(Failed {
                     letter: letters[row as usize].at.0,
@@ -338,7 +422,7 @@ impl Parts {
                 });
             }
         }
-        Ok(done.into_iter().collect())
+        Ok(all)
     }
 
     /// A letter goes as a whole: leaves out the rows of letters of which one row was rejected, and
@@ -427,17 +511,28 @@ impl Parts {
         Ok(Arc::new(if self.chain.takes_apart() { messages.repeated(&rows) } else { messages }))
     }
 
-    /// Makes what is in the sink visible, and the letters replayed.
+    /// Makes what is in the sink visible, and the letters replayed. Answers which these are:
+    /// those that the destination refuses stay open. Fewer than so many parts are none.
     async fn commit(
         &mut self,
         writing: &mut Writing,
         sink: &mut dyn FileSink,
-        letters: OffsetSet,
-    ) -> Result<(), RunError> {
+        passed: Passed,
+        parts_min: usize,
+    ) -> Result<OffsetSet, RunError> {
+        let Passed { mut done, by_message } = passed;
         let Plan { parts, .. } = self.patient(sink).plan(Cut::All).await?;
-        if letters.is_empty() {
-            return Ok(());
+        if parts.len() < parts_min {
+            let sink = &self.whose.sink;
+            return Err(RunError::Setup(format!(
+                "a replay into sink `{sink}` did not finish, and the pipeline makes something else \
+                 of its letters now: replay with the earlier file once more, then with this one"
+            )));
         }
+        if done.is_empty() && parts.is_empty() {
+            return Ok(OffsetSet::default());
+        }
+        let letters: OffsetSet = done.iter().copied().collect();
         if !parts.is_empty() {
             fault::point("before-planned")?;
             let planned = Record::Planned(Planned {
@@ -445,23 +540,39 @@ impl Parts {
                 parts: parts.iter().map(PlannedPart::new).collect(),
                 resume: Offsets::default(),
                 pipeline: format!("{:016x}", self.pipeline.fingerprint),
-                letters: letters.clone(),
+                letters,
             });
             writing.ledger.append_records(vec![planned], Wait::Durable).await?;
             fault::point("after-planned")?;
         }
         for part in &parts {
             fault::point("before-publish")?;
-            self.patient(sink).publish(part).await?;
+            let Published { refused } = self.patient(sink).publish(part).await?;
             fault::point("after-publish")?;
             writing.next_part_id = writing.next_part_id.max(part.id + 1);
+            for Refused { messages, row, reject } in refused {
+                let message = messages.get(row as usize).queue_offset;
+                let at = by_message[&(messages.queue().queue, message)];
+                done.retain(|letter| *letter != at);
+                self.replayed.rows = self.replayed.rows.saturating_sub(1);
+                self.replayed.fail(Failed {
+                    letter: at.0,
+                    step: self.whose.sink.clone(),
+                    code: reject.code,
+                    error: reject.error,
+                    field: reject.field,
+                });
+            }
         }
-        self.committed(writing, &parts, &letters).await
+        let letters: OffsetSet = done.into_iter().collect();
+        self.committed(writing, sink.makes_files(), &parts, &letters).await?;
+        Ok(letters)
     }
 
     async fn committed(
         &mut self,
         writing: &Writing,
+        makes_files: bool,
         parts: &[Part],
         letters: &OffsetSet,
     ) -> Result<(), RunError> {
@@ -475,7 +586,8 @@ impl Parts {
             letters: letters.clone(),
         });
         writing.ledger.append_records(vec![committed], Wait::Policy).await?;
-        self.replayed.files += parts.len() as u64;
+        let made = if makes_files { &mut self.replayed.files } else { &mut self.replayed.bulks };
+        *made += parts.len() as u64;
         self.replayed.bytes += parts.iter().map(|part| part.bytes).sum::<u64>();
         fault::point("after-committed")
     }
@@ -496,7 +608,8 @@ impl Parts {
     }
 
     fn patient<'a>(&'a self, sink: &'a mut dyn FileSink) -> Patient<'a> {
-        Patient { link: &self.link, name: &self.whose.sink, sink }
+        let retry = self.retry.as_ref();
+        Patient { link: &self.link, name: &self.whose.sink, sink, retry }
     }
 }
 
@@ -509,7 +622,7 @@ impl<'a> Reading<'a> {
     ) -> Result<Self, RunError> {
         let topic = whose.topic()?;
         let (next, end) = link.bounds(&topic, letter::QUEUE).await?;
-        Ok(Self { topic, state, selected, taken: 0, next, end })
+        Ok(Self { topic, state, selected, only: None, taken: 0, next, end })
     }
 
     /// The next open letters that are meant; none at the end.
@@ -555,6 +668,7 @@ impl<'a> Reading<'a> {
     fn takes(&self, letter: &Letter<'_>) -> bool {
         letter.fate == Fate::Open
             && !self.has_enough()
+            && self.only.is_none_or(|only| only.contains(letter.at))
             && self.selected.condition.as_ref().is_none_or(|condition| condition.holds(letter))
     }
 }

@@ -163,10 +163,9 @@ impl Chain {
         })?;
         let names = wanted.iter().map(|column| column.name.as_str().into()).collect();
         let takes_apart = filters.take_apart(pipeline);
-        if takes_apart && matches!(sink.kind, SinkKind::Index(_)) {
-            // It takes documents of one queue offset for copies of one message.
+        if takes_apart && !sink.kind.takes_pieces() {
             return Err(RunError::Setup(format!(
-                "sink `{}` is an index, which cannot tell several rows of one message apart",
+                "sink `{}` cannot tell several rows of one message apart",
                 sink.name
             )));
         }
@@ -336,6 +335,10 @@ fn wanted(pipeline: &Pipeline, sink: &SinkSpec) -> Vec<Column> {
             listed.chain(files.partition_by.iter().map(String::as_str)).collect()
         }
         SinkKind::Index(index) => index.fields.iter().map(|field| &*field.column.name).collect(),
+        SinkKind::Http(http) => {
+            let listed = http.columns.iter().map(|column| column.name.as_str());
+            listed.chain(http.template_columns()).collect()
+        }
         SinkKind::Stdout { columns } => columns.iter().map(|column| &*column.name).collect(),
         SinkKind::Blackhole => BTreeSet::new(),
     };

@@ -5,8 +5,8 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use async_trait::async_trait;
 use millrace_connect_api::{
-    Batch, Cut, FileSink, OffsetRange, Part, PartState, Plan, QueueRef, Reject, Resume, SinkError,
-    Written,
+    Batch, Cut, FileSink, OffsetRange, Part, PartState, Plan, Published, QueueRef, Reject, Resume,
+    SinkError, Written,
 };
 use millrace_types::{Now, QueueOffset};
 
@@ -234,7 +234,7 @@ impl FileSink for Parts {
         Ok(Plan { parts: std::mem::take(&mut self.planned), resume: self.resume() })
     }
 
-    async fn publish(&mut self, part: &Part) -> Result<(), SinkError> {
+    async fn publish(&mut self, part: &Part) -> Result<Published, SinkError> {
         self.destination.weather().await?;
         {
             let mut inner = self.destination.inner();
@@ -246,7 +246,8 @@ impl FileSink for Parts {
             }
         }
         // It is visible, and still the answer may not arrive.
-        self.destination.weather().await
+        self.destination.weather().await?;
+        Ok(Published::default())
     }
 
     async fn probe(&mut self, part: &Part) -> Result<PartState, SinkError> {

@@ -86,7 +86,8 @@ impl Replay {
         if self.dry_run {
             return rehearse(of, &self.sink, broker, selected, options).await;
         }
-        let open = sinks::open(Arc::clone(pipeline), Arc::new(RealDisk::new()));
+        let disk = Arc::new(RealDisk::new());
+        let open = sinks::open(Arc::clone(pipeline), disk, sinks::network());
         replay(of, &self.sink, broker, open, selected, options).await
     }
 
@@ -143,7 +144,11 @@ fn tell(whose: &Whose, replayed: &Replayed, dry_run: bool) -> String {
         line += &format!(", {} of an earlier replay settled", letters(replayed.settled));
     }
     if !dry_run {
-        line += &format!("; {} ({})", counted(replayed.files, "file"), bytes(replayed.bytes));
+        let made = match replayed.bulks {
+            0 => counted(replayed.files, "file"),
+            bulks => counted(bulks, "bulk"),
+        };
+        line += &format!("; {made} ({})", bytes(replayed.bytes));
     }
     line
 }

@@ -184,6 +184,27 @@ fn a_flat_map_makes_rows_and_refuses_messages() {
     assert_eq!(left(masked, &rows), ["10#0 1 z", "10#1 2 -", "13#1 3 -"]);
 }
 
+#[test]
+fn rows_of_one_message_need_a_sink_that_tells_them_apart() {
+    let refused = |sink: &str| {
+        let text = format!(
+            "version: 1\npipeline: p\ntopic: t\nschema: {{a: int}}\n\
+             steps: [wasm: {{module: split-array.wasm, params: {{field: list}}}}]\n\
+             sinks: {{s: {{{sink}}}}}\n"
+        );
+        let parsed = Pipeline::parse("p.yaml", text.as_bytes(), &|_| None);
+        let pipeline = Arc::new(parsed.unwrap_or_else(|report| panic!("{report}")));
+        let filters = Filters::load(&pipeline, &modules::disk()).unwrap();
+        let chain = Chain::new(&pipeline, &pipeline.sinks[0], &filters, Passage::Run);
+        chain.err().map(|error| error.to_string())
+    };
+    for sink in ["http: {url: http://x/}", "index: {to: x}"] {
+        let error = refused(sink).unwrap();
+        assert!(error.contains("sink `s` cannot tell several rows of one message"), "{error}");
+    }
+    assert_eq!(refused("parquet: {to: x}"), None);
+}
+
 fn flat_map_name() -> String {
     let path = "../../wasm-filters/examples/split-array/split-array.wasm";
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path);

@@ -212,7 +212,9 @@ fn handles_are_given_back_and_files_go_on() {
     }
     let (parts, plan) = plan(&mut sink, 4, Cut::All);
     assert_eq!(parts, ["p=a: 50", "p=b: 25", "p=c: 25"]);
-    plan.parts.iter().for_each(|part| ready(sink.publish(part)).expect("a disk without faults"));
+    plan.parts.iter().for_each(|part| {
+        ready(sink.publish(part)).expect("a disk without faults");
+    });
     let files = visible(&disk, "/lake/events");
     assert_eq!(files.iter().map(|file| file.origins().len()).collect::<Vec<_>>(), [50, 25, 25]);
 }
@@ -230,7 +232,9 @@ fn too_much_memory_ends_row_groups_early_and_no_file() {
             assert!(memory <= memory_bytes_max, "{memory} bytes");
         }
         let (_, plan) = plan(&mut sink, 0, Cut::All);
-        plan.parts.iter().for_each(|part| ready(sink.publish(part)).expect("no faults"));
+        plan.parts.iter().for_each(|part| {
+            ready(sink.publish(part)).expect("no faults");
+        });
         let files = visible(&disk, "/lake/events");
         assert_eq!(files.iter().map(|file| file.origins().len()).sum::<usize>(), 300_000);
         files.iter().map(|file| file.parquet().metadata.num_row_groups()).collect::<Vec<_>>()

@@ -284,8 +284,12 @@ impl<'a> Worker<'a> {
             for part in &planned {
                 match ready(sink.probe(part))? {
                     PartState::Published => {}
-                    PartState::Staged => ready(sink.publish(part))?,
-                    PartState::Gone => panic!("a planned part is gone: {}", part.name),
+                    PartState::Staged => {
+                        ready(sink.publish(part))?;
+                    }
+                    PartState::Gone | PartState::Unknown => {
+                        panic!("a planned part is gone: {}", part.name)
+                    }
                 }
             }
         }

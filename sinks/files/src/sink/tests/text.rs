@@ -193,7 +193,9 @@ fn too_little_memory_changes_no_line() {
             ready(sink.write(&batch, at(0))).unwrap();
         }
         let plan = ready(sink.plan(at(0), Cut::All)).unwrap();
-        plan.parts.iter().for_each(|part| ready(sink.publish(part)).unwrap());
+        plan.parts.iter().for_each(|part| {
+            ready(sink.publish(part)).unwrap();
+        });
         visible(&disk, "/lake/events")
     };
     let ([little], [much]) = (&file(100_000)[..], &file(128 << 20)[..]) else { panic!("one file") };
