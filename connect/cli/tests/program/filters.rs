@@ -118,7 +118,10 @@ fn a_new_filter_builds_and_passes_its_tests() {
     let home = Home::new();
     home.run(&["filter", "new", "short-notes"]).expect(0);
     let source = std::fs::read_to_string(home.path("short-notes/src/lib.rs")).unwrap();
-    assert!(source.contains("pub struct ShortNotes") && !source.contains("keep-words"), "{source}");
+    assert!(
+        source.contains("pub struct ShortNotesFilter") && !source.contains("keep-words"),
+        "{source}"
+    );
 
     let command = |program: &str, args: &[&str]| {
         let dir = home.path("short-notes");

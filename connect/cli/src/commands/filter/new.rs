@@ -94,13 +94,16 @@ impl New {
     }
 }
 
+/// `keep-words` becomes `KeepWordsFilter`. The ending keeps it apart from what the template uses and
+/// what Rust knows everywhere, such as `String` and `Self`.
 fn type_name(name: &str) -> String {
     let words = name.split('-').map(|word| {
         let mut chars = word.chars();
         let first = chars.next().map(|char| char.to_ascii_uppercase());
         first.into_iter().chain(chars).collect::<String>()
     });
-    words.collect()
+    let words: String = words.collect();
+    if words.ends_with("Filter") && words != "Filter" { words } else { words + "Filter" }
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
@@ -108,4 +111,22 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
     fs::create_dir_all(dir)
         .and_then(|()| fs::write(path, text))
         .map_err(|error| unwritten(path, &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_type_of_a_filter_is_like_no_other() {
+        for (name, expected) in [
+            ("keep-words", "KeepWordsFilter"),
+            ("my-filter", "MyFilter"),
+            ("filter", "FilterFilter"),
+            ("params", "ParamsFilter"),
+            ("self", "SelfFilter"),
+        ] {
+            assert_eq!(type_name(name), expected);
+        }
+    }
 }
