@@ -4,6 +4,9 @@
 //! server's own threads, which is the figure that survives a busy machine. The load is a closed
 //! loop: it says what a request costs, not how long one waits. The data lies in `TMPDIR`.
 //!
+//! The rows of the *bare echo* are what no broker gets below: they read as many bytes over as many
+//! connections, look for the ends of frames, and answer each with a fixed one.
+//!
 //! ```text
 //! cargo bench -p millrace-server --bench loopback -- [SECONDS] [PART OF A NAME]
 //! ```
@@ -11,15 +14,17 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use millrace_disk::RealDisk;
 use millrace_protocol::{
-    BatchItem, Call, CallMode, Frame, HeaderKind, Limits, PullMessage, SendMessage, Split,
-    pull_flag, push_batch_item,
+    Answer, BatchItem, Call, CallMode, Frame, HeaderKind, Limits, MessageIds, PullMessage,
+    SendAnswer, SendMessage, SendStatus, Split, pull_flag, push_batch_item,
 };
 use millrace_server::{Server, ServerConfig};
 use millrace_store::FlushMode;
@@ -37,6 +42,8 @@ struct Shape {
     connections: usize,
     window: usize,
     what: What,
+    /// Served by a bare echo and not by a broker.
+    bare: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -60,11 +67,14 @@ fn main() {
         connections,
         window,
         what: What::Send,
+        bare: false,
     };
     let shapes = [
         send("send 16 x 16", 16, 16),
         Shape { kind: HeaderKind::Binary, ..send("send 16 x 16, binary", 16, 16) },
+        Shape { bare: true, ..send("bare echo 16 x 16", 16, 16) },
         send("send 64 x 1", 64, 1),
+        Shape { bare: true, ..send("bare echo 64 x 1", 64, 1) },
         send("send 1 x 1", 1, 1),
         Shape { what: What::Batch(64), ..send("batches of 64, 4 x 1", 4, 1) },
         Shape { what: What::Batch(64), ..send("batches of 64, 4 x 4", 4, 4) },
@@ -90,8 +100,22 @@ fn run(shape: &Shape, each: Duration, dir: &Path) {
         flush: shape.flush,
         ..ServerConfig::new(&dir)
     };
-    let server = Server::start(Arc::new(RealDisk::new()), config).expect("a server");
-    let address = server.addresses().broker.unwrap();
+    let mut echo = None;
+    let (server, address) = if shape.bare {
+        let bound = TcpListener::bind(anywhere).expect("a port");
+        let address = bound.local_addr().expect("an address");
+        // It goes by the reactor's name, so that its time is found.
+        let named = thread::Builder::new().name("millrace-reactor".into());
+        let stop = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&stop);
+        let thread = named.spawn(move || serve_bare(bound, &told)).expect("a thread");
+        echo = Some((thread, stop));
+        (None, address)
+    } else {
+        let server = Server::start(Arc::new(RealDisk::new()), config).expect("a server");
+        let address = server.addresses().broker.unwrap();
+        (Some(server), address)
+    };
     if let What::Pull = shape.what {
         // Something to pull, written as fast as it goes.
         load(address, &Shape { what: What::Batch(64), connections: 1, ..*shape }, 40_000);
@@ -118,8 +142,56 @@ fn run(shape: &Shape, each: Duration, dir: &Path) {
         100.0 * (user + system) / elapsed,
         100.0 * (flush[0] + flush[1]) / elapsed,
     );
-    server.stop().expect("a clean stop");
-    fs::remove_dir_all(&dir).expect("the data directory can be removed");
+    if let Some((thread, stop)) = echo {
+        stop.store(true, Ordering::Release);
+        thread.join().expect("the echo does not panic");
+    }
+    if let Some(server) = server {
+        server.stop().expect("a clean stop");
+        fs::remove_dir_all(&dir).expect("the data directory can be removed");
+    }
+}
+
+/// Answers every frame with the same one, in bursts like the reactor's.
+fn serve_bare(listener: std::net::TcpListener, stop: &AtomicBool) {
+    let answer = SendAnswer {
+        status: SendStatus::Ok,
+        message_ids: MessageIds::Text("7F0000010000FFFF00000000000004D2".into()),
+        queue_id: QueueId(0),
+        queue_offset: QueueOffset(1_234_567),
+        transaction_id: Some("AC1100020007330AA2A18A0B63FC0000".into()),
+    };
+    let mut bytes = Vec::new();
+    answer.write(HeaderKind::Json, 4711, &mut bytes);
+    listener.set_nonblocking(true).expect("an option");
+    let mut listener = mio::net::TcpListener::from_std(listener);
+    let mut poll = Poll::new().expect("a poll");
+    let own = Token(usize::MAX);
+    poll.registry().register(&mut listener, own, Interest::READABLE).expect("registered");
+    let (mut events, mut peers) = (Events::with_capacity(256), Vec::<Client>::new());
+    while !stop.load(Ordering::Acquire) {
+        poll.poll(&mut events, Some(Duration::from_millis(100))).expect("events");
+        let mut ready = Vec::with_capacity(peers.len());
+        for event in &events {
+            if event.token() != own {
+                let peer = &mut peers[event.token().0];
+                let frames = peer.count_frames();
+                (0..frames).for_each(|_| peer.write.extend_from_slice(&bytes));
+                ready.push(event.token().0);
+                continue;
+            }
+            while let Ok((mut stream, _)) = listener.accept() {
+                stream.set_nodelay(true).expect("an option");
+                let token = Token(peers.len());
+                poll.registry()
+                    .register(&mut stream, token, Interest::READABLE)
+                    .expect("registered");
+                let read = vec![0; 128 << 10];
+                peers.push(Client { stream, read, filled: 0, write: Vec::new(), written: 0 });
+            }
+        }
+        ready.iter().for_each(|peer| peers[*peer].send());
+    }
 }
 
 /// Touches and frees memory. A virtual machine that gives idle memory back to its host pays for a
@@ -187,6 +259,26 @@ fn drive(address: SocketAddr, shape: &Shape, go_on: &mut dyn FnMut(u64) -> bool)
 }
 
 impl Client {
+    /// Counts the requests that have come, and looks into none; 0 also if the peer is gone.
+    fn count_frames(&mut self) -> u64 {
+        let Ok(n) = self.stream.read(&mut self.read[self.filled..]) else {
+            return 0;
+        };
+        self.filled += n;
+        let (mut at, mut frames) = (0, 0);
+        while let Some(head) = self.read[at..self.filled].first_chunk::<4>() {
+            let len = 4 + u32::from_be_bytes(*head) as usize;
+            if at + len > self.filled {
+                break;
+            }
+            at += len;
+            frames += 1;
+        }
+        self.read.copy_within(at..self.filled, 0);
+        self.filled -= at;
+        frames
+    }
+
     /// Counts the answers that have come.
     fn receive(&mut self) -> u64 {
         let mut answers = 0;
