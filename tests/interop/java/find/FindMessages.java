@@ -20,6 +20,8 @@ public final class FindMessages {
         String topic = args[1];
         DefaultMQProducer producer = new DefaultMQProducer("finder");
         producer.setNamesrvAddr(args[0]);
+        // A busy machine may be slow; what is found is not judged by time.
+        producer.setSendMsgTimeout(30_000);
         producer.start();
         DefaultMQPullConsumer consumer = new DefaultMQPullConsumer("finder");
         consumer.setNamesrvAddr(args[0]);

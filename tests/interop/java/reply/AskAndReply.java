@@ -84,6 +84,7 @@ public final class AskAndReply {
         DefaultMQProducer producer = new DefaultMQProducer(name);
         producer.setNamesrvAddr(namesrv);
         producer.setInstanceName(name);
+        producer.setSendMsgTimeout(30_000);
         producer.start();
         return producer;
     }
