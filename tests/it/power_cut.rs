@@ -36,6 +36,11 @@ fn moving_offsets_before_the_rename_is_found() {
 }
 
 #[test]
+fn letters_that_nobody_waits_for_are_found() {
+    found(Plant::LetterNotAwaited);
+}
+
+#[test]
 fn an_index_that_commits_before_its_ledger_is_found() {
     found(Plant::IndexBeforeLedger);
 }

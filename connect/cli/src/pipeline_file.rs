@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use millrace_config::{Pipeline, Report};
 use millrace_disk::RealDisk;
-use millrace_runtime::{FilterError, Filters};
+use millrace_runtime::{FilterError, FilterFault, Filters};
 
 use crate::causes::io_failure;
 use crate::exit::{Exit, Failure, codes};
@@ -35,8 +35,16 @@ pub(crate) fn load(path: &Path) -> Result<Checked, Unusable> {
     let disk = RealDisk::new();
     let wrong_modules = |errors: Vec<FilterError>| {
         let findings = errors.into_iter().map(|error| {
-            let help = "a module is a file, named from the current directory on; \
-                        `wasm-filters/host/README.md` says what it has";
+            let help = match &error.source {
+                FilterFault::Twice => "let one of them keep or change messages as a whole",
+                FilterFault::NotApart(_) => {
+                    "write the rows into files, or take messages apart before they are produced"
+                }
+                _ => {
+                    "a module is a file, named from the current directory on; \
+                     `wasm-filters/host/README.md` says what it has"
+                }
+            };
             (error.at.clone(), codes::FILTER, error.to_string(), help.to_owned())
         });
         Report::of_findings(&file, &bytes, findings)

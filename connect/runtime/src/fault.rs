@@ -14,6 +14,9 @@ pub const OFFSET_BEFORE_RENAME: &str = "offset-before-rename";
 /// A module's verdicts on a batch are taken for those on the next one.
 pub const VERDICTS_OF_LAST_BATCH: &str = "verdicts-of-last-batch";
 
+/// Whoever passes a message does not wait for its letter to be appended.
+pub const LETTER_NOT_AWAITED: &str = "letter-not-awaited";
+
 /// Every point, in the order in which a run comes by them, and then whoever drops letters.
 pub const POINTS: &[&str] = &[
     "before-append",

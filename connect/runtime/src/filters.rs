@@ -46,6 +46,9 @@ pub enum FilterFault {
          does that once"
     )]
     Twice,
+    /// It may be good before other sinks.
+    #[error("it is a flat map, and the sink `{0}` cannot tell several rows of one message apart")]
+    NotApart(String),
 }
 
 impl FilterError {
@@ -72,7 +75,12 @@ impl Filters {
             }
             _ => None,
         });
-        let too_many = flat_maps.skip(usize::from(!has_split));
+        let flat_maps: Vec<&WasmSpec> = flat_maps.collect();
+        let whole = pipeline.sinks.iter().find(|sink| !sink.kind.takes_pieces());
+        if let (Some(sink), Some(spec)) = (whole, flat_maps.first()) {
+            errors.push(FilterError::new(spec, FilterFault::NotApart(sink.name.clone())));
+        }
+        let too_many = flat_maps.into_iter().skip(usize::from(!has_split));
         errors.extend(too_many.map(|spec| FilterError::new(spec, FilterFault::Twice)));
         if errors.is_empty() { Ok(Self(Arc::new(modules))) } else { Err(errors) }
     }

@@ -28,7 +28,7 @@ pub use bulks::{BulkLimits, Bulks};
 pub use clock::{Clock, SystemClock};
 pub use delivery::{OpenSink, SinkOpening};
 pub use error::RunError;
-pub use filters::{FilterError, Filters};
+pub use filters::{FilterError, FilterFault, Filters};
 pub use ingest::{FILE_ID, FILE_LINE, FILE_OFFSET, FILE_PATH, OpenSource};
 pub use link::Patience;
 pub use progress::{SinkProgress, SourceProgress, Summary};

@@ -10,7 +10,7 @@ use tantivy::collector::{Collector, Count, TopDocs};
 use tantivy::query::{BooleanQuery, Occur, Query, QueryParser, RangeQuery};
 use tantivy::schema::{Field, OwnedValue, Value as _};
 use tantivy::tokenizer::TokenStream;
-use tantivy::{DateTime, DocAddress, ReloadPolicy, Searcher, TantivyDocument, Term};
+use tantivy::{DateTime, DocAddress, ReloadPolicy, Searcher, TantivyDocument, TantivyError, Term};
 
 pub use mistake::QueryError;
 
@@ -147,6 +147,15 @@ impl Search {
 
 impl Open {
     fn ask(&self, asked: &Asked) -> Result<Found, QueryError> {
+        self.answer(asked).map_err(|error| match error {
+            QueryError::Index(IndexError::Engine(TantivyError::SchemaError(_))) => {
+                mistake::of_any_value(&self.mapping, &asked.query).unwrap_or(error)
+            }
+            error => error,
+        })
+    }
+
+    fn answer(&self, asked: &Asked) -> Result<Found, QueryError> {
         let query = self.query(asked)?;
         let total = self.collect(&query, &Count)? as u64;
         let counts = match &asked.count_by {
@@ -179,6 +188,7 @@ impl Open {
         let fields = fields.filter_map(|field| self.fields.schema.get_field(&field.name).ok());
         let mut parser = QueryParser::for_index(self.searcher.index(), fields.collect());
         parser.set_conjunction_by_default();
+        mistake::check_depth(&asked.query)?;
         let query = parser
             .parse_query(&asked.query)
             .map_err(|error| mistake::in_query(&self.mapping, &asked.query, &error))?;

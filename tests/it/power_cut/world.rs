@@ -65,6 +65,8 @@ pub(crate) enum Plant {
     AnswerBeforeFdatasync,
     /// COMMITTED is appended before the parts it covers are visible.
     OffsetBeforeRename,
+    /// COMMITTED passes messages whose letters are not appended yet.
+    LetterNotAwaited,
     /// Recovery keeps the first records of an unfinished group.
     HalfGroupVisible,
     /// The index commits before the ledger has planned it.
@@ -107,7 +109,11 @@ pub(crate) fn live(seed: u64, plant: Option<Plant>) -> Result<Counts, String> {
     let mut counts = Counts::default();
     let acknowledged = Rc::new(RefCell::new(Vec::new()));
     let sync = odds.below(2) == 0;
-    fault::plant((plant == Some(Plant::OffsetBeforeRename)).then_some(fault::OFFSET_BEFORE_RENAME));
+    fault::plant(match plant {
+        Some(Plant::OffsetBeforeRename) => Some(fault::OFFSET_BEFORE_RENAME),
+        Some(Plant::LetterNotAwaited) => Some(fault::LETTER_NOT_AWAITED),
+        _ => None,
+    });
     let crashes = 1 + odds.below(4);
     for crash in 0..=crashes {
         let last = crash == crashes;

@@ -164,7 +164,9 @@ impl Attached {
             return Some(reason.clone());
         }
         let is_open = health.breaker.is_open(self.now_ms());
-        is_open.then(|| "it is left alone for a minute, because it always fails".to_owned())
+        is_open.then(|| {
+            "it is left alone for a minute, because it failed or was late too often".to_owned()
+        })
     }
 
     fn health(&self) -> MutexGuard<'_, Health> {

@@ -152,3 +152,19 @@ fn a_new_filter_builds_and_passes_its_tests() {
     );
     assert!(command("cargo", &["test", "--offline", "--quiet"]).contains("1 passed"));
 }
+
+#[test]
+fn a_flat_map_before_an_index_is_a_mistake_of_the_file() {
+    let home = Home::new();
+    let text = format!(
+        "version: 1\npipeline: p\nsource: {{file: {{include: [none.jsonl], decode: {{json: {{}}}}}}}}\n\
+         topic: t\nschema: {{a: int}}\nsteps:\n  - wasm: {{module: {}}}\n\
+         sinks: {{find: {{index: {{to: out, mapping: {{a: number}}}}}}}}\n",
+        example("split-array")
+    );
+    home.write("p.yaml", &text);
+    let told = "the sink `find` cannot tell several rows of one message apart";
+    let ran = home.run(&["validate", "p.yaml"]).expect(2);
+    assert!(ran.err.contains(told) && ran.err.contains("p.yaml:7:20"), "{}", ran.err);
+    assert!(ran.err.contains("help: write the rows into files"), "{}", ran.err);
+}

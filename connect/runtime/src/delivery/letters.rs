@@ -149,6 +149,14 @@ impl DeadLetters {
     ) -> Result<(), RunError> {
         fault::point("before-letters")?;
         let record = self.record(vec![LetterRows::new(messages.queue(), rows)], &counts);
+        if fault::planted(fault::LETTER_NOT_AWAITED) {
+            let ledger = Arc::clone(&self.ledger);
+            let append = async move {
+                let _ = ledger.append(&group.into(), vec![record], Wait::Policy).await;
+            };
+            drop(tokio::spawn(append));
+            return Ok(());
+        }
         self.ledger.append(&group.into(), vec![record], Wait::Policy).await?;
         self.progress.sink(&self.sink, |sink| {
             for (code, count) in counts {

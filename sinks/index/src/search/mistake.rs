@@ -98,6 +98,55 @@ pub(super) fn in_query(mapping: &Mapping, query: &str, error: &QueryParserError)
     }
 }
 
+/// Brackets within brackets: the parser calls itself for each.
+const DEPTH_MAX: usize = 100;
+
+/// Refuses a query with so many brackets within each other that the parser would run out of stack.
+pub(super) fn check_depth(query: &str) -> Result<(), QueryError> {
+    let (mut depth, mut quoted, mut escaped) = (0usize, false, false);
+    for (at, char) in query.char_indices() {
+        match char {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '"' => quoted = !quoted,
+            '(' if !quoted => depth += 1,
+            ')' if !quoted => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > DEPTH_MAX {
+            return Err(QueryError::Wrong {
+                at: Some(at..at + 1),
+                message: format!("more than {DEPTH_MAX} brackets within each other"),
+                help: "ask for less at a time".to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// `field:*` of a field of which nothing says where it has a value, if there is one in the query.
+pub(super) fn of_any_value(mapping: &Mapping, query: &str) -> Option<QueryError> {
+    let has_none = |kind| matches!(kind, FieldKind::Text | FieldKind::Json);
+    for field in mapping.fields.iter().filter(|field| has_none(field.kind)) {
+        for (at, name) in query.match_indices(&field.name) {
+            let Some((path, value)) = query[at + name.len()..].split_once(':') else {
+                continue;
+            };
+            let is_path = path.is_empty() || path.starts_with('.') && !path.contains(' ');
+            if is_path && value.trim_start().starts_with('*') {
+                let (name, kind) = (&field.name, field.kind.name());
+                return Some(QueryError::Wrong {
+                    at: Some(at..at + name.len() + path.len()),
+                    message: format!("of `{name}`, which is of kind `{kind}`, `*` finds nothing"),
+                    help: "`*` finds any value in fields of other kinds than `text` and `json`"
+                        .to_owned(),
+                });
+            }
+        }
+    }
+    None
+}
+
 /// The kind of a field that an option names.
 pub(super) fn known(mapping: &Mapping, name: &str, what: &str) -> Result<FieldKind, QueryError> {
     mapping.kind(name).ok_or_else(|| QueryError::Wrong {

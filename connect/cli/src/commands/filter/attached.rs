@@ -102,6 +102,15 @@ impl Place {
         Ok(FilterPlace { group: group.map(Into::into), topic: topic.map(Into::into) })
     }
 
+    /// The brokers that may have a filter for it: a filter outlives its topic.
+    async fn all_brokers(&self, admin: &Admin) -> Result<Vec<Master>, Failure> {
+        let Some(topic) = &self.topic else { return Ok(admin.masters().await?) };
+        match admin.masters_of(topic).await {
+            Err(ClientError::NoRoute(_)) => Ok(admin.masters().await?),
+            masters => Ok(masters?),
+        }
+    }
+
     /// The brokers that it concerns.
     async fn brokers(&self, admin: &Admin) -> Result<Vec<Master>, Failure> {
         Ok(match &self.topic {
@@ -187,7 +196,7 @@ impl Detach {
         let named = self.place.named()?;
         let had_it = run(async {
             let admin = self.cluster.admin().await?;
-            let brokers = self.place.brokers(&admin).await?;
+            let brokers = self.place.all_brokers(&admin).await?;
             admin.detach_filter(&named, &brokers).await.map_err(not_ours)
         })?;
         let brokers: Vec<&str> = had_it.iter().map(|broker| broker.name.as_str()).collect();

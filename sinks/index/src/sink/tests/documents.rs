@@ -92,6 +92,13 @@ fn a_wrong_question_is_told_with_its_place() {
     assert_eq!(wrong("time:yesterday"), expected("yesterday", "`time` is an instant in RFC 3339"));
     let (at, message) = wrong("even (odd");
     assert!(message.starts_with("this is no query") && at.len() < 9, "{at}: {message}");
+    let any = "of `text`, which is of kind `text`, `*` finds nothing";
+    assert_eq!(wrong("even text:*"), expected("text", any));
+    let deep = |depth: usize| format!("{}even{}", "(".repeat(depth), ")".repeat(depth));
+    assert_eq!(search.ask(&asked(&deep(100))).unwrap().total, 2);
+    let (at, message) = wrong(&deep(100_000));
+    assert_eq!((&*at, &*message), ("(", "more than 100 brackets within each other"));
+    assert_eq!(search.ask(&asked(&format!("key:\"{}\"", "(".repeat(200)))).unwrap().total, 0);
     for (name, told) in [("text", "which is of kind `text`"), ("x", "no field is called `x`")] {
         let sort = Some((name.to_owned(), Order::Ascending));
         let Err(QueryError::Wrong { message, .. }) = search.ask(&Asked { sort, ..asked("*") })
