@@ -4,6 +4,7 @@ mod consumers; // members of groups on a real broker
 mod corpus; // what the fuzzers found, again
 mod documents; // what people copy from our pages
 mod few_files; // connections that take all files
+mod indexed; // what an index has
 mod kill_loop; // the real program, killed again and again
 mod kill_server; // a broker under load, killed again and again
 mod map; // who may use whom

@@ -8,12 +8,13 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use millrace_disk::RealDisk;
 use millrace_runtime::FILE_OFFSET;
-use millrace_sink_index::{Asked, Hit, Search, Value as FieldValue};
+use millrace_sink_index::Search;
 use millrace_store::inspect;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 
 use super::Input;
+use crate::indexed::{hits, number};
 
 /// Where in the life of a part a kill fell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,24 +171,8 @@ fn documents(dir: &Path) -> Result<Vec<u64>, String> {
         return Err(format!("a stray file {}", stray.display()));
     }
     let search = Search::open(&RealDisk::new(), dir).map_err(|error| error.to_string())?;
-    let (shown, written) = (search.documents(), search.library().documents());
-    if shown != written {
-        return Err(format!("{written} documents are in parts, and {shown} of them count"));
-    }
-    let asked = Asked {
-        query: "*".to_owned(),
-        from: None,
-        to: None,
-        limit: usize::MAX,
-        sort: None,
-        count_by: None,
-    };
-    let found = search.ask(&asked).map_err(|error| error.to_string())?;
-    let at = |hit: &Hit| match hit.fields.first()?.value {
-        FieldValue::Int(at) => u64::try_from(at).ok(),
-        _ => None,
-    };
-    found.hits.iter().map(|hit| at(hit).ok_or(format!("no number `at`: {hit:?}"))).collect()
+    let found = hits(&search)?;
+    found.iter().map(|hit| number(hit, "at").ok_or(format!("no number `at`: {hit:?}"))).collect()
 }
 
 fn read_rows(path: &Path) -> Result<Vec<u64>, String> {

@@ -9,10 +9,12 @@ use bytes::Bytes;
 use millrace_disk::{Disk, SimDisk};
 use millrace_runtime::FILE_OFFSET;
 use millrace_sink_files::unpacked;
-use millrace_sink_index::{Asked, Hit, Search, Value as FieldValue};
+use millrace_sink_index::{Hit, Search};
 use millrace_store::inspect;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
+
+use crate::indexed::{hits, number};
 
 /// What must become of the input, by byte offset of the line.
 #[derive(Debug, Default)]
@@ -213,28 +215,12 @@ fn planned(record: &[u8]) -> Vec<String> {
 
 /// The documents of an index, each as often as it is in a part.
 fn index_rows(search: &Search) -> Result<Vec<Row>, String> {
-    let (shown, written) = (search.documents(), search.library().documents());
-    if shown != written {
-        return Err(format!("{written} documents are in parts, and {shown} of them count"));
-    }
-    let asked = Asked {
-        query: "*".to_owned(),
-        from: None,
-        to: None,
-        limit: usize::MAX,
-        sort: None,
-        count_by: None,
-    };
-    let found = search.ask(&asked).map_err(|error| error.to_string())?;
+    let found = hits(search)?;
     let row = |hit: &Hit| {
-        let number = |name: &str| match hit.fields.iter().find(|field| field.name == name)?.value {
-            FieldValue::Int(number) => u64::try_from(number).ok(),
-            _ => None,
-        };
         let queue = hit.queue.rsplit_once('/')?.1.parse().ok()?;
-        Some(Row { id: number("id")?, at: number("at")?, place: (queue, hit.offset) })
+        Some(Row { id: number(hit, "id")?, at: number(hit, "at")?, place: (queue, hit.offset) })
     };
-    found.hits.iter().map(|hit| row(hit).ok_or(format!("no row: {hit:?}"))).collect()
+    found.iter().map(|hit| row(hit).ok_or(format!("no row: {hit:?}"))).collect()
 }
 
 /// Their directories, at the root.

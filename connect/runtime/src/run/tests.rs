@@ -155,6 +155,18 @@ impl World {
         self.run_with(connectors, Until::Stopped)
     }
 
+    /// A run that may crash at any point.
+    async fn run_a_while(&mut self, rng: &mut Rng, seed: u64) {
+        let run = self.run();
+        let scale = 3 + rng.below(8);
+        let polls = 1 + rng.below(1 << scale);
+        match crash_after(run.finish(), polls).await {
+            None => {}
+            Some(Ok(summary)) => assert!(summary.balanced, "seed {seed}: {summary:?}"),
+            Some(Err(error)) => panic!("seed {seed}: {error:?}"),
+        }
+    }
+
     fn run_with(&self, mut connectors: Connectors, until: Until) -> Run {
         let (mut plain, mut by_kind) =
             (self.destination.sinks(None), self.destination.sinks(Some("kind")));
@@ -278,14 +290,7 @@ async fn crash_and_recover(seed: u64) {
     };
     let mut world = World::new(text, files(&mut rng), seed, chances, bad);
     for _ in 0..rng.below(8) {
-        let run = world.run();
-        let scale = 3 + rng.below(8);
-        let polls = 1 + rng.below(1 << scale);
-        match crash_after(run.finish(), polls).await {
-            None => {}
-            Some(Ok(summary)) => assert!(summary.balanced, "seed {seed}: {summary:?}"),
-            Some(Err(error)) => panic!("seed {seed}: {error:?}"),
-        }
+        world.run_a_while(&mut rng, seed).await;
         match rng.below(4) {
             0 => world.broker.cut_power(),
             1 => world.broker.settle(),
