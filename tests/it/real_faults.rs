@@ -172,6 +172,7 @@ fn s8_fdatasync_fails_once_in_the_kernel() {
         let arguments = ["--flush", "sync", SEGMENT[0], SEGMENT[1]];
         let mut oracle = Oracle::default();
         let broker = Broker::launch(dir.path(), &data, &anywhere(), &arguments).expect("it starts");
+        Oracle::prepare(broker.address()).expect("a topic");
         let injected = match Injected::into(&broker, &format!("error=EIO:when={nth}")) {
             Ok(injected) => injected,
             Err(why) => return skipped("s8", &why),

@@ -30,6 +30,12 @@ pub(crate) struct Oracle {
 }
 
 impl Oracle {
+    /// Has the topic be there and, in sync-flush mode, on the disk, with what the start wrote before.
+    /// Without a topic nobody sends, so a broker that fails before it is never asked anything.
+    pub(crate) fn prepare(address: &str) -> io::Result<()> {
+        Wire::open(address).map(drop)
+    }
+
     pub(crate) fn traffic(&self, address: &str) -> Traffic {
         Traffic::start(address, &self.history, &self.next_id)
     }
