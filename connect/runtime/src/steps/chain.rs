@@ -163,12 +163,6 @@ impl Chain {
         })?;
         let names = wanted.iter().map(|column| column.name.as_str().into()).collect();
         let takes_apart = filters.take_apart(pipeline);
-        if takes_apart && !sink.kind.takes_pieces() {
-            return Err(RunError::Setup(format!(
-                "sink `{}` cannot tell several rows of one message apart",
-                sink.name
-            )));
-        }
         Ok(Self { before, decoder, names, after, takes_apart, uncounted: Counts::default() })
     }
 

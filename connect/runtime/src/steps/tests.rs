@@ -11,7 +11,7 @@ use millrace_types::record::{Draft, Stamp, encode};
 use millrace_types::{PhysicalOffset, PropertiesBuf, QueueId, QueueOffset, TopicName};
 
 use super::*;
-use crate::Filters;
+use crate::{FilterFault, Filters};
 
 mod modules; // steps in WebAssembly
 mod pieces; // steps that make several rows of a message
