@@ -131,7 +131,8 @@ impl Lookup {
         Ok(None)
     }
 
-    /// The record that starts at a position of the log, in any queue of these topics.
+    /// The record that starts at a position of the log, in any queue of those of these topics that
+    /// may be read.
     pub(crate) fn stored_at(&self, topics: &[String], at: PhysicalOffset) -> Found<Option<Bytes>> {
         for topic in topics {
             let described = self.ask(Request::DescribeTopic { topic });
@@ -139,8 +140,12 @@ impl Lookup {
                 continue;
             };
             for queue in (0..described.read_queues).map(QueueId) {
-                if let Some(entry) = self.entry_at(topic, queue, at)? {
-                    return Ok(self.shared.reader.read(&[entry])?.pop());
+                match self.entry_at(topic, queue, at) {
+                    Ok(Some(entry)) => return Ok(self.shared.reader.read(&[entry])?.pop()),
+                    // Half messages, and topics without the permission.
+                    Err(LookupError::Refused(Refusal::NotReadable(_))) => break,
+                    Ok(None) => {}
+                    Err(error) => return Err(error),
                 }
             }
         }

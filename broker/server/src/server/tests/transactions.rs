@@ -1,7 +1,7 @@
 use millrace_engine::TransactionConfig;
 use millrace_protocol::{
     CallMode, EndTransaction, HalfMessage, Heartbeat, RequestCode, ResponseCode, SendAnswer,
-    SendMessage,
+    SendMessage, ViewMessage,
 };
 use millrace_types::record;
 use millrace_types::{PhysicalOffset, QueueId, QueueOffset};
@@ -82,6 +82,20 @@ fn what_is_committed_is_there_and_what_is_rolled_back_is_not() {
         assert_eq!(peer.call(&end(paid, 4)).code(), ResponseCode::INVALID_PARAMETER);
         assert_eq!(peer.all("orders"), ["paid"]);
     }
+}
+
+#[test]
+fn half_messages_are_not_seen_and_hide_no_other() {
+    let server = start_default();
+    let mut peer = server.connect(HeaderKind::Json);
+    let half = peer.prepare(b"paid");
+    let sent = peer.call(&message("t", b"x"));
+    let sent = SendAnswer::decode(&sent.header()).unwrap();
+    let sent = sent.message_ids.iter().next().unwrap().physical_offset;
+    // Clients before 5.0 do not say which topic, so all are looked through.
+    let mut view = |at| peer.call(&ViewMessage { topic: None, physical_offset: at });
+    assert_eq!(view(sent).records()[0].body(), b"x");
+    assert_eq!(view(half.1).code(), ResponseCode::SYSTEM_ERROR);
 }
 
 #[test]
