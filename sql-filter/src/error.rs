@@ -28,6 +28,18 @@ pub(crate) mod code {
     pub(crate) const NULL: &str = "E-SQL-10";
 }
 
+/// The codes of [`Difference`](crate::Difference).
+pub(crate) mod warning {
+    /// What RocketMQ's dialect has no word for.
+    pub(crate) const UNSAID: &str = "W-SQL-01";
+    /// NOT before a comparison.
+    pub(crate) const NOT: &str = "W-SQL-02";
+    /// Another verdict on some value.
+    pub(crate) const VALUE: &str = "W-SQL-03";
+    /// Another verdict where a property is missing.
+    pub(crate) const MISSING: &str = "W-SQL-04";
+}
+
 /// Why a text is not an expression, or does not fit the types of its columns.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]

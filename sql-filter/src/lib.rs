@@ -23,4 +23,5 @@ pub use draft::Draft;
 pub use error::{EvalError, SyntaxError};
 pub use expr::{Dialect, Expr};
 pub use limits::{DEPTH_MAX, NESTING_MAX, TEXT_BYTES_MAX, TOKENS_MAX};
+pub use strict::{Difference, Property, differences};
 pub use value::{Row, Truth, Type, Value};

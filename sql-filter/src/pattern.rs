@@ -60,6 +60,16 @@ impl Pattern {
         simple.unwrap_or(Self::Glob(pieces.into()))
     }
 
+    /// The piece that it looks for, if it looks for one.
+    pub(crate) fn text(&self) -> Option<&str> {
+        match self {
+            Self::Exact(text) | Self::Prefix(text) | Self::Suffix(text) | Self::Contains(text) => {
+                Some(text)
+            }
+            Self::Glob(_) => None,
+        }
+    }
+
     pub(crate) fn matches(&self, text: &str) -> bool {
         match self {
             Self::Exact(exact) => text == &**exact,

@@ -11,5 +11,6 @@ mod parser; // tokens to a tree
 mod tree; // what is evaluated
 
 pub(crate) use evaluate::truth;
+pub(crate) use lexer::is_name;
 pub(crate) use parser::{Parsed, parse};
 pub(crate) use tree::Node;

@@ -3,6 +3,7 @@
 
 mod cast; // values to other types
 mod compare; // two values under an operator
+mod difference; // where RocketMQ would decide otherwise
 mod evaluate; // a tree and a row to a value or a verdict
 mod lexer; // text to tokens
 mod list; // IN
@@ -12,6 +13,7 @@ mod tree; // what is evaluated
 mod types; // which types an expression goes with
 
 pub(crate) use cast::{cast, exists as casts};
+pub use difference::{Difference, Property, differences};
 pub(crate) use evaluate::{truth, value};
 pub(crate) use parser::{Parsed, parse};
 pub(crate) use tree::Node;

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::exit::{Exit, Failure, codes};
+use crate::pipeline_file;
 
 /// Why standard output could not be written, the first time that it could not. A reader that went
 /// away is no reason.
@@ -104,7 +105,7 @@ fn unwritten(error: &io::Error) -> Failure {
 }
 
 fn error_line(failure: &Failure) -> ErrorLine<'_> {
-    match failure.reports.iter().flat_map(|report| &report.diagnostics).next() {
+    match pipeline_file::first(&failure.reports) {
         Some(first) => ErrorLine {
             code: first.code,
             message: &first.message,

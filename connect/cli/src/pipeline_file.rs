@@ -5,12 +5,13 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
-use millrace_config::{Pipeline, Report};
+use millrace_config::{Diagnostic, Pipeline, Report};
 use millrace_disk::RealDisk;
 use millrace_runtime::{FilterError, FilterFault, Filters};
 
 use crate::causes::io_failure;
 use crate::exit::{Exit, Failure, codes};
+use crate::figures::counted;
 
 /// A pipeline that can run.
 pub(crate) struct Checked {
@@ -56,8 +57,13 @@ pub(crate) fn load(path: &Path) -> Result<Checked, Unusable> {
             None => report,
         })
     })?;
-    let filters = Filters::load(&pipeline, &disk)
-        .map_err(|errors| Unusable::Wrong(wrong_modules(errors).expect("there is an error")))?;
+    let filters = Filters::load(&pipeline, &disk).map_err(|errors| {
+        let report = wrong_modules(errors).expect("there is an error");
+        Unusable::Wrong(match Report::of_warnings(&file, &pipeline.warnings) {
+            Some(warnings) => report.with(warnings),
+            None => report,
+        })
+    })?;
     Ok(Checked { pipeline: Arc::new(pipeline), filters })
 }
 
@@ -95,18 +101,24 @@ impl From<Unusable> for Failure {
     }
 }
 
+/// What a failure is about: the first mistake, or the first warning where there is none.
+pub(crate) fn first(reports: &[Report]) -> Option<&Diagnostic> {
+    let mistakes = reports.iter().flat_map(|report| &report.diagnostics);
+    mistakes.chain(reports.iter().flat_map(|report| &report.warnings)).next()
+}
+
 /// Everything wrong with some pipeline files as one failure.
 pub(crate) fn from_reports(reports: Vec<Report>) -> Failure {
     let mistakes: usize = reports.iter().map(|report| report.diagnostics.len()).sum();
-    let code = reports
-        .iter()
-        .flat_map(|report| &report.diagnostics)
-        .map(|diagnostic| diagnostic.code)
-        .next()
-        .unwrap_or(codes::FILE);
+    let warnings: usize = reports.iter().map(|report| report.warnings.len()).sum();
+    let code = first(&reports).map_or(codes::FILE, |diagnostic| diagnostic.code);
     let files: Vec<&str> = reports.iter().map(|report| report.file.as_str()).collect();
-    let s = if mistakes == 1 { "" } else { "s" };
-    let message = format!("{mistakes} error{s} in {}", files.join(", "));
+    let told = match mistakes {
+        // Somebody asked for it with `--strict`.
+        0 => counted(warnings as u64, "warning"),
+        mistakes => counted(mistakes as u64, "error"),
+    };
+    let message = format!("{told} in {}", files.join(", "));
     let mut failure = Failure::new(Exit::Input, code, message);
     failure.reports = reports;
     failure

@@ -11,6 +11,7 @@ mod test_cases; // what has to come of which messages
 mod topic; // the topic and what the source's records get there
 
 use crate::code;
+use crate::diagnostic;
 use crate::keys;
 use crate::model::{Limits, Pipeline};
 use crate::parse;
@@ -91,6 +92,7 @@ pub(crate) fn pipeline(reader: &mut Reader<'_>, root: &Node, fingerprint: u64) -
         limits: Limits { memory: memory? },
         tests: tests.unwrap_or_default(),
         fingerprint,
+        warnings: diagnostic::diagnostics(reader.source, std::mem::take(&mut reader.warnings)).0,
     })
 }
 

@@ -104,7 +104,7 @@ codes! {
     TEMPLATE = "E-TEMPLATE-01";
 }
 
-/// The codes of `millrace-sql-filter`, which finds these mistakes.
+/// The codes of `millrace-sql-filter`, which finds these mistakes and, with `W-`, differences.
 const SQL: &[(&str, &str)] = &[
     ("E-SQL-01", "An expression goes on in a way it cannot, or ends too early."),
     ("E-SQL-02", "An operator of another language, such as `=>` for `>=` or `==` for `=`."),
@@ -116,4 +116,35 @@ const SQL: &[(&str, &str)] = &[
     ("E-SQL-08", "A function or a type that does not exist in expressions."),
     ("E-SQL-09", "A search text or an escape character that makes no sense."),
     ("E-SQL-10", "`NULL` beside a comparison operator, which is never true: use `IS NULL`."),
+    (
+        "W-SQL-01",
+        "A warning: a condition that reads nothing but properties, and that a subscription cannot \
+         have. RocketMQ's dialect knows no LIKE, no arithmetic, no CASE and no functions, no names \
+         with dots or quotes, IN of texts only, and numbers without a leading zero; some of it \
+         RocketMQ does not read at all, and the rest it ignores from there on. The pipeline itself \
+         does what the condition says. Promote the result as a property of the topic if consumers \
+         are to filter by it.",
+    ),
+    (
+        "W-SQL-02",
+        "A warning: a NOT before a comparison. `NOT a = 1` is `NOT (a = 1)` in a pipeline file and \
+         `(NOT a) = 1` in a subscription of RocketMQ. With parentheses both read it alike.",
+    ),
+    (
+        "W-SQL-03",
+        "A warning: a subscription of RocketMQ would let other messages through, for instance the \
+         one that the warning names. There every property is a text, and the other side of a \
+         comparison decides how it is read: a whole number makes it a whole number of 32 bits, so \
+         that `10.5` and `3000000000` are errors and their messages are not delivered; a number \
+         with a point makes it a double of Java, among which are `NaN`, `6d` and `0x1p3`; a text \
+         compares letter by letter. A property alone is never true. What a property can hold \
+         follows from the type of what `topic` promotes; others hold any text.",
+    ),
+    (
+        "W-SQL-04",
+        "A warning: a subscription of RocketMQ would let other messages through where a property is \
+         missing. Here such a comparison is unknown, which no NOT makes true. There two missing \
+         properties are equal, a missing one on the right differs from everything, and CONTAINS, \
+         STARTSWITH and ENDSWITH are false. `IS NOT NULL` before it makes both alike.",
+    ),
 ];

@@ -7,7 +7,7 @@ use crate::mistake::{Mistake, Mistakes};
 use crate::model::WasmSpec;
 use crate::text::{self, SourceText};
 
-/// A mistake in a file.
+/// A mistake in a file, or something that may be one: a warning, whose code begins with `W-`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
     /// What kind of mistake; [`explain`](crate::explain) tells more.
@@ -28,13 +28,16 @@ pub struct Diagnostic {
     pub source_line: String,
 }
 
-/// Everything wrong with one file, by position. Its `Display` is what a person should see.
+/// Everything wrong with one file, by position, and what else there is to mind. Its `Display` is
+/// what a person should see.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     /// The file, as the caller named it.
     pub file: String,
-    /// The mistakes; at least one, and at most a hundred.
+    /// The mistakes, at most a hundred; none if only warnings are told.
     pub diagnostics: Vec<Diagnostic>,
+    /// The warnings, at most a hundred. They do not keep a pipeline from running.
+    pub warnings: Vec<Diagnostic>,
     /// How many there are in all.
     pub count: usize,
     /// The `wasm` steps that are right as far as the file goes. Nobody has looked at their modules.
@@ -61,10 +64,28 @@ impl Report {
     }
 
     pub(crate) fn new(source: &SourceText<'_>, mistakes: Mistakes) -> Self {
-        let (mistakes, count) = mistakes.into_sorted();
-        let shown = mistakes.into_iter().take(SHOWN_MAX);
-        let diagnostics = shown.map(|mistake| Diagnostic::new(source, mistake)).collect();
-        Self { file: source.file.to_owned(), diagnostics, count, modules: Vec::new() }
+        let (diagnostics, count) = diagnostics(source, mistakes);
+        let file = source.file.to_owned();
+        Self { file, diagnostics, warnings: Vec::new(), count, modules: Vec::new() }
+    }
+
+    /// The warnings of a file that has no mistakes; `None` if there is none.
+    pub fn of_warnings(file: &str, warnings: &[Diagnostic]) -> Option<Self> {
+        let report = Self {
+            file: file.to_owned(),
+            diagnostics: Vec::new(),
+            warnings: warnings.to_vec(),
+            count: 0,
+            modules: Vec::new(),
+        };
+        (!warnings.is_empty()).then_some(report)
+    }
+
+    /// What there is to see, by position.
+    pub fn all(&self) -> Vec<&Diagnostic> {
+        let mut all: Vec<&Diagnostic> = self.diagnostics.iter().chain(&self.warnings).collect();
+        all.sort_by_key(|diagnostic| (diagnostic.line, diagnostic.column));
+        all
     }
 
     /// With the mistakes of another report of the same file.
@@ -72,12 +93,25 @@ impl Report {
         self.diagnostics.extend(other.diagnostics);
         self.diagnostics.sort_by_key(|diagnostic| (diagnostic.line, diagnostic.column));
         self.diagnostics.truncate(SHOWN_MAX);
+        self.warnings.extend(other.warnings);
         self.count += other.count;
         self
     }
 }
 
+/// The first of them as people see them, by position, and how many there are.
+pub(crate) fn diagnostics(source: &SourceText<'_>, mistakes: Mistakes) -> (Vec<Diagnostic>, usize) {
+    let (mistakes, count) = mistakes.into_sorted();
+    let shown = mistakes.into_iter().take(SHOWN_MAX);
+    (shown.map(|mistake| Diagnostic::new(source, mistake)).collect(), count)
+}
+
 impl Diagnostic {
+    /// Whether it is a warning, and no mistake.
+    pub fn is_warning(&self) -> bool {
+        self.code.starts_with("W-")
+    }
+
     fn new(source: &SourceText<'_>, mistake: Mistake) -> Self {
         let Mistake { code, span, message, help } = mistake;
         let place = source.place(span.start);
@@ -102,7 +136,8 @@ impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self.line.to_string().len().max(2);
         let shown = Shown::new(&self.source_line, self.column - 1, self.len);
-        writeln!(f, "error[{}]: {}", self.code, printable(&self.message))?;
+        let kind = if self.is_warning() { "warning" } else { "error" };
+        writeln!(f, "{kind}[{}]: {}", self.code, printable(&self.message))?;
         let file = printable(&self.file);
         writeln!(f, "{:width$}--> {file}:{}:{}", "", self.line, self.column)?;
         writeln!(f, "{:width$} |", "")?;
@@ -120,16 +155,29 @@ impl fmt::Display for Diagnostic {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for diagnostic in &self.diagnostics {
+        let all = self.all();
+        for diagnostic in &all {
             writeln!(f, "{diagnostic}")?;
         }
-        let errors = if self.count == 1 { "error" } else { "errors" };
-        write!(f, "{}: {} {errors}", printable(&self.file), self.count)?;
-        match self.diagnostics.len() {
-            shown if shown < self.count => write!(f, ", of which these are the first {shown}.")?,
-            _ => write!(f, ".")?,
-        }
-        if let Some(last) = self.diagnostics.last() {
+        let counted = |count: usize, noun: &str| match count {
+            1 => format!("1 {noun}"),
+            count => format!("{count} {noun}s"),
+        };
+        let errors = counted(self.count, "error");
+        let warnings = counted(self.warnings.len(), "warning");
+        let counts = match (self.count, self.diagnostics.len(), self.warnings.len()) {
+            (0, ..) => warnings,
+            (count, shown, 0) if shown < count => {
+                format!("{errors}, of which these are the first {shown}")
+            }
+            (count, shown, _) if shown < count => {
+                format!("{errors}, of which these are the first {shown}, and {warnings}")
+            }
+            (_, _, 0) => errors,
+            _ => format!("{errors} and {warnings}"),
+        };
+        write!(f, "{}: {counts}.", printable(&self.file))?;
+        if let Some(last) = all.last() {
             write!(f, " Explain one with `millrace explain {}`.", last.code)?;
         }
         writeln!(f)

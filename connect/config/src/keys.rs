@@ -422,7 +422,8 @@ pub(crate) static TOPIC: Table = Table {
             Kind::Map("property", &Kind::Expr),
             Optional,
             "Properties of a message, by which consumers can filter with SQL92. Steps read them \
-             under the same name.",
+             under the same name; `validate` warns where a condition over them would let other \
+             messages through as a subscription.",
         ),
     ],
     components: None,

@@ -87,6 +87,7 @@ fn read<T>(
     let read = check(&mut reader, &root);
     read.ok_or_else(|| {
         debug_assert!(!reader.mistakes.is_empty(), "a refusal without a reason");
-        Report { modules: reader.modules, ..Report::new(&source, reader.mistakes) }
+        let (warnings, _) = diagnostic::diagnostics(&source, reader.warnings);
+        Report { modules: reader.modules, warnings, ..Report::new(&source, reader.mistakes) }
     })
 }

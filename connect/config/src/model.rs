@@ -12,6 +12,8 @@ use millrace_sql_filter::Expr;
 use millrace_types::TopicName;
 use serde_json::{Map, Value};
 
+use crate::diagnostic::Diagnostic;
+
 pub use sinks::{
     Compression, CsvSpec, Delivery, FieldKind, FileFormat, FilesSpec, HttpAnswer, HttpBatch,
     HttpBody, HttpSpec, IndexField, IndexSpec, Metadata, OnReject, ParquetSpec, Retry, Rotate,
@@ -47,6 +49,8 @@ pub struct Pipeline {
     /// Changes whenever the same messages could give other rows or other files. It depends on
     /// what the file says after interpolation, not on comments, quoting or `x-` notes.
     pub fingerprint: u64,
+    /// What may be a mistake, by position.
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// Where records come from.

@@ -21,6 +21,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) source: &'a SourceText<'a>,
     env: Env<'a>,
     pub(crate) mistakes: Mistakes,
+    /// What may be a mistake.
+    pub(crate) warnings: Mistakes,
     /// The `wasm` steps without a mistake.
     pub(crate) modules: Vec<WasmSpec>,
 }
@@ -108,7 +110,7 @@ impl At {
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(source: &'a SourceText<'a>, env: Env<'a>, mistakes: Mistakes) -> Self {
-        Self { source, env, mistakes, modules: Vec::new() }
+        Self { source, env, mistakes, warnings: Mistakes::default(), modules: Vec::new() }
     }
 
     pub(crate) fn error(
@@ -119,6 +121,16 @@ impl<'a> Reader<'a> {
         help: impl Into<String>,
     ) {
         self.mistakes.push(Mistake::new(code, span.clone(), message, help));
+    }
+
+    pub(crate) fn warn(
+        &mut self,
+        code: &'static str,
+        span: &Span,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        self.warnings.push(Mistake::new(code, span.clone(), message, help));
     }
 
     /// Reports a mistake, and is what comes of it: nothing.

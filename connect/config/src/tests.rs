@@ -7,6 +7,7 @@ mod pairs; // two mistakes in one file
 mod several; // several mistakes in one file
 mod shipped; // the files in `pipelines/`
 mod tables; // what the schema tables must keep to
+mod warnings; // what is right and may surprise
 
 use crate::{Pipeline, Report};
 

@@ -132,6 +132,11 @@ fn comment(rest: &str) -> Option<usize> {
     Some(2 + block.find("*/")? + 2)
 }
 
+/// Whether a property of this name can be spoken of.
+pub(crate) fn is_name(name: &str) -> bool {
+    token(name) == Some((Token::Name, name.len()))
+}
+
 fn token(rest: &str) -> Option<(Token, usize)> {
     let bytes = rest.as_bytes();
     let Some(&first) = bytes.first() else {

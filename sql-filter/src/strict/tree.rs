@@ -166,6 +166,41 @@ impl Node {
         self.start as usize..self.end as usize
     }
 
+    /// The nodes right below it, in the order of the text but where a literal text was moved.
+    pub(super) fn parts(&self) -> Vec<&Node> {
+        match &self.kind {
+            Kind::Column(_)
+            | Kind::Null
+            | Kind::Bool(_)
+            | Kind::Int(_)
+            | Kind::Double(_)
+            | Kind::Text(_) => Vec::new(),
+            Kind::And(nodes) | Kind::Or(nodes) | Kind::Coalesce(nodes) | Kind::Wrong(nodes) => {
+                nodes.iter().collect()
+            }
+            Kind::Not(node)
+            | Kind::IsNull { operand: node, .. }
+            | Kind::Negate(node)
+            | Kind::Plus(node)
+            | Kind::Lower(node)
+            | Kind::Upper(node)
+            | Kind::Cast { operand: node, .. }
+            | Kind::Date(node) => vec![node],
+            Kind::Compare(comparison) => vec![&comparison.left, &comparison.right],
+            Kind::Between(between) => vec![&between.operand, &between.low, &between.high],
+            Kind::In(membership) => {
+                [&membership.operand].into_iter().chain(membership.list.elements()).collect()
+            }
+            Kind::Match(search) => vec![&search.operand],
+            Kind::Arithmetic(arithmetic) => vec![&arithmetic.left, &arithmetic.right],
+            Kind::Join(sides) => vec![&sides.0, &sides.1],
+            Kind::Case(case) => {
+                let branches = case.branches.iter().flat_map(|(when, then)| [when, then]);
+                case.operand.iter().chain(branches).chain(&case.otherwise).collect()
+            }
+        }
+    }
+
     pub(super) fn is_literal_text(&self) -> bool {
         matches!(self.kind, Kind::Text(_))
     }

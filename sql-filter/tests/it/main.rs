@@ -1,5 +1,6 @@
 //! What both dialects accept and answer.
 
+mod differences; // where a subscription decides otherwise
 mod limits; // what is too long, too deep or too large
 mod mistakes; // all that is wrong with one text
 mod properties; // random texts and trees

@@ -70,7 +70,7 @@ fn values() -> impl Strategy<Value = Vec<Value<'static>>> {
 }
 
 /// Words and signs of both dialects, so that many sequences of them parse.
-fn words() -> impl Strategy<Value = String> {
+pub(crate) fn words() -> impl Strategy<Value = String> {
     const WORDS: &[&str] = &[
         "a",
         "b.c",

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use millrace_config::{Diagnostic, Pipeline};
+use millrace_config::{Diagnostic, Pipeline, Report};
 use serde_json::{Value, json};
 
 use crate::exit::{Exit, Failure};
@@ -12,11 +12,17 @@ use crate::output::{Answer, complain, print};
 use crate::pipeline_file::{self, Checked, Unusable};
 
 /// Check pipeline files and tell everything that is wrong with them at once.
+///
+/// Warnings tell what is right and may still surprise: for now, where a condition that reads nothing
+/// but properties would let other messages through as the subscription of a RocketMQ client.
 #[derive(Args, Debug)]
 pub(crate) struct Validate {
     /// Pipeline files.
     #[arg(required = true)]
     files: Vec<PathBuf>,
+    /// Take warnings for errors.
+    #[arg(long)]
+    strict: bool,
     /// Answer in one line of JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -32,12 +38,29 @@ impl Validate {
             let file = path.display().to_string();
             match pipeline_file::load(path) {
                 Ok(Checked { pipeline, .. }) => {
-                    results.push(json!({"file": file, "ok": true, "pipeline": pipeline.name}));
-                    good.push(format!("{file}: ok: {}\n", tell(&pipeline)));
+                    let warned = Report::of_warnings(&file, &pipeline.warnings);
+                    let ok = warned.is_none() || !self.strict;
+                    results.push(json!({
+                        "file": file,
+                        "ok": ok,
+                        "pipeline": pipeline.name,
+                        "warnings": listed(&pipeline.warnings),
+                    }));
+                    if ok {
+                        good.push(format!("{file}: ok: {}\n", tell(&pipeline)));
+                    }
+                    match warned {
+                        Some(report) if ok => complain(&report.to_string()),
+                        warned => reports.extend(warned),
+                    }
                 }
                 Err(Unusable::Wrong(report)) => {
-                    let errors: Vec<Value> = report.diagnostics.iter().map(error).collect();
-                    results.push(json!({"file": file, "ok": false, "errors": errors}));
+                    results.push(json!({
+                        "file": file,
+                        "ok": false,
+                        "errors": listed(&report.diagnostics),
+                        "warnings": listed(&report.warnings),
+                    }));
                     reports.push(report);
                 }
                 Err(Unusable::Unread(failure)) => {
@@ -75,15 +98,18 @@ impl Validate {
     }
 }
 
-fn error(diagnostic: &Diagnostic) -> Value {
-    json!({
-        "code": diagnostic.code,
-        "message": diagnostic.message,
-        "line": diagnostic.line,
-        "col": diagnostic.column,
-        "len": diagnostic.len,
-        "help": diagnostic.help,
-    })
+fn listed(diagnostics: &[Diagnostic]) -> Value {
+    let one = |diagnostic: &Diagnostic| {
+        json!({
+            "code": diagnostic.code,
+            "message": diagnostic.message,
+            "line": diagnostic.line,
+            "col": diagnostic.column,
+            "len": diagnostic.len,
+            "help": diagnostic.help,
+        })
+    };
+    diagnostics.iter().map(one).collect()
 }
 
 fn tell(pipeline: &Pipeline) -> String {

@@ -133,3 +133,38 @@ fn arguments_that_make_no_sense() {
     assert_eq!(schema.out, include_str!("../../../config/pipeline.schema.json"));
     assert_eq!(home.entries(), [""; 0]);
 }
+
+#[test]
+fn warnings_are_told_and_only_strict_minds_them() {
+    let home = Home::new();
+    home.write(
+        "warned.yaml",
+        "version: 1\npipeline: p\ntopic: {name: t, properties: {n: body.n}}\nschema: {n: int}\n\
+         steps:\n  - filter: n > 10\nsinks: {out: {blackhole: {}}}\n",
+    );
+    let ran = home.run(&["validate", "warned.yaml"]).expect(0);
+    assert_eq!(ran.out, "warned.yaml: ok: pipeline `p`: 1 column, 1 step, 1 sink\n");
+    assert!(ran.err.starts_with("warning[W-SQL-03]: "), "{}", ran.err);
+    assert!(ran.err.contains(" --> warned.yaml:6:13\n"), "{}", ran.err);
+    assert!(ran.err.contains("help: write `n > 10.0`\n"), "{}", ran.err);
+    let last = "warned.yaml: 1 warning. Explain one with `millrace explain W-SQL-03`.\n";
+    assert!(ran.err.ends_with(last), "{}", ran.err);
+
+    let strict = home.run(&["validate", "--strict", "warned.yaml"]).expect(2);
+    assert_eq!((strict.out.as_str(), strict.err), ("", ran.err));
+
+    let told = home.run(&["validate", "warned.yaml", "--json"]).expect(0).json();
+    let file = &told["result"][0];
+    assert_eq!((&told["ok"], &file["ok"]), (&true.into(), &true.into()), "{told}");
+    let warning = &file["warnings"][0];
+    assert_eq!((&warning["code"], &warning["line"]), (&"W-SQL-03".into(), &6.into()), "{told}");
+    assert_eq!((&warning["col"], &warning["len"]), (&13.into(), &6.into()), "{told}");
+    let told = home.run(&["validate", "warned.yaml", "--strict", "--json"]).expect(2).json();
+    assert_eq!((&told["ok"], &told["result"][0]["ok"]), (&false.into(), &false.into()), "{told}");
+    assert_eq!(told["error"]["code"], "W-SQL-03", "{told}");
+    assert_eq!(told["summary"], "1 warning in warned.yaml", "{told}");
+
+    // A run has other things to say.
+    let ran = home.run(&["run", "warned.yaml", "--once"]).expect(0);
+    assert!(!ran.err.contains("warning"), "{}", ran.err);
+}

@@ -1,6 +1,6 @@
 use millrace_connect_api::decode::DecodeSpec;
 use millrace_connect_api::{DataType, Schema};
-use millrace_sql_filter::{Dialect, Draft, Expr, SyntaxError, Type};
+use millrace_sql_filter::{Dialect, Draft, Expr, Property, SyntaxError, Type, differences};
 use saphyr_parser::ScalarStyle;
 
 use super::schema::Bodies;
@@ -34,6 +34,8 @@ pub(super) struct Scope {
     /// While expressions read the body of the message: the columns that it has, if a `split` step
     /// makes the others.
     of_message: Option<Vec<String>>,
+    /// A step may have given messages other properties than those they have in the topic.
+    other_properties: bool,
 }
 
 /// An expression, and its type unless a mistake elsewhere hides it.
@@ -75,7 +77,13 @@ impl Scope {
             body_only: false,
             of_json: bodies.decode.as_ref().is_none_or(|decode| *decode == DecodeSpec::Json),
             of_message: None,
+            other_properties: false,
         }
+    }
+
+    /// From here on messages may have other properties than in the topic.
+    pub(super) fn other_properties(&mut self) {
+        self.other_properties = true;
     }
 
     /// Whether expressions are evaluated before there is a message, on the body alone.
@@ -223,6 +231,32 @@ impl Scope {
     pub(super) fn condition(&self, reader: &mut Reader<'_>, entry: &Entry<'_>) -> Option<Resolved> {
         let check = |draft: &Draft, types: ColumnTypes<'_>| (None, draft.check_condition(types));
         self.resolve(reader, entry, check).map(|(resolved, ..)| resolved)
+    }
+
+    /// Warns where a subscription would decide otherwise than a condition that could be one, because
+    /// it reads nothing but properties of messages of the topic.
+    pub(super) fn compare_with_subscription(
+        &self,
+        reader: &mut Reader<'_>,
+        entry: &Entry<'_>,
+        condition: &Resolved,
+    ) {
+        let properties: Option<Vec<Property>> =
+            condition.slots.iter().map(|slot| self.as_property(slot)).collect();
+        let Some(properties) = properties.filter(|all| !all.is_empty()) else { return };
+        for found in differences(&condition.text, &|slot| properties[slot].clone()) {
+            let span = entry.node.span_of(reader.source, &found.span);
+            reader.warn(found.code, &span, found.message, found.help);
+        }
+    }
+
+    /// What a column is to a broker, if it is anything.
+    fn as_property(&self, slot: &Slot) -> Option<Property> {
+        let Slot::Property { name, data_type } = slot else { return None };
+        let promoted = self.properties.iter().find(|(known, _)| known == name);
+        let holds = promoted.map_or(Some(DataType::String), |(_, data_type)| *data_type)?;
+        let (holds, read_as) = (sql_type(holds), sql_type(*data_type));
+        (!self.other_properties).then(|| Property { name: name.clone(), holds, read_as })
     }
 
     /// An expression with what `check` says of its type, and whether every column has a known one.

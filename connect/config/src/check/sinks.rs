@@ -68,7 +68,11 @@ fn sink_name(reader: &mut Reader<'_>, key: &Key) -> bool {
 
 fn sink(reader: &mut Reader<'_>, key: &Key, entry: &Entry<'_>, scope: &Scope) -> Option<SinkSpec> {
     let fields = reader.fields(&keys::SINK, &entry.at, entry.node)?;
-    let where_ = fields.get("where").map(|entry| scope.condition(reader, entry));
+    let where_ = fields.get("where").map(|entry| {
+        let condition = scope.condition(reader, entry)?;
+        scope.compare_with_subscription(reader, entry, &condition);
+        Some(condition)
+    });
     let delivery = reader.value(&fields, "delivery", parse::choice);
     let on_error = reader.nested(&fields, "on_error").map(|fields| {
         let retry = fields.get("retry").map(|entry| retry(reader, entry));

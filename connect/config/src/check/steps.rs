@@ -47,7 +47,10 @@ pub(super) fn steps(
                 }
                 "filter" => steps.extend(filter(reader, entry, scope)),
                 "dedupe" => steps.extend(dedupe(reader, entry, scope, &steps)),
-                "wasm" => steps.extend(wasm(reader, entry)),
+                "wasm" => {
+                    scope.other_properties();
+                    steps.extend(wasm(reader, entry));
+                }
                 "drop" => steps.extend(drop_columns(reader, entry, scope)),
                 "keep" => steps.extend(keep(reader, entry, scope)),
                 "rename" => steps.extend(rename(reader, entry, scope)),
@@ -63,15 +66,20 @@ pub(super) fn steps(
 fn filter(reader: &mut Reader<'_>, entry: &Entry<'_>, scope: &Scope) -> Option<StepSpec> {
     let Value::Map(_) = entry.node.value else {
         let condition = scope.condition(reader, entry)?;
+        scope.compare_with_subscription(reader, entry, &condition);
         return Some(StepSpec::Filter { condition, on_unknown: OnUnknown::Reject });
     };
     let fields = reader.fields(&keys::FILTER, &entry.at, entry.node)?;
     let condition = fields.get("where").and_then(|entry| scope.condition(reader, entry));
     let on_unknown = reader.value(&fields, "on_unknown", parse::choice);
-    Some(StepSpec::Filter {
-        condition: condition?,
-        on_unknown: [OnUnknown::Reject, OnUnknown::Keep, OnUnknown::Dlq][on_unknown?],
-    })
+    let on_unknown = [OnUnknown::Reject, OnUnknown::Keep, OnUnknown::Dlq][on_unknown?];
+    // A subscription has no other use for what is neither true nor false.
+    if let (OnUnknown::Reject, Some(entry), Some(condition)) =
+        (on_unknown, fields.get("where"), &condition)
+    {
+        scope.compare_with_subscription(reader, entry, condition);
+    }
+    Some(StepSpec::Filter { condition: condition?, on_unknown })
 }
 
 fn dedupe(

@@ -115,7 +115,7 @@ fn check(bytes: &[u8]) -> Result<(), TestCaseError> {
     let text = valid.strip_prefix('\u{feff}').unwrap_or(valid).replace("\r\n", "\n");
     let lines: Vec<&str> = text.split(['\n', '\r']).collect();
     let mut last = (0, 0);
-    for diagnostic in &report.diagnostics {
+    for diagnostic in report.all() {
         let at = (diagnostic.line, diagnostic.column);
         prop_assert!(last <= at, "{report}");
         last = at;
