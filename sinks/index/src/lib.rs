@@ -31,7 +31,7 @@ mod staging; // parts on the disk: staged, published, probed
 mod upkeep; // merging, and forgetting by age
 
 pub use error::{BatchError, IndexError, OptionsError};
-pub use library::Library;
+pub use library::{Library, is_index};
 pub use mapping::{FieldKind, MappedField, Mapping};
 pub use options::{IndexOptions, Rotate};
 pub use search::{Asked, Found, Hit, Order, QueryError, Search, Shown, Value};

@@ -1,6 +1,6 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use tantivy::{BitSet, Index, SegmentReader};
 
 use crate::error::IndexError;
 use crate::mapping::{Mapping, OFFSET, QUEUE};
-use crate::names::is_published;
+use crate::names::{UPKEEP_LOCK, is_ours, is_published};
 use crate::part_file::PartFile;
 use crate::shelf::Shelf;
 
@@ -23,6 +23,15 @@ pub struct Library {
     pub(crate) parts: Vec<Arc<PartFile>>,
     /// Names of parts that are there and do not count any more.
     pub(crate) replaced: Vec<String>,
+}
+
+/// Whether a directory is that of an index, even one without documents: there are parts, or nothing
+/// but what upkeep leaves behind.
+pub fn is_index(disk: &dyn Disk, to: &Path) -> io::Result<bool> {
+    let entries = disk.list(to)?;
+    let has_parts = entries.iter().any(|entry| !entry.is_dir && is_ours(&entry.name));
+    let is_kept_up = matches!(&entries[..], [only] if only.name == UPKEEP_LOCK);
+    Ok(has_parts || is_kept_up)
 }
 
 /// How often a directory may change while it is opened.

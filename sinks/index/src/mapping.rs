@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use tantivy::schema::{
     DateOptions, DateTimePrecision, FAST, Field, INDEXED, JsonObjectOptions, STORED, STRING,
-    Schema, SchemaBuilder, TEXT,
+    Schema, SchemaBuilder, TEXT, TextOptions,
 };
 
 use crate::error::OptionsError;
@@ -135,9 +135,19 @@ impl Mapping {
     }
 
     pub(crate) fn to_tantivy(&self) -> Fields {
+        self.with_queue(TextOptions::from(FAST))
+    }
+
+    /// The schema by which queries are read. It is the same but for the queue, which it calls a
+    /// term, because otherwise nothing may be asked about a text.
+    pub(crate) fn to_be_asked(&self) -> Schema {
+        self.with_queue(STRING | FAST).schema
+    }
+
+    fn with_queue(&self, queue: TextOptions) -> Fields {
         let mut builder = Schema::builder();
         let mapped = self.fields.iter().map(|field| field.add_to(&mut builder)).collect();
-        let queue = builder.add_text_field(QUEUE, tantivy::schema::TextOptions::from(FAST));
+        let queue = builder.add_text_field(QUEUE, queue);
         let offset = builder.add_u64_field(OFFSET, FAST);
         let times = DateOptions::from(FAST).set_precision(DateTimePrecision::Microseconds);
         let store_time = builder.add_date_field(STORE_TIME, times);

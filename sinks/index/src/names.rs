@@ -7,6 +7,9 @@ pub(crate) struct Names {
     pub(crate) worker_tag: u64,
 }
 
+/// What whoever merges parts holds, and leaves behind.
+pub(crate) const UPKEEP_LOCK: &str = "lock";
+
 /// How the names of parts end.
 const ENDING: &str = ".part";
 

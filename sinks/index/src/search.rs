@@ -1,5 +1,6 @@
 mod count; // documents by the value of a field
 mod mistake; // what is wrong with a query, and where
+mod reserved; // questions about the fields that every document has
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, Range};
@@ -7,7 +8,8 @@ use std::path::Path;
 
 use millrace_disk::Disk;
 use tantivy::collector::{Collector, Count, TopDocs};
-use tantivy::query::{BooleanQuery, Occur, Query, QueryParser, RangeQuery};
+use tantivy::query::{BooleanQuery, Occur, Query, QueryParser, QueryParserError, RangeQuery};
+use tantivy::query_grammar::parse_query;
 use tantivy::schema::{Field, OwnedValue, Value as _};
 use tantivy::tokenizer::TokenStream;
 use tantivy::{DateTime, DocAddress, ReloadPolicy, Searcher, TantivyDocument, TantivyError, Term};
@@ -186,12 +188,16 @@ impl Open {
             |field: &&MappedField| matches!(field.kind, FieldKind::Text | FieldKind::Keyword);
         let fields = self.mapping.fields.iter().filter(words);
         let fields = fields.filter_map(|field| self.fields.schema.get_field(&field.name).ok());
-        let mut parser = QueryParser::for_index(self.searcher.index(), fields.collect());
+        let tokenizers = self.searcher.index().tokenizers().clone();
+        let schema = self.mapping.to_be_asked();
+        let mut parser = QueryParser::new(schema, fields.collect(), tokenizers);
         parser.set_conjunction_by_default();
         mistake::check_depth(&asked.query)?;
-        let query = parser
-            .parse_query(&asked.query)
-            .map_err(|error| mistake::in_query(&self.mapping, &asked.query, &error))?;
+        let wrong = |error| mistake::in_query(&self.mapping, &asked.query, &error);
+        let query = parse_query(&asked.query)
+            .map_err(|_| wrong(QueryParserError::SyntaxError(asked.query.clone())))?;
+        let query = reserved::as_ranges(query)?;
+        let query = parser.build_query_from_user_input_ast(query).map_err(wrong)?;
         let time = self.fields.schema.get_field(self.mapping.time());
         let time = time.map_err(IndexError::from)?;
         let at = |micros: i64| {

@@ -18,7 +18,7 @@ use crate::builder::{around, components};
 use crate::error::IndexError;
 use crate::library::Library;
 use crate::mapping::STORE_TIME;
-use crate::names::{Names, Number};
+use crate::names::{Names, Number, UPKEEP_LOCK};
 use crate::part_file::{self, Contents, PartFile};
 use crate::shelf::{Shelf, alive_bytes, settings};
 use crate::staging::Staging;
@@ -51,7 +51,7 @@ impl Upkeep<'_> {
     /// Merges and removes until nothing is due. While another process does the same in this
     /// directory, it is left to that one.
     pub(crate) fn run(&self, library: &mut Library) -> Result<(), IndexError> {
-        let _lock = match self.staging.disk.lock(&self.staging.path("lock")) {
+        let _lock = match self.staging.disk.lock(&self.staging.path(UPKEEP_LOCK)) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
             lock => lock?,
         };

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use millrace_connect_api::decode::parse_timestamp;
-use millrace_disk::{Disk, RealDisk};
-use millrace_sink_index::{Asked, Found, Hit, Order, QueryError, Search, Shown, Value};
+use millrace_disk::RealDisk;
+use millrace_sink_index::{Asked, Found, Hit, Order, QueryError, Search, Shown, Value, is_index};
 use millrace_sql_filter::time::format_timestamp;
 use serde_json::{Map, json};
 
@@ -52,6 +52,7 @@ const AFTER_HELP: &str = "\
 Words must all be there; `OR`, `NOT` and brackets say otherwise. `field:word` looks in one field,
 `field:\"two words\"` for a phrase, or for the whole of a keyword. `status:[400 TO 499]` is a range,
 `{…}` leaves its ends out, and `status:>=400` has one end. `field:*` has any value.
+`_queue:\"broker-a/orders/0\" _offset:17` is the document of one message.
 
 Examples:
   millrace search out/index 'path:\"/index.html\" status:>=400' --sort time:desc
@@ -97,11 +98,16 @@ impl SearchIndex {
     }
 
     fn expect_index(&self, disk: &RealDisk) -> Result<(), Failure> {
-        let error = match disk.list(&self.index) {
-            Ok(_) => return Ok(()),
+        let hint = "name the directory that an `index` sink has as `to`: its documents are in files \
+                    that end in `.part`, and `millrace run` writes the first after its first commit";
+        let error = match is_index(disk, &self.index) {
+            Ok(true) => return Ok(()),
+            Ok(false) => {
+                let message = format!("{} is no search index", self.index.display());
+                return Err(Failure::new(Exit::Input, codes::FILE, message).hint(hint));
+            }
             Err(error) => error,
         };
-        let hint = "name the directory that the sink has as `to`";
         let exit = match error.kind() {
             ErrorKind::NotFound | ErrorKind::NotADirectory => Exit::Input,
             _ => Exit::Environment,

@@ -82,6 +82,33 @@ fn a_wrong_question_names_its_place() {
     ran.one_error("E-QUERY-01", "cannot sort by `note`, which is of kind `text`");
     search(&home, &["*", "--from", "yesterday"]).expect(2);
     home.run(&["search", "lake/nothing", "*"]).expect(2).one_error("E-FILE-01", "lake/nothing");
+    // Neither the directory around the index nor one of another kind, with or without files.
+    std::fs::create_dir(home.path("empty")).unwrap();
+    for dir in ["lake", "millrace-data", "empty"] {
+        let ran = home.run(&["search", dir, "*"]).expect(2);
+        ran.one_error("E-FILE-01", &format!("{dir} is no search index"));
+        assert!(ran.err.contains("hint: name the directory that an `index` sink"), "{}", ran.err);
+    }
+}
+
+#[test]
+fn an_index_without_documents_is_one() {
+    let home = Home::new();
+    home.write("orders.yaml", ORDERS_YAML);
+    home.write("orders.jsonl", "");
+    home.run(&["run", "orders.yaml"]).expect(0);
+    assert_eq!(search(&home, &["*"]).expect(0).out, "0 of 0 documents match\n");
+}
+
+#[test]
+fn a_document_is_found_by_the_offset_of_its_message() {
+    let home = indexed();
+    let all = search(&home, &["*", "--json"]).expect(0).json();
+    for hit in all["result"]["hits"].as_array().unwrap() {
+        let queue = hit["queue"].as_str().unwrap();
+        let query = format!("_queue:\"{queue}\" _offset:{}", hit["offset"]);
+        assert_eq!(ids(&home, &[&query]), [hit["document"]["id"].as_i64().unwrap()], "{query}");
+    }
 }
 
 #[test]

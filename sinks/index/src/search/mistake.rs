@@ -218,8 +218,10 @@ fn wrong_value<'m>(
     kind: FieldKind,
     parses: fn(&str) -> bool,
 ) -> (Range<usize>, Option<&'m str>) {
-    for field in mapping.fields.iter().filter(|field| field.kind == kind) {
-        for at in places(query, &field.name) {
+    let mapped = mapping.fields.iter().map(|field| (field.name.as_str(), field.kind));
+    let all = mapped.chain([(OFFSET, FieldKind::Int), (STORE_TIME, FieldKind::Timestamp)]);
+    for (name, _) in all.filter(|(_, known)| *known == kind) {
+        for at in places(query, name) {
             let colon = at + query[at..].find(':').unwrap_or_default() + 1;
             let begin = colon + (query[colon..].len() - query[colon..].trim_start().len());
             let value = &query[begin..];
@@ -232,7 +234,7 @@ fn wrong_value<'m>(
             let inner = value.trim_matches(['[', ']', '{', '}', '"', '<', '>', '=']);
             let mut ends = inner.split(" TO ").map(str::trim).filter(|end| *end != "*");
             if !ends.all(parses) {
-                return (begin..begin + value.len(), Some(&field.name));
+                return (begin..begin + value.len(), Some(name));
             }
         }
     }

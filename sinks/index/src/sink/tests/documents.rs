@@ -74,6 +74,27 @@ fn documents_are_sorted_limited_and_counted() {
 }
 
 #[test]
+fn a_document_is_found_by_where_its_message_is() {
+    let disk = SimDisk::new(1);
+    let mut sink = open(&disk, options());
+    commit(&mut sink, &batch(0, 0, 8), at(0)).unwrap();
+    commit(&mut sink, &batch(1, 0, 4), at(1)).unwrap();
+    let found = |query: &str| {
+        let sort = Some(("n".to_owned(), Order::Ascending));
+        numbers(&ask(&disk, &Asked { sort, ..asked(query) }))
+    };
+    assert_eq!(found("_offset:5"), [5]);
+    assert_eq!(found("_offset:2"), [2, 2]);
+    assert_eq!(found("_queue:\"b/t/1\""), [0, 1, 2, 3]);
+    assert_eq!(found("_queue:\"b/t/1\" _offset:[1 TO 2]"), [1, 2]);
+    assert_eq!(found("odd -_offset:5 _offset:>=4"), [7]);
+    assert_eq!(found("_offset: IN [1 6 99]"), [1, 1, 6]);
+    assert_eq!(found("_store_time:\"2026-01-01T00:00:00Z\"").len(), 12);
+    assert_eq!(found("_store_time:>2026-01-01T00:00:00Z").len(), 0);
+    assert_eq!(found("_offset:*").len(), 12);
+}
+
+#[test]
 fn a_wrong_question_is_told_with_its_place() {
     let disk = SimDisk::new(1);
     let mut sink = open(&disk, options());
@@ -89,6 +110,9 @@ fn a_wrong_question_is_told_with_its_place() {
     assert_eq!(wrong("even kee:x"), expected("kee", "no field is called `kee`"));
     assert_eq!(wrong("n:1 n:abc"), expected("abc", "`n` is a whole number"));
     assert_eq!(wrong("n:[1 TO x]"), expected("[1 TO x]", "`n` is a whole number"));
+    assert_eq!(wrong("n:1 _offset:abc"), expected("abc", "`_offset` is a whole number"));
+    let whole = "`_queue` is asked for as a whole or by a range";
+    assert_eq!(wrong("_queue:\"b/t\"*"), expected("", whole));
     assert_eq!(wrong("time:yesterday"), expected("yesterday", "`time` is an instant in RFC 3339"));
     let (at, message) = wrong("even (odd");
     assert!(message.starts_with("this is no query") && at.len() < 9, "{at}: {message}");
