@@ -13,7 +13,6 @@ use crate::answer::{Answer, Out, Refusal};
 use crate::deliveries::is_delivered_from;
 use crate::engine::Engine;
 use crate::request::{Ticket, Wait};
-use crate::settings::Space;
 use crate::state::StateRecord;
 use crate::transactions::HALF_TOPIC;
 
@@ -75,7 +74,7 @@ impl Engine {
         }
         self.topics.remove(name);
         self.groups.forget_topic(name);
-        self.settings.put(Space::Topic, name.to_string(), None);
+        self.settings.forget_topic(name.as_str());
         self.deletions.0.insert(name.clone(), below);
     }
 }

@@ -23,7 +23,7 @@ pub enum Space {
     Topic,
     /// Brokers whose topics take no writes, as far as the name server tells.
     Wiped,
-    /// The filters attached to groups and topics.
+    /// The filters attached to groups and topics: `group G`, `topic T`, or `group G topic T`.
     Filter,
 }
 
@@ -43,6 +43,16 @@ impl Settings {
             Some(value) => drop(self.0.insert((space, key), value)),
             None => drop(self.0.remove(&(space, key))),
         }
+    }
+
+    /// What was set for a topic goes with it.
+    pub(crate) fn forget_topic(&mut self, topic: &str) {
+        self.put(Space::Topic, topic.to_owned(), None);
+        let is_attached = |key: &str| {
+            let before = key.strip_suffix(topic).and_then(|rest| rest.strip_suffix("topic "));
+            before.is_some_and(|before| before.is_empty() || before.ends_with(' '))
+        };
+        self.0.retain(|(space, key), _| *space != Space::Filter || !is_attached(key));
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = (Space, &str, &str)> {

@@ -183,6 +183,20 @@ impl Filters {
         Ok(())
     }
 
+    /// Takes away what was attached to a topic that is deleted. The engine's state says so already.
+    pub(crate) fn forget_topic(&self, topic: &str) {
+        let gone: Vec<_> = {
+            let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
+            all.extract_if(.., |place, _| place.topic() == Some(topic)).collect()
+        };
+        let appended = self.shared.marks.appended();
+        let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        for (place, attached) in gone {
+            info!(place = %place, "filter detached, because its topic is deleted");
+            retired.push((attached.terms().sha256.clone(), appended));
+        }
+    }
+
     /// Has the engine keep what is attached to a place, and waits until that is stored.
     fn put(
         &self,

@@ -44,7 +44,11 @@ pub(crate) fn answer(exchange: &mut Exchange<'_, '_>, request: &Admin<'_>) {
         Admin::TopicsOf(request) => topics_of(exchange, &request.group),
         Admin::DeleteTopic(request) => {
             let topic = &*request.topic;
+            let was_there = exchange.step.engine.has_topic(topic);
             exchange.later(Awaited::Done, None, Request::DeleteTopic { topic });
+            if was_there && !exchange.step.engine.has_topic(topic) {
+                exchange.shell.filters.forget_topic(topic);
+            }
         }
         Admin::TopicConfig(request) => match described(exchange, &request.topic) {
             Some(topic) => exchange.answer(&config(&topic)),

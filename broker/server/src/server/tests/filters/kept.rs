@@ -1,5 +1,7 @@
 use millrace_disk::{Disk, Fault};
+use millrace_protocol::RequestCode;
 
+use super::super::admin::Tool;
 use super::*;
 
 fn modules(disk: &SimDisk) -> Vec<String> {
@@ -32,6 +34,53 @@ fn what_is_attached_survives_a_stop_and_a_power_cut() {
         before[0].kept = 0;
         assert_eq!(after, before);
         assert_eq!(peer.given("g", "t"), (vec!["a".to_owned()], 2), "cut: {is_cut}");
+    }
+}
+
+#[test]
+fn what_is_attached_to_a_topic_goes_with_it() {
+    let disk = SimDisk::new(1);
+    let sync = ServerConfig { flush: FlushMode::Sync, ..config() };
+    let server = Server::start(Arc::new(disk.clone()), sync).unwrap();
+    let mut peer = server.connect(HeaderKind::Json);
+    peer.send_all("t", &["b1"]);
+    peer.send_all("st", &["b1"]);
+    let places = [(None, "t"), (Some("g"), "t"), (None, "st"), (Some("g"), "st")];
+    for (group, topic) in places {
+        peer.done(&attach(group, Some(topic), &begins('a')));
+    }
+    peer.done(&attach(Some("h"), None, &begins('c')));
+    assert_eq!(peer.given("g", "t").0, [""; 0]);
+    // A filter for a topic that is not there yet stays where somebody deletes that.
+    peer.done(&attach(None, Some("later"), &begins('d')));
+    for topic in ["t", "later"] {
+        let deleted =
+            peer.call(&Tool(RequestCode::DELETE_TOPIC_IN_BROKER, &[("topic", topic)], ""));
+        assert_eq!(deleted.code(), ResponseCode::SUCCESS, "{}", deleted.remark());
+    }
+    let left = |peer: &mut Peer| {
+        let filters = peer.filters().into_iter();
+        let mut places: Vec<_> = filters.map(|filter| (filter.group, filter.topic)).collect();
+        places.sort();
+        places
+    };
+    let expected =
+        [(None, Some("later")), (None, Some("st")), (Some("g"), Some("st")), (Some("h"), None)];
+    let expected =
+        expected.map(|(group, topic)| (group.map(str::to_owned), topic.map(str::to_owned)));
+    assert_eq!(left(&mut peer), expected);
+    // A new topic of that name, which counts on from the old one, is given whole.
+    peer.send_all("t", &["b2"]);
+    assert_eq!(peer.call(&pull_of("g", "t", 1)).bodies(), ["b2"]);
+
+    // The log says the same, after a power cut and after a stop.
+    let image = disk.image(7);
+    server.stop().unwrap();
+    for disk in [image, disk] {
+        let server = start_on(&disk);
+        let mut peer = server.connect(HeaderKind::Json);
+        assert_eq!(left(&mut peer), expected);
+        assert_eq!(peer.call(&pull_of("g", "t", 1)).bodies(), ["b2"]);
     }
 }
 
