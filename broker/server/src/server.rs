@@ -176,6 +176,8 @@ impl Server {
             clock,
         };
         let (core, recovered) = Core::open(Arc::clone(&disk), &config.dir, core_config)?;
+        // Who uses it from within this process may be done before the reactor looks at the disk.
+        core.tick();
         let shared = Arc::clone(core.shared());
         let filters = Arc::new(Filters::open(disk, &config.dir, shared, host));
         let names = Names {

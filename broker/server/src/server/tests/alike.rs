@@ -111,6 +111,20 @@ async fn a_full_disk_is_told_alike_here_and_over_the_wire() {
 }
 
 #[tokio::test]
+async fn a_disk_too_full_from_the_start_takes_no_message_of_this_process() {
+    let retention = millrace_engine::RetentionConfig { refuse_percent: 10, ..Default::default() };
+    // Whoever is fast enough would be first, before the reactor looks at the disk.
+    for _ in 0..20 {
+        let disk = SimDisk::new(1);
+        disk.inject(Fault::Capacity { bytes: 4 << 20 });
+        let config = ServerConfig { retention: retention.clone(), ..config() };
+        let server = Server::start(Arc::new(disk), config).unwrap();
+        let error = server.local().append(append("t", 0, b"a".to_vec())).await.unwrap_err();
+        assert!(matches!(&error, BrokerError::DiskFull(_)), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn a_log_that_stopped_is_told_alike_here_and_over_the_wire() {
     let both = Both::start().await;
     both.disk.inject(Fault::FailSync { nth: 1 });
