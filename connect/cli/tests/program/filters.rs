@@ -114,6 +114,70 @@ fn what_a_module_costs_is_measured() {
 }
 
 #[test]
+fn records_that_fail_are_counted_where_costs_are_measured() {
+    let (home, mask) = (Home::new(), example("mask"));
+    let params = ["--params", r#"{"fields": ["a"]}"#];
+    let bench = ["filter", "bench", &mask, "lines", "--batch", "2,4"];
+    let bench = [&bench[..], &params[..]].concat();
+    home.write("lines", "{\"a\":1}\n{\n{\"a\":2}\nno JSON\n");
+    let answer = home.run(&[&bench[..], &["--json"]].concat()).expect(0).json();
+    let failed: Vec<_> =
+        answer["result"].as_array().unwrap().iter().map(|r| &r["failed"]).collect();
+    assert_eq!(failed, [1, 2], "{answer}");
+    assert!(answer["result"][1]["ns_per_record"].as_f64().unwrap() > 0.0, "{answer}");
+    let text = home.run(&bench).expect(0).out;
+    let told = "the first that fails: the filter refuses the record: this is not JSON";
+    assert!(text.contains(told) && text.lines().next().unwrap().ends_with("  failed"), "{text}");
+
+    home.write("lines", "{\nno JSON\n");
+    let ran = home.run(&bench).expect(4);
+    assert!(ran.out.ends_with("all records fail, so there is nothing to measure\n"), "{}", ran.out);
+    let answer = home.run(&[&bench[..], &["--json"]].concat()).expect(4).json();
+    assert_eq!(answer["ok"], false);
+    assert_eq!(
+        (&answer["result"][1]["failed"], answer["result"][1]["ns_per_record"].is_null()),
+        (&4.into(), true)
+    );
+}
+
+/// A filter that keeps everything, and does something at its start.
+fn starting_with(init: &str) -> Vec<u8> {
+    let manifest = r#"{\"abi\":1,\"name\":\"slow\",\"version\":\"1.0.0\",\"kinds\":[\"filter\"]}"#;
+    let text = format!(
+        r#"(module (memory (export "memory") 2) (func (export "mr_abi_v1"))
+          (@custom "millrace.filter" "{manifest}")
+          (func (export "mr_alloc") (param i32 i32) (result i32) (i32.const 1024))
+          (func (export "mr_init") (param i32 i32) (result i32) {init} (i32.const 0))
+          (func (export "mr_filter") (param i32 i32 i32) (result i32) (i32.const 0)))"#
+    );
+    wat::parse_str(text).unwrap()
+}
+
+#[test]
+fn a_check_starts_the_module() {
+    let home = Home::new();
+    std::fs::write(home.path("endless.wasm"), starting_with("(loop $on (br $on))")).unwrap();
+    std::fs::write(home.path("trap.wasm"), starting_with("(unreachable)")).unwrap();
+    std::fs::write(home.path("good.wasm"), starting_with("")).unwrap();
+    let check =
+        |module: &str, more: &[&str]| home.run(&[&["filter", "check", module], more].concat());
+    let late =
+        "endless.wasm: the filter `slow` cannot be started: the filter trapped: it did not end";
+    check("endless.wasm", &[]).expect(2).one_error("E-WASM-01", late);
+    check("trap.wasm", &[]).expect(2).one_error("E-WASM-01", "the filter trapped");
+    let checked = check("good.wasm", &[]).expect(0).out;
+    assert!(checked.ends_with("  started     yes\n"), "{checked}");
+    // One that needs parameters is not at fault without them.
+    let mask = example("mask");
+    let checked = check(&mask, &[]).expect(0).out;
+    let told = "  started     no: the parameter `fields` is missing; give it --params\n";
+    assert!(checked.ends_with(told), "{checked}");
+    let answer = check(&mask, &["--json", "--params", r#"{"fields": ["a"]}"#]).expect(0).json();
+    assert_eq!(answer["result"]["started"], true);
+    check(&mask, &["--params", "{}"]).expect(2).one_error("E-WASM-01", "`fields` is missing");
+}
+
+#[test]
 fn a_new_filter_builds_and_passes_its_tests() {
     let home = Home::new();
     home.run(&["filter", "new", "short-notes"]).expect(0);

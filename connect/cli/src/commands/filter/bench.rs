@@ -1,16 +1,16 @@
 use std::fs;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use millrace_types::PropertiesBuf;
-use millrace_wasm_host::{Batch, Filter, Host, Limits, Record};
+use millrace_wasm_host::{Batch, Filter, Host, Limits, Record, StartError, Verdict};
 use serde_json::{Map, Value, json};
 
 use super::run::{parse_params, parse_property};
 use super::{load, unread};
 use crate::exit::{Exit, Failure, codes};
-use crate::figures::counted;
+use crate::figures::{count, counted};
 use crate::output::Answer;
 use crate::table::table;
 
@@ -19,6 +19,9 @@ use crate::table::table;
 /// A record's way is measured as a pipeline or a broker pays it: into the module's memory, through
 /// the module, and back as a verdict, beside a module that only passes everything on. Without a file
 /// there are records of 198 bytes with four properties. A busy machine measures something else.
+///
+/// Records that fail are counted; where all of a batch do there is nothing to measure, and if that
+/// is so for every size the exit code is 4.
 #[derive(Args, Debug)]
 pub(super) struct Bench {
     /// The module.
@@ -39,6 +42,8 @@ pub(super) struct Bench {
 /// As many records as one measurement goes through at least, and how many measurements there are.
 const RECORDS: usize = 4_000;
 const ROUNDS: usize = 25;
+/// A module that is slow enough is measured fewer times, but once.
+const ROUNDS_TIME: Duration = Duration::from_secs(5);
 /// More than any file that is looked at by hand.
 const BATCH_MAX: usize = 4_096;
 
@@ -72,6 +77,8 @@ impl Bench {
         let properties: Vec<Vec<u8>> = (0..bodies.len()).map(|n| self.properties(n)).collect();
         let mut rows = Vec::new();
         let mut results = Vec::new();
+        let mut measured: Vec<(usize, Cost)> = Vec::new();
+        let mut first_fault = None;
         for &size in &self.batch {
             let records: Vec<Record<'_>> = (0..size)
                 .map(|n| Record {
@@ -82,28 +89,50 @@ impl Bench {
                     ..Record::default()
                 })
                 .collect();
-            let costs = measure([&filter, &pass], &records).map_err(|error| broken(&error))?;
-            let [own, passed] = costs;
+            let failing = Failing::of(&filter, &records).map_err(|error| broken(&error))?;
+            let costs = match failing.records == size {
+                // There is no verdict that could be measured.
+                true => None,
+                false => {
+                    let costs = measure([&filter, &pass], &records);
+                    Some(costs.map_err(|error| broken(&error))?)
+                }
+            };
+            let figure = |cost: fn(&[Cost; 2]) -> f64| {
+                costs.as_ref().map_or("-".to_owned(), |costs| format!("{:.1}", cost(costs)))
+            };
             rows.push([
                 size.to_string(),
-                format!("{:.1}", own.median),
-                format!("{:.1}", own.p10),
-                format!("{:.1}", passed.median),
+                figure(|[own, _]| own.median),
+                figure(|[own, _]| own.p10),
+                figure(|[_, passed]| passed.median),
+                count(failing.records as u64),
             ]);
             results.push(json!({
                 "batch": size,
-                "ns_per_record": own.median,
-                "ns_per_record_p10": own.p10,
-                "pass_through_ns_per_record": passed.median,
+                "ns_per_record": costs.map(|[own, _]| own.median),
+                "ns_per_record_p10": costs.map(|[own, _]| own.p10),
+                "pass_through_ns_per_record": costs.map(|[_, passed]| passed.median),
+                "failed": failing.records,
+                "error": failing.first,
             }));
+            measured.extend(costs.map(|[own, _]| (size, own)));
+            first_fault = first_fault.or(failing.first);
         }
-        let mut text = table(["batch", "ns per record", "one in ten below", "pass-through"], &rows);
-        let last = rows.last().expect("there is one size at least");
-        let size =
-            counted(results.last().map_or(0, |r| r["batch"].as_u64().unwrap_or(0)), "record");
-        let summary = format!("{} ns per record in batches of {size}", last[1]);
+        let head = ["batch", "ns per record", "one in ten below", "pass-through", "failed"];
+        let mut text = table(head, &rows);
+        let (exit, summary) = match measured.last() {
+            Some((size, own)) => {
+                let size = counted(*size as u64, "record");
+                (Exit::Done, format!("{:.1} ns per record in batches of {size}", own.median))
+            }
+            None => (Exit::No, "all records fail, so there is nothing to measure".to_owned()),
+        };
+        if let Some(fault) = first_fault {
+            text.push_str(&format!("the first that fails: {fault}\n"));
+        }
         text.push_str(&format!("{summary}\n"));
-        Ok(Answer { exit: Exit::Done, summary, text, result: Value::Array(results) })
+        Ok(Answer { exit, summary, text, result: Value::Array(results) })
     }
 
     fn bodies(&self) -> Result<Vec<Vec<u8>>, Failure> {
@@ -129,6 +158,26 @@ impl Bench {
     }
 }
 
+/// Records of a batch that fail, or that the module does not reach because others take its time.
+struct Failing {
+    records: usize,
+    /// Why the first one does.
+    first: Option<String>,
+}
+
+impl Failing {
+    fn of(filter: &Filter, records: &[Record<'_>]) -> Result<Self, StartError> {
+        let decisions = filter.run(&Batch { topic: "orders", queue: 0, records })?;
+        let faults = decisions.verdicts().iter().map(|verdict| match verdict {
+            Verdict::Failed(fault) => Some(Some(fault.to_string())),
+            Verdict::NotReached => Some(None),
+            Verdict::Keep | Verdict::Drop | Verdict::Replace => None,
+        });
+        let faults: Vec<Option<String>> = faults.flatten().collect();
+        Ok(Self { records: faults.len(), first: faults.into_iter().flatten().next() })
+    }
+}
+
 /// An order of 198 bytes.
 fn usual_body(number: usize) -> String {
     let mut body = format!(
@@ -142,14 +191,15 @@ fn usual_body(number: usize) -> String {
 }
 
 /// Both filters in turns, so that whatever disturbs one disturbs the other.
-fn measure(
-    filters: [&Filter; 2],
-    records: &[Record<'_>],
-) -> Result<[Cost; 2], millrace_wasm_host::StartError> {
+fn measure(filters: [&Filter; 2], records: &[Record<'_>]) -> Result<[Cost; 2], StartError> {
     let batch = Batch { topic: "orders", queue: 0, records };
     let calls = RECORDS.div_ceil(records.len());
     let mut costs = [const { Vec::new() }; 2];
-    for _ in 0..=ROUNDS {
+    let start = Instant::now();
+    for round in 0..=ROUNDS {
+        if round > 1 && start.elapsed() > ROUNDS_TIME {
+            break;
+        }
         for (filter, costs) in filters.iter().zip(&mut costs) {
             let begun = Instant::now();
             for _ in 0..calls {

@@ -1,24 +1,54 @@
 use std::path::{Path, PathBuf};
 
+use std::sync::Arc;
+
 use clap::Args;
-use millrace_wasm_host::{Kind, Module};
-use serde_json::{Value, json};
+use millrace_wasm_host::{Filter, Kind, Module, StartError};
+use serde_json::{Map, Value, json};
 
 use super::load;
-use crate::exit::{Exit, Failure};
+use super::run::parse_params;
+use crate::exit::{Exit, Failure, codes};
 use crate::output::Answer;
 
 /// Say whether a module can be used, and what it says about itself.
+///
+/// It is started once, as a pipeline or a broker would. Without parameters that it needs it cannot
+/// be, which is told.
 #[derive(Args, Debug)]
 pub(super) struct Check {
     /// The module.
     module: PathBuf,
+    /// Parameters, a JSON object.
+    #[arg(long, value_name = "JSON", value_parser = parse_params)]
+    params: Option<Map<String, Value>>,
 }
 
 impl Check {
     pub(super) fn execute(&self) -> Result<Answer, Failure> {
         let module = load(&self.module)?;
-        Ok(describe(&self.module, &module))
+        let mut answer = describe(&self.module, &module);
+        let started = Filter::start(Arc::clone(&module), self.params.clone().unwrap_or_default());
+        let not_started = match started {
+            Ok(_) => None,
+            // Nobody said which ones it should be started with.
+            Err(error @ (StartError::Params { .. } | StartError::Refused { .. }))
+                if self.params.is_none() =>
+            {
+                Some(error.to_string())
+            }
+            Err(error) => {
+                let message = format!("cannot use {}: {error}", self.module.display());
+                return Err(Failure::new(Exit::Input, codes::FILTER, message).caused_by(&error));
+            }
+        };
+        answer.text.push_str(&match &not_started {
+            None => "  started     yes\n".to_owned(),
+            Some(reason) => format!("  started     no: {reason}; give it --params\n"),
+        });
+        answer.result["started"] = json!(not_started.is_none());
+        answer.result["not_started"] = json!(not_started);
+        Ok(answer)
     }
 }
 
