@@ -153,15 +153,32 @@ impl Filters {
             Attached::started(place.clone(), terms, &self.shared.clock, &self.modules, module)?;
         self.modules.keep(&attached.terms().sha256, request.module)?;
         self.put(caller, &place, Some(&setting))?;
-        let (attached, told) = (Arc::new(attached), place.to_string());
-        let before = {
-            let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
-            all.insert(place, Arc::clone(&attached))
-        };
+        let told = place.to_string();
+        let attached = self.install(place, attached)?;
         let Terms { sha256, name, version, .. } = attached.terms();
         info!(place = told, filter = name, version, sha256, "filter attached");
-        self.retire(before);
         Ok(attached.describe())
+    }
+
+    /// Has a filter decide that the engine keeps, unless its topic was deleted since then.
+    fn install(&self, place: Place, attached: Attached) -> Result<Arc<Attached>, FilterError> {
+        let attached = Arc::new(attached);
+        let before = {
+            let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
+            all.insert(place.clone(), Arc::clone(&attached))
+        };
+        self.retire(before);
+        // Asked only now: a topic that is deleted from here on takes it away from here, too.
+        let key = place.to_key();
+        let is_kept = self.shared.step(Needs::Policy, |step| {
+            step.engine.settings(Space::Filter).any(|(kept, _)| kept == key)
+        });
+        if is_kept.ok_or(FilterError::Closed)? {
+            return Ok(attached);
+        }
+        let gone = self.all.write().unwrap_or_else(PoisonError::into_inner).remove(&place);
+        self.retire(gone);
+        Err(FilterError::NoSuchFilter(place))
     }
 
     /// Takes a filter away. Waits for the disk.
@@ -267,5 +284,40 @@ impl FilterError {
             Self::Refused(_) => ResponseCode::SYSTEM_ERROR,
         };
         Refused::new(code, self.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use millrace_disk::SimDisk;
+    use millrace_wasm_host::{Host, Limits};
+
+    use super::*;
+    use crate::core::{Core, CoreConfig};
+    use crate::flushing::Flushing;
+
+    #[test]
+    fn a_filter_whose_topic_was_deleted_meanwhile_is_not_attached() {
+        let disk = Arc::new(SimDisk::new(1));
+        let config = CoreConfig { flushing: Flushing::Manual, ..CoreConfig::default() };
+        let (core, _) = Core::open(Arc::clone(&disk) as _, Path::new("/data"), config).unwrap();
+        let host: MakeHost = Box::new(|| Arc::new(Host::new(Limits::default())));
+        let filters = Filters::open(disk, Path::new("/data"), Arc::clone(core.shared()), host);
+        let asked = FilterPlace { group: None, topic: Some("t".into()) };
+        let place = Place::of(&asked).unwrap();
+        let terms = Terms {
+            sha256: "00".into(),
+            name: "n".into(),
+            version: "1.0.0".into(),
+            params: serde_json::Map::new(),
+            on_failure: OnFailure::Drop,
+            attached_at_ms: 0,
+        };
+        let shared = &filters.shared;
+        let attached = Attached::waiting(place.clone(), terms, &shared.clock, &filters.modules);
+        // The engine knows of no such filter, as after the topic is gone.
+        let error = filters.install(place, attached).err();
+        assert!(matches!(error, Some(FilterError::NoSuchFilter(_))), "{error:?}");
+        assert!(filters.attached().is_empty());
     }
 }

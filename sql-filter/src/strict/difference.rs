@@ -414,11 +414,28 @@ impl Suspect<'_> {
             |text: &String| look(text, names).is_ok_and(|seen| self.guilty(&seen).is_none());
         match candidates(written).into_iter().find(agrees) {
             Some(better) => format!("write `{}`", short(&better)),
+            None if agrees(&pointed(written, "0.5")) => unsaid::ZERO.to_owned(),
             None => "compare a property that `topic` promotes from a number with a number that \
                      has a point, and a text with a text"
                 .to_owned(),
         }
     }
+}
+
+/// A part whose numbers have a point, and with something else in the place of zero.
+fn pointed(written: &str, zero: &str) -> String {
+    let mut pointed = written.to_owned();
+    for (token, span) in tokens(written).into_iter().rev() {
+        let number = &written[span.clone()];
+        if !matches!(token, Token::Number(_)) || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+            continue;
+        }
+        match number.bytes().all(|byte| byte == b'0') {
+            true => pointed.replace_range(span, zero),
+            false => pointed.insert_str(span.end, ".0"),
+        }
+    }
+    pointed
 }
 
 /// Other ways to write a part.
@@ -434,14 +451,7 @@ fn candidates(written: &str) -> Vec<String> {
         }
         _ => {}
     }
-    let mut pointed = written.to_owned();
-    for (token, span) in tokens(written).into_iter().rev() {
-        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-        if matches!(token, Token::Number(_)) && digits(&written[span.clone()]) {
-            pointed.insert_str(span.end, ".0");
-        }
-    }
-    candidates.push(pointed);
+    candidates.push(pointed(written, "0.0"));
     candidates
 }
 

@@ -113,11 +113,15 @@ fn unsayable(property: &Property) -> Option<(String, String)> {
     })
 }
 
+/// RocketMQ's numbers with a point are from 4.9E-324 on.
+pub(super) const ZERO: &str =
+    "it knows no zero with a point; compare with a number beside it, such as `0.5`";
+
 fn number(written: &str) -> Option<(String, String)> {
     let is_alike = |sql: &str| rocketmq::parse(sql).is_ok_and(|parsed| parsed.ignored.is_none());
     (!is_alike(&format!("a = {written}"))).then(|| {
         let help = match written.parse() {
-            Ok(0.0) => "zero has no point there: `0`",
+            Ok(0.0) => ZERO,
             _ => "whole numbers begin with no 0, and others have a point or an exponent",
         };
         (format!("number such as `{}`", short(written)), help.to_owned())

@@ -102,7 +102,7 @@ impl Place {
         Ok(FilterPlace { group: group.map(Into::into), topic: topic.map(Into::into) })
     }
 
-    /// The brokers that may have a filter for it: a filter outlives its topic.
+    /// The brokers that may have a filter for it, also for a topic that is not there yet.
     async fn all_brokers(&self, admin: &Admin) -> Result<Vec<Master>, Failure> {
         let Some(topic) = &self.topic else { return Ok(admin.masters().await?) };
         match admin.masters_of(topic).await {
