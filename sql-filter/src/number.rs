@@ -2,6 +2,8 @@
 
 use std::cmp::Ordering;
 
+use crate::Value;
+
 /// A number of either type.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Number {
@@ -13,6 +15,9 @@ impl Number {
     /// Reads a decimal number: a sign, digits, a point, an exponent, blanks around it. Whatever
     /// is whole and fits 64 bits is an `Int`. Hexadecimal, `NaN`, `inf` and suffixes are text.
     pub(crate) fn read(text: &str) -> Option<Self> {
+        if let Some(int) = digits_alone(text.as_bytes()) {
+            return Some(Self::Int(int));
+        }
         let text = text.trim_ascii();
         match shape(text.as_bytes())? {
             Shape::Whole => match text.parse() {
@@ -41,6 +46,27 @@ impl Number {
             Self::Double(double) => double,
         }
     }
+}
+
+impl From<Number> for Value<'_> {
+    fn from(number: Number) -> Self {
+        match number {
+            Number::Int(int) => Self::Int(int),
+            Number::Double(double) => Self::Double(double),
+        }
+    }
+}
+
+/// A number as most are written: digits, no more than always fit.
+fn digits_alone(bytes: &[u8]) -> Option<i64> {
+    const DIGITS_MAX: usize = 18;
+    if bytes.is_empty() || bytes.len() > DIGITS_MAX {
+        return None;
+    }
+    bytes.iter().try_fold(0, |int, byte| {
+        let digit = byte.wrapping_sub(b'0');
+        (digit < 10).then(|| 10 * int + i64::from(digit))
+    })
 }
 
 fn finite(text: &str) -> Option<Number> {

@@ -1,9 +1,9 @@
 use std::sync::Arc;
 
 use millrace_engine::{Conditions, Verdicts};
-use millrace_sql_filter::{Column, Dialect, Expr, Row, Truth, Value};
-use millrace_types::Properties;
+use millrace_sql_filter::{Dialect, Expr, Row, Truth, Value};
 use millrace_types::record::Record;
+use millrace_types::{Found, PropertyNames};
 
 /// SQL92 subscriptions, as Apache RocketMQ understands them.
 #[derive(Clone, Copy, Debug, Default)]
@@ -15,35 +15,44 @@ impl Conditions for SqlConditions {
             return Err(format!("expression type {kind} is not supported"));
         }
         match Expr::parse_condition(expression, Dialect::RocketMq) {
-            Ok(expr) => Ok(Arc::new(SqlVerdicts(expr))),
+            Ok(expr) => Ok(Arc::new(SqlVerdicts::new(expr))),
             Err(error) => Err(error.to_string()),
         }
     }
 }
 
 #[derive(Debug)]
-struct SqlVerdicts(Expr);
+struct SqlVerdicts {
+    expr: Expr,
+    /// Those of its columns, in their order.
+    names: PropertyNames,
+}
+
+impl SqlVerdicts {
+    fn new(expr: Expr) -> Self {
+        let names = PropertyNames::new(expr.columns().iter().map(|column| column.name.as_str()));
+        Self { expr, names }
+    }
+}
 
 impl Verdicts for SqlVerdicts {
     fn verdicts(&self, batch: &[Record<'_>], keep: &mut [bool]) {
+        let mut found = Found::default();
         for (record, keep) in batch.iter().zip(keep).filter(|(_, keep)| **keep) {
-            let row = PropertiesRow { properties: record.properties(), columns: self.0.columns() };
+            self.names.find(record.properties(), &mut found);
             // Unknown and failing are no match, as in RocketMQ: the offset moves on.
-            *keep = matches!(self.0.verdict(&row), Ok(Truth::True));
+            *keep = matches!(self.expr.verdict(&PropertiesRow(&found)), Ok(Truth::True));
         }
     }
 }
 
 /// A message's properties as the columns of a condition.
-struct PropertiesRow<'a, 'c> {
-    properties: Properties<'a>,
-    columns: &'c [Column],
-}
+struct PropertiesRow<'f, 'a>(&'f Found<'a>);
 
-impl<'a> Row<'a> for PropertiesRow<'a, '_> {
+impl<'a> Row<'a> for PropertiesRow<'_, 'a> {
     fn value(&self, slot: usize) -> Value<'a> {
         // An empty property is none: Java drops it when it decodes the message.
-        let text = self.properties.get(&self.columns[slot].name);
+        let text = self.0.get(slot);
         text.filter(|text| !text.is_empty()).map_or(Value::Null, Value::text)
     }
 }

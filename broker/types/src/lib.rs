@@ -20,5 +20,5 @@ pub use name::{
 };
 pub use now::Now;
 pub use offset::{PhysicalOffset, QueueId, QueueOffset};
-pub use properties::{Properties, PropertiesBuf, keys};
+pub use properties::{Found, Properties, PropertiesBuf, PropertyNames, keys};
 pub use tag::{TagsCode, java_hash};

@@ -1,6 +1,10 @@
 //! A message's properties: `name 0x01 value 0x02`, repeated, the last 0x02 optional.
 
+mod names; // several of them at once
+
 use crate::find_either;
+
+pub use names::{Found, PropertyNames};
 
 /// Names of properties that the broker, the clients or the pipelines give a meaning.
 pub mod keys {

@@ -70,10 +70,7 @@ pub(super) fn compare(operator: Operator, left: &Value<'_>, right: &Value<'_>) -
 /// A value that is no text with a text from the row.
 fn compare_text(operator: Operator, left: &Value<'_>, text: &str) -> Outcome {
     let right = match left {
-        Value::Int(_) | Value::Double(_) => Number::read(text).map(|number| match number {
-            Number::Int(int) => Value::Int(int),
-            Number::Double(double) => Value::Double(double),
-        }),
+        Value::Int(_) | Value::Double(_) => Number::read(text).map(Value::from),
         Value::Timestamp(_) | Value::Date(_) => time::parse_timestamp(text).map(Value::Timestamp),
         Value::Bool(_) => read_boolean(text).map(Value::Bool),
         Value::Null | Value::Text(_) => None,
@@ -95,10 +92,7 @@ pub(super) fn compare_literal(
         Value::Text(text) => {
             return Outcome::of((**text == *literal.text) == (operator == Operator::Equal));
         }
-        Value::Int(_) | Value::Double(_) => literal.number.map(|number| match number {
-            Number::Int(int) => Value::Int(int),
-            Number::Double(double) => Value::Double(double),
-        }),
+        Value::Int(_) | Value::Double(_) => literal.number.map(Value::from),
         Value::Timestamp(_) | Value::Date(_) => literal.instant.map(Value::Timestamp),
         Value::Bool(_) => literal.boolean.map(Value::Bool),
     };

@@ -33,7 +33,7 @@ pub(crate) fn truth<'a, R: Row<'a> + ?Sized>(node: &Node, row: &R) -> Result<Tru
         }),
         Kind::Between(between) => between_truth(between, row),
         Kind::IsNull { operand, negated } => {
-            let is_null = borrowed(operand, row)? == Value::Null;
+            let is_null = matches!(borrowed(operand, row)?, Value::Null);
             Ok(Truth::from(is_null != *negated))
         }
         _ => Ok(truth_of(&value(node, row)?)),
@@ -139,7 +139,11 @@ fn against<'a, R: Row<'a> + ?Sized>(
 
 /// `low <= operand AND operand <= high`; NOT BETWEEN is its negation.
 fn between_truth<'a, R: Row<'a> + ?Sized>(between: &Between, row: &R) -> Result<Truth, EvalError> {
-    let operand = borrowed(&between.operand, row)?;
+    let mut operand = borrowed(&between.operand, row)?;
+    if let (Value::Text(text), true) = (&operand, between.is_numeric()) {
+        // Read once for both bounds. What does not read is unknown to both, as NULL is.
+        operand = Number::read(text).map_or(Value::Null, Value::from);
+    }
     let above = against(Operator::GreaterOrEqual, &operand, &between.low, row)?.truth();
     let verdict = if above == Truth::False {
         Truth::False

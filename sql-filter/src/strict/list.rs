@@ -8,6 +8,9 @@ use super::compare::{Outcome, compare, compare_literal};
 use super::evaluate;
 use super::tree::{Kind, Node, TextLiteral};
 
+/// So few elements are compared one by one.
+const FEW: usize = 8;
+
 /// Literal texts and whole numbers are sorted; all other elements are compared one by one.
 #[derive(Clone, Debug)]
 pub(super) struct List {
@@ -63,7 +66,7 @@ impl List {
         negated: bool,
         row: &R,
     ) -> Result<Truth, EvalError> {
-        if *value == Value::Null {
+        if matches!(value, Value::Null) {
             return Ok(Truth::Unknown);
         }
         let mut best = self.among_literals(value);
@@ -93,8 +96,12 @@ impl List {
     fn among_texts(&self, value: &Value<'_>) -> Outcome {
         let found = match value {
             Value::Text(text) => {
-                let found = self.texts.binary_search_by(|literal| (*literal.text).cmp(text));
-                return if found.is_ok() { Outcome::Holds } else { Outcome::Fails };
+                let found = match self.texts.len() {
+                    // Texts of different lengths are told apart without a look at their bytes.
+                    ..=FEW => self.texts.iter().any(|literal| *literal.text == **text),
+                    _ => self.texts.binary_search_by(|literal| (*literal.text).cmp(text)).is_ok(),
+                };
+                return if found { Outcome::Holds } else { Outcome::Fails };
             }
             Value::Int(int) => self.quoted_ints.binary_search(int).is_ok(),
             _ => false,

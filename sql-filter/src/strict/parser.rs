@@ -507,18 +507,21 @@ impl Parser<'_> {
         }
     }
 
-    /// Another operand of AND or OR. A chain of them is one node.
+    /// Another operand of AND or OR. A chain of them is one node, also where parentheses group it:
+    /// its verdict is the same, and so is the order in which its operands are asked.
     fn chain(&mut self, left: Part, level: Level) -> Result<Part, Box<SyntaxError>> {
         let start = left.node.span().start;
         let right = self.expression(tighter(level))?;
-        let depth = right.depth + 1;
         let is_or = level == Level::Or;
-        let (mut operands, depth) = match left.node.kind {
-            Kind::Or(operands) if is_or => (operands, left.depth.max(depth)),
-            Kind::And(operands) if !is_or => (operands, left.depth.max(depth)),
-            _ => (vec![left.node], depth.max(left.depth + 1)),
+        let operands_of = |part: Part| match part.node.kind {
+            Kind::Or(operands) if is_or => (operands, part.depth),
+            Kind::And(operands) if !is_or => (operands, part.depth),
+            _ => (vec![part.node], part.depth + 1),
         };
-        operands.push(right.node);
+        let (mut operands, left_depth) = operands_of(left);
+        let (more, right_depth) = operands_of(right);
+        operands.extend(more);
+        let depth = left_depth.max(right_depth);
         self.part(start, depth, if is_or { Kind::Or(operands) } else { Kind::And(operands) })
     }
 

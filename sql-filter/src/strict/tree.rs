@@ -105,6 +105,14 @@ pub(super) struct Between {
     pub(super) negated: bool,
 }
 
+impl Between {
+    /// Whether both bounds are literal numbers.
+    pub(super) fn is_numeric(&self) -> bool {
+        let is_number = |bound: &Node| matches!(bound.kind, Kind::Int(_) | Kind::Double(_));
+        is_number(&self.low) && is_number(&self.high)
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Membership {
     pub(super) operand: Node,

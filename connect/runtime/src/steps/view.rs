@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::net::IpAddr;
 
 use arrow_array::cast::AsArray;
@@ -11,12 +12,22 @@ use millrace_config::{MetaField, Slot};
 use millrace_connect_api::decode::{parse_date, parse_timestamp};
 use millrace_connect_api::{Batch, DataType, Messages, Schema};
 use millrace_sql_filter::{Row, Value};
-use millrace_types::keys;
+use millrace_types::{Found, PropertyNames, keys};
 
 /// What an expression reads, for all rows of a batch.
 pub(crate) struct View<'b> {
     messages: &'b Messages,
     cells: Vec<Cell<'b>>,
+    names: PropertyNames,
+    read: RefCell<Read<'b>>,
+}
+
+/// The properties of the row that was asked for one last: an expression that asks for several, or
+/// for one twice, has them found at once.
+#[derive(Default)]
+struct Read<'b> {
+    row: Option<usize>,
+    found: Found<'b>,
 }
 
 /// One row of a [`View`].
@@ -32,7 +43,8 @@ enum Cell<'b> {
     Text(&'b StringArray),
     Timestamp(&'b TimestampMicrosecondArray),
     Date(&'b Date32Array),
-    Property(&'b str, DataType),
+    /// The place of its name among those that are looked for.
+    Property(usize, DataType),
     Meta(MetaField),
 }
 
@@ -49,20 +61,35 @@ impl<'b> View<'b> {
             Cell::of(column)
                 .ok_or_else(|| format!("column `{name}` is of the type {}", column.data_type()))
         };
+        let mut names = Vec::new();
         let cells = slots.iter().map(|slot| match slot {
             Slot::Body(index) => match schema.columns.get(*index) {
                 Some(known) => column(&known.name),
                 None => Err(format!("no body column number {index}")),
             },
             Slot::Set(name) => column(name),
-            Slot::Property { name, data_type } => Ok(Cell::Property(name, *data_type)),
+            Slot::Property { name, data_type } => {
+                names.push(name.as_str());
+                Ok(Cell::Property(names.len() - 1, *data_type))
+            }
             Slot::Meta(field) => Ok(Cell::Meta(*field)),
         });
-        Ok(Self { messages: batch.messages(), cells: cells.collect::<Result<_, _>>()? })
+        let cells = cells.collect::<Result<_, _>>()?;
+        let names = PropertyNames::new(names);
+        Ok(Self { messages: batch.messages(), cells, names, read: RefCell::default() })
     }
 
     pub(crate) fn row(&self, row: usize) -> RowOf<'_, 'b> {
         RowOf { view: self, row }
+    }
+
+    fn property(&self, row: usize, place: usize) -> Option<&'b str> {
+        let mut read = self.read.borrow_mut();
+        if read.row != Some(row) {
+            self.names.find(self.messages.get(row).properties, &mut read.found);
+            read.row = Some(row);
+        }
+        read.found.get(place)
     }
 }
 
@@ -91,8 +118,8 @@ impl<'b> Row<'b> for RowOf<'_, 'b> {
                 value(column, row, |row| Value::Timestamp(column.value(row)))
             }
             Cell::Date(column) => value(column, row, |row| Value::Date(column.value(row))),
-            Cell::Property(name, data_type) => {
-                let text = self.view.messages.get(row).properties.get(name);
+            Cell::Property(place, data_type) => {
+                let text = self.view.property(row, place);
                 text.map_or(Value::Null, |text| property(text, data_type))
             }
             Cell::Meta(field) => meta(self.view.messages, row, field),
