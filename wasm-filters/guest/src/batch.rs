@@ -1,3 +1,5 @@
+use crate::find::last_of;
+
 /// One record, where the host put it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Record<'a> {
@@ -21,19 +23,53 @@ pub struct Record<'a> {
     pub tag_hash: u32,
 }
 
+const NAME_END: u8 = 1;
+const VALUE_END: u8 = 2;
+
 impl<'a> Record<'a> {
-    /// The value of a property.
+    /// The value of a property. The last of equal names wins, as everywhere.
+    #[inline]
     pub fn property(&self, name: &str) -> Option<&'a str> {
-        self.properties().find(|(known, _)| *known == name).map(|(_, value)| value)
+        let text = self.properties;
+        let mut end = text.len();
+        loop {
+            let before = last_of(VALUE_END, &text[..end]);
+            let begin = before.map_or(0, |at| at + 1);
+            if let Some(value) = value_of(&text[begin..end], name) {
+                return std::str::from_utf8(value).ok();
+            }
+            end = before?;
+        }
     }
 
     /// All properties: names and values.
     pub fn properties(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
-        self.properties.split(|byte| *byte == 2).filter_map(|property| {
-            let at = property.iter().position(|byte| *byte == 1)?;
+        self.properties.split(|byte| *byte == VALUE_END).filter_map(|property| {
+            let at = property.iter().position(|byte| *byte == NAME_END)?;
             let name = std::str::from_utf8(&property[..at]).ok()?;
             Some((name, std::str::from_utf8(&property[at + 1..]).ok()?))
         })
+    }
+}
+
+/// The value of a property that has this name.
+#[inline]
+fn value_of<'a>(property: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    // Most names differ in length, and that is seen in one byte.
+    let (head, value) = property.split_at_checked(name.len())?;
+    let value = value.strip_prefix(&[NAME_END])?;
+    // No name has the end of one in it.
+    (are_equal(head, name.as_bytes()) && last_of(NAME_END, head).is_none()).then_some(value)
+}
+
+/// Whether two pieces of the same length are equal. Short as they are, a call would take longer.
+#[inline]
+fn are_equal(one: &[u8], other: &[u8]) -> bool {
+    match (one.first_chunk::<4>(), one.last_chunk::<4>()) {
+        (Some(first), last) if one.len() <= 8 => {
+            other.first_chunk() == Some(first) && other.last_chunk() == last
+        }
+        _ => one == other,
     }
 }
 
@@ -47,10 +83,14 @@ pub(crate) struct Batch<'a> {
     queue: i32,
 }
 
+/// What a description has at least.
+const DESCRIPTION_BYTES: usize = 48;
+
 impl<'a> Batch<'a> {
     pub(crate) fn parse(bytes: &'a [u8]) -> Option<Self> {
         bytes.strip_prefix(b"RMB1")?;
-        let topic = std::str::from_utf8(part(bytes, 28)?).ok()?;
+        let topic = part(bytes, word(bytes, 28)?, word(bytes, 32)?)?;
+        let topic = std::str::from_utf8(topic).ok()?;
         Some(Self {
             bytes,
             count: word(bytes, 8)? as usize,
@@ -67,21 +107,24 @@ impl<'a> Batch<'a> {
 
     pub(crate) fn get(&self, number: usize) -> Option<Record<'a>> {
         let at = self.descriptions_at + number * self.stride;
-        let bytes = self.bytes;
-        let key = match word(bytes, at + 20)? {
+        let description: &[u8; DESCRIPTION_BYTES] = self.bytes.get(at..)?.first_chunk()?;
+        let long = |at: usize| long(description, at);
+        let word = |at: usize| word(description, at);
+        let part = |at: usize| part(self.bytes, word(at)?, word(at + 4)?);
+        let key = match word(20)? {
             u32::MAX => None,
-            _ => Some(part(bytes, at + 16)?),
+            _ => Some(part(16)?),
         };
         Some(Record {
-            queue_offset: long(bytes, at)?,
-            store_at_ms: long(bytes, at + 8)?,
+            queue_offset: long(0)?,
+            store_at_ms: long(8)?,
             topic: self.topic,
             queue: self.queue,
             key,
-            body: part(bytes, at + 24)?,
-            properties: part(bytes, at + 32)?,
-            sys_flags: word(bytes, at + 40)?,
-            tag_hash: word(bytes, at + 44)?,
+            body: part(24)?,
+            properties: part(32)?,
+            sys_flags: word(40)?,
+            tag_hash: word(44)?,
         })
     }
 }
@@ -96,10 +139,9 @@ fn long(bytes: &[u8], at: usize) -> Option<i64> {
     Some(i64::from_le_bytes(*bytes))
 }
 
-/// What the offset and the length at `at` point to.
-fn part(bytes: &[u8], at: usize) -> Option<&[u8]> {
-    let (begin, len) = (word(bytes, at)? as usize, word(bytes, at + 4)? as usize);
-    bytes.get(begin..begin.checked_add(len)?)
+/// So many bytes from there on.
+fn part(bytes: &[u8], begin: u32, len: u32) -> Option<&[u8]> {
+    bytes.get(begin as usize..)?.get(..len as usize)
 }
 
 #[cfg(test)]
@@ -115,6 +157,8 @@ mod tests {
         let all: Vec<_> = record.properties().collect();
         assert_eq!(all, [("a", "1"), ("b", ""), ("c", "x\u{1}y")]);
         assert_eq!((record.property("b"), record.property("d")), (Some(""), None));
+        let twice = Record { properties: b"a\x011\x02a\x012\x02b\x01\xff", ..Record::default() };
+        assert_eq!((twice.property("a"), twice.property("b")), (Some("2"), None));
         assert_eq!(Record::default().properties().count(), 0);
     }
 

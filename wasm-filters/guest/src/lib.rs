@@ -30,6 +30,7 @@
 mod batch; // records as the host hands them over
 #[doc(hidden)]
 pub mod exports; // what the macros make functions of
+mod find; // bytes in texts
 mod json; // JSON that stays where it is
 mod out; // what goes on in the place of a record
 mod params; // what the pipeline file says

@@ -44,11 +44,15 @@ fn main() -> ExitCode {
     let properties: Vec<Vec<u8>> = (0..RECORDS)
         .map(|n| {
             let region = ["eu", "us", "ap", "eu"][n % 4];
-            format!(
-                "TAGS\x01TagA\x02UNIQ_KEY\x017F0000010001A2B3C4D5E6F70001AB\x02shop\x01Hauptstr\x02\
-                 region\x01{region}\x02"
-            )
-            .into_bytes()
+            let mut properties = [
+                "TAGS\x01TagA",
+                "UNIQ_KEY\x017F0000010001A2B3C4D5E6F70001AB",
+                "shop\x01Hauptstr",
+                &format!("region\x01{region}"),
+            ];
+            // It is the first one as often as any other.
+            properties.rotate_left(n / 4 % 4);
+            properties.map(|property| format!("{property}\x02")).concat().into_bytes()
         })
         .collect();
     let record = |n: usize| Record {

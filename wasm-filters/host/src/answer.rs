@@ -50,6 +50,11 @@ impl Answer<'_> {
         if marked != kept as usize {
             return Err(broken(format!("it says it kept {kept} records, and marked {marked}")));
         }
+        if bytes.iter().all(|verdict| matches!(*verdict, DROP | KEEP)) {
+            // What most answers are.
+            decisions.set_kept(self.rows, bytes.iter().map(|verdict| *verdict == KEEP));
+            return Ok(());
+        }
         let verdict = |(number, byte): (usize, &u8)| match *byte {
             REPLACE => Err(broken(format!("it replaces record {number}, which filters do not"))),
             byte => verdict_of(number, byte, || self.reason(number as u32)),
@@ -199,10 +204,10 @@ fn verdict_of(number: usize, byte: u8, reason: impl Fn() -> String) -> Result<Ve
         DROP => Verdict::Drop,
         KEEP => Verdict::Keep,
         REPLACE => Verdict::Replace,
-        ERROR => Verdict::Failed(Fault::Refused(reason())),
+        ERROR => Verdict::Failed(Box::new(Fault::Refused(reason()))),
         RETRY => {
             let text = "it asks for the record to come again, which is not available yet";
-            Verdict::Failed(Fault::Contract(text.to_owned()))
+            Verdict::Failed(Box::new(Fault::Contract(text.to_owned())))
         }
         UNDECIDED => return Err(broken(format!("it gives no verdict on record {number}"))),
         other => return Err(broken(format!("it gives the verdict {other} on record {number}"))),

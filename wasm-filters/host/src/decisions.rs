@@ -21,7 +21,7 @@ pub enum Verdict {
     Replace,
     /// The filter says that it cannot handle this record, or fails at it though it has seen no
     /// other.
-    Failed(Fault),
+    Failed(Box<Fault>),
     /// The time for the batch was over before it; hand it in again. A run decides about one record
     /// at least.
     NotReached,
@@ -90,6 +90,13 @@ impl Decisions {
     pub(crate) fn set_all(&mut self, records: &[u32], verdicts: Vec<Verdict>) {
         for (record, verdict) in records.iter().zip(verdicts) {
             self.set(*record, verdict);
+        }
+    }
+
+    /// Keeps records or drops them.
+    pub(crate) fn set_kept(&mut self, records: &[u32], kept: impl Iterator<Item = bool>) {
+        for (record, kept) in records.iter().zip(kept) {
+            self.set(*record, if kept { Verdict::Keep } else { Verdict::Drop });
         }
     }
 

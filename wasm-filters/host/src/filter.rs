@@ -222,7 +222,7 @@ impl Run<'_> {
 
     fn fail(&mut self, row: u32, fault: Fault) {
         self.has_decided = true;
-        self.decisions.set(row, Verdict::Failed(fault));
+        self.decisions.set(row, Verdict::Failed(Box::new(fault)));
     }
 
     fn has_failed(&self, row: u32) -> bool {

@@ -95,7 +95,7 @@ fn short(decisions: &Decisions) -> String {
 /// The fault of the first record that failed.
 fn first_fault(verdicts: &[Verdict]) -> Fault {
     let failed = verdicts.iter().find_map(|verdict| match verdict {
-        Verdict::Failed(fault) => Some(fault.clone()),
+        Verdict::Failed(fault) => Some((**fault).clone()),
         _ => None,
     });
     failed.expect("a record failed")

@@ -131,8 +131,8 @@ impl Wasm {
                     sorted.kept.push(*row);
                 }
                 Verdict::Failed(fault) => {
-                    sorted.late += usize::from(matches!(fault, Fault::Deadline { .. }));
-                    let code = match fault {
+                    sorted.late += usize::from(matches!(**fault, Fault::Deadline { .. }));
+                    let code = match **fault {
                         Fault::Refused(_) => REFUSED,
                         Fault::Trap(_) | Fault::Deadline { .. } | Fault::Contract(_) => TRAP,
                     };

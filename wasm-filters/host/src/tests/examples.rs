@@ -86,6 +86,34 @@ fn the_value_of_a_property_is_kept() {
 }
 
 #[test]
+fn a_module_finds_properties_like_everybody_else() {
+    let pieces =
+        ["\x01", "\x02", "a", "bb", "a", "ab", "abab", "b\x02", "aabbaabbaab", "\x02a\x01b\x01b"];
+    let mut seed = 1_u64;
+    let mut next_of = |count: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (seed >> 33) as usize % count
+    };
+    let mut text = |_| (0..next_of(24)).map(|_| pieces[next_of(pieces.len())]).collect();
+    let texts: Vec<String> = (0..3_000).map(&mut text).collect();
+    let records = texts.iter();
+    let records = records.map(|text| Record { properties: text.as_bytes(), ..Record::default() });
+    let records: Vec<Record<'_>> = records.collect();
+    for name in ["a", "bb", "abab", "aabbaabbaab", "", "a\x01b", "bb\x02a"] {
+        let filter = example("keep-property", json!({"name": name, "value": "b"}));
+        let batch = Batch { topic: "orders", queue: 0, records: &records };
+        let decisions = filter.run(&batch).unwrap();
+        for (text, verdict) in texts.iter().zip(decisions.verdicts()) {
+            let properties = text.rsplit('\x02').filter_map(|property| property.split_once('\x01'));
+            let value = properties.into_iter().find(|(known, _)| *known == name);
+            let is_kept = value.is_some_and(|(_, value)| value == "b");
+            let expected = if is_kept { Verdict::Keep } else { Verdict::Drop };
+            assert_eq!(*verdict, expected, "{name:?} in {text:?}");
+        }
+    }
+}
+
+#[test]
 fn the_module_that_passes_everything_on_is_what_its_text_says() {
     let module = include_bytes!("../../benches/pass.wasm");
     assert_eq!(wat::parse_str(include_str!("../../benches/pass.wat")).unwrap(), module);

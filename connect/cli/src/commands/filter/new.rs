@@ -46,9 +46,10 @@ edition = \"2024\"
 license = \"Apache-2.0\"
 ";
 
-const GUEST: [(&str, &str); 6] = [
+const GUEST: [(&str, &str); 7] = [
     ("batch.rs", include_str!("../../../../../wasm-filters/guest/src/batch.rs")),
     ("exports.rs", include_str!("../../../../../wasm-filters/guest/src/exports.rs")),
+    ("find.rs", include_str!("../../../../../wasm-filters/guest/src/find.rs")),
     ("json.rs", include_str!("../../../../../wasm-filters/guest/src/json.rs")),
     ("lib.rs", include_str!("../../../../../wasm-filters/guest/src/lib.rs")),
     ("out.rs", include_str!("../../../../../wasm-filters/guest/src/out.rs")),
