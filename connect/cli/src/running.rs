@@ -131,6 +131,9 @@ pub(crate) fn tell(summary: &Summary) -> String {
             part += &format!(", filtered {} ({reason})", figures::count(*filtered));
         }
         part += &format!(", wrote {}", figures::counted(sink.written, "row"));
+        if sink.unseen_rows() > 0 {
+            part += &format!(" ({} of them not visible yet)", figures::count(sink.unseen_rows()));
+        }
         if sink.skipped > 0 {
             part += &format!(", skipped {} written before", figures::count(sink.skipped));
         }
@@ -158,12 +161,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn rows_that_nobody_sees_yet_are_told() {
+        let rows = |written, visible_rows, recovered_rows| {
+            let sink = SinkProgress { written, visible_rows, recovered_rows, ..Default::default() };
+            let sinks = BTreeMap::from([("lake".into(), sink)]);
+            tell(&Summary { pipeline: "orders".into(), sinks, ..Default::default() })
+        };
+        let told = rows(300, 200, 50);
+        assert!(
+            told.contains("wrote 300 rows (150 of them not visible yet), 0 dead letters"),
+            "{told}"
+        );
+        let told = rows(300, 350, 50);
+        assert!(told.contains("wrote 300 rows, 0 dead letters"), "{told}");
+    }
+
+    #[test]
     fn a_run_is_told_in_one_line() {
         let source = SourceProgress { read: 10_000, appended: 10_000, ..Default::default() };
         let sink = SinkProgress {
             read: 10_000,
             filtered: BTreeMap::from([("filter 1: false".to_owned(), 4_000)]),
             written: 5_997,
+            visible_rows: 5_997,
             dead_lettered: BTreeMap::from([
                 ("E-DECODE-01".to_owned(), 1),
                 ("E-DECODE-03".to_owned(), 2),

@@ -65,6 +65,8 @@ pub struct SinkProgress {
     pub bulks: u64,
     /// Rows in them.
     pub visible_rows: u64,
+    /// Of these, rows that an earlier run wrote, in parts that it planned and this one finished.
+    pub recovered_rows: u64,
     /// Bytes of them.
     pub visible_bytes: u64,
     /// Messages in the topic that were not read yet when it was last looked at.
@@ -85,6 +87,12 @@ impl SourceProgress {
 }
 
 impl SinkProgress {
+    /// Rows that were written and that nobody sees yet: in parts that are still open, or that could
+    /// not be finished.
+    pub fn unseen_rows(&self) -> u64 {
+        self.written.saturating_sub(self.visible_rows.saturating_sub(self.recovered_rows))
+    }
+
     fn is_balanced(&self) -> bool {
         let out = sum(&self.filtered) + self.written + self.skipped;
         self.read + self.made == out + sum(&self.dead_lettered) + self.lettered_before

@@ -281,7 +281,9 @@ impl Opening<'_> {
         self.ledger.append_records(records, Wait::Policy).await?;
         self.progress.sink(sink, |progress| {
             progress.files += commit.len() as u64;
-            progress.visible_rows += commit.iter().map(|part| part.rows).sum::<u64>();
+            let rows = commit.iter().map(|part| part.rows).sum::<u64>();
+            progress.visible_rows += rows;
+            progress.recovered_rows += rows;
             progress.visible_bytes += commit.iter().map(|part| part.bytes).sum::<u64>();
         });
         Ok(())
