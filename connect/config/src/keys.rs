@@ -414,7 +414,8 @@ pub(crate) static TOPIC: Table = Table {
             Kind::Expr,
             Optional,
             "What the queue of a message follows from, so that messages of one key stay in order. \
-             Without it, queues take turns.",
+             Without it, queues take turns: each origin (a file) begins in the queue that follows \
+             from its identity (`file.id`), and goes on in the next one after every 256 KiB.",
         ),
         key("tag", Kind::Expr, Optional, "The tag of a message, by which consumers can filter."),
         key(

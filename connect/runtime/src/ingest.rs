@@ -26,7 +26,7 @@ use millrace_connect_api::{
     Chunk, Message, Origin, Polled, Position, Reject, Source, SourceCursor, SourceError, Span,
 };
 use millrace_types::record::PROPERTIES_BYTES_MAX;
-use millrace_types::{PropertiesBuf, QueueId, QueueOffset, TopicName};
+use millrace_types::{PropertiesBuf, QueueId, QueueOffset, TopicName, java_hash};
 use tracing::info;
 
 use self::promote::{Promoted, Promotion};
@@ -50,7 +50,8 @@ pub const FILE_LINE: &str = "file.line";
 pub const FILE_PATH: &str = "file.path";
 
 /// Records without a key go to one queue for this many bytes of their origin, so that a chunk
-/// mostly lies in one queue.
+/// mostly lies in one queue. Which queue the first of them go to follows from the identity of the
+/// origin, so that many small ones do not all lie in the same queue.
 const QUEUE_STRIPE_BYTES: u64 = 256 * 1024;
 /// The most body bytes of one append.
 const GROUP_BYTES_MAX: usize = 1 << 20;
@@ -409,12 +410,8 @@ impl Ingest {
             }
         };
         let queue = match key_hash {
-            // As `SelectMessageQueueByHash` of RocketMQ's client does it.
-            Some(hash) => (hash % self.queues.max(1) as i32).unsigned_abs(),
-            None => {
-                let stripe = position.offset / QUEUE_STRIPE_BYTES;
-                (stripe % u64::from(self.queues.max(1))) as u32
-            }
+            Some(hash) => queue_of_hash(hash, self.queues),
+            None => queue_in_turn(&chunk.origin.identity, position.offset, self.queues),
         };
         stamp(&mut group.properties, &chunk.origin, position);
         let path = &chunk.origin.path;
@@ -562,6 +559,18 @@ fn stamped<'m>(message: &Message<'m>) -> Option<(&'m str, Last)> {
     Some((identity, Last { position, len }))
 }
 
+/// As `SelectMessageQueueByHash` of RocketMQ's client does it.
+fn queue_of_hash(hash: i32, queues: u32) -> u32 {
+    (hash % queues.max(1) as i32).unsigned_abs()
+}
+
+/// The first stripe of an origin lies where messages with its identity as their key would, and
+/// every further one in the queue after that of the one before it.
+fn queue_in_turn(identity: &str, offset: u64, queues: u32) -> u32 {
+    let first = u64::from(queue_of_hash(java_hash(identity), queues));
+    ((first + offset / QUEUE_STRIPE_BYTES) % u64::from(queues.max(1))) as u32
+}
+
 /// Says where a record comes from.
 fn stamp(properties: &mut PropertiesBuf, origin: &Origin, position: Position) {
     properties.push(FILE_ID, &origin.identity);
@@ -575,4 +584,22 @@ fn stamp(properties: &mut PropertiesBuf, origin: &Origin, position: Position) {
 fn body(chunk: &Chunk, span: &Span) -> Bytes {
     let at = span.at as usize;
     chunk.data.slice(at..at + span.len as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stripes_of_an_origin_take_turns_from_a_queue_of_its_own() {
+        let queues = |identity| {
+            (0..6).map(|stripe| queue_in_turn(identity, stripe * QUEUE_STRIPE_BYTES, 4)).collect()
+        };
+        // 'a' is 97, and 'c' 99.
+        let (of_a, of_c): (Vec<_>, Vec<_>) = (queues("a"), queues("c"));
+        assert_eq!(of_a, [1, 2, 3, 0, 1, 2]);
+        assert_eq!(of_c, [3, 0, 1, 2, 3, 0]);
+        assert_eq!(queue_in_turn("a", QUEUE_STRIPE_BYTES - 1, 4), 1);
+        assert_eq!(queue_in_turn("a", u64::MAX, 1), 0);
+    }
 }

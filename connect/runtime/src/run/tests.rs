@@ -3,6 +3,7 @@
 mod dedupe; // a step that remembers
 mod grown; // a line that goes on after a restart
 mod pieces; // rows of which several are made of one message
+mod queues; // where records without a key lie
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -531,7 +532,7 @@ async fn a_pipeline_may_stop_at_the_first_refusal() {
     let text = PIPELINE.replace("  even:\n", "    on_error: {then: stop}\n  even:\n");
     let mut world = World::new(&text, lines(100, 50), 1, Chances::default(), 0);
     match world.run().finish().await {
-        Err(RunError::Rejected { at, .. }) => assert_eq!(at, "memory/t/0 offset 49"),
+        Err(RunError::Rejected { at, .. }) => assert_eq!(at, "memory/t/2 offset 49"),
         other => panic!("{other:?}"),
     }
     assert_eq!(world.broker.messages("%DLQ%p_all").len(), 0);
