@@ -3,6 +3,7 @@
 mod columns; // lists of columns
 mod filter_tests; // what a module has to say about which records
 mod names; // what a name in an expression means
+mod pattern; // what is wrong with a regular expression
 mod schema; // the columns of the body, and how bodies are decoded
 mod sinks; // where rows go
 mod source; // where records come from

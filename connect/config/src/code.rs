@@ -90,7 +90,9 @@ codes! {
     SCHEMA = "E-SCHEMA-01";
 
     /// A pattern that is not a regular expression, or has no named groups: `(?<name>…)`. Each
-    /// named group is a column.
+    /// named group is a column. The place shown is that of the fault within the pattern. There is
+    /// no look-around and there are no back-references, so that whatever the pattern, the time a
+    /// line takes grows no faster than its length. Also a time format that cannot be read.
     REGEX = "E-REGEX-01";
 
     /// The pipeline demands more of a sink than it can give: after a crash a record may come to it

@@ -29,14 +29,68 @@ pub(crate) fn interpolate(text: &str, env: Env<'_>) -> Result<String, Vec<EnvErr
 pub(crate) enum Piece<'a> {
     /// As the file has it, from this byte of the text on.
     Written(usize, &'a str),
-    /// The value of a variable, or its default.
-    Value(&'a str),
+    /// The value of a variable, or its default, for these bytes of the text.
+    Value(Span, &'a str),
 }
 
 impl Piece<'_> {
     fn text(&self) -> &str {
-        let (Piece::Written(_, text) | Piece::Value(text)) = self;
+        let (Piece::Written(_, text) | Piece::Value(_, text)) = self;
         text
+    }
+}
+
+/// A text with its values put in, which knows where its parts were written.
+#[derive(Default)]
+pub(crate) struct Interpolated {
+    pub(crate) text: String,
+    /// Where each piece begins in `text`, and what it is.
+    pieces: Vec<(usize, Origin)>,
+}
+
+enum Origin {
+    /// From this byte of the text as written.
+    Written(usize),
+    /// For these bytes of it.
+    Value(Span),
+}
+
+impl Interpolated {
+    pub(crate) fn add(&mut self, piece: Piece<'_>) {
+        let origin = match piece {
+            Piece::Written(at, _) => Origin::Written(at),
+            Piece::Value(ref span, _) => Origin::Value(span.clone()),
+        };
+        self.pieces.push((self.text.len(), origin));
+        self.text.push_str(piece.text());
+    }
+
+    /// Whether this byte of the text comes out of a `${…}`.
+    pub(crate) fn is_value(&self, at: usize) -> bool {
+        matches!(self.piece_of(at), Some((_, Origin::Value(_))))
+    }
+
+    /// Where a part of this text stands in the text as written. Of a value that is its whole
+    /// `${…}`.
+    pub(crate) fn written(&self, part: &Span) -> Span {
+        let start = match self.piece_of(part.start) {
+            Some((begin, Origin::Written(at))) => at + (part.start - begin),
+            Some((_, Origin::Value(span))) => span.start,
+            None => part.start,
+        };
+        let last = part.end.saturating_sub(1).max(part.start);
+        let end = match self.piece_of(last) {
+            Some((begin, Origin::Written(at))) => at + (part.end - begin),
+            Some((_, Origin::Value(span))) => span.end,
+            None => part.end,
+        };
+        start..end
+    }
+
+    /// The last piece that begins at or before this byte.
+    fn piece_of(&self, at: usize) -> Option<&(usize, Origin)> {
+        let behind = self.pieces.partition_point(|(begin, _)| *begin <= at);
+        self.pieces.get(behind.checked_sub(1)?)
     }
 }
 
@@ -54,7 +108,7 @@ pub(crate) fn pieces(
         let start = at + found;
         if text[at..start].ends_with('$') {
             each(Piece::Written(at, &text[at..start - 1]));
-            each(Piece::Value("${"));
+            each(Piece::Value(start - 1..start + 2, "${"));
             at = start + 2;
             continue;
         }
@@ -70,7 +124,7 @@ pub(crate) fn pieces(
         };
         at = end.unwrap_or(text.len());
         match result {
-            Ok(value) => each(Piece::Value(&value)),
+            Ok(value) => each(Piece::Value(start..at, &value)),
             Err((code, message, help)) => {
                 errors.push(EnvError { code, span: start..at, message, help });
             }
@@ -159,6 +213,35 @@ mod tests {
         check("${env:EMPTY:-x}", "x");
         check("no dollar", "no dollar");
         check("5$ and {}", "5$ and {}");
+    }
+
+    /// Each `«…»` of `marked`, which is as written, has to be where `part` of the text came from.
+    #[track_caller]
+    fn check_written(marked: &str, part: &str) {
+        let written = marked.replace(['«', '»'], "");
+        let mut text = Interpolated::default();
+        pieces(&written, &env, &mut |piece| text.add(piece)).unwrap();
+        assert_eq!(Ok(&text.text), interpolate(&written, &env).as_ref());
+        let start = text.text.find(part).expect("the part");
+        let found = text.written(&(start..start + part.len()));
+        let before = marked.find('«').unwrap();
+        let expected = before..marked.find('»').unwrap() - '«'.len_utf8();
+        assert_eq!(found, expected, "{}", &written[found.clone()]);
+    }
+
+    #[test]
+    fn a_part_is_found_where_it_was_written() {
+        check_written("«ab»c", "ab");
+        check_written("a${env:LAKE}«bc»d", "bc");
+        check_written("a«${env:LAKE}»b", "lak");
+        check_written("«${env:LAKE}»", "/lake");
+        check_written("${env:EMPTY}${env:EMPTY}«a»", "a");
+        check_written("${env:LAKE}«${env:NO:-x}»b", "x");
+        check_written("a«b${env:LAKE}»c", "b/l");
+        check_written("«${env:LAKE}b»c", "eb");
+        check_written("a«$${»b", "{");
+        check_written("$${«b»", "b");
+        check_written("é${env:LAKE}«è»", "è");
     }
 
     #[test]

@@ -6,7 +6,7 @@
 mod json; // values of whatever type
 
 use crate::code;
-use crate::env::{Env, EnvError, Piece, interpolate, pieces};
+use crate::env::{Env, EnvError, Interpolated, Piece, interpolate, pieces};
 use crate::keys;
 use crate::mistake::{Mistake, Mistakes};
 use crate::model::WasmSpec;
@@ -456,6 +456,13 @@ impl<'a> Reader<'a> {
             Ok(()) => Some(()),
             Err(errors) => self.env_errors(entry.node, errors),
         }
+    }
+
+    /// The text of a scalar with the environment put in, which knows where it was written.
+    pub(crate) fn interpolated_text(&mut self, entry: &Entry<'_>) -> Option<Interpolated> {
+        let mut text = Interpolated::default();
+        self.pieces(entry, &mut |piece| text.add(piece))?;
+        Some(text)
     }
 
     fn env_errors<T>(&mut self, node: &Node, errors: Vec<EnvError>) -> Option<T> {

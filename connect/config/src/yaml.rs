@@ -62,6 +62,11 @@ impl Node {
         }
     }
 
+    /// Whether this is a text in double quotes, where `\` begins escapes.
+    pub(crate) fn is_double_quoted(&self) -> bool {
+        matches!(&self.value, Value::Scalar(scalar) if scalar.style == ScalarStyle::DoubleQuoted)
+    }
+
     /// Whether this is a map that an alias may have given other keys.
     pub(crate) fn has_more(&self) -> bool {
         matches!(&self.value, Value::Map(map) if map.iter().any(is_merge))

@@ -2,6 +2,7 @@ use millrace_connect_api::decode::{CsvSpec, DecodeSpec, DecodeSpecError, RegexSp
 use millrace_connect_api::{Column, DataType, Schema};
 
 use super::names::known;
+use super::pattern::{Fault, fault};
 use super::sinks::{CsvMarks, csv_marks};
 use super::source::CheckedSource;
 use crate::code;
@@ -10,7 +11,7 @@ use crate::parse;
 use crate::read::{Chosen, Entry, Fields, Reader};
 use crate::suggest::nearest;
 use crate::table::list_or;
-use crate::text::Span;
+use crate::text::{Place, Span};
 use crate::yaml::Value;
 
 /// What bodies are and which columns they have, as far as that is known.
@@ -355,15 +356,23 @@ impl Groups<'_> {
 }
 
 fn pattern_error(reader: &mut Reader<'_>, entry: &Entry<'_>, error: &DecodeSpecError) {
-    let (message, help) = match error {
-        DecodeSpecError::Pattern(error) => {
-            // The last line says what is wrong, those before draw where.
-            let text = error.to_string();
-            let reason = text.lines().last().unwrap_or("").trim_start_matches("error: ");
-            let message = format!("the pattern is not a regular expression: {reason}");
-            (message, "`\\` before a character takes its meaning away, as in `\\[` and `\\(`")
-        }
-        other => (other.to_string(), "each named group is a column"),
+    let DecodeSpecError::Pattern(_) = error else {
+        let help = "each named group is a column";
+        return reader.error(code::REGEX, &entry.node.span, error.to_string(), help);
     };
-    reader.error(code::REGEX, &entry.node.span, message, help);
+    let Some(pattern) = reader.interpolated_text(entry) else { return };
+    let Fault { at, mut message, mut help, first } = fault(&pattern.text);
+    if entry.node.is_double_quoted() && !pattern.is_value(at.start) {
+        // There each `\` of a pattern is written twice.
+        for text in [&mut message, &mut help] {
+            *text = text.replace('\\', "\\\\");
+        }
+    }
+    if let Some(first) = first {
+        let span = entry.node.span_of(reader.source, &pattern.written(&first));
+        let Place { line, column } = reader.source.place(span.start);
+        help = format!("the first is on line {line}, column {column}; {help}");
+    }
+    let span = entry.node.span_of(reader.source, &pattern.written(&at));
+    reader.error(code::REGEX, &span, message, help);
 }

@@ -146,7 +146,7 @@ fn in_a_pattern() {
     check(
         &["E-REGEX-01", "E-REGEX-01", "E-TYPE-02", "E-SCHEMA-01"],
         "version: 1\npipeline: p\ntopic: t\nsource:\n  file:\n    include: [x]\n    decode:\n      \
-         regex: {pattern: «'(?<a>x'», time: {field: a, format: «'%Q'»}, types: {b: «integr»}}\n\
+         regex: {pattern: '«(»?<a>x', time: {field: a, format: «'%Q'»}, types: {b: «integr»}}\n\
          «schema»: {a: int}\nsinks: {lake: {parquet: {to: x}}}\n",
     );
 }

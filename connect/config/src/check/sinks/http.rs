@@ -229,7 +229,7 @@ fn template(reader: &mut Reader<'_>, entry: &Entry<'_>, available: &Available) -
     let mut refused: Vec<(Span, char)> = Vec::new();
     let mut unknown: Vec<(Span, String)> = Vec::new();
     let mut each = |piece: Piece<'_>| match piece {
-        Piece::Value(value) => add_text(&mut pieces, value),
+        Piece::Value(_, value) => add_text(&mut pieces, value),
         Piece::Written(at, text) => {
             let mut from = 0;
             while let Some(found) = text[from..].find(['{', '}']) {
