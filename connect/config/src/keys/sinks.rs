@@ -446,7 +446,9 @@ pub(crate) static ROTATE: Table = table(
             "size",
             Kind::OrNone(&Kind::Size { min: KIB, max: 64 * GIB }),
             Default("256MiB"),
-            "This many bytes.",
+            "This many bytes or more, looked at after every 2,048 rows of the file, or fewer with \
+             4 MiB of text. Small files of Parquet become smaller, because pages that are being \
+             filled count as they are before they are compressed.",
         ),
         key(
             "every",
