@@ -22,5 +22,7 @@ pub use schema::{Column, DataType, Schema, utc_as_offset};
 pub use sink::{
     Cut, FileSink, Part, PartState, Plan, Published, Refused, Resume, SinkError, Written,
 };
-pub use source::{Chunk, Origin, Polled, Position, Source, SourceCursor, SourceError, Span};
+pub use source::{
+    Chunk, Origin, Polled, Position, Source, SourceCursor, SourceError, Span, Standing,
+};
 pub use step::{Step, StepError};

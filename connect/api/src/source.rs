@@ -23,6 +23,9 @@ pub enum Polled {
     /// Nothing now; the source has looked and will look again when polled. It has already waited
     /// a moment.
     Idle,
+    /// What is to be expected of the origin of this identity from now on, after everything that
+    /// was given of it.
+    Standing(String, Standing),
     /// There will never be more.
     End,
 }
@@ -76,8 +79,32 @@ pub struct Origin {
 pub struct SourceCursor {
     /// The origin's identity.
     pub identity: String,
+    /// The path that it had, or nothing where that is not known.
+    pub path: String,
     /// The next record to read.
     pub position: Position,
+    /// What the source last said of it, unless there were records since.
+    pub standing: Standing,
+}
+
+/// What a source still expects of an origin that it began to read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Standing {
+    /// More. If it is not where it was, it is looked for and missed.
+    #[default]
+    Open,
+    /// Perhaps more, though it was read to its end and was not to be waited for. It is looked for,
+    /// and not missed if it is nowhere.
+    Ended,
+    /// Nothing.
+    Left,
+}
+
+impl Standing {
+    /// Whether more is expected.
+    pub fn is_open(&self) -> bool {
+        *self == Self::Open
+    }
 }
 
 /// Why a source cannot go on.

@@ -24,6 +24,7 @@ use millrace_config::Pipeline;
 use millrace_connect_api::decode::FILE_HEADER;
 use millrace_connect_api::{
     Chunk, Message, Origin, Polled, Position, Reject, Source, SourceCursor, SourceError, Span,
+    Standing,
 };
 use millrace_types::record::PROPERTIES_BYTES_MAX;
 use millrace_types::{PropertiesBuf, QueueId, QueueOffset, TopicName, java_hash};
@@ -98,6 +99,7 @@ struct At {
     next: Position,
     /// Bytes of the record at `next` that are in the log too.
     taken: u64,
+    standing: Standing,
 }
 
 impl At {
@@ -233,7 +235,8 @@ impl Ingest {
         let mut cursors = BTreeMap::new();
         for cursor in mark.cursors {
             let next = Position { offset: cursor.offset, line: cursor.line };
-            let at = At { path: cursor.path, next, taken: cursor.taken };
+            let Cursor { path, taken, standing, .. } = cursor;
+            let at = At { path, next, taken, standing };
             cursors.insert(cursor.identity, at);
         }
         if is_known {
@@ -242,11 +245,14 @@ impl Ingest {
             for (identity, Last { position: next, len: taken }) in back.last {
                 match cursors.get_mut(&identity) {
                     Some(at) if at.covers(next) => {}
-                    Some(at) => (at.next, at.taken) = (next, taken),
+                    Some(at) => {
+                        (at.next, at.taken, at.standing) = (next, taken, Standing::Open);
+                    }
                     None => {
                         let path = back.paths.get(&identity).cloned().unwrap_or_default();
                         paths.learn(&identity, &path);
-                        cursors.insert(identity, At { path, next, taken });
+                        let standing = Standing::Open;
+                        cursors.insert(identity, At { path, next, taken, standing });
                     }
                 }
             }
@@ -257,9 +263,12 @@ impl Ingest {
                 *tail = link.bounds(topic, *queue).await?.1;
             }
         }
-        let resume = cursors
-            .iter()
-            .map(|(identity, at)| SourceCursor { identity: identity.clone(), position: at.next });
+        let resume = cursors.iter().map(|(identity, at)| SourceCursor {
+            identity: identity.clone(),
+            path: at.path.clone(),
+            position: at.next,
+            standing: at.standing,
+        });
         let mut ingest = Self {
             source: open(resume.collect())?,
             promotion: Promotion::new(pipeline)?,
@@ -297,6 +306,7 @@ impl Ingest {
                 Polled::Chunk(chunk) => self.take(&chunk, None).await?,
                 Polled::Unreadable(chunk, reject) => self.take(&chunk, Some(reject)).await?,
                 Polled::Idle => {}
+                Polled::Standing(identity, standing) => self.stands(&identity, standing),
                 Polled::End => ended = true,
             }
             if !self.is_marked && self.mark_is_due() {
@@ -353,11 +363,23 @@ impl Ingest {
         Ok(())
     }
 
+    /// The source says what it expects of an origin. Of one without a record here it may expect
+    /// whatever it likes.
+    fn stands(&mut self, identity: &str, standing: Standing) {
+        if let Some(at) = self.cursors.get_mut(identity)
+            && at.standing != standing
+        {
+            at.standing = standing;
+            self.is_marked = false;
+        }
+    }
+
     /// The origin was read up to and including this record.
     fn passed(&mut self, chunk: &Chunk, span: &Span) {
         let origin = &chunk.origin;
         match self.cursors.get_mut(&origin.identity) {
             Some(at) => {
+                at.standing = Standing::Open;
                 if !at.covers(span.next) {
                     (at.next, at.taken) = (span.next, 0);
                 }
@@ -367,7 +389,8 @@ impl Ingest {
                 at.path.clone_from(&origin.path);
             }
             None => {
-                let at = At { path: origin.path.clone(), next: span.next, taken: 0 };
+                let (path, standing) = (origin.path.clone(), Standing::Open);
+                let at = At { path, next: span.next, taken: 0, standing };
                 self.cursors.insert(origin.identity.clone(), at);
             }
         }
@@ -510,6 +533,7 @@ impl Ingest {
             offset: at.next.offset,
             line: at.next.line,
             taken: at.taken,
+            standing: at.standing,
         };
         let tail = |((topic, queue), offset): (&(TopicName, QueueId), &QueueOffset)| {
             QueueAt::new(&self.link.queue(topic, *queue), *offset)

@@ -23,7 +23,8 @@
 //! | LEASE     | `worker`   | who; different for every run                                           |
 //! |           | `epoch`    | the epoch taken, one more than the queue had                           |
 //! | SOURCE    | `cursors`  | per origin `{identity, path, offset, line}`: the next record to read;  |
-//! |           |            | with `taken`, so many bytes of that one are in the topic already       |
+//! |           |            | with `taken`, so many bytes of that one are in the topic already; with |
+//! |           |            | `standing` `ended` or `left`, the source does not wait for more of it  |
 //! |           | `tails`    | places; from there on lies everything appended after this record       |
 //! | PLANNED   | `sink`     | its name                                                               |
 //! |           | `parts`    | per part `{id, name, staged, partition, ranges, rows, bytes, checksum}`|

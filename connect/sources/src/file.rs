@@ -1,16 +1,19 @@
 mod blocks; // buffers to read into
 mod first_line; // what a file says its columns are
 mod glob; // patterns to paths
+mod moved; // files that were moved while nobody looked
 mod names; // what tells one file from another
 mod scan; // which files are there
 mod tail; // one file
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use millrace_connect_api::{Chunk, Polled, Position, Reject, Source, SourceCursor, SourceError};
+use millrace_connect_api::{
+    Chunk, Polled, Position, Reject, Source, SourceCursor, SourceError, Standing,
+};
 use millrace_disk::Disk;
 use tokio::time::{Instant, sleep_until};
 use tracing::warn;
@@ -18,6 +21,7 @@ use tracing::warn;
 use crate::lines::{Lines, Piece};
 use blocks::Blocks;
 use glob::Pattern;
+use moved::Awaited;
 use names::{AsWhat, Forms, Head, Names};
 use tail::{State, Tail, cannot_read, open_again};
 
@@ -100,6 +104,11 @@ impl Default for FileOptions {
 /// alike, the younger one is skipped while it is a copy of the older, unless `once` is set, and
 /// otherwise known by checksum and inode together.
 ///
+/// A file that was being read and that no pattern finds at the start is looked for in the directory
+/// where one found it last, under other names: it may have been renamed while nobody looked. There
+/// it is read to its end, before the others; if it is not there, that is said once. So that this
+/// is not done for ever, the source says of each origin what it still expects ([`Standing`]).
+///
 /// # Order
 /// Files found together are read oldest first, then by name; files found later come after those
 /// known before. Each is read up to where it ended when its turn began.
@@ -125,6 +134,10 @@ pub struct FileSource {
     scan_at: Option<Instant>,
     /// Set while there is nothing to read.
     wake_at: Option<Instant>,
+    /// Those of the cursors whose files are to be found at the start.
+    awaited: BTreeMap<String, Awaited>,
+    /// Identities of which it was said that no more is expected.
+    settled: BTreeSet<String>,
     /// Files that were found and not taken, by device and inode, so that it is said once.
     passed_over: BTreeSet<(u64, u64)>,
 }
@@ -149,9 +162,18 @@ impl FileSource {
         options.read_chunk = options.read_chunk.clamp(1, 64 << 20);
         options.line_max = options.line_max.clamp(1, 1 << 30);
         options.scan_every_ms = options.scan_every_ms.clamp(1, 24 * 60 * 60 * 1000);
+        let patterns: Vec<_> = options.include.iter().map(|text| Pattern::parse(text)).collect();
+        let settled = |cursor: &&SourceCursor| match cursor.standing {
+            Standing::Open => false,
+            Standing::Ended => !options.once,
+            Standing::Left => true,
+        };
+        let settled = resume.iter().filter(settled).map(|cursor| cursor.identity.clone());
         let mut source = Self {
             disk,
-            patterns: options.include.iter().map(|text| Pattern::parse(text)).collect(),
+            settled: settled.collect(),
+            awaited: moved::awaited(&resume, &patterns),
+            patterns,
             names: Names::new(resume),
             tails: Vec::new(),
             turn: 0,
@@ -229,6 +251,7 @@ impl FileSource {
             tail.handle = None;
             pieces.extend(tail.lines.finish());
             self.give(index, pieces);
+            self.tell(index, Standing::Ended);
             return Ok(false);
         }
         let partial_line = Duration::from_millis(self.options.partial_line_ms);
@@ -249,13 +272,15 @@ impl FileSource {
             if tail.state != State::Open || !self.options.once && tail.is_read() {
                 return Ok(());
             }
-            tail.handle = open_again(&*self.disk, &tail.path, tail.file)
-                .map_err(|error| cannot_read(&tail.path, error))?;
+            tail.handle = open_again(&*self.disk, tail.place(), tail.file)
+                .map_err(|error| cannot_read(tail.place(), error))?;
         }
         let Some(handle) = tail.handle.clone() else {
             if self.options.once {
                 warn!(path = %tail.path.display(), "file went away before it was read");
                 tail.state = State::Finished;
+            } else if tail.moved_to.is_some() {
+                tail.state = State::Gone;
             }
             return Ok(());
         };
@@ -277,6 +302,7 @@ impl FileSource {
             if !self.options.once && self.turned_out_a_copy(index)? {
                 // It was found while it was being made.
                 self.leave(index);
+                self.tell(index, Standing::Left);
                 return Ok(());
             }
             let position = self.tails[index].lines.position();
@@ -306,6 +332,7 @@ impl FileSource {
 
     /// Starts with a file that was truncated or written anew: what was read of it is no more.
     fn begin_again(&mut self, index: usize, head: Head) {
+        self.tell(index, Standing::Left);
         let taken = self.is_head_taken(&head, Some(index));
         let tail = &mut self.tails[index];
         let forms = Forms::new(tail.file, &head, taken);
@@ -332,7 +359,7 @@ impl FileSource {
         let forms = Forms::new(tail.file, &tail.head, taken);
         self.names.leave(&tail.origin.identity, position);
         let better = self.names.name(&forms, position, AsWhat::Known);
-        tail.set_identity(better.named, better.identity);
+        tail.rename(better.named, better.identity);
     }
 
     /// Stops reading a file, as another one has the rest.
@@ -355,7 +382,9 @@ impl FileSource {
         while index < self.tails.len() {
             let tail = &mut self.tails[index];
             let over = match tail.state {
-                State::Open => false,
+                State::Open if tail.moved_to.is_none() => false,
+                State::Open if tail.handle.is_none() => tail.is_read(),
+                State::Open => tail.is_quiet(now, GONE_FOR),
                 State::Gone => tail.handle.is_none() || tail.is_quiet(now, GONE_FOR),
                 State::Finished => true,
             };
@@ -363,15 +392,19 @@ impl FileSource {
                 index += 1;
                 continue;
             }
-            if tail.state == State::Gone && !tail.is_read() {
+            let (is_away, is_read) = (tail.state != State::Finished, tail.is_read());
+            if is_away && !is_read {
                 let left = tail.size - tail.lines.read_from();
                 warn!(path = %tail.path.display(), bytes = left, "file went away with unread lines");
             }
             let last = tail.lines.finish();
             self.give(index, last);
+            if is_away && is_read {
+                self.tell(index, Standing::Left);
+            }
             let tail = self.tails.remove(index);
             // The place of a finished one is known already, and may be another file's by now.
-            if tail.state == State::Gone {
+            if is_away {
                 self.names.leave(&tail.origin.identity, tail.lines.position());
             }
         }
@@ -394,7 +427,7 @@ impl FileSource {
             if self.tails[index].keeps_name {
                 let (first, rest) = piece.split_first();
                 let next = first.next();
-                self.ready.push_back(self.polled(index, first));
+                self.push(index, first);
                 let tail = &mut self.tails[index];
                 tail.keeps_name = false;
                 if tail.named < tail.head.names_by() {
@@ -403,7 +436,35 @@ impl FileSource {
                 let Some(rest) = rest else { continue };
                 piece = rest;
             }
-            self.ready.push_back(self.polled(index, piece));
+            self.push(index, piece);
+        }
+    }
+
+    fn push(&mut self, index: usize, piece: Piece) {
+        self.ready.push_back(self.polled(index, piece));
+        // Only now does a cursor say what became of them.
+        for former in std::mem::take(&mut self.tails[index].formerly) {
+            self.settle(former, Standing::Left);
+        }
+    }
+
+    /// Says what is expected of a file from now on.
+    fn tell(&mut self, index: usize, standing: Standing) {
+        let tail = &mut self.tails[index];
+        let mut identities = std::mem::take(&mut tail.formerly);
+        identities.push(tail.origin.identity.clone());
+        identities.into_iter().for_each(|identity| self.settle(identity, standing));
+    }
+
+    fn settle(&mut self, identity: String, standing: Standing) {
+        self.settled.insert(identity.clone());
+        self.ready.push_back(Polled::Standing(identity, standing));
+    }
+
+    /// Says that more is expected of a file of which it was said that there is not.
+    fn reopen(&mut self, identity: &str) {
+        if self.settled.remove(identity) {
+            self.ready.push_back(Polled::Standing(identity.to_owned(), Standing::Open));
         }
     }
 

@@ -257,6 +257,43 @@ fn kill_it_start_it_count_again() {
 }
 
 #[test]
+fn a_log_that_is_rotated_between_runs_is_read_to_its_end_or_missed_once() {
+    const PIPELINE: &str = "version: 1\npipeline: log\nsource:\n  file: {include: [a.log], \
+        scan_every: 20ms, decode: {json: {}}}\ntopic: log\nschema: {id: int}\nsinks:\n  \
+        lake: {parquet: {to: lake, rotate: {rows: 2000}}}\n";
+    let home = Home::new();
+    home.write("log.yaml", PIPELINE);
+    let append = |ids: std::ops::Range<u64>| {
+        let lines: String = ids.map(|id| format!("{{\"id\":{id}}}\n")).collect();
+        let log = OpenOptions::new().create(true).append(true).open(home.path("a.log"));
+        log.unwrap().write_all(lines.as_bytes()).unwrap();
+    };
+    let ids = || first_column(&parquet_files(&home.path("lake")));
+    append(0..2000);
+    let killed = home.start(&["run", "log.yaml"]);
+    wait_for("the first lines", || ids().len() == 2000);
+    drop(killed);
+    append(2000..2100);
+    fs::rename(home.path("a.log"), home.path("a.log.1")).unwrap();
+    append(2100..2200);
+    let run = home.start(&["run", "log.yaml"]);
+    wait_for("all lines in the topic", || {
+        let inspected = home.run(&["inspect", "millrace-data", "--json"]);
+        inspected.code == Some(0) && inspected.json()["result"]["topics"]["log"]["messages"] == 2200
+    });
+    run.signal("TERM");
+    let err = run.ended().expect(0).err;
+    assert!(ids().into_iter().eq(0..2200) && !err.contains("file is gone"), "{err}");
+
+    fs::remove_file(home.path("a.log")).unwrap();
+    append(2200..2300);
+    let missed = home.run(&["run", "log.yaml", "--once"]).expect(0).err;
+    assert_eq!(missed.matches("file is gone").count(), 1, "{missed}");
+    let again = home.run(&["run", "log.yaml", "--once"]).expect(0).err;
+    assert!(ids().into_iter().eq(0..2300) && !again.contains("file is gone"), "{again}");
+}
+
+#[test]
 fn a_signal_ends_a_run_after_a_commit() {
     let home = Home::new();
     let log = home.write("access.log", ACCESS_LOG);

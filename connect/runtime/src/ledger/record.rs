@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use millrace_connect_api::{OffsetRange, Part, QueueRef, Resume, RowAt};
+use millrace_connect_api::{OffsetRange, Part, QueueRef, Resume, RowAt, Standing};
 use millrace_types::{QueueId, QueueOffset, TopicName};
 use serde::{Deserialize, Serialize};
 
@@ -135,6 +135,18 @@ pub struct Cursor {
     /// tells where its last record begins and not where the one after it does.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub taken: u64,
+    /// What the source last said of it, unless there were records since.
+    #[serde(default, skip_serializing_if = "Standing::is_open", with = "StandingName")]
+    pub standing: Standing,
+}
+
+/// How a [`Standing`] is written.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Standing", rename_all = "lowercase")]
+enum StandingName {
+    Open,
+    Ended,
+    Left,
 }
 
 /// PLANNED.

@@ -4,6 +4,7 @@ mod dedupe; // a step that remembers
 mod grown; // a line that goes on after a restart
 mod pieces; // rows of which several are made of one message
 mod queues; // where records without a key lie
+mod standings; // what a source expects
 
 use std::collections::{BTreeMap, BTreeSet};
 

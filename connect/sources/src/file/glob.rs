@@ -1,5 +1,5 @@
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use millrace_connect_api::SourceError;
 use millrace_disk::{Disk, Entry};
@@ -55,6 +55,17 @@ impl Pattern {
         self.parts.iter().all(|part| matches!(part, Part::Name(_)))
     }
 
+    /// Whether it would find this path if a file were there.
+    pub(super) fn matches(&self, path: &Path) -> bool {
+        let names: Option<Vec<&str>> = path
+            .components()
+            .filter(|component| !matches!(component, Component::RootDir | Component::CurDir))
+            .map(|component| component.as_os_str().to_str())
+            .collect();
+        path.has_root() == self.root.has_root()
+            && names.is_some_and(|names| parts_match(&self.parts, &names))
+    }
+
     /// Adds the paths that match. A path whose last name is no pattern is added without looking
     /// whether there is such a file.
     pub(super) fn find(
@@ -102,6 +113,20 @@ fn walk(
         }
     }
     Ok(())
+}
+
+fn parts_match(parts: &[Part], names: &[&str]) -> bool {
+    let (Some((part, below)), Some((name, rest))) = (parts.split_first(), names.split_first())
+    else {
+        return parts.is_empty() && names.is_empty();
+    };
+    match part {
+        Part::Name(wanted) => wanted == name && parts_match(below, rest),
+        Part::Names(pattern) => name_matches(pattern, name) && parts_match(below, rest),
+        Part::AnyDirectories => {
+            parts_match(below, names) || !name.starts_with('.') && parts_match(parts, rest)
+        }
+    }
 }
 
 /// The entries of a directory; none if it is not there or no directory.
@@ -252,6 +277,19 @@ mod tests {
             .collect();
         found.sort();
         assert_eq!(found, expected, "{}", pattern.text());
+        for path in ["a.log", "x/a.log", "x/b.txt", "x/y/a.log", "z/y/c.log", ".h/a.log"] {
+            let matches = pattern.matches(&dir.path().join(path));
+            assert_eq!(matches, expected.contains(&path), "{path} on {}", pattern.text());
+        }
+    }
+
+    #[test]
+    fn a_relative_path_matches_as_it_is_found() {
+        let pattern = Pattern::parse("./logs/*.log");
+        assert!(pattern.matches(Path::new("logs/a.log")));
+        assert!(!pattern.matches(Path::new("/logs/a.log")));
+        assert!(!pattern.matches(Path::new("logs/a.log/b.log")));
+        assert!(Pattern::parse("../a.log").matches(Path::new("../a.log")));
     }
 
     #[test]

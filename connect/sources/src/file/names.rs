@@ -168,18 +168,48 @@ impl Names {
     /// A file that has grown since is still called what it was when it was left: the runtime may
     /// know the last record by that name only, and get it again to see that it has it.
     pub(super) fn recognise(&mut self, forms: &Forms, size: u64) -> Recognised {
+        match self.seen(forms) {
+            Some(seen) if seen.position.offset <= size => seen,
+            Some(_) => self.name(forms, Position::default(), AsWhat::Shortened),
+            None => self.name(forms, Position::default(), AsWhat::New),
+        }
+    }
+
+    /// The file that this one is, or was until it was written anew.
+    pub(super) fn seen(&self, forms: &Forms) -> Option<Recognised> {
         let (named, best) = forms.best();
         let by_both = || Some((Named::HeadAndInode, self.latest(forms.both.as_ref()?)?));
         let by_best = || Some((named, self.latest(best)?));
         let by_line = || Some((Named::InodeAndLine, self.latest(&forms.line.as_ref()?.0)?));
         let seen = by_both().or_else(by_best).or_else(by_line).or_else(|| self.by_inode(forms));
-        match seen {
-            Some((named, (identity, position))) if position.offset <= size => {
-                Recognised { named, identity, position, as_what: AsWhat::Known }
-            }
-            Some(_) => self.name(forms, Position::default(), AsWhat::Shortened),
-            None => self.name(forms, Position::default(), AsWhat::New),
-        }
+        seen.map(|(named, (identity, position))| Recognised {
+            named,
+            identity,
+            position,
+            as_what: AsWhat::Known,
+        })
+    }
+
+    /// The identities that were this file's while it was shorter.
+    pub(super) fn lesser(&self, forms: &Forms) -> impl Iterator<Item = String> {
+        let line = forms.line.as_ref().and_then(|(line, _)| self.latest(line));
+        let inode = self.by_inode(forms).map(|(_, inode)| inode);
+        line.into_iter().chain(inode).map(|(identity, _)| identity)
+    }
+
+    /// Where the file of this identity was left.
+    pub(super) fn place(&self, identity: &str) -> Position {
+        self.0.get(identity).copied().unwrap_or_default()
+    }
+
+    /// Whether a file that would be named so too came after the one of this identity.
+    pub(super) fn is_superseded(&self, identity: &str) -> bool {
+        let (base, number) = match identity.rsplit_once("-g") {
+            Some((base, number)) => (base, number.parse().unwrap_or(0)),
+            None => (identity, 0),
+        };
+        let latest = self.latest(base).and_then(|(latest, _)| generation(&latest, base));
+        latest.is_some_and(|latest| latest > number)
     }
 
     /// What was read of a file before its first line was complete, and so not more than that
@@ -244,6 +274,8 @@ fn generation(identity: &str, base: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use millrace_connect_api::Standing;
+
     use super::*;
 
     const FILE: Identity = Identity { device: 1, inode: 0x2a, born_ns: 255 };
@@ -270,7 +302,9 @@ mod tests {
             .iter()
             .map(|(identity, offset)| SourceCursor {
                 identity: full(identity),
+                path: String::new(),
                 position: at(*offset),
+                standing: Standing::Open,
             })
             .collect();
         let found = Names::new(resume).recognise(&forms, size);

@@ -1,12 +1,12 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use millrace_connect_api::{Origin, Position, SourceError};
 use millrace_disk::{File, Identity};
 use tracing::{info, warn};
 
-use super::names::{AsWhat, Forms, Head, Named};
+use super::names::{AsWhat, Forms, Head, Named, Recognised};
 use super::tail::{
     Found, State, Tail, cannot_read, go_on_alike, last_line_start, open_again, unsuitable,
 };
@@ -41,7 +41,8 @@ enum Likeness {
 }
 
 impl FileSource {
-    /// Finds new files, files that were renamed and files that went away.
+    /// Finds new files, files that were renamed and files that went away; at the start also those
+    /// that were renamed before.
     pub(super) fn scan(&mut self, when: When) -> Result<(), SourceError> {
         let known: BTreeMap<_, _> =
             self.tails.iter().enumerate().map(|(index, tail)| (key(tail.file), index)).collect();
@@ -76,12 +77,16 @@ impl FileSource {
             }
         }
         for tail in &mut self.tails {
-            if tail.state == State::Open && !seen.contains(&key(tail.file)) {
+            let is_expected = tail.state == State::Open && tail.moved_to.is_none();
+            if is_expected && !seen.contains(&key(tail.file)) {
                 tail.state = State::Gone;
                 tail.quiet_since = None;
             }
         }
         new.sort_by(|a, b| (a.file.born_ns, &a.path).cmp(&(b.file.born_ns, &b.path)));
+        if when == When::AtStart {
+            self.take_up_moved(&new, seen, open)?;
+        }
         new.into_iter().try_for_each(|found| self.admit(found, when))
     }
 
@@ -141,16 +146,41 @@ impl FileSource {
                 "file is shorter than what was read of it, reading it from its start"
             ),
         }
-        let path = found.path.display().to_string();
-        info!(path, offset = position.offset, identity = recognised.identity, "reading file");
+        self.take_up(found, Recognised { position, ..recognised }, None);
+        Ok(())
+    }
+
+    /// Reads a file from now on, perhaps one that was moved away from where a pattern found it.
+    pub(super) fn take_up(
+        &mut self,
+        found: Found,
+        recognised: Recognised,
+        moved_from: Option<PathBuf>,
+    ) {
+        let position = recognised.position;
+        let (path, moved_to) = match moved_from {
+            Some(path) => (path, Some(found.path)),
+            None => (found.path, None),
+        };
+        let shown = path.display().to_string();
+        info!(
+            path = shown,
+            moved_to = moved_to.as_ref().map(|path| path.display().to_string()),
+            offset = position.offset,
+            identity = recognised.identity,
+            "reading file"
+        );
+        self.reopen(&recognised.identity);
         self.tails.push(Tail {
-            path: found.path,
+            path,
+            moved_to,
             file: found.file,
             handle: found.handle,
             head: found.head,
             named: recognised.named,
+            formerly: Vec::new(),
             keeps_name: recognised.as_what == AsWhat::Known && recognised.named < Named::Head,
-            origin: Arc::new(Origin { identity: recognised.identity, path, header: None }),
+            origin: Arc::new(Origin { identity: recognised.identity, path: shown, header: None }),
             header: None,
             lines: Lines::new(position, self.options.line_max),
             size: found.size,
@@ -158,7 +188,6 @@ impl FileSource {
             quiet_since: None,
             state: State::Open,
         });
-        Ok(())
     }
 
     /// Whether a file is to be read. With `once` every file is: nothing is being rotated then, and
@@ -176,7 +205,7 @@ impl FileSource {
             let tail = &self.tails[index];
             match self.compare(&*handle, tail)? {
                 Likeness::Other => {}
-                Likeness::Copy if tail.state == State::Gone && tail.is_read() => {
+                Likeness::Copy if tail.is_away() && tail.is_read() => {
                     return Ok(Verdict::Replaces(index));
                 }
                 Likeness::Copy | Likeness::Unclear => return Ok(Verdict::PassOver),
@@ -188,7 +217,7 @@ impl FileSource {
     /// Whether a file of less than 1 KiB that has now grown to it turns out to be a copy.
     pub(super) fn turned_out_a_copy(&self, index: usize) -> Result<bool, SourceError> {
         let tail = &self.tails[index];
-        let Some(handle) = self.handle(&tail.handle, &tail.path, tail.file)? else {
+        let Some(handle) = self.handle(&tail.handle, tail.place(), tail.file)? else {
             return Ok(false);
         };
         for other in self.like(&tail.head, Some(index)) {
@@ -200,7 +229,7 @@ impl FileSource {
     }
 
     fn compare(&self, file: &dyn File, tail: &Tail) -> Result<Likeness, SourceError> {
-        let Some(handle) = self.handle(&tail.handle, &tail.path, tail.file)? else {
+        let Some(handle) = self.handle(&tail.handle, tail.place(), tail.file)? else {
             return Ok(Likeness::Unclear);
         };
         let compare = || {
@@ -215,7 +244,7 @@ impl FileSource {
     }
 
     /// The handle, or a new one for a file that is not kept open; none if it is gone.
-    fn handle(
+    pub(super) fn handle(
         &self,
         handle: &Option<Arc<dyn File>>,
         path: &Path,
@@ -248,6 +277,6 @@ impl FileSource {
     }
 }
 
-fn key(file: Identity) -> (u64, u64, u64) {
+pub(super) fn key(file: Identity) -> (u64, u64, u64) {
     (file.device, file.inode, file.born_ns)
 }

@@ -18,13 +18,18 @@ const COMPARED: u64 = 64 * 1024;
 /// One file that is being read.
 #[derive(Debug)]
 pub(super) struct Tail {
+    /// Where a pattern found it.
     pub(super) path: PathBuf,
+    /// Where it is instead, which no pattern finds.
+    pub(super) moved_to: Option<PathBuf>,
     pub(super) file: Identity,
     /// Closed while too many files are open.
     pub(super) handle: Option<Arc<dyn File>>,
     pub(super) head: Head,
     pub(super) origin: Arc<Origin>,
     pub(super) named: Named,
+    /// Lesser identities that it had, while nothing was given under the present one.
+    pub(super) formerly: Vec<String>,
     /// Whether the next record is to be given under this name, though there may be a better one.
     pub(super) keeps_name: bool,
     /// Its first line, or why that can be no header; none while that is not known, or not asked.
@@ -60,8 +65,19 @@ impl Tail {
         now.duration_since(*self.quiet_since.get_or_insert(now)) >= for_at_least
     }
 
+    /// Where it can be opened.
+    pub(super) fn place(&self) -> &Path {
+        self.moved_to.as_deref().unwrap_or(&self.path)
+    }
+
+    /// Whether no pattern finds it any more.
+    pub(super) fn is_away(&self) -> bool {
+        self.state == State::Gone || self.moved_to.is_some()
+    }
+
     /// Gives the file the name it has in the directory now.
     pub(super) fn set_path(&mut self, path: &Path) {
+        self.moved_to = None;
         if self.path != path {
             self.path = path.to_owned();
             self.set_identity(self.named, self.origin.identity.clone());
@@ -73,6 +89,12 @@ impl Tail {
         self.named = named;
         let header = self.header.as_ref().and_then(|header| header.as_ref().ok()).cloned();
         self.origin = Arc::new(Origin { identity, path, header });
+    }
+
+    /// Gives the file a better identity.
+    pub(super) fn rename(&mut self, named: Named, identity: String) {
+        self.formerly.push(self.origin.identity.clone());
+        self.set_identity(named, identity);
     }
 
     pub(super) fn set_header(&mut self, header: Option<Result<Arc<str>, String>>) {

@@ -1,3 +1,4 @@
+use millrace_connect_api::Standing;
 use proptest::prelude::*;
 
 use super::*;
@@ -149,8 +150,14 @@ proptest! {
         let options = GenerateOptions { count, chunk_records, ..options() };
         let whole = all(GenerateOptions { count: 2000, ..self::options() }, &[]);
         let identity = GenerateSource::open(options.clone(), Vec::new()).unwrap().origin.identity.clone();
-        let cursor = SourceCursor { identity, position: place(from) };
-        let other = SourceCursor { identity: "generate-0".into(), position: place(1 << 40) };
+        let cursor = |identity, position| SourceCursor {
+            identity,
+            path: String::new(),
+            position,
+            standing: Standing::Open,
+        };
+        let other = cursor("generate-0".into(), place(1 << 40));
+        let cursor = cursor(identity, place(from));
         let rest = all(options, &[other, cursor]);
         prop_assert_eq!(&rest[..], &whole[from.min(count) as usize..count as usize]);
     }

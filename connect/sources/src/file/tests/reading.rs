@@ -229,7 +229,12 @@ proptest! {
             let all = writer.open(options.clone(), &[]).records().await;
             for (index, record) in all.iter().enumerate() {
                 let cursor =
-                    SourceCursor { identity: record.identity.clone(), position: record.next };
+                    SourceCursor {
+                        identity: record.identity.clone(),
+                        path: String::new(),
+                        position: record.next,
+                        standing: Standing::Open,
+                    };
                 let rest = writer.open(options.clone(), &[cursor]).records().await;
                 assert_eq!(rest, all[index + 1..]);
             }

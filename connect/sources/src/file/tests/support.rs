@@ -3,7 +3,7 @@ use std::io::IoSlice;
 use std::path::Path;
 use std::time::Duration;
 
-use millrace_connect_api::{Polled, Position, RejectCode, Source as _, SourceCursor};
+use millrace_connect_api::{Polled, Position, RejectCode, Source as _, SourceCursor, Standing};
 use millrace_disk::{Access, RealDisk, SimDisk};
 
 use super::super::*;
@@ -118,7 +118,13 @@ impl Writer {
         let source = FileSource::open(Arc::clone(&self.disk), options, resume.to_vec())?;
         let mut cursors = BTreeMap::new();
         for cursor in resume {
-            let at = At { position: cursor.position, is_last_record: false };
+            let at = At {
+                path: cursor.path.clone(),
+                position: cursor.position,
+                is_last_record: false,
+                standing: cursor.standing,
+                stored: cursor.standing,
+            };
             cursors.insert(cursor.identity.clone(), at);
         }
         Ok(Reader { source, cursors, last: BTreeMap::new() })
@@ -128,6 +134,7 @@ impl Writer {
     pub(super) fn open_after_stop(&self, options: &FileOptions, reader: &Reader) -> Reader {
         let mut reopened = self.open_at_last(options, &reader.cursors());
         reopened.cursors.clone_from(&reader.cursors);
+        reopened.cursors.values_mut().for_each(|at| at.stored = at.standing);
         reopened
     }
 
@@ -135,10 +142,12 @@ impl Writer {
     /// log: it knows where those start, and drops them when they come again.
     pub(super) fn open_after_crash(&self, options: &FileOptions, mut reader: Reader) -> Reader {
         let last = std::mem::take(&mut reader.last);
-        reader.cursors.extend(
-            last.into_iter()
-                .map(|(identity, position)| (identity, At { position, is_last_record: true })),
-        );
+        for (identity, position) in last {
+            let at = reader.cursors.get_mut(&identity).expect("each record leaves a cursor");
+            (at.position, at.is_last_record) = (position, true);
+        }
+        // Nothing was stored of what the source told since the start.
+        reader.cursors.values_mut().for_each(|at| at.standing = at.stored);
         self.open_after_stop(options, &reader)
     }
 }
@@ -158,9 +167,13 @@ pub(super) struct Record {
 /// What the runtime knows of an origin.
 #[derive(Clone, Debug)]
 pub(super) struct At {
+    path: String,
     position: Position,
     /// Whether the record at the position is there already.
     is_last_record: bool,
+    standing: Standing,
+    /// What a crash leaves of it.
+    stored: Standing,
 }
 
 /// A source, and what the runtime would know of what it gave.
@@ -175,7 +188,9 @@ impl Reader {
     pub(super) fn cursors(&self) -> Vec<SourceCursor> {
         let cursor = |(identity, at): (&String, &At)| SourceCursor {
             identity: identity.clone(),
+            path: at.path.clone(),
             position: at.position,
+            standing: at.standing,
         };
         self.cursors.iter().map(cursor).collect()
     }
@@ -188,6 +203,11 @@ impl Reader {
                 Ok(Polled::Chunk(chunk)) => records.extend(self.take(chunk, None)),
                 Ok(Polled::Unreadable(chunk, reject)) => {
                     records.extend(self.take(chunk, Some(reject)));
+                }
+                Ok(Polled::Standing(identity, standing)) => {
+                    if let Some(at) = self.cursors.get_mut(&identity) {
+                        at.standing = standing;
+                    }
                 }
                 Ok(Polled::Idle | Polled::End) => return records,
                 // Only a flaky disk says so.
@@ -218,7 +238,13 @@ impl Reader {
             let body = &data[span.at as usize..][..span.len as usize];
             let body = String::from_utf8_lossy(body).into_owned();
             let identity = &origin.identity;
-            let next = At { position: span.next, is_last_record: false };
+            let next = At {
+                path: origin.path.clone(),
+                position: span.next,
+                is_last_record: false,
+                standing: Standing::Open,
+                stored: Standing::Open,
+            };
             if let Some(at) = self.cursors.insert(identity.clone(), next) {
                 assert!(at.position <= span.position, "{at:?} of {identity}, then {span:?}");
                 if at.is_last_record && at.position == span.position {

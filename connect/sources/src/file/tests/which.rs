@@ -65,7 +65,9 @@ fn with_once_equal_files_are_all_read() {
                 .iter()
                 .map(|record| SourceCursor {
                     identity: record.identity.clone(),
+                    path: String::new(),
                     position: record.next,
+                    standing: Standing::Open,
                 })
                 .collect();
             let rest = writer.open(writer.once(&["*"]), &cursors).records().await;
