@@ -15,9 +15,9 @@ const TRAP: RejectCode = "E-WASM-TRAP";
 /// A module says that it cannot handle a message.
 const REFUSED: RejectCode = "E-WASM-REFUSED";
 
-/// So many messages of one batch may make a module late. Each takes two deadlines of everybody's
-/// time, and where there are more it is the module that is wrong.
-const LATE_MAX: usize = 20;
+/// So many messages of one batch may make a module late: with as many of a thousand the pipeline
+/// stops anyway. Each takes two deadlines of everybody's time, so it is ten seconds altogether.
+const LATE_MAX: usize = 100;
 
 /// Runs a module over the messages of a batch.
 pub(crate) struct Wasm {
@@ -148,7 +148,10 @@ impl Wasm {
             return Err(self.failed(format!("it makes more than {bytes} bytes of one batch")));
         }
         if sorted.late > LATE_MAX {
-            return Err(self.failed(format!("it is late with more than {LATE_MAX} of a batch")));
+            return Err(self.failed(format!(
+                "it takes too long for more than {LATE_MAX} messages of one batch, so it is the \
+                 module that is wrong; mend it, or take the step out"
+            )));
         }
         Ok(left)
     }

@@ -91,6 +91,18 @@ fn a_module_drops_keeps_and_refuses() {
 }
 
 #[test]
+fn many_messages_at_which_a_module_never_ends_are_letters() {
+    let body = |number| format!("{{\"a\":{}}}", if number % 5 == 0 { 0 } else { 3 });
+    let rows: Vec<String> = (0..30).map(body).collect();
+    let rows: Vec<(&str, &str)> = rows.iter().map(|row| (row.as_str(), "")).collect();
+    let refused = (0..30).filter(|row| row % 5 != 0);
+    let refused = refused.map(|row| format!("{row} {} E-WASM-TRAP", name_of(0)));
+    let refused: Vec<String> = refused.collect();
+    let refused: Vec<&str> = refused.iter().map(String::as_str).collect();
+    check("[wasm: {module: number.wasm}]", &rows, &[0, 5, 10, 15, 20, 25], &refused, &[]);
+}
+
+#[test]
 fn modules_and_filters_run_in_the_order_of_the_file() {
     let rows = [(r#"{"a":0}"#, "p=1"), (r#"{"a":2}"#, "p=2"), (r#"{"a":1}"#, "p=1")];
     // The module does not see what traps it.
