@@ -8,12 +8,13 @@ mod new; // a filter to begin with
 mod run; // a module over the lines of a file
 mod test; // what a module has to say about which records
 
-use std::fs;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
-use millrace_wasm_host::{Host, Limits, Module};
+use millrace_wasm_host::{Host, Limits, LoadError, Module};
 
 use crate::exit::{Exit, Failure, codes};
 use crate::output::Answer;
@@ -84,21 +85,43 @@ impl Filter {
 
 /// A module from the disk, checked and compiled.
 fn load(path: &Path) -> Result<Arc<Module>, Failure> {
-    let bytes = fs::read(path).map_err(|error| unread(path, &error))?;
-    Host::new(Limits::default()).load(&bytes).map_err(|error| {
-        let message = format!("cannot use {}: {error}", path.display());
-        Failure::new(Exit::Input, codes::FILTER, message)
-            .hint("`wasm-filters/host/README.md` says what a module has")
-            .caused_by(&error)
-    })
+    let bytes = module_bytes(path)?;
+    Host::new(Limits::default()).load(&bytes).map_err(|error| unusable(path, &error))
 }
 
-fn unread(path: &Path, error: &std::io::Error) -> Failure {
+/// A module's bytes; one that is too long is not read, and of what has no length before it was read,
+/// such as a pipe, no more than shows that.
+fn module_bytes(path: &Path) -> Result<Vec<u8>, Failure> {
+    let max = Limits::default().module_bytes_max;
+    let read = || -> io::Result<(usize, Vec<u8>)> {
+        let file = File::open(path)?;
+        let len = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+        let mut bytes = Vec::new();
+        if len <= max {
+            file.take(1 + max as u64).read_to_end(&mut bytes)?;
+        }
+        Ok((len.max(bytes.len()), bytes))
+    };
+    let (len, bytes) = read().map_err(|error| unread(path, &error))?;
+    match len > max {
+        true => Err(unusable(path, &LoadError::TooLong { len, max })),
+        false => Ok(bytes),
+    }
+}
+
+fn unusable(path: &Path, error: &LoadError) -> Failure {
+    let message = format!("cannot use {}: {error}", path.display());
+    Failure::new(Exit::Input, codes::FILTER, message)
+        .hint("`wasm-filters/host/README.md` says what a module has")
+        .caused_by(error)
+}
+
+fn unread(path: &Path, error: &io::Error) -> Failure {
     let message = format!("cannot read {}: {error}", path.display());
     Failure::new(Exit::Input, codes::FILE, message).caused_by(error)
 }
 
-fn unwritten(path: &Path, error: &std::io::Error) -> Failure {
+fn unwritten(path: &Path, error: &io::Error) -> Failure {
     let mut failure = crate::causes::io_failure(error);
     failure.message = format!("cannot write {}: {error}", path.display());
     failure

@@ -55,6 +55,27 @@ fn what_is_no_module_or_gets_the_wrong_parameters_is_told() {
 }
 
 #[test]
+fn a_file_that_is_too_long_for_a_module_is_not_read() {
+    let home = Home::new();
+    // No memory holds as much, and no disk has to.
+    let file = std::fs::File::create(home.path("long.wasm")).unwrap();
+    file.set_len(1 << 40).unwrap();
+    home.write("lines", "a\n");
+    home.write("tests.yaml", "module: long.wasm\ntests: []\n");
+    for command in [
+        &["check", "long.wasm"][..],
+        &["run", "long.wasm", "lines"],
+        &["bench", "long.wasm"],
+        &["test", "tests.yaml"],
+        &["attach", "--group", "g", "--module", "long.wasm"],
+    ] {
+        let told = "long.wasm: the module has 1099511627776 bytes; at most 4194304 are read";
+        let ran = home.run(&[&["filter"], command].concat()).expect(2);
+        ran.one_error("E-WASM-01", told);
+    }
+}
+
+#[test]
 fn modules_do_what_their_tests_say() {
     let home = Home::new();
     let beside = |name: &str| example(name).replace(".wasm", ".tests.yaml");

@@ -1,6 +1,5 @@
 //! Filters in a broker: which messages its consumers are given.
 
-use std::fs;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -11,8 +10,8 @@ use millrace_client::{
 use millrace_types::{GroupName, TopicName};
 use serde_json::{Map, Value, json};
 
+use super::module_bytes;
 use super::run::parse_params;
-use super::unread;
 use crate::cluster::{At, parse_name, run};
 use crate::exit::{Exit, Failure, codes};
 use crate::figures::{count, counted};
@@ -137,7 +136,7 @@ fn place(group: Option<&str>, topic: Option<&str>) -> String {
 
 impl Attach {
     pub(super) fn execute(&self) -> Result<Answer, Failure> {
-        let module = fs::read(&self.module).map_err(|error| unread(&self.module, &error))?;
+        let module = module_bytes(&self.module)?;
         let attach = AttachFilter {
             place: self.place.named()?,
             terms: FilterTerms {
