@@ -228,6 +228,8 @@ fn a_new_filter_builds_and_passes_its_tests() {
         built.starts_with("short-notes.wasm: the filter `short-notes`, version 0.1.0\n"),
         "{built}"
     );
+    let tested = command(millrace, &["filter", "test", "short-notes.tests.yaml"]);
+    assert!(tested.ends_with("2 tests: 2 passed, 0 failed\n"), "{tested}");
     let tested = command(millrace, &["test", "short-notes.yaml", "--power-cuts", "3"]);
     assert!(tested.ends_with("1 passed, 0 failed\n"), "{tested}");
     let words = r#"{"words": ["now"]}"#;

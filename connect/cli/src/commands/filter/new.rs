@@ -24,10 +24,11 @@ pub(super) struct New {
 const TEMPLATE: &str = "keep-words";
 const TEMPLATE_TYPE: &str = "KeepWords";
 
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 6] = [
     ("Cargo.toml", include_str!("../../../../../wasm-filters/template/manifest.toml")),
     ("src/lib.rs", include_str!("../../../../../wasm-filters/template/filter.rs")),
     ("keep-words.yaml", include_str!("../../../../../wasm-filters/template/pipeline.yaml")),
+    ("keep-words.tests.yaml", include_str!("../../../../../wasm-filters/template/records.yaml")),
     ("sample.jsonl", include_str!("../../../../../wasm-filters/template/sample.jsonl")),
     (".gitignore", "/target\n"),
 ];
@@ -88,7 +89,8 @@ impl New {
         let summary = format!("{shown}: a filter to begin with");
         let text = format!(
             "{summary}\n\n  src/lib.rs   what it does; {name}.yaml uses it and says what has to come \
-             of what\n\n  cd {shown}\n  millrace filter build\n  millrace test {name}.yaml\n  \
+             of what\n\n  cd {shown}\n  millrace filter build\n  \
+             millrace filter test {name}.tests.yaml\n  millrace test {name}.yaml\n  \
              millrace filter run {name}.wasm sample.jsonl --params '{{\"words\": [\"now\"]}}'\n"
         );
         Ok(Answer { exit: Exit::Done, summary, text, result: json!({"directory": dir}) })
