@@ -105,6 +105,8 @@ ok   wrong.yaml: tags and keys are properties, too
     let ran = home.run(&["filter", "test", "params.yaml", "-k", "one value"]).expect(4);
     assert!(ran.out.contains("     the parameter `value` is missing\n"), "{}", ran.out);
     home.run(&["filter", "test", "params.yaml", "-k", "none"]).expect(2).one_error("E-TEST-01", "");
+    let help = home.run(&["filter", "test", "--help"]).expect(0).out;
+    assert!(help.contains("\n  tests:\n    - name: only what is urgent goes on\n"), "{help}");
     home.write("broken.yaml", "module: gone.wasm\ntests: [{name: a, record: []}]\n");
     home.run(&["filter", "test", "broken.yaml"]).expect(2);
     home.write("gone.yaml", "module: gone.wasm\ntests: []\n");

@@ -17,20 +17,11 @@ use crate::pipeline_file::{environment, from_reports};
 
 /// Run the tests of modules: which verdict each has to give on which record.
 ///
-/// A file of tests lies beside its module, for instance my-filter.tests.yaml:
-///
-///   module: my-filter.wasm
-///   tests:
-///     - name: only what is urgent goes on
-///       params: {words: [now]}
-///       records:
-///         - {raw: do it now, expect: keep}
-///         - {body: {text: later}, props: {region: eu}, expect: drop}
-///
-/// `expect` is `keep`, `drop`, `replace` (with the bodies in `with`) or `fail` (with a part of the
-/// reason in `error`). The records are given to the module at once, and then one by one: that must
-/// make no difference. Exit code 4 if a test fails.
+/// A file of tests lies beside its module. `expect` is `keep`, `drop`, `replace` (with the bodies in
+/// `with`) or `fail` (with a part of the reason in `error`). The records are given to the module at
+/// once, and then one by one: that must make no difference. Exit code 4 if a test fails.
 #[derive(Args, Debug)]
+#[command(after_help = AFTER_HELP)]
 pub(super) struct Test {
     /// Files of tests.
     #[arg(required = true)]
@@ -39,6 +30,17 @@ pub(super) struct Test {
     #[arg(short = 'k', long = "name", value_name = "TEXT")]
     name: Option<String>,
 }
+
+const AFTER_HELP: &str = "\
+A file of tests, for instance my-filter.tests.yaml:
+  module: my-filter.wasm
+  tests:
+    - name: only what is urgent goes on
+      params: {words: [now]}
+      records:
+        - {body: {note: do it now}, expect: keep}
+        - {body: {note: later}, props: {region: eu}, expect: drop}
+        - {raw: no JSON, expect: fail}";
 
 /// What a module said about a record.
 #[derive(Clone, Debug, PartialEq)]
