@@ -49,6 +49,8 @@ fn what_is_no_module_or_gets_the_wrong_parameters_is_told() {
     for name in ["Shout", "-a", "a-", "a b", "", "../a", "é"] {
         home.run(&["filter", "new", "--", name]).expect(2);
     }
+    let ran = home.run(&["filter", "new", "millrace-wasm-guest"]).expect(2);
+    ran.one_error("E-ARG-01", "as what it links against is");
     home.write("taken", "");
     home.run(&["filter", "new", "taken"]).expect(2).one_error("E-ARG-01", "taken");
     assert_eq!(home.entries(), ["lines", "taken"]);

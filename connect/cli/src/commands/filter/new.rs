@@ -39,6 +39,9 @@ const CARGO_CONFIG: &str = "\
 rustflags = [\"-C\", \"target-feature=+simd128,+bulk-memory\"]
 ";
 
+/// What every filter links against; cargo has no package that depends on one of its name.
+const GUEST_NAME: &str = "millrace-wasm-guest";
+
 const GUEST_MANIFEST: &str = "\
 [package]
 name = \"millrace-wasm-guest\"
@@ -69,6 +72,13 @@ impl New {
             let message = format!("`{name}` cannot be the name of a filter");
             return Err(Failure::new(Exit::Input, codes::ARGUMENT, message)
                 .hint("lower-case letters, digits and `-`, at most 48, a letter first"));
+        }
+        if name == GUEST_NAME {
+            let message =
+                format!("a filter cannot be called `{name}`, as what it links against is");
+            return Err(
+                Failure::new(Exit::Input, codes::ARGUMENT, message).hint("choose another name")
+            );
         }
         let dir = within.strip_prefix(".").unwrap_or(within).join(name);
         if dir.exists() {
