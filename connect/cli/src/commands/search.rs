@@ -31,9 +31,10 @@ pub(crate) struct SearchIndex {
     /// Only documents before this time.
     #[arg(long, value_name = "TIME", value_parser = parse_instant)]
     to: Option<i64>,
-    /// How many documents to show. All that match are counted in any case.
-    #[arg(long, value_name = "N", default_value_t = 10)]
-    limit: usize,
+    /// How many documents to show, 10 if it is not said, or how many values with --count-by, all if
+    /// it is not said. All that match are counted in any case.
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
     /// Sort by a field instead of showing the best matches first; FIELD:desc for the greatest first.
     #[arg(long, value_name = "FIELD[:desc]", value_parser = parse_sort)]
     sort: Option<(String, Descending)>,
@@ -59,6 +60,9 @@ Examples:
   millrace search out/index 'agent:firefox' --from 2026-01-02T03:00:00Z --to 2026-01-02T04:00:00Z
   millrace search out/index '*' --count-by status";
 
+/// How many documents are shown if nobody says.
+const HITS: usize = 10;
+
 type Descending = bool;
 
 impl SearchIndex {
@@ -72,7 +76,7 @@ impl SearchIndex {
             query: self.query.clone(),
             from: self.from,
             to: self.to,
-            limit: if shows_hits { self.limit } else { 0 },
+            limit: if shows_hits { self.limit.unwrap_or(HITS) } else { 0 },
             sort: self.sort.clone().map(|(field, descending)| {
                 (field, if descending { Order::Descending } else { Order::Ascending })
             }),
@@ -92,7 +96,8 @@ impl SearchIndex {
         if self.count_by.is_some() {
             let one =
                 |(value, count): &(Option<String>, u64)| json!({"value": value, "count": count});
-            result["counts"] = found.counts.iter().map(one).collect();
+            result["values"] = json!(found.counts.len());
+            result["counts"] = self.counts(&found).iter().map(one).collect();
         }
         Ok(Answer { exit: Exit::Done, summary, text, result })
     }
@@ -121,10 +126,16 @@ impl SearchIndex {
         }
         if self.count_by.is_some() {
             let name = |value: &Option<String>| value.clone().unwrap_or_else(|| "(none)".into());
-            let rows = found.counts.iter().map(|(value, number)| [name(value), count(*number)]);
+            let counts = self.counts(found);
+            let rows = counts.iter().map(|(value, number)| [name(value), count(*number)]);
             let rows: Vec<_> = rows.collect();
             let field = self.count_by.as_deref().unwrap_or_default();
-            return table([field, "documents"], &rows);
+            let mut text = table([field, "documents"], &rows);
+            let more = (found.counts.len() - counts.len()) as u64;
+            if more > 0 {
+                text += &format!("{} more with a greater --limit\n", counted(more, "value"));
+            }
+            return text;
         }
         let colored = io::stdout().is_terminal();
         let mut text: String = found.hits.iter().map(|hit| shown(hit, colored)).collect();
@@ -135,6 +146,12 @@ impl SearchIndex {
         }
         text.push('\n');
         text
+    }
+
+    /// The counts to show.
+    fn counts<'f>(&self, found: &'f Found) -> &'f [(Option<String>, u64)] {
+        let shown = self.limit.unwrap_or(usize::MAX).min(found.counts.len());
+        &found.counts[..shown]
     }
 
     fn failure(&self, error: &QueryError) -> Failure {

@@ -59,6 +59,13 @@ fn an_index_is_searched_sorted_and_counted() {
     assert_eq!(search(&home, &["dog", "--count"]).expect(0).out, "2\n");
     let counted = search(&home, &["*", "--count-by", "region"]).expect(0).out;
     assert_eq!(counted, "region  documents\neu              2\nus              1\n");
+    let first = ["*", "--count-by", "region", "--limit", "1"];
+    let counted = search(&home, &first).expect(0).out;
+    let told = "region  documents\neu              2\n1 value more with a greater --limit\n";
+    assert_eq!(counted, told);
+    let json = search(&home, &[&first[..], &["--json"]].concat()).expect(0).json();
+    assert_eq!(json["result"]["counts"].as_array().unwrap().len(), 1, "{json}");
+    assert_eq!(json["result"]["values"], 2, "{json}");
     let text = search(&home, &["fox", "--sort", "at:desc", "--limit", "1"]).expect(0).out;
     assert!(text.contains("  note    a Fox and a dog\n"), "{text}");
     assert!(text.contains("  at      2026-01-02T03:59:59.500000Z\n"), "{text}");
