@@ -1,6 +1,7 @@
 mod count; // documents by the value of a field
 mod mistake; // what is wrong with a query, and where
 mod reserved; // questions about the fields that every document has
+mod unasked; // what looks like a question and is none
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, Range};
@@ -16,6 +17,7 @@ use tantivy::{DateTime, DocAddress, ReloadPolicy, Searcher, TantivyDocument, Tan
 
 pub use mistake::QueryError;
 
+use self::unasked::Unasked;
 use crate::error::IndexError;
 use crate::library::Library;
 use crate::mapping::{FieldKind, Fields, MappedField, Mapping, OFFSET, QUEUE, STORE_TIME};
@@ -190,12 +192,13 @@ impl Open {
         let fields = fields.filter_map(|field| self.fields.schema.get_field(&field.name).ok());
         let tokenizers = self.searcher.index().tokenizers().clone();
         let schema = self.mapping.to_be_asked();
-        let mut parser = QueryParser::new(schema, fields.collect(), tokenizers);
+        let mut parser = QueryParser::new(schema.clone(), fields.collect(), tokenizers);
         parser.set_conjunction_by_default();
         mistake::check_depth(&asked.query)?;
         let wrong = |error| mistake::in_query(&self.mapping, &asked.query, &error);
         let query = parse_query(&asked.query)
             .map_err(|_| wrong(QueryParserError::SyntaxError(asked.query.clone())))?;
+        Unasked { mapping: &self.mapping, schema: &schema, text: &asked.query }.check(&query)?;
         let query = reserved::as_ranges(query)?;
         let query = parser.build_query_from_user_input_ast(query).map_err(wrong)?;
         let time = self.fields.schema.get_field(self.mapping.time());

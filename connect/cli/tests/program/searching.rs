@@ -85,6 +85,8 @@ fn a_wrong_question_names_its_place() {
     wrong("fox regoin:eu", "the query, column 5, `regoin`: no field is called `regoin`");
     wrong("amount:ten", "column 8, `ten`: `amount` is a whole number");
     wrong("fox AND (dog", "this is no query");
+    wrong("note:bro*", "column 6, `bro*`: `*` does not stand for the rest of a word");
+    assert_eq!(ids(&home, &["note:[bro TO brp}"]), [1]);
     let ran = search(&home, &["*", "--sort", "note"]).expect(2);
     ran.one_error("E-QUERY-01", "cannot sort by `note`, which is of kind `text`");
     search(&home, &["*", "--from", "yesterday"]).expect(2);

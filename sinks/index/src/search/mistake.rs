@@ -147,6 +147,44 @@ pub(super) fn of_any_value(mapping: &Mapping, query: &str) -> Option<QueryError>
     None
 }
 
+/// A range within a field that is indexed by single values only.
+pub(super) fn json_range(query: &str, path: &str) -> QueryError {
+    QueryError::Wrong {
+        at: place_of(query, path).or(Some(0..query.len())),
+        message: format!("`{path}` is within a field of kind `json`, which has no ranges"),
+        help:
+            "ask for its single values, as in `extra.id:7 OR extra.id:8`, or give it a column and \
+               a field of its own: `number`, `double` and `timestamp` have ranges"
+                .to_owned(),
+    }
+}
+
+/// A word that ends in `*`, of which only what stands before would be looked for.
+pub(super) fn beginning(query: &str, field: &MappedField, word: &str) -> QueryError {
+    let (start, next) = following(word.trim_end_matches('*')).unwrap_or(("word", "wore".into()));
+    let (start, next) = match field.kind {
+        FieldKind::Text => (start.to_lowercase(), next.to_lowercase()),
+        _ => (start.to_owned(), next),
+    };
+    QueryError::Wrong {
+        at: query.find(word).map_or(Some(0..query.len()), |at| Some(at..at + word.len())),
+        message: "`*` does not stand for the rest of a word".to_owned(),
+        help: format!(
+            "a range finds what begins so, as in `{}:[{start} TO {next}}}`; in quotes `*` is a \
+             character",
+            field.name
+        ),
+    }
+}
+
+/// A beginning, and the least text after all that begin so, if a range can be written with them.
+fn following(start: &str) -> Option<(&str, String)> {
+    let last = start.chars().next_back()?;
+    let next = char::from(u8::try_from(last).ok()? + 1);
+    let is_plain = start.chars().chain([next]).all(|char| char.is_ascii_alphanumeric());
+    is_plain.then(|| (start, format!("{}{next}", &start[..start.len() - 1])))
+}
+
 /// The kind of a field that an option names.
 pub(super) fn known(mapping: &Mapping, name: &str, what: &str) -> Result<FieldKind, QueryError> {
     mapping.kind(name).ok_or_else(|| QueryError::Wrong {

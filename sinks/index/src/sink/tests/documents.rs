@@ -118,6 +118,10 @@ fn a_wrong_question_is_told_with_its_place() {
     assert!(message.starts_with("this is no query") && at.len() < 9, "{at}: {message}");
     let any = "of `text`, which is of kind `text`, `*` finds nothing";
     assert_eq!(wrong("even text:*"), expected("text", any));
+    let rest = "`*` does not stand for the rest of a word";
+    assert_eq!(wrong("odd text:(even eve*)"), expected("eve*", rest));
+    assert_eq!(wrong("key:Key*"), expected("Key*", rest));
+    assert_eq!(wrong("n:1 -eve*"), expected("eve*", rest));
     let deep = |depth: usize| format!("{}even{}", "(".repeat(depth), ")".repeat(depth));
     assert_eq!(search.ask(&asked(&deep(100))).unwrap().total, 2);
     let (at, message) = wrong(&deep(100_000));
@@ -131,8 +135,28 @@ fn a_wrong_question_is_told_with_its_place() {
         };
         assert!(message.starts_with("cannot sort by `") && message.contains(told), "{message}");
     }
+    let Err(QueryError::Wrong { help, .. }) = search.ask(&asked("Eve*")) else {
+        panic!("it looks for what begins so")
+    };
+    assert!(help.contains("as in `text:[eve TO evf}`"), "{help}");
     let count_by = Some("time".to_owned());
     assert!(search.ask(&Asked { count_by, ..asked("*") }).is_err());
+}
+
+#[test]
+fn what_begins_so_is_found_by_a_range() {
+    let disk = SimDisk::new(1);
+    let mut sink = open(&disk, options());
+    commit(&mut sink, &batch(0, 0, 6), at(0)).unwrap();
+    assert_eq!(find(&disk, "text:[eve TO evf}"), [0, 2, 4]);
+    assert_eq!(find(&disk, "text:[o TO p}"), [1, 3, 5]);
+    assert_eq!(find(&disk, "key:[Ke TO Kf} -n:2"), [0, 1, 3, 4, 5]);
+    assert!(find(&disk, "key:[Kf TO Kg}").is_empty());
+    // A character like others: in a keyword, in quotes, after `\`, within a word.
+    for query in ["key:\"Key*\"", "key:'Key*'", "key:Key\\*", "key:K*y"] {
+        assert!(find(&disk, query).is_empty(), "{query}");
+    }
+    assert_eq!(find(&disk, "text:\"row ev\"*"), [0, 2, 4]);
 }
 
 #[test]
@@ -161,6 +185,13 @@ fn json_is_asked_for_by_its_fields_and_shown_as_it_is() {
     let given: serde_json::Value = serde_json::from_str(texts[0]).unwrap();
     assert_eq!(*value, given);
     assert_eq!(hit.fields[5].value, Value::Double(0.5));
+    let search = Search::open(&disk, Path::new(DIR)).unwrap();
+    for query in ["n:0 extra.user.id:>=7", "extra.user.id:[7 TO 9}", "n:0 OR extra:<7"] {
+        let Err(QueryError::Wrong { at: Some(at), message, .. }) = search.ask(&asked(query)) else {
+            panic!("{query}")
+        };
+        assert!(query[at].starts_with("extra") && message.ends_with("no ranges"), "{message}");
+    }
     assert_eq!(find(&disk, "n:3"), [3]);
 }
 
