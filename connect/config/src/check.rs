@@ -39,7 +39,7 @@ pub(crate) fn pipeline(reader: &mut Reader<'_>, root: &Node, fingerprint: u64) -
     }
     let mut scope = names::Scope::new(&bodies);
     scope.set_body_only(true);
-    scope.set_of_message(fields.get("steps").and_then(steps::kept_by_split));
+    scope.set_of_message(fields.get("steps").and_then(|it| steps::kept_by_split(reader, it)));
     let letters = topic::letters(name.as_deref(), fields.get("sinks"));
     let topic =
         fields.get("topic").and_then(|entry| topic::topic(reader, entry, &letters, &mut scope));
@@ -50,8 +50,7 @@ pub(crate) fn pipeline(reader: &mut Reader<'_>, root: &Node, fingerprint: u64) -
     let steps = fields.get("steps").map(|entry| steps::steps(reader, entry, &mut scope));
     if let (true, Some(topic), Some(at)) =
         (source.is_some(), &topic, fields.get("steps").and_then(steps::dedupe_at))
-        && topic.queues > 1
-        && topic.key.is_none()
+        && topic.takes_turns
     {
         let message = "`dedupe` looks for duplicates within a queue, and here queues take turns";
         let help = "give the topic a `key` that follows from the same field, or `queues: 1`";
@@ -59,10 +58,9 @@ pub(crate) fn pipeline(reader: &mut Reader<'_>, root: &Node, fingerprint: u64) -
     }
     let sinks = fields.get("sinks").and_then(|entry| sinks::sinks(reader, entry, &scope));
     if let (Some(sinks), Some(at)) = (&sinks, fields.get("steps").and_then(steps::split_at))
-        && let Some(sink) = sinks.iter().find(|sink| !sink.kind.takes_pieces())
+        && let Some(sink) = &sinks.without_pieces
     {
-        let message =
-            format!("the sink `{}` cannot tell several rows of one message apart", sink.name);
+        let message = format!("the sink `{sink}` cannot tell several rows of one message apart");
         let help = "write the rows into files, or split the arrays before they are produced";
         reader.error(code::KEY_CONFLICT, at, message, help);
     }
@@ -85,11 +83,11 @@ pub(crate) fn pipeline(reader: &mut Reader<'_>, root: &Node, fingerprint: u64) -
             Some(source) => Some(source.spec?),
             None => None,
         },
-        topic: topic?,
+        topic: topic?.spec?,
         decode: bodies.decode?,
         schema: bodies.schema?,
         steps: steps.unwrap_or_default(),
-        sinks: sinks?,
+        sinks: sinks?.specs?,
         limits: Limits { memory: memory? },
         tests: tests.unwrap_or_default(),
         fingerprint,

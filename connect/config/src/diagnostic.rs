@@ -40,7 +40,8 @@ pub struct Report {
     pub warnings: Vec<Diagnostic>,
     /// How many there are in all.
     pub count: usize,
-    /// The `wasm` steps that are right as far as the file goes. Nobody has looked at their modules.
+    /// The `wasm` steps that name a module, with as much as is known of its settings. Nobody has
+    /// looked at the modules.
     pub modules: Vec<WasmSpec>,
 }
 

@@ -23,7 +23,7 @@ pub(crate) struct Reader<'a> {
     pub(crate) mistakes: Mistakes,
     /// What may be a mistake.
     pub(crate) warnings: Mistakes,
-    /// The `wasm` steps without a mistake.
+    /// The `wasm` steps that name a module, with as much as is known of its settings.
     pub(crate) modules: Vec<WasmSpec>,
 }
 
@@ -438,6 +438,11 @@ impl<'a> Reader<'a> {
             Ok(text) => Some(text),
             Err(errors) => self.env_errors(node, errors),
         }
+    }
+
+    /// The text of a scalar that is read elsewhere, where it is told what is wrong with it.
+    pub(crate) fn peek(&self, scalar: &Scalar) -> Option<String> {
+        interpolate(&scalar.text, self.env).ok()
     }
 
     /// A text in pieces that tell what the file says from what the environment says.

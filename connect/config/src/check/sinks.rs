@@ -18,25 +18,61 @@ use crate::read::{Chosen, Entry, Fields, Reader};
 use crate::table::Kind;
 use crate::yaml::{Key, Node, Value};
 
-/// The sinks, in the order of the file.
+/// The sinks as far as they could be read.
+pub(super) struct CheckedSinks {
+    /// In the order of the file; `None` if there is a mistake in one of them.
+    pub(super) specs: Option<Vec<SinkSpec>>,
+    /// The name of the first that cannot tell several rows of one message apart.
+    pub(super) without_pieces: Option<String>,
+}
+
+/// The sinks; `None` if there are none to look at.
 pub(super) fn sinks(
     reader: &mut Reader<'_>,
     entry: &Entry<'_>,
     scope: &Scope,
-) -> Option<Vec<SinkSpec>> {
+) -> Option<CheckedSinks> {
     let map = reader.map(entry)?;
     if map.is_empty() && !entry.node.has_more() {
         reader.error(code::RANGE, &entry.at.span, "there is no sink", "add one");
     }
     let mut sinks = Vec::new();
+    let mut without_pieces = None;
     for (key, value) in &map {
         let legal = sink_name(reader, key);
-        let sink = sink(reader, key, value, scope);
+        let Some(fields) = reader.fields(&keys::SINK, &value.at, value.node) else { continue };
+        let component = fields.component.as_ref().map(|chosen| chosen.name);
+        if component.is_some_and(|name| !Abilities::of(name).takes_pieces) {
+            without_pieces.get_or_insert_with(|| key.text.clone());
+        }
+        let sink = sink(reader, key, &fields, scope);
         if legal {
             sinks.extend(sink);
         }
     }
-    (sinks.len() == map.len()).then_some(sinks)
+    let specs = (sinks.len() == map.len()).then_some(sinks);
+    Some(CheckedSinks { specs, without_pieces })
+}
+
+/// What a sink can do, which follows from its component alone: it is known whatever is wrong with
+/// the settings.
+#[derive(Debug, PartialEq)]
+struct Abilities {
+    delivery: Delivery,
+    takes_pieces: bool,
+}
+
+impl Abilities {
+    /// Those of a component by its name; [`SinkKind`] says the same of one without a mistake.
+    fn of(component: &str) -> Self {
+        let (delivery, takes_pieces) = match component {
+            "http" => (Delivery::AtLeastOnce, false),
+            "index" => (Delivery::ExactlyOnce, false),
+            "stdout" | "blackhole" => (Delivery::AtLeastOnce, true),
+            _ => (Delivery::ExactlyOnce, true),
+        };
+        Self { delivery, takes_pieces }
+    }
 }
 
 /// What the sinks are called, whether they are right or not; `None` if one may have to be called
@@ -66,15 +102,19 @@ fn sink_name(reader: &mut Reader<'_>, key: &Key) -> bool {
     }
 }
 
-fn sink(reader: &mut Reader<'_>, key: &Key, entry: &Entry<'_>, scope: &Scope) -> Option<SinkSpec> {
-    let fields = reader.fields(&keys::SINK, &entry.at, entry.node)?;
+fn sink(
+    reader: &mut Reader<'_>,
+    key: &Key,
+    fields: &Fields<'_>,
+    scope: &Scope,
+) -> Option<SinkSpec> {
     let where_ = fields.get("where").map(|entry| {
         let condition = scope.condition(reader, entry)?;
         scope.compare_with_subscription(reader, entry, &condition);
         Some(condition)
     });
-    let delivery = reader.value(&fields, "delivery", parse::choice);
-    let on_error = reader.nested(&fields, "on_error").map(|fields| {
+    let delivery = reader.value(fields, "delivery", parse::choice);
+    let on_error = reader.nested(fields, "on_error").map(|fields| {
         let retry = fields.get("retry").map(|entry| retry(reader, entry));
         let dlq = reader.nested(&fields, "dlq");
         let max_ratio = dlq.and_then(|dlq| reader.value(&dlq, "max_ratio", parse::percent));
@@ -100,10 +140,15 @@ fn sink(reader: &mut Reader<'_>, key: &Key, entry: &Entry<'_>, scope: &Scope) ->
         files(reader, &own, scope, format).map(SinkKind::Files)
     });
     let delivery = delivery.map(|choice| [Delivery::ExactlyOnce, Delivery::AtLeastOnce][choice]);
-    let at_best = kind.as_ref().map_or(Delivery::ExactlyOnce, SinkKind::delivery);
+    let name = fields.component.as_ref().map_or("", |chosen| chosen.name);
+    let abilities = Abilities::of(name);
+    if let Some(kind) = &kind {
+        let (delivery, takes_pieces) = (kind.delivery(), kind.takes_pieces());
+        debug_assert_eq!(abilities, Abilities { delivery, takes_pieces }, "{name}");
+    }
+    let at_best = abilities.delivery;
     let delivery = match (delivery, fields.get("delivery")) {
         (Some(Delivery::ExactlyOnce), Some(entry)) if at_best == Delivery::AtLeastOnce => {
-            let name = fields.component.as_ref().map_or("", |chosen| chosen.name);
             let message = format!(
                 "the {name} sink cannot promise exactly_once: after a crash some rows come to it \
                  again"
@@ -282,21 +327,22 @@ pub(super) fn csv_marks(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<
         Some(entry) => reader.scalar(entry, parse::text),
         None => Some(String::new()),
     };
-    let (delimiter, quote, null) = (delimiter?, quote?, null?);
-    if delimiter == quote
+    // Each pair is compared that is there.
+    if delimiter.is_some()
+        && delimiter == quote
         && let Some(entry) = fields.get("quote").or(fields.get("delimiter"))
     {
         let message = "`delimiter` and `quote` are the same character";
         reader.error(code::KEY_CONFLICT, &entry.node.span, message, "choose another");
     }
-    let is_mark = |byte: u8| [delimiter, quote, b'\r', b'\n'].contains(&byte);
-    if null.bytes().any(is_mark)
+    let is_mark = |byte| [delimiter, quote, Some(b'\r'), Some(b'\n')].contains(&Some(byte));
+    if null.as_ref().is_some_and(|null| null.bytes().any(is_mark))
         && let Some(entry) = fields.get("null")
     {
         let message = "`null` has a delimiter, a quote or a line break in it";
         reader.error(code::RANGE, &entry.node.span, message, r"for example `null: \N`");
     }
-    Some(CsvMarks { delimiter, quote, null })
+    Some(CsvMarks { delimiter: delimiter?, quote: quote?, null: null? })
 }
 
 fn text_compression(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<TextCompression> {

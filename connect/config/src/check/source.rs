@@ -197,8 +197,11 @@ fn generator(reader: &mut Reader<'_>, name: &str, entry: &Entry<'_>) -> Option<G
             let min = reader.value(&fields, "min", parse::number);
             let max = reader.value(&fields, "max", parse::number);
             let decimals = reader.value(&fields, "decimals", parse::int);
-            let (min, max) = (min?, max?);
-            in_order(reader, &fields, min <= max)?;
+            if let (Some(min), Some(max)) = (min, max) {
+                in_order(reader, &fields, min <= max)?;
+            }
+            // Which columns can hold it follows from the decimals alone.
+            let (min, max) = (min.unwrap_or_default(), max.unwrap_or_default());
             Some(Generator::Double { min, max, decimals: u32::try_from(decimals?).ok()? })
         }
         "zipf" => {

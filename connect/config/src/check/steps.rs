@@ -16,7 +16,8 @@ use crate::yaml::{Key, Value};
 
 pub(super) use split::kept as kept_by_split;
 
-/// The steps in order. Their columns become names in `scope`.
+/// The steps in order. Their columns become names in `scope`. One with a mistake in its settings
+/// is among them where later steps have to know of it; there is no pipeline then.
 pub(super) fn steps(
     reader: &mut Reader<'_>,
     entry: &Entry<'_>,
@@ -72,7 +73,9 @@ fn filter(reader: &mut Reader<'_>, entry: &Entry<'_>, scope: &Scope) -> Option<S
     let fields = reader.fields(&keys::FILTER, &entry.at, entry.node)?;
     let condition = fields.get("where").and_then(|entry| scope.condition(reader, entry));
     let on_unknown = reader.value(&fields, "on_unknown", parse::choice);
-    let on_unknown = [OnUnknown::Reject, OnUnknown::Keep, OnUnknown::Dlq][on_unknown?];
+    let on_unknown = on_unknown.map_or(OnUnknown::Dlq, |choice| {
+        [OnUnknown::Reject, OnUnknown::Keep, OnUnknown::Dlq][choice]
+    });
     // A subscription has no other use for what is neither true nor false.
     if let (OnUnknown::Reject, Some(entry), Some(condition)) =
         (on_unknown, fields.get("where"), &condition)
@@ -107,15 +110,9 @@ fn dedupe(
     }
     let spec = DedupeSpec {
         by: by?.0,
-        offsets: match offsets {
-            Some(offsets) => Some(u64::try_from(offsets?).unwrap_or(u64::MAX)),
-            None => None,
-        },
-        within: match within {
-            Some(within) => Some(within?),
-            None => None,
-        },
-        max_keys: usize::try_from(max_keys?).unwrap_or(usize::MAX),
+        offsets: offsets.flatten().map(|offsets| u64::try_from(offsets).unwrap_or(u64::MAX)),
+        within: within.flatten(),
+        max_keys: max_keys.and_then(|keys| usize::try_from(keys).ok()).unwrap_or(usize::MAX),
     };
     (!is_second).then_some(StepSpec::Dedupe(spec))
 }
@@ -153,10 +150,8 @@ fn wasm(reader: &mut Reader<'_>, entry: &Entry<'_>) -> Option<StepSpec> {
     }
     let module_at = fields.get("module")?.node.span.clone();
     let spec = WasmSpec { module: module?.into(), module_at, params };
-    is_whole.then(|| {
-        reader.modules.push(spec.clone());
-        StepSpec::Wasm(spec)
-    })
+    reader.modules.push(spec.clone());
+    is_whole.then_some(StepSpec::Wasm(spec))
 }
 
 fn set(reader: &mut Reader<'_>, entry: &Entry<'_>, scope: &mut Scope) -> Option<StepSpec> {
@@ -222,6 +217,7 @@ fn rename(reader: &mut Reader<'_>, entry: &Entry<'_>, scope: &mut Scope) -> Opti
     }
     let available = Available::of(scope);
     let mut columns: Vec<RenamedColumn> = Vec::new();
+    let mut unnamed: Vec<&str> = Vec::new();
     for (key, value) in &map {
         let found = available.find(&key.text);
         if found.is_none() && !available.open {
@@ -231,6 +227,7 @@ fn rename(reader: &mut Reader<'_>, entry: &Entry<'_>, scope: &mut Scope) -> Opti
         let Some(to) = to else {
             // Nobody knows what it was meant to be called.
             scope.any_bare_name();
+            unnamed.extend(found.map(|(name, _)| name.as_str()));
             continue;
         };
         let new = Key { text: to, span: value.node.span.clone() };
@@ -246,8 +243,9 @@ fn rename(reader: &mut Reader<'_>, entry: &Entry<'_>, scope: &mut Scope) -> Opti
             columns.push(RenamedColumn { from: name.clone(), to: new.text });
         }
     }
-    columns.iter().for_each(|column| scope.take_out(&column.from));
-    (columns.len() == map.len()).then_some(StepSpec::Rename(columns))
+    let renamed = columns.iter().map(|column| column.from.as_str());
+    renamed.chain(unnamed).for_each(|name| scope.take_out(name));
+    Some(StepSpec::Rename(columns))
 }
 
 fn sample(reader: &mut Reader<'_>, entry: &Entry<'_>) -> Option<StepSpec> {

@@ -19,18 +19,26 @@ pub(super) fn letters(pipeline: Option<&str>, sinks: Option<&Entry<'_>>) -> Vec<
     parts.map(|part| format!("%DLQ%{pipeline}_{part}")).collect()
 }
 
+/// A topic as far as it could be read.
+pub(super) struct CheckedTopic {
+    pub(super) spec: Option<TopicSpec>,
+    /// Whether messages take turns among several queues, as far as that is known.
+    pub(super) takes_turns: bool,
+}
+
 /// The topic. Its properties become names in `scope`.
 pub(super) fn topic(
     reader: &mut Reader<'_>,
     entry: &Entry<'_>,
     letters: &[String],
     scope: &mut Scope,
-) -> Option<TopicSpec> {
+) -> Option<CheckedTopic> {
     if let Value::Scalar(_) = entry.node.value {
-        let name = topic_name(reader, entry, letters)?;
+        let name = topic_name(reader, entry, letters);
         let queues = reader.value(&Fields::empty(&keys::TOPIC), "queues", parse::int);
         let queues = u32::try_from(queues?).ok()?;
-        return Some(TopicSpec { name, queues, key: None, tag: None, properties: Vec::new() });
+        let spec = |name| TopicSpec { name, queues, key: None, tag: None, properties: Vec::new() };
+        return Some(CheckedTopic { spec: name.map(spec), takes_turns: queues > 1 });
     }
     let Some(fields) = reader.fields(&keys::TOPIC, &entry.at, entry.node) else {
         scope.any_bare_name();
@@ -44,22 +52,27 @@ pub(super) fn topic(
     let key = fields.get("key").map(|entry| scope.expression(reader, entry));
     let tag = fields.get("tag").map(|entry| scope.expression(reader, entry));
     let properties = fields.get("properties").map(|entry| properties(reader, entry, scope));
-    Some(TopicSpec {
-        name: name?,
-        queues: u32::try_from(queues?).ok()?,
-        key: match key {
-            Some(key) => Some(key?.resolved),
-            None => None,
-        },
-        tag: match tag {
-            Some(tag) => Some(tag?.resolved),
-            None => None,
-        },
-        properties: match properties {
-            Some(properties) => properties?,
-            None => Vec::new(),
-        },
-    })
+    let is_open = fields.is_misspelled("key") || fields.is_misspelled("queues");
+    let takes_turns = queues.is_some_and(|queues| queues > 1) && key.is_none() && !is_open;
+    let spec = || {
+        Some(TopicSpec {
+            name: name?,
+            queues: u32::try_from(queues?).ok()?,
+            key: match key {
+                Some(key) => Some(key?.resolved),
+                None => None,
+            },
+            tag: match tag {
+                Some(tag) => Some(tag?.resolved),
+                None => None,
+            },
+            properties: match properties {
+                Some(properties) => properties?,
+                None => Vec::new(),
+            },
+        })
+    };
+    Some(CheckedTopic { spec: spec(), takes_turns })
 }
 
 fn topic_name(reader: &mut Reader<'_>, entry: &Entry<'_>, letters: &[String]) -> Option<TopicName> {

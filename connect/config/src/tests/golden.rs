@@ -12,6 +12,11 @@ fn a_report_looks_like_this() {
     check("orders.yaml", include_str!("golden/orders.yaml"), include_str!("golden/orders.txt"));
 }
 
+#[test]
+fn seven_kinds_of_mistakes_are_told_at_once() {
+    check("orders.yaml", include_str!("golden/seven.yaml"), include_str!("golden/seven.txt"));
+}
+
 /// A file whose pattern is `scalar`, which begins behind `pattern:`.
 fn with_pattern(scalar: &str) -> String {
     format!(

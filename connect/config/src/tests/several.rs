@@ -265,6 +265,106 @@ fn beside_an_alias() {
     );
 }
 
+/// What lacks its variable counts as given, and nobody knows what it is.
+#[test]
+fn beside_a_variable_that_is_not_set() {
+    let unset = "\"«${env:X}»\"";
+    let source = "source: {file: {include: [a], decode: {json: {}}}}\n";
+    for (codes, text) in [
+        // What follows from the component of a sink alone.
+        (
+            &["E-KEY-04", "E-ENV-01", "E-DELIVERY-01"][..],
+            "steps: [«split»: {path: body.items}]\n\
+             sinks: {i: {index: {to: x}}, h: {http: {url: ?}, delivery: «exactly_once»}}\n",
+        ),
+        (
+            &["E-KEY-04", "E-ENV-01", "E-ENV-01"],
+            "steps: [«split»: body.items]\nsinks: {f: {csv: {to: ?}}, i: {index: {to: ?}}}\n",
+        ),
+        // What follows from the other settings beside it.
+        (
+            &["E-KEY-04", "E-ENV-01"],
+            "sinks: {f: {csv: {to: x, delimiter: \";\", quote: «\";\"», null: ?}}}\n",
+        ),
+        (&["E-ENV-01", "E-RANGE-01"], "sinks: {f: {csv: {to: x, quote: ?, null: «\"a,\"»}}}\n"),
+        (
+            &["E-ENV-01", "E-RANGE-01"],
+            "sinks: {f: {csv: {to: x, delimiter: ?, null: «\"\\n\"»}}}\n",
+        ),
+        (
+            &["E-ENV-01", "E-NAME-02"],
+            "sinks: {h: {http: {url: \"http://a/\", headers: {a: ?, «A»: b}}}}\n",
+        ),
+        (
+            &["E-ENV-01", "E-COL-03", "E-COL-01"],
+            "sinks: {i: {index: {to: x, mapping: {id: ?, «body.id»: number}}}, \
+             j: {stdout: {columns: [«nope»]}}}\n",
+        ),
+        (
+            &["E-ENV-01", "E-COL-01"],
+            "sinks: {i: {index: {to: x, mapping: {at: timestamp, id: ?}, time: «id»}}}\n",
+        ),
+        (
+            &["E-SCHEMA-01", "E-ENV-01"],
+            "schema: {id: «int»}\n\
+             source: {generate: {count: 5, fields: {id: {double: {min: ?, max: 5, decimals: 2}}}}}\n",
+        ),
+        // Steps and what comes behind them.
+        (
+            &["E-ENV-01", "E-KEY-04"],
+            "steps: [dedupe: {by: body.id, within: ?}, «dedupe»: {by: body.ok, within: 5m}]\n",
+        ),
+        (
+            &["E-ENV-01", "E-KEY-04"],
+            "steps: [filter: {where: body.id > 1, on_unknown: ?}, «split»: body.items]\n",
+        ),
+        (&["E-ENV-01", "E-KEY-04"], "steps: [cast: {id: ?}, «split»: body.items]\n"),
+        (
+            &["E-ENV-01", "E-KEY-04", "E-COL-01"],
+            "steps: [rename: {id: ?}, «split»: body.items, filter: «body.id» > 1]\n",
+        ),
+        (
+            &["E-ENV-01", "E-COL-01"],
+            "steps: [split: {path: body.items, as: ?, keep: {«regoin»: body.region}}]\n",
+        ),
+        // It may be right, so there is nothing to say of what it decides.
+        (
+            &["E-ENV-01"],
+            "steps: [drop: [id, ok, region, at]]\n\
+             sinks: {h: {http: {url: \"http://a/\", body: ?}}}\n",
+        ),
+        (
+            &["E-ENV-01"],
+            "topic: {name: t, key: body.id}\n\
+             steps: [split: {path: body.items, keep: {id: ?}}]\n",
+        ),
+        (&["E-ENV-01"], "sinks: {i: {index: {to: x, mapping: {at: ?}, time: at}}}\n"),
+    ] {
+        check_json(codes, &text.replace('?', unset));
+    }
+    for (codes, topic) in [
+        (&["E-ENV-01", "E-KEY-04"][..], "?"),
+        (&["E-ENV-01", "E-KEY-04"], "{name: ?, tag: body.region}"),
+        (&["E-ENV-01"], "{name: ?, key: body.id}"),
+        (&["E-ENV-01"], "{name: t, queues: ?}"),
+    ] {
+        let dedupe = if codes.len() > 1 { "«dedupe»" } else { "dedupe" };
+        let text =
+            format!("topic: {topic}\n{source}steps: [{dedupe}: {{by: body.id, within: 5m}}]\n");
+        check_json(codes, &text.replace('?', unset));
+    }
+}
+
+#[test]
+fn a_module_is_named_whatever_its_parameters_are() {
+    let text = "version: 1\npipeline: p\ntopic: t\nschema: {id: int}\n\
+                steps: [wasm: {module: a.wasm, params: {city: \"${env:X}\"}}]\n\
+                sinks: {out: {stdout: {}}}\n";
+    let report = parse(text).expect_err("a mistake");
+    let modules: Vec<_> = report.modules.iter().map(|spec| &*spec.module).collect();
+    assert_eq!(modules, [std::path::Path::new("a.wasm")], "{report}");
+}
+
 #[test]
 fn in_what_there_is_no_table_for() {
     for (code, text) in [

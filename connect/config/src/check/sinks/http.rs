@@ -82,7 +82,9 @@ fn body_columns(
             }
             Some(listed.columns)
         }
-        (None, _) => {
+        // It may have to be `raw`.
+        (None, None) => None,
+        (None, Some(_)) => {
             super::some_column(reader, chosen, fields, scope);
             Some(available.all())
         }
@@ -180,8 +182,10 @@ fn headers(
 ) -> Option<Vec<(String, Template)>> {
     let map = reader.map(entry)?;
     let mut headers: Vec<(String, Template)> = Vec::new();
+    let mut known: Vec<String> = Vec::new();
     for (key, value) in &map {
-        let name = header_name(reader, key, &headers);
+        let name = header_name(reader, key, &known);
+        known.extend(name.clone());
         let template = template(reader, value, available);
         let has_control = |template: &Template| {
             let is_control = |piece: &TemplateItem| match piece {
@@ -200,7 +204,7 @@ fn headers(
     (headers.len() == map.len()).then_some(headers)
 }
 
-fn header_name(reader: &mut Reader<'_>, key: &Key, known: &[(String, Template)]) -> Option<String> {
+fn header_name(reader: &mut Reader<'_>, key: &Key, known: &[String]) -> Option<String> {
     let name = key.text.to_ascii_lowercase();
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if name.is_empty() || !name.bytes().all(legal) {
@@ -214,7 +218,7 @@ fn header_name(reader: &mut Reader<'_>, key: &Key, known: &[(String, Template)])
         reader.error(code::NAME_TAKEN, &key.span, message, "delete it");
         return None;
     }
-    if known.iter().any(|(other, _)| *other == name) {
+    if known.contains(&name) {
         let message = format!("there is a header `{name}` already; upper case makes no other");
         reader.error(code::NAME_TAKEN, &key.span, message, "delete one of the two");
         return None;

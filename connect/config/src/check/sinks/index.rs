@@ -79,8 +79,9 @@ fn mapping(
             reader.error(code::COLUMN_TWICE, &key.span, message, "delete one of the two");
             continue;
         }
-        let Some(kind) = kind else { continue };
         let known = available.find(&key.text).and_then(|(_, data_type)| *data_type);
+        // Whichever was meant, whether it is a time follows from the type.
+        let Some(kind) = kind.or(known.map(usual)) else { continue };
         match known.filter(|data_type| !kinds(*data_type).contains(&kind)) {
             None => fields.push(IndexField { column, kind }),
             Some(data_type) => {

@@ -61,7 +61,7 @@ pub(super) fn cast(
             columns.push(CastColumn { name: name.clone(), to, format, null });
         }
     }
-    (columns.len() == map.len()).then_some(StepSpec::Cast(columns))
+    Some(StepSpec::Cast(columns))
 }
 
 fn target<'n>(reader: &mut Reader<'_>, entry: &Entry<'n>) -> Option<Target<'n>> {

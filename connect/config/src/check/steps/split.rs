@@ -49,14 +49,17 @@ fn reads(step: &StepSpec) -> Option<&'static str> {
 
 /// The columns that a message has itself, if some step splits it: what its rows keep under the same
 /// name. Mistakes are told elsewhere.
-pub(in super::super) fn kept(steps: &Entry<'_>) -> Option<Vec<String>> {
+pub(in super::super) fn kept(reader: &Reader<'_>, steps: &Entry<'_>) -> Option<Vec<String>> {
     let Value::Seq(items) = &steps.node.value else { return None };
     let split = items.iter().find_map(|item| at_key(item, "split"))?;
     let Some(keep) = at_key(split, "keep") else { return Some(Vec::new()) };
     let Value::Map(keep) = &keep.value else { return None };
     let same = |(key, value): &(Key, Node)| {
         let Value::Scalar(path) = &value.value else { return None };
-        (path.text.strip_prefix("body.") == Some(&*key.text)).then(|| key.text.clone())
+        // A path that nobody knows may be this one.
+        let path = reader.peek(path);
+        let is_same = path.is_none_or(|path| path.strip_prefix("body.") == Some(&*key.text));
+        is_same.then(|| key.text.clone())
     };
     Some(keep.iter().filter_map(same).collect())
 }
@@ -118,8 +121,8 @@ fn long_with(
     path: Option<Vec<String>>,
 ) -> Option<SplitSpec> {
     let as_ = match fields.get("as") {
-        Some(entry) => Some(row_field(reader, entry, scope, beside)?),
-        None => None,
+        Some(entry) => row_field(reader, entry, scope, beside).map(Some),
+        None => Some(None),
     };
     let mut keep: Vec<KeptField> = Vec::new();
     let mut all_kept = true;
@@ -133,7 +136,7 @@ fn long_with(
                 reader.error(code::COLUMN_UNKNOWN, &value.node.span, message, help);
                 all_kept = false;
             }
-            if as_.as_ref() == Some(&key.text) {
+            if as_.as_ref().and_then(Option::as_ref) == Some(&key.text) {
                 let message = format!("`{}` is the element already", key.text);
                 reader.error(code::COLUMN_TWICE, &key.span, message, "choose another name");
                 all_kept = false;
@@ -154,7 +157,7 @@ fn long_with(
     Some(SplitSpec {
         path: path.filter(|_| all_kept)?,
         keep,
-        as_,
+        as_: as_?,
         max: usize::try_from(max?).unwrap_or(usize::MAX),
         on_missing: [OnMissing::Dlq, OnMissing::Reject][on_missing?],
     })
