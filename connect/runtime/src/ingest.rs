@@ -93,6 +93,15 @@ pub(crate) struct Ingest {
 
 type Tails = BTreeMap<(TopicName, QueueId), QueueOffset>;
 
+/// A chunk on its way into the topic, with what goes for all of its records.
+#[derive(Clone, Copy)]
+struct Taken<'c> {
+    chunk: &'c Chunk,
+    born_at_ms: i64,
+    /// Where records without a key begin.
+    first_queue: u32,
+}
+
 /// How far an origin is, and its path.
 struct At {
     path: String,
@@ -345,10 +354,12 @@ impl Ingest {
         let mut is_path_known = at.is_some_and(|at| !at.path.is_empty());
         let mut promoted = promoted.into_iter();
         let born_at_ms = self.link.now().wall_ms;
+        let first_queue = first_queue(identity, self.queues);
+        let taken = Taken { chunk, born_at_ms, first_queue };
         let mut group = Group::default();
         for (number, span) in fresh.iter().enumerate() {
             let names_path = !std::mem::replace(&mut is_path_known, true);
-            self.place(&mut group, chunk, span, names_path, born_at_ms, promoted.next())?;
+            self.place(&mut group, taken, span, names_path, promoted.next())?;
             if number + 1 == fresh.len() || group.is_full() {
                 self.passed(chunk, span);
                 self.send(identity, std::mem::take(&mut group)).await?;
@@ -401,12 +412,12 @@ impl Ingest {
     fn place(
         &mut self,
         group: &mut Group,
-        chunk: &Chunk,
+        taken: Taken<'_>,
         span: &Span,
         names_path: bool,
-        born_at_ms: i64,
         promoted: Option<Result<Promoted, promote::Refused>>,
     ) -> Result<(), RunError> {
+        let Taken { chunk, born_at_ms, first_queue } = taken;
         let body = body(chunk, span);
         let position = span.position;
         let refused = matches!(promoted, Some(Err(_)));
@@ -434,7 +445,7 @@ impl Ingest {
         };
         let queue = match key_hash {
             Some(hash) => queue_of_hash(hash, self.queues),
-            None => queue_in_turn(&chunk.origin.identity, position.offset, self.queues),
+            None => queue_in_turn(first_queue, position.offset, self.queues),
         };
         stamp(&mut group.properties, &chunk.origin, position);
         let path = &chunk.origin.path;
@@ -588,11 +599,14 @@ fn queue_of_hash(hash: i32, queues: u32) -> u32 {
     (hash % queues.max(1) as i32).unsigned_abs()
 }
 
-/// The first stripe of an origin lies where messages with its identity as their key would, and
-/// every further one in the queue after that of the one before it.
-fn queue_in_turn(identity: &str, offset: u64, queues: u32) -> u32 {
-    let first = u64::from(queue_of_hash(java_hash(identity), queues));
-    ((first + offset / QUEUE_STRIPE_BYTES) % u64::from(queues.max(1))) as u32
+/// The first stripe of an origin lies where messages with its identity as their key would.
+fn first_queue(identity: &str, queues: u32) -> u32 {
+    queue_of_hash(java_hash(identity), queues)
+}
+
+/// Every further one lies in the queue after that of the one before it.
+fn queue_in_turn(first: u32, offset: u64, queues: u32) -> u32 {
+    ((u64::from(first) + offset / QUEUE_STRIPE_BYTES) % u64::from(queues.max(1))) as u32
 }
 
 /// Says where a record comes from.
@@ -617,13 +631,14 @@ mod tests {
     #[test]
     fn the_stripes_of_an_origin_take_turns_from_a_queue_of_its_own() {
         let queues = |identity| {
-            (0..6).map(|stripe| queue_in_turn(identity, stripe * QUEUE_STRIPE_BYTES, 4)).collect()
+            let first = first_queue(identity, 4);
+            (0..6).map(|stripe| queue_in_turn(first, stripe * QUEUE_STRIPE_BYTES, 4)).collect()
         };
         // 'a' is 97, and 'c' 99.
         let (of_a, of_c): (Vec<_>, Vec<_>) = (queues("a"), queues("c"));
         assert_eq!(of_a, [1, 2, 3, 0, 1, 2]);
         assert_eq!(of_c, [3, 0, 1, 2, 3, 0]);
-        assert_eq!(queue_in_turn("a", QUEUE_STRIPE_BYTES - 1, 4), 1);
-        assert_eq!(queue_in_turn("a", u64::MAX, 1), 0);
+        assert_eq!(queue_in_turn(1, QUEUE_STRIPE_BYTES - 1, 4), 1);
+        assert_eq!(queue_in_turn(0, u64::MAX, 1), 0);
     }
 }

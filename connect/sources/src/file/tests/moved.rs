@@ -12,6 +12,15 @@ fn standings(reader: &Reader) -> Vec<Standing> {
     reader.cursors().into_iter().map(|cursor| cursor.standing).collect()
 }
 
+/// A log of which everything was read.
+async fn all_read(writer: &Writer) -> (FileOptions, Reader) {
+    let options = writer.options(&["app.log"]);
+    writer.append("app.log", lines(0..100));
+    let mut reader = writer.open(options.clone(), &[]);
+    assert_eq!(reader.bodies().await, numbered(0..100));
+    (options, reader)
+}
+
 #[test]
 fn a_log_that_was_rotated_meanwhile_is_read_to_its_end_first() {
     on_both_disks(async |writer| {
@@ -37,10 +46,7 @@ fn a_log_that_was_rotated_meanwhile_is_read_to_its_end_first() {
 #[test]
 fn a_rotated_log_is_followed_until_it_is_quiet_and_then_left() {
     on_both_disks(async |writer| {
-        let options = writer.options(&["app.log"]);
-        writer.append("app.log", lines(0..100));
-        let mut reader = writer.open(options.clone(), &[]);
-        reader.bodies().await;
+        let (options, reader) = all_read(&writer).await;
         writer.rename("app.log", "app.log.1");
 
         let mut reader = writer.open_after_stop(&options, &reader);
@@ -61,10 +67,7 @@ fn a_rotated_log_is_followed_until_it_is_quiet_and_then_left() {
 #[test]
 fn a_log_that_was_compressed_meanwhile_is_missed_once() {
     on_both_disks(async |writer| {
-        let options = writer.options(&["app.log"]);
-        writer.append("app.log", lines(0..100));
-        let mut reader = writer.open(options.clone(), &[]);
-        reader.bodies().await;
+        let (options, reader) = all_read(&writer).await;
         writer.append("app.log.1.gz", [0x1f, 0x8b, 8, 0, 0, 0, b'\n']);
         writer.remove("app.log");
 
@@ -99,10 +102,7 @@ fn a_file_that_was_left_is_not_missed_under_what_it_was_called_while_short() {
 #[test]
 fn a_file_that_comes_back_is_expected_again() {
     on_both_disks(async |writer| {
-        let options = writer.options(&["app.log"]);
-        writer.append("app.log", lines(0..100));
-        let mut reader = writer.open(options.clone(), &[]);
-        reader.bodies().await;
+        let (options, mut reader) = all_read(&writer).await;
         writer.rename("app.log", "app.log.1");
         reader.bodies_for(LONG).await;
         assert_eq!(standings(&reader), [Standing::Left]);
