@@ -41,6 +41,10 @@ pub(crate) fn load(path: &Path) -> Result<Checked, Unusable> {
                 FilterFault::NotApart(_) => {
                     "write the rows into files, or take messages apart before they are produced"
                 }
+                FilterFault::OfOneSink(_) => {
+                    "move it into the pipeline's own `steps`, or let it keep or change messages as a \
+                     whole"
+                }
                 _ => {
                     "a module is a file, named from the current directory on; \
                      `wasm-filters/host/README.md` says what it has"

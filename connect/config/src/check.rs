@@ -20,6 +20,7 @@ use crate::read::{At, Fields, Reader};
 use crate::yaml::Node;
 
 pub(crate) use filter_tests::filter_tests;
+use steps::Before;
 
 /// Checks everything. There is a pipeline only if the reader has no mistake to report.
 pub(crate) fn pipeline(reader: &mut Reader<'_>, root: &Node, fingerprint: u64) -> Option<Pipeline> {
@@ -47,7 +48,8 @@ pub(crate) fn pipeline(reader: &mut Reader<'_>, root: &Node, fingerprint: u64) -
     if fields.is_misspelled("topic") || fields.is_misspelled("steps") {
         scope.any_bare_name();
     }
-    let steps = fields.get("steps").map(|entry| steps::steps(reader, entry, &mut scope));
+    let steps =
+        fields.get("steps").map(|entry| steps::steps(reader, entry, &mut scope, Before::AllSinks));
     if let (true, Some(topic), Some(at)) =
         (source.is_some(), &topic, fields.get("steps").and_then(steps::dedupe_at))
         && topic.takes_turns

@@ -53,6 +53,13 @@ pub struct Pipeline {
     pub warnings: Vec<Diagnostic>,
 }
 
+impl Pipeline {
+    /// The steps before one of its sinks: those of all sinks, then its own.
+    pub fn steps_to<'a>(&'a self, sink: &'a SinkSpec) -> impl Iterator<Item = &'a StepSpec> {
+        self.steps.iter().chain(&sink.steps)
+    }
+}
+
 /// Where records come from.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SourceSpec {

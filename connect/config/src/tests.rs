@@ -65,12 +65,15 @@ steps:
 sinks:
   lake:
     where: queue < 4
+    steps:
+      - set: {hour: "'h'"}
+      - filter: hour <> kind
     delivery: at_least_once
     on_error: {then: stop, retry: {initial: 1s, max: 1m, max_elapsed: 1h}, dlq: {max_ratio: 2.5%}}
     parquet:
       to: lake
       partition_by: [day]
-      columns: [id, body.kind, day]
+      columns: [id, body.kind, day, hour]
       rotate: {rows: 1000, size: none, every: 1m, idle: 10s}
       compression: {zstd: 9}
       metadata: offsets

@@ -1,20 +1,41 @@
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use millrace_config::{Pipeline, StepSpec, WasmSpec};
+use millrace_config::{Pipeline, SinkSpec, StepSpec, WasmSpec};
 use millrace_disk::{Access, Disk};
 use millrace_wasm_host::{Filter, Host, Kind, Limits, LoadError, Module, StartError};
 
 use crate::error::RunError;
 use crate::steps::Wasm;
 
-/// The modules of a pipeline's `wasm` steps by the step's number, read and compiled before the first
-/// record.
+/// The modules of a pipeline's `wasm` steps, read and compiled before the first record.
 #[derive(Clone, Default)]
-pub struct Filters(Arc<BTreeMap<usize, Arc<Module>>>);
+pub struct Filters {
+    /// Of the steps before all sinks, by number.
+    shared: Arc<BTreeMap<usize, Arc<Module>>>,
+    /// Of the steps of one sink each, by sink and number.
+    own: Arc<BTreeMap<(String, usize), Arc<Module>>>,
+}
+
+/// Where a step stands: `steps[2]`, or `errors steps[0]` for one of the sink `errors` alone.
+#[derive(Clone, Copy)]
+pub(crate) struct StepAt<'a> {
+    pub(crate) sink: Option<&'a str>,
+    pub(crate) number: usize,
+}
+
+impl fmt::Display for StepAt<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(sink) = self.sink {
+            write!(f, "{sink} ")?;
+        }
+        write!(f, "steps[{}]", self.number)
+    }
+}
 
 /// A module of a pipeline cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +70,11 @@ pub enum FilterFault {
     /// It may be good before other sinks.
     #[error("it is a flat map, and the sink `{0}` cannot tell several rows of one message apart")]
     NotApart(String),
+    /// It may be good before all sinks.
+    #[error(
+        "it is a flat map, and stands in the `steps` of the sink `{0}`: all sinks count the same rows"
+    )]
+    OfOneSink(String),
 }
 
 impl FilterError {
@@ -61,78 +87,98 @@ impl Filters {
     /// Reads and compiles the modules of a pipeline, and starts each once, so that mistakes come
     /// to light before the first record: all of them.
     pub fn load(pipeline: &Pipeline, disk: &dyn Disk) -> Result<Self, Vec<FilterError>> {
-        let specs = pipeline.steps.iter().enumerate().filter_map(|(step, spec)| match spec {
-            StepSpec::Wasm(spec) => Some((step, spec)),
-            _ => None,
-        });
-        let (modules, mut errors) = modules(specs, disk);
+        let mut loader = Loader { disk, host: None, errors: Vec::new() };
+        let shared = loader.all(wasm(&pipeline.steps));
+        let of_sink = |sink: &SinkSpec| {
+            let modules = loader.all(wasm(&sink.steps));
+            for (step, spec) in wasm(&sink.steps) {
+                if modules.get(&step).is_some_and(|module| module.kind() == Kind::FlatMap) {
+                    let fault = FilterFault::OfOneSink(sink.name.clone());
+                    loader.errors.push(FilterError::new(spec, fault));
+                }
+            }
+            let name = sink.name.clone();
+            modules.into_iter().map(move |(step, module)| ((name.clone(), step), module))
+        };
+        let own = pipeline.sinks.iter().flat_map(of_sink).collect();
+        let mut errors = loader.errors;
         // One step may do that, wherever a `split` stands.
         let has_split = pipeline.steps.iter().any(|step| matches!(step, StepSpec::Split(_)));
-        let flat_maps = pipeline.steps.iter().enumerate().filter_map(|(step, spec)| match spec {
-            StepSpec::Wasm(spec) => {
-                let is_one = modules.get(&step).is_some_and(|one| one.kind() == Kind::FlatMap);
-                is_one.then_some(spec)
-            }
-            _ => None,
-        });
-        let flat_maps: Vec<&WasmSpec> = flat_maps.collect();
+        let is_flat_map = |step| {
+            let module: Option<&Arc<Module>> = shared.get(&step);
+            module.is_some_and(|module| module.kind() == Kind::FlatMap)
+        };
+        let flat_maps = wasm(&pipeline.steps).filter(|(step, _)| is_flat_map(*step));
+        let flat_maps: Vec<&WasmSpec> = flat_maps.map(|(_, spec)| spec).collect();
         let whole = pipeline.sinks.iter().find(|sink| !sink.kind.takes_pieces());
         if let (Some(sink), Some(spec)) = (whole, flat_maps.first()) {
             errors.push(FilterError::new(spec, FilterFault::NotApart(sink.name.clone())));
         }
         let too_many = flat_maps.into_iter().skip(usize::from(!has_split));
         errors.extend(too_many.map(|spec| FilterError::new(spec, FilterFault::Twice)));
-        if errors.is_empty() { Ok(Self(Arc::new(modules))) } else { Err(errors) }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        Ok(Self { shared: Arc::new(shared), own: Arc::new(own) })
     }
 
     /// What [`Filters::load`] would find wrong with the modules of some steps.
     pub fn check(specs: &[WasmSpec], disk: &dyn Disk) -> Vec<FilterError> {
-        modules(specs.iter().enumerate(), disk).1
+        let mut loader = Loader { disk, host: None, errors: Vec::new() };
+        loader.all(specs.iter().enumerate());
+        loader.errors
     }
 
-    /// The step of this number, for one sink. `bytes_max` is what it may make of one batch.
+    /// A step for one sink. `bytes_max` is what it may make of one batch.
     pub(crate) fn step(
         &self,
-        number: usize,
+        at: StepAt<'_>,
         spec: &WasmSpec,
         bytes_max: u64,
     ) -> Result<Wasm, RunError> {
-        let module = self.0.get(&number).ok_or_else(|| {
-            RunError::Setup(format!("the module of steps[{number}] wasm was not loaded"))
-        })?;
+        let module = match at.sink {
+            None => self.shared.get(&at.number),
+            Some(sink) => self.own.get(&(sink.to_owned(), at.number)),
+        };
+        let module = module
+            .ok_or_else(|| RunError::Setup(format!("the module of {at} wasm was not loaded")))?;
         let manifest = module.manifest();
         let hash = module.hash().to_string();
         let (filter, version) = (&manifest.name, &manifest.version);
-        let name = format!("steps[{number}] wasm {filter} {version} {}", &hash[..12]);
+        let name = format!("{at} wasm {filter} {version} {}", &hash[..12]);
         let filter = Filter::start(Arc::clone(module), spec.params.clone())
             .map_err(|error| RunError::Setup(format!("{name}: {error}")))?;
         Ok(Wasm::new(name, filter, bytes_max))
     }
 
-    /// The modules that may change what is in a message, in the order of the steps.
+    /// The modules before a sink that may change what is in a message, in the order of the steps.
     pub(crate) fn maps<'a>(
         &'a self,
         pipeline: &'a Pipeline,
+        sink: &'a SinkSpec,
     ) -> impl Iterator<Item = (&'a WasmSpec, &'a Module)> {
-        self.0.iter().filter_map(|(number, module)| match pipeline.steps.get(*number) {
-            Some(StepSpec::Wasm(spec)) if module.kind() != Kind::Filter => Some((spec, &**module)),
-            _ => None,
+        let shared = wasm(&pipeline.steps).map(|(step, spec)| (spec, self.shared.get(&step)));
+        let own = wasm(&sink.steps);
+        let own = own.map(|(step, spec)| (spec, self.own.get(&(sink.name.clone(), step))));
+        shared.chain(own).filter_map(|(spec, module)| {
+            let module = module.filter(|module| module.kind() != Kind::Filter)?;
+            Some((spec, &**module))
         })
     }
 
     /// Whether some step may make several rows of one message.
     pub fn take_apart(&self, pipeline: &Pipeline) -> bool {
         pipeline.steps.iter().any(|step| matches!(step, StepSpec::Split(_)))
-            || self.0.values().any(|module| module.kind() == Kind::FlatMap)
+            || self.shared.values().any(|module| module.kind() == Kind::FlatMap)
     }
 
     /// The pipeline with a fingerprint that says which modules it runs.
     pub(crate) fn seal(&self, pipeline: Arc<Pipeline>) -> Arc<Pipeline> {
-        if self.0.is_empty() {
+        if self.shared.is_empty() && self.own.is_empty() {
             return pipeline;
         }
         let mut sealed = Pipeline::clone(&pipeline);
-        for module in self.0.values() {
+        for module in self.shared.values().chain(self.own.values()) {
             let part = module.hash().prefix();
             sealed.fingerprint = sealed.fingerprint.rotate_left(1) ^ part;
         }
@@ -140,23 +186,38 @@ impl Filters {
     }
 }
 
-fn modules<'a>(
-    specs: impl Iterator<Item = (usize, &'a WasmSpec)>,
-    disk: &dyn Disk,
-) -> (BTreeMap<usize, Arc<Module>>, Vec<FilterError>) {
-    let mut host = None;
-    let mut modules = BTreeMap::new();
-    let mut errors = Vec::new();
-    for (step, spec) in specs {
-        let host = host.get_or_insert_with(|| Host::new(Limits::default()));
-        match load(host, spec, disk) {
-            Ok(module) => drop(modules.insert(step, module)),
-            Err(source) => {
-                errors.push(FilterError::new(spec, source));
+/// The `wasm` steps among some, with their numbers.
+fn wasm(steps: &[StepSpec]) -> impl Iterator<Item = (usize, &WasmSpec)> {
+    steps.iter().enumerate().filter_map(|(step, spec)| match spec {
+        StepSpec::Wasm(spec) => Some((step, spec)),
+        _ => None,
+    })
+}
+
+/// Loads modules and collects what is wrong with them.
+struct Loader<'a> {
+    disk: &'a dyn Disk,
+    /// Made for the first module.
+    host: Option<Host>,
+    errors: Vec<FilterError>,
+}
+
+impl Loader<'_> {
+    /// Those that can be used, by the number of their steps.
+    fn all<'a>(
+        &mut self,
+        specs: impl Iterator<Item = (usize, &'a WasmSpec)>,
+    ) -> BTreeMap<usize, Arc<Module>> {
+        let mut modules = BTreeMap::new();
+        for (step, spec) in specs {
+            let host = self.host.get_or_insert_with(|| Host::new(Limits::default()));
+            match load(host, spec, self.disk) {
+                Ok(module) => drop(modules.insert(step, module)),
+                Err(source) => self.errors.push(FilterError::new(spec, source)),
             }
         }
+        modules
     }
-    (modules, errors)
 }
 
 fn load(host: &Host, spec: &WasmSpec, disk: &dyn Disk) -> Result<Arc<Module>, FilterFault> {

@@ -89,16 +89,16 @@ fn files_that_are_not_there() {
         let ran = home.run(&[command, "gone.yaml"]).expect(2);
         ran.one_error("E-FILE-01", "gone.yaml");
     }
-    home.write("access-log.yaml", include_str!("../../../../pipelines/access-log.yaml"));
-    let ran = home.run(&["run", "access-log.yaml"]).expect(2);
-    ran.one_error("E-SOURCE-02", "access.log");
+    home.write("flights.yaml", include_str!("../../../../pipelines/flights.yaml"));
+    let ran = home.run(&["run", "flights.yaml"]).expect(2);
+    ran.one_error("E-SOURCE-02", "flights.jsonl");
     let ran = home.run(&["inspect", "gone"]).expect(2);
     ran.one_error("E-DATA-02", "gone");
-    assert_eq!(home.entries(), ["access-log.yaml"]);
-    std::fs::create_dir(home.path("access.log")).unwrap();
-    let ran = home.run(&["run", "access-log.yaml"]).expect(2);
-    ran.one_error("E-SOURCE-04", "access.log: it is a directory");
-    assert_eq!(home.entries(), ["access-log.yaml", "access.log"]);
+    assert_eq!(home.entries(), ["flights.yaml"]);
+    std::fs::create_dir(home.path("flights.jsonl")).unwrap();
+    let ran = home.run(&["run", "flights.yaml"]).expect(2);
+    ran.one_error("E-SOURCE-04", "flights.jsonl: it is a directory");
+    assert_eq!(home.entries(), ["flights.jsonl", "flights.yaml"]);
 }
 
 #[test]

@@ -11,6 +11,11 @@ use tempfile::TempDir;
 /// No test waits for anything longer than this.
 const DEADLINE: Duration = Duration::from_secs(60);
 
+/// The lines of a web server.
+pub(crate) const ACCESS_LOG: &str = include_str!("../data/access.log");
+/// The pipeline that reads them.
+pub(crate) const ACCESS_LOG_YAML: &str = include_str!("../../../../pipelines/access-log.yaml");
+
 /// A directory in which the program is run, gone in the end.
 pub(crate) struct Home(TempDir);
 
@@ -27,6 +32,17 @@ impl Home {
         let path = self.path(name);
         fs::write(&path, text).unwrap();
         path
+    }
+
+    /// Adds the log of a web server, the pipeline that reads it and the module that this names;
+    /// returns where the log is.
+    pub(crate) fn access_log(&self) -> PathBuf {
+        let module = "wasm-filters/examples/drop-crawlers/drop-crawlers.wasm";
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(module);
+        fs::create_dir_all(self.path(module).parent().unwrap()).unwrap();
+        fs::copy(from, self.path(module)).unwrap();
+        self.write("access-log.yaml", ACCESS_LOG_YAML);
+        self.write("access.log", ACCESS_LOG)
     }
 
     /// Names of what is in it.

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::rig::{Home, files, first_column, parquet_files, rows, wait_for};
+use crate::rig::{
+    ACCESS_LOG, ACCESS_LOG_YAML, Home, files, first_column, parquet_files, rows, wait_for,
+};
 
-const ACCESS_LOG: &str = include_str!("../data/access.log");
 const LARGE_ORDERS_YAML: &str = include_str!("../../../../pipelines/large-orders.yaml");
-const ACCESS_LOG_YAML: &str = include_str!("../../../../pipelines/access-log.yaml");
 
 /// A topic of an inspected data directory.
 fn topic(home: &Home, dir: &str, topic: &str) -> Value {
@@ -64,8 +64,8 @@ fn a_quickstart_whose_files_are_gone_says_so() {
 fn lines_of_a_file_are_no_records() {
     let home = Home::new();
     let line = ACCESS_LOG.lines().next().unwrap();
-    home.write("access.log", &format!("{line}\n\n\n{line}\n"));
-    home.write("access-log.yaml", ACCESS_LOG_YAML);
+    let log = home.access_log();
+    fs::write(log, format!("{line}\n\n\n{line}\n")).unwrap();
     home.run(&["run", "access-log.yaml"]).expect(0);
     let text = home.run(&["inspect", "millrace-data"]).expect(0).out;
     assert!(text.contains("access.log: 4 lines read"), "{text}");
@@ -78,12 +78,16 @@ fn lines_of_a_file_are_no_records() {
 #[test]
 fn an_access_log_line_by_line() {
     let home = Home::new();
-    let log = home.write("access.log", ACCESS_LOG);
-    home.write("access-log.yaml", ACCESS_LOG_YAML);
+    let log = home.access_log();
     let ran = home.run(&["run", "access-log.yaml"]).expect(0);
-    let told = "access-log: source read 12; sink errors read 12, filtered 5 (steps[0] filter \
-                false), wrote 6 rows, 1 dead letter (E-DECODE-06), 2 files (";
-    assert!(ran.out.starts_with(told), "{}", ran.out);
+    for told in [
+        "access-log: source read 12; sink errors read 12, filtered 5 (errors where false), wrote 6 \
+         rows, 1 dead letter (E-DECODE-06), 2 files (",
+        "; sink large read 12, filtered 7 (large where false), filtered 4 (large where unknown), wrote 0 ",
+        "; sink search read 12, filtered 2 (search steps[0] wasm drop-crawlers ",
+    ] {
+        assert!(ran.out.contains(told), "{}", ran.out);
+    }
     assert_eq!((ran.err.as_str(), ran.out.lines().count()), ("", 1));
     let days = home.path("lake/access-errors");
     let count = |day: &str| -> Vec<i64> {
@@ -98,7 +102,14 @@ fn an_access_log_line_by_line() {
     assert_eq!(result["topics"]["access"]["lost"], 0);
     let bytes: usize = ACCESS_LOG.lines().map(str::len).sum();
     assert_eq!(result["topics"]["access"]["body_bytes"], bytes);
-    assert_eq!(result["dead_letters"], json!({"%DLQ%access-log_errors": {"E-DECODE-06": 1}}));
+    assert_eq!(result["dead_letters"], {
+        let letter = json!({"E-DECODE-06": 1});
+        json!({
+            "%DLQ%access-log_errors": letter,
+            "%DLQ%access-log_large": letter,
+            "%DLQ%access-log_search": letter,
+        })
+    });
     assert_eq!(result["pipelines"][0]["pipeline"], "access-log");
     assert_eq!(result["pipelines"][0]["sinks"]["errors"]["files"], 2);
     assert_eq!((&result["clean"], &result["damage"]), (&json!(true), &json!([])));
@@ -175,8 +186,7 @@ fn rows_on_standard_output_are_all_that_is_there() {
 #[test]
 fn damage_is_found_and_told() {
     let home = Home::new();
-    home.write("access.log", ACCESS_LOG);
-    home.write("access-log.yaml", ACCESS_LOG_YAML);
+    home.access_log();
     home.run(&["run", "access-log.yaml"]).expect(0);
     let segment = home.path("millrace-data/commitlog/00000000000000000000");
     let mut bytes = fs::read(&segment).unwrap();
@@ -195,8 +205,7 @@ fn damage_is_found_and_told() {
 #[test]
 fn a_log_without_its_segment_is_not_healthy() {
     let home = Home::new();
-    home.write("access.log", ACCESS_LOG);
-    home.write("access-log.yaml", ACCESS_LOG_YAML);
+    home.access_log();
     home.run(&["run", "access-log.yaml"]).expect(0);
     let whole = home.run(&["inspect", "millrace-data", "--json"]).expect(0).json();
     assert_eq!(whole["result"]["missing"], serde_json::json!([]));
@@ -296,7 +305,7 @@ fn a_log_that_is_rotated_between_runs_is_read_to_its_end_or_missed_once() {
 #[test]
 fn a_signal_ends_a_run_after_a_commit() {
     let home = Home::new();
-    let log = home.write("access.log", ACCESS_LOG);
+    let log = home.access_log();
     home.write("access-log.yaml", &ACCESS_LOG_YAML.replace("once: true", "scan_every: 100ms"));
     for signal in ["TERM", "INT"] {
         let run = home.start(&["run", "access-log.yaml", "--json"]);

@@ -1,12 +1,11 @@
 use serde_json::Value;
 
-use crate::rig::{Home, parquet_files, rows, serve, wait_for};
+use crate::rig::{ACCESS_LOG, ACCESS_LOG_YAML, Home, parquet_files, rows, serve, wait_for};
 
 #[test]
 fn a_pipeline_over_the_wire_does_what_it_does_inside() {
     let home = Home::new();
-    home.write("access.log", include_str!("../data/access.log"));
-    home.write("access-log.yaml", include_str!("../../../../pipelines/access-log.yaml"));
+    home.access_log();
     let (server, listening) = serve(&home, &["--flush", "sync", "--segment-size", "16MiB"]);
     assert_eq!(listening["event"], "listening");
     assert_eq!(listening["flush"], "sync");
@@ -22,7 +21,7 @@ fn a_pipeline_over_the_wire_does_what_it_does_inside() {
     let letter = ["message", "get", "--topic", "%DLQ%access-log_errors", "--queue", "0"];
     let letter = [&letter[..], &["--offset", "0", "--namesrv", namesrv, "--json"]].concat();
     let letter = &home.run(&letter).expect(0).json()["result"]["messages"][0];
-    let (properties, text) = (&letter["properties"], include_str!("../data/access.log"));
+    let (properties, text) = (&letter["properties"], ACCESS_LOG);
     let at = text.lines().position(|line| letter["body"] == line).expect("a line of the log");
     let before: usize = text.split_inclusive('\n').take(at).map(str::len).sum();
     assert_eq!(properties["file.path"], "access.log");
@@ -106,9 +105,8 @@ fn inspect_tells_the_contract_and_what_goes_next() {
 #[test]
 fn a_second_signal_ends_it_at_once() {
     let home = Home::new();
-    home.write("access.log", include_str!("../data/access.log"));
-    let pipeline = include_str!("../../../../pipelines/access-log.yaml");
-    home.write("access-log.yaml", &pipeline.replace("once: true", "once: false"));
+    home.access_log();
+    home.write("access-log.yaml", &ACCESS_LOG_YAML.replace("once: true", "once: false"));
     for (signal, code) in [("TERM", 143), ("INT", 130)] {
         let (server, listening) = serve(&home, &[]);
         let namesrv = listening["namesrv"].as_str().unwrap();
@@ -131,8 +129,7 @@ fn a_second_signal_ends_it_at_once() {
 #[test]
 fn a_name_server_and_a_broker_may_be_two_processes() {
     let home = Home::new();
-    home.write("access.log", include_str!("../data/access.log"));
-    home.write("access-log.yaml", include_str!("../../../../pipelines/access-log.yaml"));
+    home.access_log();
     let listen = ["--role", "namesrv", "--json", "--namesrv-listen", "127.0.0.1:0"];
     let mut names = home.start(&[&["server"], &listen[..]].concat());
     let listening: Value = serde_json::from_str(&names.first_line()).unwrap();

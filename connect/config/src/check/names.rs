@@ -16,6 +16,7 @@ use crate::yaml::Value;
 ///
 /// A mistake further up may hide names. From there on nothing is reported as unknown that could
 /// be one of them, so that one mistake is reported once.
+#[derive(Clone)]
 pub(super) struct Scope {
     /// `None`: any column may exist.
     body: Option<Schema>,

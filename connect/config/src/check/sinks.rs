@@ -7,6 +7,7 @@ use millrace_connect_api::Column;
 
 use super::columns::{Available, Listed, columns};
 use super::names::Scope;
+use super::steps::{Before, steps};
 use crate::code;
 use crate::keys;
 use crate::model::{
@@ -113,6 +114,13 @@ fn sink(
         scope.compare_with_subscription(reader, entry, &condition);
         Some(condition)
     });
+    let mut behind_steps = scope.clone();
+    if fields.is_misspelled("steps") {
+        behind_steps.any_bare_name();
+    }
+    let steps =
+        fields.get("steps").map(|entry| steps(reader, entry, &mut behind_steps, Before::OneSink));
+    let scope = &behind_steps;
     let delivery = reader.value(fields, "delivery", parse::choice);
     let on_error = reader.nested(fields, "on_error").map(|fields| {
         let retry = fields.get("retry").map(|entry| retry(reader, entry));
@@ -172,6 +180,7 @@ fn sink(
             Some(condition) => Some(condition?),
             None => None,
         },
+        steps: steps.unwrap_or_default(),
         delivery: delivery?,
         on_reject: [OnReject::Dlq, OnReject::Stop][then?],
         letters_ppm_max: letters_max?,

@@ -16,12 +16,20 @@ use crate::yaml::{Key, Value};
 
 pub(super) use split::kept as kept_by_split;
 
+/// Whose steps they are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Before {
+    AllSinks,
+    OneSink,
+}
+
 /// The steps in order. Their columns become names in `scope`. One with a mistake in its settings
 /// is among them where later steps have to know of it; there is no pipeline then.
 pub(super) fn steps(
     reader: &mut Reader<'_>,
     entry: &Entry<'_>,
     scope: &mut Scope,
+    before: Before,
 ) -> Vec<StepSpec> {
     let Some(items) = reader.items(entry) else {
         scope.any_bare_name();
@@ -42,6 +50,11 @@ pub(super) fn steps(
         }
         for Chosen { name, entry } in &chosen {
             match *name {
+                "split" | "dedupe" if before == Before::OneSink => {
+                    let message = format!("`{name}` is a step before all sinks");
+                    let help = "move it into the pipeline's own `steps`";
+                    reader.error(code::KEY_CONFLICT, &entry.at.span, message, help);
+                }
                 "split" => {
                     let split = split::split(reader, entry, scope, &steps, &mut beside);
                     steps.extend(split);

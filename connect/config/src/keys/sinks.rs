@@ -1,6 +1,6 @@
 use Need::{Default, Optional, Required};
 
-use super::{COUNT, DAY, GIB, KIB, MIB, SECOND, key, table};
+use super::{COUNT, DAY, GIB, KIB, MIB, SECOND, STEPS, key, table};
 use crate::table::{Components, Field, Kind, Need, Table};
 
 pub(crate) static SINK: Table = Table {
@@ -8,6 +8,14 @@ pub(crate) static SINK: Table = Table {
     doc: "What every sink has, beside the one component that says what it writes.",
     fields: &[
         key("where", Kind::Expr, Optional, "A condition for the rows of this sink alone."),
+        key(
+            "steps",
+            Kind::List(&Kind::OneOf(&STEPS)),
+            Optional,
+            "What happens to the rows of this sink alone, behind `where`. What looks at more than one \
+             row, or makes several of one, stands in the pipeline's `steps`: `split`, `dedupe`, and \
+             modules that are flat maps.",
+        ),
         key(
             "delivery",
             Kind::Choice(&["exactly_once", "at_least_once"]),
@@ -24,7 +32,6 @@ pub(crate) static SINK: Table = Table {
     ],
     components: Some(&SINKS),
     later: &[
-        "steps",
         "start",
         "batch",
         "ordering",

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use millrace_connect_api::Column;
 
-use super::Resolved;
+use super::{Resolved, StepSpec};
 
 /// One sink.
 #[derive(Clone, Debug)]
@@ -13,6 +13,9 @@ pub struct SinkSpec {
     pub name: String,
     /// A condition of this sink alone; rows for which it is not true do not reach it.
     pub where_: Option<Resolved>,
+    /// What happens to its rows behind that, in order: neither [`StepSpec::Split`] nor
+    /// [`StepSpec::Dedupe`].
+    pub steps: Vec<StepSpec>,
     /// What the pipeline demands of it; [`Delivery::ExactlyOnce`] where the file says nothing.
     pub delivery: Delivery,
     /// What becomes of records that it will never accept.

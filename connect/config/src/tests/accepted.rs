@@ -127,6 +127,8 @@ fn every_key_arrives_in_the_model() {
     assert_eq!(sink.retry, Some(retry));
     assert_eq!(sink.letters_ppm_max, 25_000);
     assert_eq!(sink.where_.as_ref().unwrap().slots, [Slot::Meta(MetaField::Queue)]);
+    let [StepSpec::Set(set), StepSpec::Filter { .. }] = &sink.steps[..] else { panic!() };
+    assert_eq!((set[0].name.as_str(), set[0].data_type), ("hour", DataType::String));
     let SinkKind::Files(files) = &sink.kind else { panic!() };
     assert_eq!(
         *files,
@@ -137,6 +139,7 @@ fn every_key_arrives_in_the_model() {
                 column("id", DataType::Int),
                 column("kind", DataType::Date),
                 column("day", DataType::String),
+                column("hour", DataType::String),
             ],
             rotate: Rotate {
                 rows: Some(1000),

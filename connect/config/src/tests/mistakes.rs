@@ -93,7 +93,7 @@ fn an_unknown_key_is_found_at_every_level() {
 
 #[test]
 fn slips_get_a_suggestion() {
-    check_help("E-KEY-01", &EVERYTHING.replace("steps:", "«step»:"), "did you mean `steps`?");
+    check_help("E-KEY-01", &EVERYTHING.replacen("steps:", "«step»:", 1), "did you mean `steps`?");
     check_help("E-KEY-01", &EVERYTHING.replace("    once:", "    «onec»:"), "`once`");
     check_help("E-KEY-02", &EVERYTHING.replace("parquet:", "«parket»:"), "`parquet`");
     check_help("E-KEY-02", &EVERYTHING.replace("regex:", "«regexp»:"), "`regex`");
@@ -643,6 +643,25 @@ fn columns_of_a_pattern_are_known_behind_its_mistakes() {
         let found: Vec<_> = report.diagnostics.iter().map(|found| found.code).collect();
         assert_eq!(found, [code, "E-COL-01", "E-COL-01"], "{report}");
     }
+}
+
+#[test]
+fn steps_of_one_sink_leave_the_others_alone() {
+    let steps_of_first = |steps: &str, second: &str| {
+        format!(
+            "version: 1\npipeline: p\ntopic: t\nschema: {{a: int}}\nsteps: [set: {{b: body.a + 1}}]\n\
+             sinks:\n  first:\n    where: b > 1\n    steps: {steps}\n    \
+             parquet: {{to: x, partition_by: [c]}}\n  second: {{{second}parquet: {{to: y}}}}\n"
+        )
+    };
+    check("E-COL-01", &steps_of_first("[set: {c: b + 1}]", "where: «c» > 1, "));
+    check("E-COL-01", &steps_of_first("[set: {c: «d» + 1}]", ""));
+    check("E-KEY-04", &steps_of_first("[«split»: body.a, set: {c: 1}]", ""));
+    check("E-KEY-04", &steps_of_first("[«dedupe»: {by: body.a, within: 10m}, set: {c: 1}]", ""));
+    check("E-KEY-02", &steps_of_first("[set: {c: 1}, «wasn»: {module: m}]", ""));
+    // Whoever misspells `steps` is told that, and not that a column is missing as well.
+    let text = steps_of_first("[set: {c: 1}]", "").replace("    steps:", "    «stpes»:");
+    check("E-KEY-01", &text);
 }
 
 #[test]

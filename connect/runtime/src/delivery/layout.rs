@@ -25,7 +25,7 @@ pub(super) fn layout(pipeline: &Pipeline, sink: &SinkSpec, filters: &Filters) ->
     }
     if !files.partition_by.is_empty() {
         text.push_str(&format!("{:?}\n", pipeline.decode));
-        for step in &pipeline.steps {
+        for step in pipeline.steps_to(sink) {
             match step {
                 StepSpec::Set(columns) => columns.iter().for_each(|column| {
                     text.push_str(&format!("{} {}\n", column.name, column.value.text));
@@ -44,7 +44,7 @@ pub(super) fn layout(pipeline: &Pipeline, sink: &SinkSpec, filters: &Filters) ->
                 | StepSpec::Wasm(_) => {}
             }
         }
-        for (spec, module) in filters.maps(pipeline) {
+        for (spec, module) in filters.maps(pipeline, sink) {
             let params = serde_json::Value::Object(spec.params.clone());
             text.push_str(&format!("{} {params}\n", module.hash()));
         }
@@ -88,6 +88,23 @@ mod tests {
 
     /// A custom section called `x`, with which a module does the same and is another one.
     const SECTION: &[u8] = &[0, 2, 1, b'x'];
+
+    #[test]
+    fn steps_of_a_sink_are_part_of_its_layout_alone() {
+        let layouts = |own: &str| {
+            let text = format!(
+                "version: 1\npipeline: p\ntopic: t\nschema: {{a: int}}\nsinks:\n  \
+                 first: {{steps: [set: {{day: {own}}}], parquet: {{to: x, partition_by: [day]}}}}\n  \
+                 second: {{parquet: {{to: y}}}}\n"
+            );
+            let pipeline = Pipeline::parse("p.yaml", text.as_bytes(), &|_| None).unwrap();
+            let layout = |sink| layout(&pipeline, &pipeline.sinks[sink], &Filters::default());
+            (layout(0), layout(1))
+        };
+        let (of_a, of_b) = (layouts("body.a + 1"), layouts("body.a + 2"));
+        assert_ne!(of_a.0, of_b.0);
+        assert_eq!(of_a.1, of_b.1);
+    }
 
     #[test]
     fn a_module_that_changes_no_column_may_be_rebuilt() {

@@ -141,7 +141,7 @@ impl Opening<'_> {
         if let Some(resume) = &self.state.resume {
             let unfinished = !resume.ahead.is_empty() || !self.state.planned.is_empty();
             if unfinished && self.state.layout != self.layout() {
-                let maps = self.filters.maps(self.pipeline);
+                let maps = self.filters.maps(self.pipeline, self.sink);
                 let modules = maps.map(|(spec, _)| spec.module.clone()).collect();
                 return Err(RunError::Repartitioned { sink: self.sink.name.clone(), modules });
             }

@@ -696,7 +696,7 @@ fn needs_id(pipeline: &Pipeline, sink: &SinkSpec) -> bool {
             .iter()
             .any(|slot| matches!(slot, Slot::Meta(MetaField::BornTime | MetaField::MessageId)))
     };
-    let steps = pipeline.steps.iter().any(|step| match step {
+    let steps = pipeline.steps_to(sink).any(|step| match step {
         StepSpec::Filter { condition, .. } => reads(condition),
         StepSpec::Set(columns) => columns.iter().any(|column| reads(&column.value)),
         StepSpec::Dedupe(_)

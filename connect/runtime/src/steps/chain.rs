@@ -13,7 +13,7 @@ use super::sample::Sample;
 use super::set::Set;
 use super::split::Split;
 use crate::error::RunError;
-use crate::filters::Filters;
+use crate::filters::{Filters, StepAt};
 
 /// What happens to the messages of one sink: filters that need only the message, then decoding,
 /// then everything else, in the order of the file.
@@ -40,6 +40,15 @@ struct Counts {
 struct Named {
     name: String,
     step: Box<dyn Step>,
+}
+
+/// The steps of a chain while they are put together.
+struct Steps<'a> {
+    pipeline: &'a Arc<Pipeline>,
+    filters: &'a Filters,
+    passage: Passage,
+    before: Vec<Named>,
+    after: Vec<Named>,
 }
 
 /// What goes through a chain.
@@ -85,78 +94,17 @@ impl Chain {
         filters: &Filters,
         passage: Passage,
     ) -> Result<Self, RunError> {
-        let mut before = Vec::new();
-        let mut after: Vec<Named> = Vec::new();
-        let filter = |name: String, condition: &Resolved, on_unknown| {
-            let of = Arc::clone(pipeline);
-            let filter = Filter::new(name.clone(), of, condition.clone(), on_unknown);
-            (filter.needs_no_columns(), Named { name, step: Box::new(filter) })
-        };
-        let mut add = |(is_early, named), after: &mut Vec<Named>| {
-            if is_early && after.is_empty() { before.push(named) } else { after.push(named) }
-        };
+        let mut steps = Steps { pipeline, filters, passage, before: Vec::new(), after: Vec::new() };
         for (number, spec) in pipeline.steps.iter().enumerate() {
-            match spec {
-                StepSpec::Filter { condition, on_unknown } => {
-                    let name = format!("steps[{number}] filter");
-                    add(filter(name, condition, *on_unknown), &mut after);
-                }
-                StepSpec::Set(columns) => {
-                    let name = format!("steps[{number}] set");
-                    let set = Set::new(name.clone(), Arc::clone(pipeline), columns.clone());
-                    after.push(Named { name, step: Box::new(set) });
-                }
-                StepSpec::Drop => {}
-                StepSpec::Rename(columns) => {
-                    let name = format!("steps[{number}] rename");
-                    let rename = Rename::new(name.clone(), columns.clone());
-                    after.push(Named { name, step: Box::new(rename) });
-                }
-                StepSpec::Cast(columns) => {
-                    let name = format!("steps[{number}] cast");
-                    let cast = Cast::new(name.clone(), columns)?;
-                    after.push(Named { name, step: Box::new(cast) });
-                }
-                StepSpec::Sample { rate } => {
-                    let name = format!("steps[{number}] sample");
-                    let step = Box::new(Sample::new(*rate));
-                    add((true, Named { name, step }), &mut after);
-                }
-                // What was never delivered is no duplicate.
-                StepSpec::Dedupe(_) if passage == Passage::Replay => {}
-                StepSpec::Dedupe(spec) => {
-                    let name = format!("steps[{number}] dedupe");
-                    let dedupe = Dedupe::new(name.clone(), Arc::clone(pipeline), spec.clone());
-                    let is_early = dedupe.needs_no_columns();
-                    add((is_early, Named { name, step: Box::new(dedupe) }), &mut after);
-                }
-                StepSpec::Split(spec) => {
-                    let name = format!("steps[{number}] split");
-                    if !after.is_empty() {
-                        let reason = format!("{name} must stand before steps that read columns");
-                        return Err(RunError::Setup(reason));
-                    }
-                    let split = Split::new(name.clone(), spec, pipeline.limits.memory);
-                    add((true, Named { name, step: Box::new(split) }), &mut after);
-                }
-                StepSpec::Wasm(spec) => {
-                    let wasm = filters.step(number, spec, pipeline.limits.memory)?;
-                    if wasm.changes_messages() && !after.is_empty() {
-                        return Err(RunError::Setup(format!(
-                            "{} replaces messages, so it must stand before `set` and before \
-                             filters that read the body",
-                            wasm.name()
-                        )));
-                    }
-                    let name = wasm.name().to_owned();
-                    add((true, Named { name, step: Box::new(wasm) }), &mut after);
-                }
-            }
+            steps.add(spec, StepAt { sink: None, number })?;
         }
         if let Some(condition) = &sink.where_ {
-            let name = format!("{} where", sink.name);
-            add(filter(name, condition, OnUnknown::Reject), &mut after);
+            steps.filter(format!("{} where", sink.name), condition, OnUnknown::Reject);
         }
+        for (number, spec) in sink.steps.iter().enumerate() {
+            steps.add(spec, StepAt { sink: Some(&sink.name), number })?;
+        }
+        let Steps { before, after, .. } = steps;
         let wanted = wanted(pipeline, sink);
         let decoder = pipeline.decode.decoder(&wanted).map_err(|error| {
             RunError::Setup(format!("sink `{}` cannot decode the topic: {error}", sink.name))
@@ -252,6 +200,83 @@ impl Chain {
     }
 }
 
+impl Steps<'_> {
+    /// Adds a step behind those that are there.
+    fn add(&mut self, spec: &StepSpec, at: StepAt<'_>) -> Result<(), RunError> {
+        match spec {
+            StepSpec::Filter { condition, on_unknown } => {
+                self.filter(format!("{at} filter"), condition, *on_unknown);
+            }
+            StepSpec::Set(columns) => {
+                let name = format!("{at} set");
+                let set = Set::new(name.clone(), Arc::clone(self.pipeline), columns.clone());
+                self.late(name, set);
+            }
+            StepSpec::Drop => {}
+            StepSpec::Rename(columns) => {
+                let name = format!("{at} rename");
+                self.late(name.clone(), Rename::new(name, columns.clone()));
+            }
+            StepSpec::Cast(columns) => {
+                let name = format!("{at} cast");
+                self.late(name.clone(), Cast::new(name, columns)?);
+            }
+            StepSpec::Sample { rate } => self.early(format!("{at} sample"), Sample::new(*rate)),
+            // What was never delivered is no duplicate.
+            StepSpec::Dedupe(_) if self.passage == Passage::Replay => {}
+            StepSpec::Dedupe(spec) => {
+                let name = format!("{at} dedupe");
+                let dedupe = Dedupe::new(name.clone(), Arc::clone(self.pipeline), spec.clone());
+                match dedupe.needs_no_columns() {
+                    true => self.early(name, dedupe),
+                    false => self.late(name, dedupe),
+                }
+            }
+            StepSpec::Split(spec) => {
+                let name = format!("{at} split");
+                if !self.after.is_empty() {
+                    let reason = format!("{name} must stand before steps that read columns");
+                    return Err(RunError::Setup(reason));
+                }
+                let split = Split::new(name.clone(), spec, self.pipeline.limits.memory);
+                self.early(name, split);
+            }
+            StepSpec::Wasm(spec) => {
+                let wasm = self.filters.step(at, spec, self.pipeline.limits.memory)?;
+                if wasm.changes_messages() && !self.after.is_empty() {
+                    return Err(RunError::Setup(format!(
+                        "{} replaces messages, so it must stand before `set` and before filters \
+                         that read the body",
+                        wasm.name()
+                    )));
+                }
+                self.early(wasm.name().to_owned(), wasm);
+            }
+        }
+        Ok(())
+    }
+
+    fn filter(&mut self, name: String, condition: &Resolved, on_unknown: OnUnknown) {
+        let of = Arc::clone(self.pipeline);
+        let filter = Filter::new(name.clone(), of, condition.clone(), on_unknown);
+        match filter.needs_no_columns() {
+            true => self.early(name, filter),
+            false => self.late(name, filter),
+        }
+    }
+
+    /// Adds a step that needs only the message: before decoding if it can be.
+    fn early(&mut self, name: String, step: impl Step + 'static) {
+        let named = Named { name, step: Box::new(step) };
+        if self.after.is_empty() { self.before.push(named) } else { self.after.push(named) }
+    }
+
+    /// Adds a step that needs columns.
+    fn late(&mut self, name: String, step: impl Step + 'static) {
+        self.after.push(Named { name, step: Box::new(step) });
+    }
+}
+
 impl Named {
     fn apply(&mut self, batch: Batch, rejected: &mut Vec<Rejected>) -> Result<Batch, RunError> {
         let mut rejects = Vec::new();
@@ -312,7 +337,7 @@ fn wanted(pipeline: &Pipeline, sink: &SinkSpec) -> Vec<Column> {
         }));
     };
     let mut named: BTreeSet<&str> = BTreeSet::new();
-    for step in &pipeline.steps {
+    for step in pipeline.steps_to(sink) {
         match step {
             StepSpec::Filter { condition, .. } => read_by(condition),
             StepSpec::Dedupe(spec) => read_by(&spec.by),

@@ -58,6 +58,11 @@ fn chain(steps: &str) -> Chain {
 }
 
 fn try_chain(steps: &str) -> Result<Chain, String> {
+    try_chain_to(steps, "[]")
+}
+
+/// One with steps of its sink alone.
+fn try_chain_to(steps: &str, own: &str) -> Result<Chain, String> {
     // What the rows of a split have, their message has not.
     let p = if steps.contains("split:") { "1" } else { "body.a" };
     let text = format!(
@@ -67,6 +72,7 @@ fn try_chain(steps: &str) -> Result<Chain, String> {
          schema: {{a: int, b: string, t: timestamp}}\n\
          steps: {steps}\n\
          sinks:\n  s:\n    where: tag IS NULL OR tag <> 'no'\n    \
+         steps: {own}\n    \
          parquet: {{to: out, rotate: {{rows: 5}}}}\n"
     );
     let parsed = Pipeline::parse("p.yaml", text.as_bytes(), &|_| None);

@@ -5,6 +5,7 @@ use millrace_disk::{Disk, SimDisk};
 use millrace_wasm_host::ModuleHash;
 
 use super::*;
+use crate::filters::StepAt;
 
 /// A module that runs `judge` for each message with its body's address in `$body`: 1 keeps it.
 fn module(kind: &str, call: &str) -> Vec<u8> {
@@ -114,6 +115,56 @@ fn modules_and_filters_run_in_the_order_of_the_file() {
 }
 
 #[test]
+fn steps_of_a_sink_run_behind_its_condition() {
+    let rows = [
+        (r#"{"a":0}"#, ""),
+        (r#"{"a":1}"#, ""),
+        (r#"{"a":2}"#, "TAGS=no"),
+        (r#"{"a":2}"#, ""),
+        (r#"{"a":9}"#, ""),
+    ];
+    let own = "[wasm: {module: number.wasm}, set: {d: c + 1}, filter: d < 10]";
+    let mut chain = try_chain_to("[set: {c: body.a}]", own).unwrap();
+    let mut rejected = Vec::new();
+    let batch = chain.apply(messages(&rows), &mut rejected).unwrap();
+    assert_eq!(batch.selection().iter().collect::<Vec<_>>(), [0]);
+    assert_eq!(batch.column("d").unwrap().as_primitive::<Int64Type>().value(0), 1);
+    let name = format!("s {}", name_of(0));
+    assert_eq!((rejected[0].row, rejected[0].step.as_str(), rejected.len()), (3, &*name, 1));
+    let filtered: Vec<_> = chain.filtered().into_iter().collect();
+    let expected = [
+        (format!("{name} dropped"), 1),
+        ("s steps[2] filter false".to_owned(), 1),
+        ("s where false".to_owned(), 1),
+    ];
+    assert_eq!(filtered, expected);
+}
+
+#[test]
+fn columns_that_only_steps_of_a_sink_read_are_decoded() {
+    let text = "version: 1\npipeline: p\ntopic: t\nschema: {a: int, b: string}\n\
+                sinks: {s: {steps: [set: {c: body.a + 1}], stdout: {columns: [c]}}}\n";
+    let pipeline = Arc::new(Pipeline::parse("p.yaml", text.as_bytes(), &|_| None).unwrap());
+    let sink = &pipeline.sinks[0];
+    let mut chain = Chain::new(&pipeline, sink, &Filters::default(), Passage::Run).unwrap();
+    let batch = chain.apply(messages(&[(r#"{"a":1,"b":"x"}"#, "")]), &mut Vec::new()).unwrap();
+    assert_eq!(batch.column("c").unwrap().as_primitive::<Int64Type>().value(0), 2);
+    assert!(batch.column("b").is_none(), "nobody reads it");
+}
+
+#[test]
+fn a_module_before_one_sink_keeps_messages_whole() {
+    let Err(error) = try_chain_to("[]", "[wasm: {module: split-array.wasm}]") else {
+        panic!("a flat map before one sink")
+    };
+    assert!(error.contains("stands in the `steps` of the sink `s`"), "{error}");
+    let own = "[wasm: {module: mask.wasm, params: {fields: [b], instead: x}}]";
+    let mut chain = try_chain_to("[]", own).unwrap();
+    let batch = chain.apply(messages(&[(r#"{"a":1,"b":"y"}"#, "")]), &mut Vec::new()).unwrap();
+    assert_eq!(batch.messages().get(0).body, br#"{"a":1,"b":"x"}"#);
+}
+
+#[test]
 fn a_map_changes_what_is_decoded_and_not_what_becomes_a_letter() {
     let steps = "[wasm: {module: mask.wasm, params: {fields: [b], instead: x}}, \
                  set: {c: body.b}]";
@@ -166,7 +217,9 @@ fn a_step_makes_no_more_than_messages_can_take() {
     let pipeline = Pipeline::parse("p.yaml", text.as_bytes(), &|_| None).unwrap();
     let filters = Filters::load(&pipeline, &disk()).unwrap();
     let [StepSpec::Wasm(spec)] = &pipeline.steps[..] else { panic!("one step") };
-    let made = |memory: u64| filters.step(0, spec, memory).unwrap().bytes_max;
+    let made = |memory: u64| {
+        filters.step(StepAt { sink: None, number: 0 }, spec, memory).unwrap().bytes_max
+    };
     assert_eq!(made(1 << 30), 1 << 30);
     assert_eq!(made(1 << 40), Messages::CHANGED_BYTES_MAX);
 }
