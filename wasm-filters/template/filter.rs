@@ -1,33 +1,25 @@
 //! Keeps the orders whose note holds one of some words.
 
-use millrace_wasm_guest::{Filter, Json, Params, Record};
+use millrace_wasm_guest::{Json, Params, Record, Result, filter, init};
 
-/// Keeps JSON bodies of which the text `note` holds one of these words.
-pub struct KeepWords {
-    words: Vec<String>,
+/// The words that are looked for.
+pub struct Words(Vec<String>);
+
+#[init(params = r#"{"required": ["words"], "properties": {"words": {"type": "array"}}}"#)]
+fn init(params: Params<'_>) -> Result<Words> {
+    let words = params.texts("words")?;
+    if words.is_empty() {
+        return Err("`words` names no word to look for".to_owned());
+    }
+    Ok(Words(words))
 }
 
-impl Filter for KeepWords {
-    fn new(params: &Params<'_>) -> Result<Self, String> {
-        let words = params.texts("words")?;
-        if words.is_empty() {
-            return Err("`words` names no word to look for".to_owned());
-        }
-        Ok(Self { words })
-    }
-
-    fn keep(&mut self, record: &Record<'_>) -> Result<bool, String> {
-        let body = Json::parse(record.body)?;
-        let note = body.get("note").and_then(|note| note.text());
-        Ok(note.is_some_and(|note| self.words.iter().any(|word| note.contains(word.as_str()))))
-    }
-}
-
-millrace_wasm_guest::filter! {
-    KeepWords,
-    name: "keep-words",
-    version: "0.1.0",
-    params: r#"{"required": ["words"], "properties": {"words": {"type": "array"}}}"#,
+/// Keeps JSON bodies of which the text `note` holds one of the words.
+#[filter]
+fn keep(words: &Words, record: &Record<'_>) -> Result<bool> {
+    let body = Json::parse(record.body)?;
+    let note = body.get("note").and_then(|note| note.text());
+    Ok(note.is_some_and(|note| words.0.iter().any(|word| note.contains(word.as_str()))))
 }
 
 #[cfg(test)]
@@ -37,10 +29,9 @@ mod tests {
     #[test]
     fn a_word_in_the_note_keeps_an_order() {
         let params = Params::parse(r#"{"words": ["urgent"]}"#).unwrap();
-        let mut filter = KeepWords::new(&params).unwrap();
-        let mut keep = |body: &str| {
-            filter.keep(&Record { body: body.as_bytes(), ..Record::default() })
-        };
+        let words = init(params).unwrap();
+        let keep =
+            |body: &str| keep(&words, &Record { body: body.as_bytes(), ..Record::default() });
         assert_eq!(keep(r#"{"note": "urgent, please"}"#), Ok(true));
         assert_eq!(keep(r#"{"note": "whenever"}"#), Ok(false));
         assert_eq!(keep("{}"), Ok(false));

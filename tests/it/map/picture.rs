@@ -9,7 +9,7 @@ pub(super) struct Picture {
     pub(super) arrows: BTreeSet<(String, String)>,
     /// Whom everybody may use without an arrow.
     pub(super) for_all: BTreeSet<String>,
-    /// Who uses nobody, not even those.
+    /// Who uses nobody without an arrow, not even those.
     pub(super) alone: BTreeSet<String>,
 }
 
@@ -30,7 +30,7 @@ impl Picture {
         let (for_all, alone) = rest
             .split_once("Everybody may use ")
             .and_then(|(_, rules)| rules.split_once(';'))
-            .and_then(|(all, rest)| Some((all, rest.split_once(" use nobody.")?.0)))
+            .and_then(|(all, rest)| Some((all, rest.split_once(" use nobody")?.0)))
             .expect("the map says what is not drawn");
         Self {
             packages: packages.collect(),

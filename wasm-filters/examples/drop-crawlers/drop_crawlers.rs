@@ -1,32 +1,30 @@
 //! Drops the requests of crawlers from an access log in the combined format, by user agent.
 
-use millrace_wasm_guest::{Filter, Params, Record};
+use millrace_wasm_guest::{Params, Record, Result, filter, init};
 
 /// What the user agents of crawlers have in common, in lower case.
 const USUAL: [&str; 6] = ["bot", "crawl", "spider", "slurp", "curl/", "wget/"];
 
-/// Keeps lines whose user agent holds none of these texts.
-pub struct DropCrawlers {
-    agents: Vec<String>,
+/// What the user agents of crawlers have in them.
+pub struct Crawlers(Vec<String>);
+
+#[init(params = r#"{"properties": {"agents": {"type": "array"}}}"#)]
+fn init(params: Params<'_>) -> Result<Crawlers> {
+    let mut agents = params.texts("agents")?;
+    if agents.is_empty() {
+        agents = USUAL.map(str::to_owned).to_vec();
+    }
+    if agents.iter().any(String::is_empty) {
+        return Err("an empty text in `agents` would drop everything".to_owned());
+    }
+    agents.iter_mut().for_each(|agent| agent.make_ascii_lowercase());
+    Ok(Crawlers(agents))
 }
 
-impl Filter for DropCrawlers {
-    fn new(params: &Params<'_>) -> Result<Self, String> {
-        let mut agents = params.texts("agents")?;
-        if agents.is_empty() {
-            agents = USUAL.map(str::to_owned).to_vec();
-        }
-        if agents.iter().any(String::is_empty) {
-            return Err("an empty text in `agents` would drop everything".to_owned());
-        }
-        agents.iter_mut().for_each(|agent| agent.make_ascii_lowercase());
-        Ok(Self { agents })
-    }
-
-    fn keep(&mut self, record: &Record<'_>) -> Result<bool, String> {
-        let agent = user_agent(record.body).ok_or("the line does not end with a user agent")?;
-        Ok(!self.agents.iter().any(|crawler| contains(agent, crawler.as_bytes())))
-    }
+#[filter(name = "drop-crawlers", version = "1.0.0")]
+fn keep(crawlers: &Crawlers, record: &Record<'_>) -> Result<bool> {
+    let agent = user_agent(record.body).ok_or("the line does not end with a user agent")?;
+    Ok(!crawlers.0.iter().any(|crawler| contains(agent, crawler.as_bytes())))
 }
 
 /// The last text in quotes of a line.
@@ -42,21 +40,14 @@ fn contains(text: &[u8], wanted: &[u8]) -> bool {
     text.windows(wanted.len()).any(|window| window.eq_ignore_ascii_case(wanted))
 }
 
-millrace_wasm_guest::filter! {
-    DropCrawlers,
-    name: "drop-crawlers",
-    version: "1.0.0",
-    params: r#"{"properties": {"agents": {"type": "array"}}}"#,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[track_caller]
     fn check(params: &str, line: &str, expected: Result<bool, &str>) {
-        let mut filter = DropCrawlers::new(&Params::parse(params).unwrap()).unwrap();
-        let kept = filter.keep(&Record { body: line.as_bytes(), ..Record::default() });
+        let crawlers = init(Params::parse(params).unwrap()).unwrap();
+        let kept = keep(&crawlers, &Record { body: line.as_bytes(), ..Record::default() });
         assert_eq!(kept, expected.map_err(str::to_owned), "{line}");
     }
 
@@ -76,6 +67,6 @@ mod tests {
     #[test]
     fn an_empty_text_is_a_mistake() {
         let params = Params::parse(r#"{"agents": [""]}"#).unwrap();
-        assert!(DropCrawlers::new(&params).is_err());
+        assert!(init(params).is_err());
     }
 }

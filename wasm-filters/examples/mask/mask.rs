@@ -1,6 +1,6 @@
 //! Puts `***` in the place of personal data in JSON bodies.
 
-use millrace_wasm_guest::{Json, Map, Next, Out, Params, Record};
+use millrace_wasm_guest::{Json, Out, Params, Record, Result, init, map};
 
 /// Masks the values of these fields, wherever they stand in the body.
 pub struct Mask {
@@ -8,30 +8,33 @@ pub struct Mask {
     instead: String,
 }
 
-impl Map for Mask {
-    fn new(params: &Params<'_>) -> Result<Self, String> {
-        let fields = params.texts("fields")?;
-        if fields.is_empty() {
-            return Err("`fields` names no field to mask".to_owned());
-        }
-        let instead = params.text("instead")?.unwrap_or_else(|| "***".to_owned());
-        if instead.contains(|c: char| c == '"' || c == '\\' || c.is_control()) {
-            return Err("`instead` must be a text without quotes and backslashes".to_owned());
-        }
-        Ok(Self { fields, instead: format!("\"{instead}\"") })
+#[init(params = r#"{
+    "required": ["fields"],
+    "properties": {"fields": {"type": "array"}, "instead": {"type": "string"}}
+}"#)]
+fn init(params: Params<'_>) -> Result<Mask> {
+    let fields = params.texts("fields")?;
+    if fields.is_empty() {
+        return Err("`fields` names no field to mask".to_owned());
     }
+    let instead = params.text("instead")?.unwrap_or_else(|| "***".to_owned());
+    if instead.contains(|c: char| c == '"' || c == '\\' || c.is_control()) {
+        return Err("`instead` must be a text without quotes and backslashes".to_owned());
+    }
+    Ok(Mask { fields, instead: format!("\"{instead}\"") })
+}
 
-    fn map(&mut self, record: &Record<'_>, out: &mut Out) -> Result<Next, String> {
-        let body = Json::parse(record.body)?;
-        let mut masked = Vec::with_capacity(record.body.len());
-        let mut found = false;
-        self.copy(body, &mut masked, &mut found);
-        if !found {
-            return Ok(Next::Keep);
-        }
-        out.body(&masked);
-        Ok(Next::Replace)
+#[map(name = "mask", version = "1.0.0")]
+fn mask(mask: &Mask, record: &Record<'_>, out: &mut Out<'_>) -> Result<()> {
+    let body = Json::parse(record.body)?;
+    let mut masked = Vec::with_capacity(record.body.len());
+    let mut found = false;
+    mask.copy(body, &mut masked, &mut found);
+    match found {
+        true => out.body(&masked).emit(),
+        false => out.keep(),
     }
+    Ok(())
 }
 
 impl Mask {
@@ -71,26 +74,20 @@ fn separate(number: usize, masked: &mut Vec<u8>) {
     }
 }
 
-millrace_wasm_guest::map! {
-    Mask,
-    name: "mask",
-    version: "1.0.0",
-    params: r#"{"required": ["fields"], "properties": {"fields": {"type": "array"}, "instead": {"type": "string"}}}"#,
-}
-
 #[cfg(test)]
 mod tests {
+    use millrace_wasm_guest::Outputs;
+
     use super::*;
 
     #[track_caller]
     fn check(body: &str, expected: Option<&str>) {
         let params = Params::parse(r#"{"fields": ["email", "na\u006de"]}"#).unwrap();
-        let mut out = Out::default();
+        let mut outputs = Outputs::default();
         let record = Record { body: body.as_bytes(), ..Record::default() };
-        let next = Mask::new(&params).unwrap().map(&record, &mut out).unwrap();
-        let bodies: Vec<_> = out.bodies().map(|body| std::str::from_utf8(body).unwrap()).collect();
-        assert_eq!(next, if expected.is_some() { Next::Replace } else { Next::Keep });
-        assert_eq!(bodies, expected.into_iter().collect::<Vec<_>>());
+        mask(&init(params).unwrap(), &record, &mut outputs.of(0)).unwrap();
+        let bodies = outputs.bodies().map(|body| std::str::from_utf8(body).unwrap());
+        assert_eq!(bodies.collect::<Vec<_>>(), expected.into_iter().collect::<Vec<_>>());
     }
 
     #[test]
@@ -105,7 +102,8 @@ mod tests {
     fn what_is_no_json_is_refused() {
         let params = Params::parse(r#"{"fields": ["a"]}"#).unwrap();
         let record = Record { body: b"{", ..Record::default() };
-        assert!(Mask::new(&params).unwrap().map(&record, &mut Out::default()).is_err());
-        assert!(Mask::new(&Params::parse("{}").unwrap()).is_err());
+        let mut outputs = Outputs::default();
+        assert!(mask(&init(params).unwrap(), &record, &mut outputs.of(0)).is_err());
+        assert!(init(Params::parse("{}").unwrap()).is_err());
     }
 }

@@ -1,57 +1,45 @@
 //! Makes a record of each item of a JSON list.
 
-use millrace_wasm_guest::{Json, Map, Next, Out, Params, Record, Replacement};
+use millrace_wasm_guest::{Json, Out, Params, Record, Result, flat_map, init};
 
-/// Splits the list in this field, or the body itself.
-pub struct SplitArray {
+/// Where the list is: in this field, or it is the body itself.
+pub struct List {
     field: Option<String>,
 }
 
-impl Map for SplitArray {
-    fn new(params: &Params<'_>) -> Result<Self, String> {
-        Ok(Self { field: params.text("field")? })
-    }
-
-    fn map(&mut self, record: &Record<'_>, out: &mut Out) -> Result<Next, String> {
-        let body = Json::parse(record.body)?;
-        let list = match &self.field {
-            Some(path) => body.at(path).ok_or_else(|| format!("there is no field `{path}`"))?,
-            None => body,
-        };
-        for (number, item) in list.items().ok_or("this is not a list")?.enumerate() {
-            let number = number.to_string();
-            out.emit(Replacement {
-                body: Some(item.raw()),
-                properties: &[("split_index", &number)],
-                ..Replacement::default()
-            });
-        }
-        Ok(Next::Replace)
-    }
+#[init(params = r#"{"properties": {"field": {"type": "string"}}}"#)]
+fn init(params: Params<'_>) -> Result<List> {
+    Ok(List { field: params.text("field")? })
 }
 
-millrace_wasm_guest::flat_map! {
-    SplitArray,
-    name: "split-array",
-    version: "1.0.0",
-    params: r#"{"properties": {"field": {"type": "string"}}}"#,
+#[flat_map(name = "split-array", version = "1.0.0")]
+fn split(list: &List, record: &Record<'_>, out: &mut Out<'_>) -> Result<()> {
+    let body = Json::parse(record.body)?;
+    let list = match &list.field {
+        Some(path) => body.at(path).ok_or_else(|| format!("there is no field `{path}`"))?,
+        None => body,
+    };
+    for (number, item) in list.items().ok_or("this is not a list")?.enumerate() {
+        out.body(item.raw()).property("split_index", &number.to_string()).emit();
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use millrace_wasm_guest::Outputs;
+
     use super::*;
 
     #[track_caller]
     fn check(params: &str, body: &str, expected: Result<&[&str], &str>) {
-        let mut out = Out::default();
+        let mut outputs = Outputs::default();
         let record = Record { body: body.as_bytes(), ..Record::default() };
-        let params = Params::parse(params).unwrap();
-        let next = SplitArray::new(&params).unwrap().map(&record, &mut out);
-        let bodies: Vec<_> = out.bodies().map(|body| std::str::from_utf8(body).unwrap()).collect();
-        match expected {
-            Ok(expected) => assert_eq!((next, &bodies[..]), (Ok(Next::Replace), expected)),
-            Err(reason) => assert_eq!(next, Err(reason.to_owned())),
-        }
+        let list = init(Params::parse(params).unwrap()).unwrap();
+        let answer = split(&list, &record, &mut outputs.of(0));
+        let bodies = outputs.bodies().map(|body| std::str::from_utf8(body).unwrap());
+        let bodies: Vec<_> = bodies.collect();
+        assert_eq!(answer.map(|()| &bodies[..]), expected.map_err(str::to_owned));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What the macros make the module's functions of. Not for anybody else.
+//! What a module's functions are made of, by the macros in `module.rs`. Not for anybody else.
 //!
 //! A module has one thread, and the host calls one function at a time and waits for it. That is
 //! what makes the one instance below sound, and the buffers that outlive a call.
@@ -7,12 +7,13 @@
 
 use std::alloc::Layout;
 use std::cell::UnsafeCell;
+use std::fmt::Display;
 use std::slice;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::batch::Batch;
-use crate::out::Out;
-use crate::{Filter, Map, Next, Params};
+use crate::out::{Next, Outputs};
+use crate::{Out, Params, Record};
 
 const DROP: u8 = 0;
 const KEEP: u8 = 1;
@@ -26,12 +27,58 @@ const REFUSED: i32 = -1;
 #[unsafe(no_mangle)]
 pub static mr_progress: AtomicU32 = AtomicU32::new(0);
 
-/// The filter or map of this module, once it is there, and the buffers that the host reads.
-pub struct Loaded<T>(UnsafeCell<Option<State<T>>>);
+/// What a module keeps from one batch to the next; `#[init]` makes one of it.
+#[diagnostic::on_unimplemented(
+    message = "no function makes a `{Self}`",
+    label = "this is the state of the filter",
+    note = "it is made by `#[millrace_wasm_guest::init] fn init(params: Params<'_>) -> Result<{Self}>`"
+)]
+pub trait State: Sized {
+    /// The JSON Schema of the parameters.
+    const PARAMS: &'static str;
 
-struct State<T> {
-    loaded: T,
-    out: Out,
+    /// Made of the parameters.
+    fn new(params: Params<'_>) -> Result<Self, String>;
+}
+
+/// Nothing to keep, and no parameters.
+impl State for () {
+    const PARAMS: &'static str = "null";
+
+    fn new(_: Params<'_>) -> Result<Self, String> {
+        Ok(())
+    }
+}
+
+/// What a function may answer, with `T` for what it says of a record.
+#[diagnostic::on_unimplemented(
+    message = "a function for records cannot answer `{Self}`",
+    label = "this is not `{T}` and not a `Result` with one",
+    note = "it answers `{T}`, or a `Result` with one whose error can be displayed"
+)]
+pub trait Answer<T> {
+    /// The same in one form.
+    fn answer(self) -> Result<T, String>;
+}
+
+impl<T> Answer<T> for T {
+    fn answer(self) -> Result<T, String> {
+        Ok(self)
+    }
+}
+
+impl<T, E: Display> Answer<T> for Result<T, E> {
+    fn answer(self) -> Result<T, String> {
+        self.map_err(|reason| reason.to_string())
+    }
+}
+
+/// The state of this module, once it is there, and the buffers that the host reads.
+pub struct Loaded<T>(UnsafeCell<Option<Instance<T>>>);
+
+struct Instance<T> {
+    state: T,
+    outputs: Outputs,
     verdicts: Vec<u8>,
     encoded: Vec<u8>,
 }
@@ -49,18 +96,45 @@ impl<T> Loaded<T> {
     /// # Safety
     /// No other reference that this gave may be in use.
     #[expect(clippy::mut_from_ref, reason = "that is what the cell is for")]
-    unsafe fn get(&self) -> &mut Option<State<T>> {
+    unsafe fn get(&self) -> &mut Option<Instance<T>> {
         // SAFETY: the caller says so.
         unsafe { &mut *self.0.get() }
     }
 }
 
-/// The bytes of a text, as an array for a custom section.
-pub const fn bytes<const LEN: usize>(text: &str) -> [u8; LEN] {
-    match text.as_bytes().first_chunk() {
-        Some(bytes) => *bytes,
-        None => panic!("the array is as long as the text"),
+/// What the host reads of a module without running it.
+pub const fn manifest<T: State>(
+    kind: &'static str,
+    name: &'static str,
+    version: &'static str,
+) -> [&'static str; 9] {
+    let begin = "{\"abi\":1,\"sdk\":\"rust\",\"name\":\"";
+    let kinds = "\",\"kinds\":[\"";
+    [begin, name, "\",\"version\":\"", version, kinds, kind, "\"],\"params\":", T::PARAMS, "}"]
+}
+
+/// The length of texts.
+pub const fn len(texts: &[&str]) -> usize {
+    let (mut at, mut len) = (0, 0);
+    while at < texts.len() {
+        len += texts[at].len();
+        at += 1;
     }
+    len
+}
+
+/// The bytes of texts, as an array for a custom section.
+pub const fn joined<const LEN: usize>(texts: &[&str]) -> [u8; LEN] {
+    let mut joined = [0; LEN];
+    let mut rest = joined.as_mut_slice();
+    let mut at = 0;
+    while at < texts.len() {
+        let (place, behind) = rest.split_at_mut(texts[at].len());
+        place.copy_from_slice(texts[at].as_bytes());
+        rest = behind;
+        at += 1;
+    }
+    joined
 }
 
 /// Memory for the host.
@@ -85,26 +159,21 @@ pub unsafe fn free(at: *mut u8, len: usize, align: usize) {
 
 /// # Safety
 /// `params` must be `len` bytes that nobody changes meanwhile.
-pub unsafe fn init<T>(
-    loaded: &Loaded<T>,
-    params: *const u8,
-    len: usize,
-    new: fn(&Params<'_>) -> Result<T, String>,
-) -> i32 {
+pub unsafe fn init<T: State>(loaded: &Loaded<T>, params: *const u8, len: usize) -> i32 {
     std::panic::set_hook(Box::new(|info| host::log(1, &info.to_string())));
     // SAFETY: the caller says so.
     let text = unsafe { slice::from_raw_parts(params, len) };
     let text = std::str::from_utf8(text).unwrap_or_default();
-    match Params::parse(text).and_then(|params| new(&params)) {
-        Ok(filter) => {
-            let state = State {
-                loaded: filter,
-                out: Out::default(),
+    match Params::parse(text).and_then(T::new) {
+        Ok(state) => {
+            let instance = Instance {
+                state,
+                outputs: Outputs::default(),
                 verdicts: Vec::new(),
                 encoded: Vec::new(),
             };
             // SAFETY: nobody else runs.
-            unsafe { *loaded.get() = Some(state) };
+            unsafe { *loaded.get() = Some(instance) };
             0
         }
         Err(reason) => {
@@ -117,15 +186,16 @@ pub unsafe fn init<T>(
 /// # Safety
 /// `batch` must be `len` bytes that nobody changes meanwhile, and `verdicts` as many as there are
 /// records, which nobody reads meanwhile.
-pub unsafe fn filter<T: Filter>(
+pub unsafe fn filter<T>(
     loaded: &Loaded<T>,
     batch: *const u8,
     len: usize,
     verdicts: *mut u8,
+    keep: impl Fn(&mut T, &Record<'_>) -> Result<bool, String>,
 ) -> i32 {
     // SAFETY: nobody else runs, and the caller says so.
-    let (state, bytes) = unsafe { (loaded.get(), slice::from_raw_parts(batch, len)) };
-    let (Some(State { loaded, .. }), Some(batch)) = (state, Batch::parse(bytes)) else {
+    let (instance, bytes) = unsafe { (loaded.get(), slice::from_raw_parts(batch, len)) };
+    let (Some(Instance { state, .. }), Some(batch)) = (instance, Batch::parse(bytes)) else {
         return refuse_batch();
     };
     // SAFETY: the caller says so.
@@ -136,7 +206,7 @@ pub unsafe fn filter<T: Filter>(
         let Some(record) = batch.get(number) else {
             return refuse_batch();
         };
-        *verdict = match loaded.keep(&record) {
+        *verdict = match keep(state, &record) {
             Ok(true) => {
                 kept += 1;
                 KEEP
@@ -154,13 +224,19 @@ pub unsafe fn filter<T: Filter>(
 /// # Safety
 /// `batch` must be `len` bytes that nobody changes meanwhile, and `out` 48 bytes that nobody reads
 /// meanwhile.
-pub unsafe fn map<T: Map>(loaded: &Loaded<T>, batch: *const u8, len: usize, out: *mut u8) -> i32 {
+pub unsafe fn map<T>(
+    loaded: &Loaded<T>,
+    batch: *const u8,
+    len: usize,
+    out: *mut u8,
+    map: impl Fn(&mut T, &Record<'_>, &mut Out<'_>) -> Result<(), String>,
+) -> i32 {
     // SAFETY: nobody else runs, and the caller says so.
-    let (state, bytes) = unsafe { (loaded.get(), slice::from_raw_parts(batch, len)) };
-    let (Some(state), Some(batch)) = (state, Batch::parse(bytes)) else {
+    let (instance, bytes) = unsafe { (loaded.get(), slice::from_raw_parts(batch, len)) };
+    let (Some(instance), Some(batch)) = (instance, Batch::parse(bytes)) else {
         return refuse_batch();
     };
-    let State { loaded, out: outputs, verdicts, encoded } = state;
+    let Instance { state, outputs, verdicts, encoded } = instance;
     outputs.clear();
     verdicts.clear();
     for number in 0..batch.len() {
@@ -168,20 +244,19 @@ pub unsafe fn map<T: Map>(loaded: &Loaded<T>, batch: *const u8, len: usize, out:
         let Some(record) = batch.get(number) else {
             return refuse_batch();
         };
-        outputs.begin(number as u32);
-        let verdict = match loaded.map(&record, outputs) {
-            Ok(Next::Replace) => REPLACE,
-            Ok(Next::Keep) => KEEP,
-            Ok(Next::Drop) => DROP,
+        let answer = map(state, &record, &mut outputs.of(number as u32));
+        verdicts.push(match answer {
+            Ok(()) => match outputs.settle() {
+                Next::Replace => REPLACE,
+                Next::Keep => KEEP,
+                Next::Drop => DROP,
+            },
             Err(reason) => {
+                outputs.take_back();
                 host::fail(&reason);
                 ERROR
             }
-        };
-        if verdict != REPLACE {
-            outputs.take_back();
-        }
-        verdicts.push(verdict);
+        });
     }
     outputs.encode(encoded);
     let words = [

@@ -126,7 +126,7 @@ fn lists_are_split() {
     let filter = example("split-array", json!({"field": "items"}));
     let bodies = [r#"{"items": [1, {"a": 2}]}"#, r#"{"items": []}"#, "{}"];
     let (verdicts, outputs) = mapped(&filter, &bodies);
-    assert_eq!(verdicts, "rrx");
+    assert_eq!(verdicts, "rdx");
     let output = |body: &str, at| (0, body.to_owned(), format!("split_index\x01{at}\x02"));
     assert_eq!(outputs, [output("1", 0), output(r#"{"a": 2}"#, 1)]);
 }

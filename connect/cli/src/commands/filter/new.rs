@@ -22,7 +22,6 @@ pub(super) struct New {
 
 /// What the template is called; its file names and texts get the new name.
 const TEMPLATE: &str = "keep-words";
-const TEMPLATE_TYPE: &str = "KeepWords";
 
 const FILES: [(&str, &str); 6] = [
     ("Cargo.toml", include_str!("../../../../../wasm-filters/template/manifest.toml")),
@@ -40,7 +39,7 @@ rustflags = [\"-C\", \"target-feature=+simd128,+bulk-memory\"]
 ";
 
 /// What every filter links against; cargo has no package that depends on one of its name.
-const GUEST_NAME: &str = "millrace-wasm-guest";
+const GUEST_NAMES: [&str; 2] = ["millrace-wasm-guest", "millrace-wasm-guest-macros"];
 
 const GUEST_MANIFEST: &str = "\
 [package]
@@ -48,16 +47,44 @@ name = \"millrace-wasm-guest\"
 version = \"0.1.0\"
 edition = \"2024\"
 license = \"Apache-2.0\"
+
+[dependencies]
+millrace-wasm-guest-macros = { path = \"macros\" }
 ";
 
-const GUEST: [(&str, &str); 7] = [
-    ("batch.rs", include_str!("../../../../../wasm-filters/guest/src/batch.rs")),
-    ("exports.rs", include_str!("../../../../../wasm-filters/guest/src/exports.rs")),
-    ("find.rs", include_str!("../../../../../wasm-filters/guest/src/find.rs")),
-    ("json.rs", include_str!("../../../../../wasm-filters/guest/src/json.rs")),
-    ("lib.rs", include_str!("../../../../../wasm-filters/guest/src/lib.rs")),
-    ("out.rs", include_str!("../../../../../wasm-filters/guest/src/out.rs")),
-    ("params.rs", include_str!("../../../../../wasm-filters/guest/src/params.rs")),
+const GUEST_MACROS_MANIFEST: &str = "\
+[package]
+name = \"millrace-wasm-guest-macros\"
+version = \"0.1.0\"
+edition = \"2024\"
+license = \"Apache-2.0\"
+
+[lib]
+proc-macro = true
+";
+
+/// A source of the guest crate, by its path in there.
+macro_rules! guest {
+    ($path:literal) => {
+        ($path, include_str!(concat!("../../../../../wasm-filters/guest/", $path)))
+    };
+}
+
+const GUEST: [(&str, &str); 14] = [
+    ("Cargo.toml", GUEST_MANIFEST),
+    guest!("src/batch.rs"),
+    guest!("src/exports.rs"),
+    guest!("src/find.rs"),
+    guest!("src/json.rs"),
+    guest!("src/lib.rs"),
+    guest!("src/module.rs"),
+    guest!("src/out.rs"),
+    guest!("src/params.rs"),
+    ("macros/Cargo.toml", GUEST_MACROS_MANIFEST),
+    guest!("macros/src/function.rs"),
+    guest!("macros/src/lib.rs"),
+    guest!("macros/src/mistake.rs"),
+    guest!("macros/src/options.rs"),
 ];
 
 impl New {
@@ -73,7 +100,7 @@ impl New {
             return Err(Failure::new(Exit::Input, codes::ARGUMENT, message)
                 .hint("lower-case letters, digits and `-`, at most 48, a letter first"));
         }
-        if name == GUEST_NAME {
+        if GUEST_NAMES.contains(&name.as_str()) {
             let message =
                 format!("a filter cannot be called `{name}`, as what it links against is");
             return Err(
@@ -87,13 +114,11 @@ impl New {
                 .hint("choose another name, or --within another directory"));
         }
         for (file, text) in FILES {
-            let text = text.replace(TEMPLATE, name).replace(TEMPLATE_TYPE, &type_name(name));
-            write(&dir.join(file.replace(TEMPLATE, name)), &text)?;
+            write(&dir.join(file.replace(TEMPLATE, name)), &text.replace(TEMPLATE, name))?;
         }
         write(&dir.join(".cargo/config.toml"), CARGO_CONFIG)?;
-        write(&dir.join("guest/Cargo.toml"), GUEST_MANIFEST)?;
         for (file, text) in GUEST {
-            write(&dir.join("guest/src").join(file), text)?;
+            write(&dir.join("guest").join(file), text)?;
         }
         let shown = dir.display();
         let summary = format!("{shown}: a filter to begin with");
@@ -107,39 +132,9 @@ impl New {
     }
 }
 
-/// `keep-words` becomes `KeepWordsFilter`. The ending keeps it apart from what the template uses and
-/// what Rust knows everywhere, such as `String` and `Self`.
-fn type_name(name: &str) -> String {
-    let words = name.split('-').map(|word| {
-        let mut chars = word.chars();
-        let first = chars.next().map(|char| char.to_ascii_uppercase());
-        first.into_iter().chain(chars).collect::<String>()
-    });
-    let words: String = words.collect();
-    if words.ends_with("Filter") && words != "Filter" { words } else { words + "Filter" }
-}
-
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
     let dir = path.parent().expect("it is in the directory of the filter");
     fs::create_dir_all(dir)
         .and_then(|()| fs::write(path, text))
         .map_err(|error| unwritten(path, &error))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_type_of_a_filter_is_like_no_other() {
-        for (name, expected) in [
-            ("keep-words", "KeepWordsFilter"),
-            ("my-filter", "MyFilter"),
-            ("filter", "FilterFilter"),
-            ("params", "ParamsFilter"),
-            ("self", "SelfFilter"),
-        ] {
-            assert_eq!(type_name(name), expected);
-        }
-    }
 }
