@@ -23,12 +23,22 @@ pub trait Step: Send {
     }
 }
 
-/// A step that cannot go on at all, whatever the record.
+/// Why a step did not get through a batch, of which nothing goes on then.
 #[derive(Debug, thiserror::Error)]
-#[error("step `{step}` failed: {reason}")]
-pub struct StepError {
-    /// The step, as the pipeline file calls it.
-    pub step: String,
-    /// What went wrong.
-    pub reason: String,
+pub enum StepError {
+    /// It cannot go on at all, whatever the record.
+    #[error("step `{step}` failed: {reason}")]
+    Failed {
+        /// The step, as the pipeline file calls it.
+        step: String,
+        /// What went wrong.
+        reason: String,
+    },
+
+    /// It takes long and was asked to stop. Nothing is wrong; the messages come again.
+    #[error("step `{step}` was stopped")]
+    Stopped {
+        /// The step, as the pipeline file calls it.
+        step: String,
+    },
 }

@@ -156,7 +156,7 @@ impl<'a> Trial<'a> {
             let options = RunOptions {
                 until: Until::Drained,
                 patience: Patience::SHORT,
-                filters: self.checked.filters.clone(),
+                filters: self.checked.filters.on_one_thread(),
                 ..RunOptions::new(if is_last { "test" } else { "test before the power cut" })
             };
             let pipeline = Arc::clone(&self.pipeline);

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use millrace_client::{PullRequest, Pulled};
 use millrace_config::Retry;
-use millrace_connect_api::{Cut, FileSink, Messages, QueueRef, Resume};
+use millrace_connect_api::{Cut, FileSink, Messages, QueueRef, Resume, StepError};
 use millrace_types::{GroupName, QueueId, QueueOffset};
 use tokio::sync::watch;
 
@@ -35,7 +35,7 @@ use crate::error::RunError;
 use crate::ledger::Ledger;
 use crate::link::Link;
 use crate::progress::Progress;
-use crate::steps::{Chain, Rejected};
+use crate::steps::{Applied, PlacedChain, Rejected};
 
 /// Bytes of one pull, and so of one batch: some thousand rows, and still in the processor's cache.
 const PULL_BYTES: u32 = 1 << 20;
@@ -55,7 +55,7 @@ pub(crate) struct Delivery {
     fingerprint: u64,
     layout: String,
     group: GroupName,
-    chain: Chain,
+    chain: PlacedChain,
     sink: Box<dyn FileSink>,
     retry: Option<Retry>,
     queues: Vec<Reading>,
@@ -94,7 +94,7 @@ impl Delivery {
                     break;
                 }
             }
-            if !moved {
+            if !moved && !self.link.stop().is_requested() {
                 if self.is_at_end() {
                     break;
                 }
@@ -167,19 +167,25 @@ impl Delivery {
         }
         let messages = Messages::parse(queue.clone(), from, pulled.next, pulled.runs)
             .map_err(|source| RunError::Damaged { queue, source })?;
-        self.write(Arc::new(messages)).await?;
+        match self.write(Arc::new(messages)).await {
+            // None of them is in the sink, so they are as good as not read.
+            Err(RunError::Step(StepError::Stopped { .. })) => {
+                self.set_lag(at, pulled.max.since(from));
+                return Ok(false);
+            }
+            written => written?,
+        }
         self.queues[at].next = pulled.next;
         Ok(true)
     }
 
     /// Takes messages through the steps into the sink, and those that cannot go on into letters.
     async fn write(&mut self, messages: Arc<Messages>) -> Result<(), RunError> {
-        let (filtered_before, made_before) = (self.chain.filtered_rows(), self.chain.made());
-        let mut rejected = Vec::new();
+        let (filtered_before, made_before) = self.counted();
         if let Some(lookback) = &mut self.lookback {
             lookback.note(&messages);
         }
-        let batch = self.chain.apply(Arc::clone(&messages), &mut rejected)?;
+        let Applied { batch, mut rejected } = self.chain.apply(Arc::clone(&messages)).await?;
         if let Err(error) = self.letters.judge(&messages, batch.messages(), &rejected) {
             // Nothing of this batch is in the sink yet. What came before it is good, and whoever
             // repairs the pipeline should not find it half done.
@@ -195,9 +201,9 @@ impl Delivery {
         self.letters.judge_late(&messages, &by_sink)?;
         rejected.extend(by_sink);
         self.letters.take(&messages, rejected).await?;
-        let filtered =
-            (self.chain.filtered_rows() > filtered_before).then(|| self.chain.filtered());
-        let made = self.chain.made() - made_before;
+        let (filtered_now, made_now) = self.counted();
+        let filtered = (filtered_now > filtered_before).then(|| self.chain.chain().filtered());
+        let made = made_now - made_before;
         self.progress.sink(&self.name, |sink| {
             sink.read += messages.len() as u64;
             sink.made += made;
@@ -208,6 +214,12 @@ impl Delivery {
             }
         });
         Ok(())
+    }
+
+    /// Rows that the steps have taken out and made so far.
+    fn counted(&self) -> (u64, u64) {
+        let chain = self.chain.chain();
+        (chain.filtered_rows(), chain.made())
     }
 
     fn sink(&mut self) -> Patient<'_> {

@@ -10,7 +10,8 @@ use millrace_disk::{Access, Disk};
 use millrace_wasm_host::{Filter, Host, Kind, Limits, LoadError, Module, StartError};
 
 use crate::error::RunError;
-use crate::steps::Wasm;
+use crate::steps::{Place, Wasm};
+use crate::stop::Stop;
 
 /// The modules of a pipeline's `wasm` steps, read and compiled before the first record.
 #[derive(Clone, Default)]
@@ -19,6 +20,8 @@ pub struct Filters {
     shared: Arc<BTreeMap<usize, Arc<Module>>>,
     /// Of the steps of one sink each, by sink and number.
     own: Arc<BTreeMap<(String, usize), Arc<Module>>>,
+    place: Place,
+    stop: Stop,
 }
 
 /// Where a step stands: `steps[2]`, or `errors steps[0]` for one of the sink `errors` alone.
@@ -119,7 +122,31 @@ impl Filters {
         if !errors.is_empty() {
             return Err(errors);
         }
-        Ok(Self { shared: Arc::new(shared), own: Arc::new(own) })
+        Ok(Self { shared: Arc::new(shared), own: Arc::new(own), ..Self::default() })
+    }
+
+    /// One module, of a step of one sink alone.
+    #[cfg(test)]
+    pub(crate) fn of_sink(sink: &str, number: usize, module: Arc<Module>) -> Self {
+        let own = BTreeMap::from([((sink.to_owned(), number), module)]);
+        Self { own: Arc::new(own), ..Self::default() }
+    }
+
+    /// The same modules on the thread that polls the run, so that a simulation goes the same way each
+    /// time. Everything else waits for them there.
+    #[must_use]
+    pub fn on_one_thread(&self) -> Self {
+        Self { place: Place::Here, ..self.clone() }
+    }
+
+    /// The same modules in steps that a stop ends.
+    pub(crate) fn until(&self, stop: &Stop) -> Self {
+        Self { stop: stop.clone(), ..self.clone() }
+    }
+
+    /// Where chains of these steps run.
+    pub(crate) fn place(&self) -> Place {
+        self.place
     }
 
     /// What [`Filters::load`] would find wrong with the modules of some steps.
@@ -148,7 +175,7 @@ impl Filters {
         let name = format!("{at} wasm {filter} {version} {}", &hash[..12]);
         let filter = Filter::start(Arc::clone(module), spec.params.clone())
             .map_err(|error| RunError::Setup(format!("{name}: {error}")))?;
-        Ok(Wasm::new(name, filter, bytes_max))
+        Ok(Wasm::new(name, filter, bytes_max, self.stop.clone()))
     }
 
     /// The modules before a sink that may change what is in a message, in the order of the steps.

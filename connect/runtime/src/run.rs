@@ -6,6 +6,7 @@ use std::task::Poll;
 
 use millrace_client::{Broker, BrokerError};
 use millrace_config::Pipeline;
+use millrace_connect_api::StepError;
 use millrace_types::{QueueId, TopicName};
 use tokio::sync::watch;
 use tracing::error;
@@ -77,9 +78,10 @@ impl RunOptions {
 
 /// One run of one pipeline.
 ///
-/// It is a single future without threads or tasks of its own, so whoever polls it decides where it
-/// runs, and a simulation can drive it under a paused clock. Dropping it at any point is as safe as
-/// a crash: the next run goes on exactly where the ledger says.
+/// It is a single future, so whoever polls it decides where it runs, and a simulation can drive it
+/// under a paused clock. Only chains of steps that hold a module leave its thread, batch by batch,
+/// for the runtime's pool; [`Filters::on_one_thread`] keeps them there. Dropping it at any point is
+/// as safe as a crash: the next run goes on exactly where the ledger says.
 pub struct Run {
     pipeline: Arc<Pipeline>,
     connectors: Connectors,
@@ -134,7 +136,7 @@ impl Run {
     /// Runs to the end: until the source has ended and all of it is committed, or until stopped.
     pub async fn finish(self) -> Result<Summary, RunError> {
         let Self { pipeline, mut connectors, options, link, control } = self;
-        let filters = &options.filters;
+        let filters = &options.filters.until(link.stop());
         let pipeline = filters.seal(pipeline);
         let (ledger, mut state) =
             Ledger::open(Arc::clone(&link), &pipeline.name, &options.worker).await?;
@@ -162,7 +164,11 @@ impl Run {
                 progress: control.progress.clone(),
                 anew: options.anew.contains(&sink.name),
             };
-            deliveries.push(opening.open().await?);
+            match opening.open().await {
+                // It has read on behind what is committed at most.
+                Err(RunError::Step(StepError::Stopped { .. })) => return Ok(control.progress()),
+                opened => deliveries.push(opened?),
+            }
         }
         let mut ingest = None;
         if let Some(open) = connectors.source.take() {

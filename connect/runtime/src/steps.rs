@@ -4,12 +4,13 @@ mod cast; // gives columns other types
 mod chain; // the steps of one sink in the order in which they run
 mod dedupe; // takes rows out whose key came shortly before
 mod filter; // narrows the selection
+mod placed; // a chain and the thread it runs on
 mod rename; // gives columns other names
 mod sample; // keeps a share of the messages
 mod set; // gives columns values
 mod split; // makes rows of the elements of an array
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod values; // a column while its rows come in
 mod view; // the columns of an expression over the rows of a batch
 mod wasm; // runs a module over the messages
@@ -18,6 +19,7 @@ use millrace_connect_api::{Batch, Reject, RejectCode, Selection};
 use millrace_sql_filter::EvalError;
 
 pub(crate) use chain::{Chain, Passage, Rejected};
+pub(crate) use placed::{Applied, Place, PlacedChain};
 pub(crate) use view::View;
 pub(crate) use wasm::Wasm;
 

@@ -10,7 +10,7 @@ use tracing::warn;
 use crate::error::RunError;
 use crate::ledger::QueueAt;
 use crate::link::{Link, READ_BYTES};
-use crate::steps::Chain;
+use crate::steps::PlacedChain;
 
 /// What a step that remembers needs of each queue: the messages of its window, which lie before the
 /// ones that are delivered next.
@@ -117,7 +117,7 @@ impl Lookback {
     pub(super) async fn read(
         &mut self,
         link: &Link,
-        chain: &mut Chain,
+        chain: &PlacedChain,
         queue: &QueueRef,
         next: QueueOffset,
     ) -> Result<(), RunError> {
@@ -136,7 +136,7 @@ impl Lookback {
                 .take_while(|row| messages.get(*row).queue_offset < next)
                 .collect();
             self.note(&messages);
-            chain.remember(Arc::new(messages.repeated(&before)))?;
+            chain.remember(Arc::new(messages.repeated(&before))).await?;
         }
         Ok(())
     }

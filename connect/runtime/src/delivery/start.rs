@@ -24,7 +24,7 @@ use crate::letter::{self, Breaker, Envelope};
 use crate::link::Link;
 use crate::origins::OriginPaths;
 use crate::progress::Progress;
-use crate::steps::{Chain, Passage};
+use crate::steps::{Chain, Passage, PlacedChain};
 
 /// What a sink needs to know to begin.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,7 +86,8 @@ impl Opening<'_> {
         let (resume, again) = self.settle(resume).await?;
         let mut sink = self.make(&resume)?;
         self.patient(sink.as_mut()).sweep(&again).await?;
-        let mut chain = Chain::new(self.pipeline, self.sink, self.filters, Passage::Run)?;
+        let chain = Chain::new(self.pipeline, self.sink, self.filters, Passage::Run)?;
+        let chain = PlacedChain::new(chain, self.filters.place());
         let mut lookback = Lookback::of(self.pipeline);
         let mut queues = Vec::new();
         for number in 0..self.queues {
@@ -97,7 +98,7 @@ impl Opening<'_> {
                 None => self.link.bounds(&queue.topic, queue.queue).await?.0,
             };
             if let Some(lookback) = &mut lookback {
-                lookback.read(&self.link, &mut chain, &queue, next).await?;
+                lookback.read(&self.link, &chain, &queue, next).await?;
             }
             queues.push(Reading { queue, next, lag: 0 });
         }

@@ -22,7 +22,7 @@ use crate::ledger::{
 use crate::letter::{self, Original};
 use crate::link::{Link, READ_BYTES};
 use crate::run::RunOptions;
-use crate::steps::{Chain, Passage, Rejected};
+use crate::steps::{Applied, Chain, Passage, PlacedChain, Rejected};
 use crate::stop::Stop;
 use crate::{fault, progress};
 
@@ -117,7 +117,7 @@ pub async fn replay(
         let letters = parts.pass(letters, Some(sink.as_mut())).await?;
         parts.commit(&mut writing, sink.as_mut(), letters, 0).await?;
     }
-    parts.replayed.filtered = parts.chain.filtered();
+    parts.replayed.filtered = parts.chain.chain().filtered();
     Ok(Some(parts.replayed))
 }
 
@@ -142,7 +142,7 @@ pub async fn rehearse(
         }
         parts.pass(letters, None).await?;
     }
-    parts.replayed.filtered = parts.chain.filtered();
+    parts.replayed.filtered = parts.chain.chain().filtered();
     Ok(Some(parts.replayed))
 }
 
@@ -157,7 +157,7 @@ struct Parts {
     link: Arc<Link>,
     pipeline: Arc<Pipeline>,
     whose: Whose,
-    chain: Chain,
+    chain: PlacedChain,
     needs_id: bool,
     /// A sink of another kind would find no trace of the parts of an earlier one.
     makes: Makes,
@@ -224,8 +224,9 @@ impl Parts {
         let clock = Arc::clone(&options.clock);
         let link = Link::new(broker, clock, options.patience, options.seed, Stop::default());
         let whose = Whose { pipeline: pipeline.name.clone(), sink: sink.to_owned() };
+        let chain = Chain::new(&pipeline, spec, &options.filters, Passage::Replay)?;
         Ok(Self {
-            chain: Chain::new(&pipeline, spec, &options.filters, Passage::Replay)?,
+            chain: PlacedChain::new(chain, options.filters.place()),
             needs_id: needs_id(&pipeline, spec),
             makes: match &spec.kind {
                 SinkKind::Files(_) | SinkKind::Index(_) => Makes::Files,
@@ -373,9 +374,9 @@ impl Parts {
         let mut all = Passed::default();
         for (queue, letters) in self.by_queue(letters) {
             let messages = self.messages(queue, &letters)?;
-            let mut rejected = Vec::new();
             let wanted: Vec<_> = letters.iter().map(|letter| letter.original.index).collect();
-            let batch = self.chain.apply_to(messages, Some(&wanted), &mut rejected)?;
+            let applied = self.chain.apply_to(messages, wanted.clone()).await?;
+            let Applied { batch, mut rejected } = applied;
             let batch = self.whole_letters(batch, &wanted, &rejected);
             match sink.as_deref_mut() {
                 Some(sink) => {
@@ -433,7 +434,7 @@ impl Parts {
         wanted: &[Option<u32>],
         rejected: &[Rejected],
     ) -> Batch {
-        if !self.chain.takes_apart() {
+        if !self.chain.chain().takes_apart() {
             return batch;
         }
         let messages = Arc::clone(batch.messages());
@@ -473,7 +474,7 @@ impl Parts {
                 "it was written by an earlier version and does not say when its message was born \
                  and which id it had, which the pipeline reads"
                     .to_owned()
-            } else if index.is_some() && !self.chain.takes_apart() {
+            } else if index.is_some() && !self.chain.chain().takes_apart() {
                 "it is of one of the rows that steps made of its message, and these steps make none"
                     .to_owned()
             } else if let Some(twin) = twin(at).or_else(|| twin(RowAt::whole(offset))) {
@@ -508,7 +509,11 @@ impl Parts {
         let queue = self.link.queue(topic, queue);
         let messages = Messages::parse(queue.clone(), from, to, vec![run.into()]);
         let messages = messages.map_err(|source| RunError::Damaged { queue, source })?;
-        Ok(Arc::new(if self.chain.takes_apart() { messages.repeated(&rows) } else { messages }))
+        Ok(Arc::new(if self.chain.chain().takes_apart() {
+            messages.repeated(&rows)
+        } else {
+            messages
+        }))
     }
 
     /// Makes what is in the sink visible, and the letters replayed. Answers which these are:
@@ -600,7 +605,7 @@ impl Parts {
             parts: format!("{pipeline}-{sink}_dlq"),
             resume: Resume::default(),
             next_part_id: writing.next_part_id,
-            pieces: self.chain.takes_apart(),
+            pieces: self.chain.chain().takes_apart(),
             epoch: writing.ledger.epoch(),
             anew: false,
         };

@@ -2,6 +2,7 @@
 
 mod dedupe; // a step that remembers
 mod grown; // a line that goes on after a restart
+mod modules; // modules that take long
 mod pieces; // rows of which several are made of one message
 mod queues; // where records without a key lie
 mod standings; // what a source expects
@@ -132,6 +133,7 @@ struct World {
     pipeline: Arc<Pipeline>,
     promotes: bool,
     clock: Arc<SimClock>,
+    filters: Filters,
     runs: u64,
 }
 
@@ -144,6 +146,7 @@ impl World {
             pipeline: pipeline(text),
             promotes: text == PROMOTING,
             clock: Arc::new(SimClock::new()),
+            filters: Filters::default(),
             runs: 0,
         }
     }
@@ -184,7 +187,7 @@ impl World {
             until,
             patience: Patience::ENDLESS,
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
-            filters: Filters::default(),
+            filters: self.filters.clone(),
             anew: BTreeSet::new(),
         };
         let broker = Arc::clone(&self.broker) as Arc<dyn Broker>;

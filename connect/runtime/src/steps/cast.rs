@@ -50,7 +50,7 @@ impl Step for Cast {
             let before = rejects.len();
             let column = {
                 let view = View::new(&batch, &of.slot, &no_body)
-                    .map_err(|reason| StepError { step: self.name.clone(), reason })?;
+                    .map_err(|reason| StepError::Failed { step: self.name.clone(), reason })?;
                 of.build(&batch, &view, rejects)
             };
             batch = without(batch, rejects, before);

@@ -26,6 +26,7 @@ pub(crate) struct Chain {
     names: Vec<Arc<str>>,
     after: Vec<Named>,
     takes_apart: bool,
+    takes_long: bool,
     /// What was counted before the first message that counts.
     uncounted: Counts,
 }
@@ -111,7 +112,10 @@ impl Chain {
         })?;
         let names = wanted.iter().map(|column| column.name.as_str().into()).collect();
         let takes_apart = filters.take_apart(pipeline);
-        Ok(Self { before, decoder, names, after, takes_apart, uncounted: Counts::default() })
+        let mut specs = pipeline.steps.iter().chain(&sink.steps);
+        let takes_long = specs.any(|spec| matches!(spec, StepSpec::Wasm(_)));
+        let uncounted = Counts::default();
+        Ok(Self { before, decoder, names, after, takes_apart, takes_long, uncounted })
     }
 
     /// Takes messages through all steps. Rows that cannot go on are no longer selected, and added
@@ -160,6 +164,11 @@ impl Chain {
     /// Whether some step may make several rows of one message.
     pub(crate) fn takes_apart(&self) -> bool {
         self.takes_apart
+    }
+
+    /// Whether some step may take so long over a batch that others should not wait for it.
+    pub(crate) fn takes_long(&self) -> bool {
+        self.takes_long
     }
 
     /// Takes messages through all steps for what these remember of them, and nothing else.

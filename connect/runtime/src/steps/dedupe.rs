@@ -109,7 +109,7 @@ impl Step for Dedupe {
         rejects: &mut Vec<(u32, Reject)>,
     ) -> Result<Batch, StepError> {
         let view = View::new(&batch, &self.spec.by.slots, &self.pipeline.schema)
-            .map_err(|reason| StepError { step: self.name.clone(), reason })?;
+            .map_err(|reason| StepError::Failed { step: self.name.clone(), reason })?;
         let messages = batch.messages();
         if !self.queues.contains_key(messages.queue()) {
             self.queues.insert(messages.queue().clone(), Seen::default());

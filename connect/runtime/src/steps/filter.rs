@@ -40,7 +40,7 @@ impl Step for Filter {
         rejects: &mut Vec<(u32, Reject)>,
     ) -> Result<Batch, StepError> {
         let view = View::new(&batch, &self.condition.slots, &self.pipeline.schema)
-            .map_err(|reason| StepError { step: self.name.clone(), reason })?;
+            .map_err(|reason| StepError::Failed { step: self.name.clone(), reason })?;
         let mut kept = Vec::with_capacity(batch.selection().len());
         for row in batch.selection().iter() {
             match self.condition.expr.verdict(&view.row(row)) {

@@ -22,7 +22,7 @@ impl Step for Rename {
         _rejects: &mut Vec<(u32, Reject)>,
     ) -> Result<Batch, StepError> {
         for RenamedColumn { from, to } in &self.columns {
-            let column = batch.column(from).map(Arc::clone).ok_or_else(|| StepError {
+            let column = batch.column(from).map(Arc::clone).ok_or_else(|| StepError::Failed {
                 step: self.name.clone(),
                 reason: format!("no column `{from}`"),
             })?;

@@ -30,7 +30,7 @@ impl Step for Set {
             let rejects_before = rejects.len();
             let built = {
                 let view = View::new(&batch, &column.value.slots, &self.pipeline.schema)
-                    .map_err(|reason| StepError { step: self.name.clone(), reason })?;
+                    .map_err(|reason| StepError::Failed { step: self.name.clone(), reason })?;
                 build(column, &batch, &view, rejects)
             };
             batch = without(batch, rejects, rejects_before);

@@ -201,7 +201,7 @@ impl Step for Split {
                      `limits.memory`",
                     self.bytes_max
                 );
-                return Err(StepError { step: self.name.clone(), reason });
+                return Err(StepError::Failed { step: self.name.clone(), reason });
             }
         }
         let pieces = messages.in_pieces(made.bytes.into(), made.pieces);

@@ -13,7 +13,7 @@ use millrace_types::{PhysicalOffset, PropertiesBuf, QueueId, QueueOffset, TopicN
 use super::*;
 use crate::{FilterFault, Filters};
 
-mod modules; // steps in WebAssembly
+pub(crate) mod modules; // steps in WebAssembly
 mod pieces; // steps that make several rows of a message
 
 /// Messages of queue 2 from offset 10 on: bodies, and properties as `name=value` by blanks.

@@ -9,6 +9,7 @@ use millrace_types::{Properties, java_hash, keys};
 use millrace_wasm_host::{self as wasm, Fault, Filter, Kind, Output, Record, Verdict};
 
 use crate::fault;
+use crate::stop::Stop;
 
 /// A module trapped at a message, was late with it, or gave an answer that makes no sense.
 const TRAP: RejectCode = "E-WASM-TRAP";
@@ -24,6 +25,8 @@ pub(crate) struct Wasm {
     name: String,
     filter: Filter,
     pub(super) bytes_max: u64,
+    /// Once this is requested a batch of which some is left is given up.
+    stop: Stop,
     dropped: u64,
     made: u64,
     /// What it said of the last batch; only where that bug is planted.
@@ -46,11 +49,11 @@ struct Sorted {
 const PIECE_BYTES: usize = 128;
 
 impl Wasm {
-    pub(crate) fn new(name: String, filter: Filter, bytes_max: u64) -> Self {
+    pub(crate) fn new(name: String, filter: Filter, bytes_max: u64, stop: Stop) -> Self {
         // A pipeline may have more memory than messages can be put into, and a module that fills
         // it must not get that far.
         let bytes_max = bytes_max.min(Messages::CHANGED_BYTES_MAX);
-        Self { name, filter, bytes_max, dropped: 0, made: 0, stale: Vec::new() }
+        Self { name, filter, bytes_max, stop, dropped: 0, made: 0, stale: Vec::new() }
     }
 
     /// As the pipeline's summary and its letters name it.
@@ -69,7 +72,7 @@ impl Wasm {
     }
 
     fn failed(&self, reason: impl Into<String>) -> StepError {
-        StepError { step: self.name.clone(), reason: reason.into() }
+        StepError::Failed { step: self.name.clone(), reason: reason.into() }
     }
 
     /// Sorts messages by what the module says, and gives those that it was not asked about.
@@ -168,6 +171,10 @@ impl Step for Wasm {
         let mut rows: Vec<u32> = batch.selection().iter().map(|row| row as u32).collect();
         while !rows.is_empty() {
             rows = self.sort(&messages, &rows, &mut sorted)?;
+            // A module that is late with one message after the other would take ten seconds.
+            if !rows.is_empty() && self.stop.is_requested() {
+                return Err(StepError::Stopped { step: self.name.clone() });
+            }
         }
         sorted.refused.sort_by_key(|(row, _)| *row);
         if self.takes_apart() {

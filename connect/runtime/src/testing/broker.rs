@@ -45,6 +45,8 @@ struct Inner {
     physical: u64,
     groups: BTreeMap<(GroupName, TopicName, QueueId), QueueOffset>,
     late: Vec<Append>,
+    /// Pulls that were given messages, by topic.
+    pulled: BTreeMap<TopicName, usize>,
     chances: Chances,
     rng: Rng,
     now_ms: i64,
@@ -75,6 +77,7 @@ impl MemoryBroker {
             physical: 0,
             groups: BTreeMap::new(),
             late: Vec::new(),
+            pulled: BTreeMap::new(),
             chances,
             rng: Rng::new(seed),
             now_ms: 1_000,
@@ -148,6 +151,12 @@ impl MemoryBroker {
                 (logged.queue.0, record.queue_offset().0, properties.collect(), body)
             })
             .collect()
+    }
+
+    /// How many pulls were given messages of a topic.
+    pub(crate) fn pulled(&self, topic: &str) -> usize {
+        let topic = TopicName::parse(topic).unwrap();
+        self.inner().pulled.get(&topic).copied().unwrap_or(0)
     }
 
     /// Where a group is, as tools see it.
@@ -279,6 +288,9 @@ impl Inner {
             }
             run.extend_from_slice(record);
             next += 1;
+        }
+        if !run.is_empty() {
+            *self.pulled.entry(request.topic.clone()).or_default() += 1;
         }
         let runs = if run.is_empty() { Vec::new() } else { vec![Bytes::from(run)] };
         Ok(Pulled { runs, next: QueueOffset(next), min: QueueOffset(min), max: QueueOffset(max) })

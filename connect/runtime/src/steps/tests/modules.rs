@@ -1,14 +1,18 @@
 use std::io::IoSlice;
 use std::path::Path;
 
+use millrace_connect_api::StepError;
 use millrace_disk::{Disk, SimDisk};
 use millrace_wasm_host::ModuleHash;
 
 use super::*;
+use crate::error::RunError;
 use crate::filters::StepAt;
+use crate::stop::Stop;
+use crate::testing::crash_after;
 
 /// A module that runs `judge` for each message with its body's address in `$body`: 1 keeps it.
-fn module(kind: &str, call: &str) -> Vec<u8> {
+pub(crate) fn module(kind: &str, call: &str) -> Vec<u8> {
     let text = format!(
         r#"(module
           (memory (export "memory") 16)
@@ -28,7 +32,7 @@ fn module(kind: &str, call: &str) -> Vec<u8> {
 
 /// A filter by the number in a body such as `{{"a":7}}`: 1 is dropped, at 2 it traps, at 3 it never
 /// ends, at 4 it says that it cannot handle it.
-const BY_NUMBER: &str = r#"
+pub(crate) const BY_NUMBER: &str = r#"
     (func (export "mr_filter") (param $batch i32) (param i32) (param $verdicts i32) (result i32)
         (local $i i32) (local $kept i32) (local $digit i32) (local $verdict i32)
       (block $end (loop $next
@@ -241,4 +245,60 @@ fn the_fingerprint_of_a_run_tells_its_modules() {
     assert_eq!(first, again);
     assert_ne!(first.0, other.0);
     assert_eq!(first.1, other.1);
+}
+
+/// As it does where it runs on the thread that waits for it.
+#[tokio::test]
+async fn a_panic_in_a_chain_takes_down_whoever_waits_for_it() {
+    for place in [Place::Here, Place::Aside] {
+        let chain = PlacedChain::new(chain("[wasm: {module: number.wasm}]"), place);
+        let messages = messages(&[(r#"{"a":0}"#, "")]);
+        // It is told nothing about the message that it has.
+        let asked = async move { chain.apply_to(messages, Vec::new()).await.map(|_| ()) };
+        let ended = tokio::spawn(asked).await;
+        assert!(ended.is_err_and(|error| error.is_panic()), "{place:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_chain_that_nobody_waits_for_any_more_can_be_asked_again() {
+    let chain = PlacedChain::new(chain("[wasm: {module: number.wasm}]"), Place::Aside);
+    let messages = messages(&[(r#"{"a":0}"#, ""), (r#"{"a":1}"#, "")]);
+    crash_after(chain.apply(Arc::clone(&messages)), 1).await;
+    let applied = chain.apply(messages).await.unwrap();
+    assert_eq!(applied.batch.selection().iter().collect::<Vec<_>>(), [0]);
+    assert_eq!(chain.chain().filtered_rows(), 2, "it has seen the messages twice");
+}
+
+/// A chain without modules, and every chain of a simulation.
+#[tokio::test]
+async fn what_does_not_leave_its_thread_is_done_at_once() {
+    let messages = messages(&[(r#"{"a":0}"#, "p=1")]);
+    let places =
+        [("[filter: p = 1]", Place::Aside), ("[wasm: {module: number.wasm}]", Place::Here)];
+    for (steps, place) in places {
+        let chain = PlacedChain::new(chain(steps), place);
+        let applied = crash_after(chain.apply(Arc::clone(&messages)), 1).await;
+        assert_eq!(applied.unwrap().unwrap().batch.selection().len(), 1);
+    }
+}
+
+#[test]
+fn a_stop_ends_a_module_that_is_late_and_no_other() {
+    let stop = Stop::default();
+    let text = "version: 1\npipeline: p\ntopic: t\nschema: {a: int}\n\
+                steps: [wasm: {module: number.wasm}]\nsinks: {s: {parquet: {to: out}}}\n";
+    let pipeline = Arc::new(Pipeline::parse("p.yaml", text.as_bytes(), &|_| None).unwrap());
+    let filters = Filters::load(&pipeline, &disk()).unwrap().until(&stop);
+    let mut chain = Chain::new(&pipeline, &pipeline.sinks[0], &filters, Passage::Run).unwrap();
+    let mut left = |bodies: [&str; 3]| {
+        let messages = messages(&bodies.map(|body| (body, "")));
+        chain.apply(messages, &mut Vec::new()).map(|batch| batch.selection().len())
+    };
+    let late = [r#"{"a":3}"#, r#"{"a":3}"#, r#"{"a":5}"#];
+    assert_eq!(left(late).unwrap(), 1);
+    stop.request();
+    assert_eq!(left([r#"{"a":2}"#, r#"{"a":4}"#, r#"{"a":5}"#]).unwrap(), 1);
+    let error = left(late).unwrap_err();
+    assert!(matches!(error, RunError::Step(StepError::Stopped { .. })), "{error}");
 }
