@@ -63,6 +63,9 @@ pub mod exports; // what a module's functions are made of
 mod find; // bytes in texts
 mod json; // JSON that stays where it is
 mod module; // what the attributes make of a function
+#[cfg(feature = "native")]
+#[doc(hidden)]
+pub mod native; // what the same function costs outside of a module
 mod out; // what goes on in the place of a record
 mod params; // what the pipeline file says
 

@@ -31,6 +31,7 @@ macro_rules! __filter {
                 unsafe { $crate::exports::filter(&LOADED, batch, len, verdicts, $keep) }
             }
         };
+        $crate::__native!(filter($state)($keep));
     };
 }
 
@@ -49,6 +50,7 @@ macro_rules! __map {
                 unsafe { $crate::exports::map(&LOADED, batch, len, out, $map) }
             }
         };
+        $crate::__native!(map($state)($map));
     };
 }
 
@@ -84,4 +86,25 @@ macro_rules! __module {
             unsafe { $crate::exports::init(&LOADED, params, len) }
         }
     };
+}
+
+/// A test that measures the function as native code.
+#[cfg(feature = "native")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __native {
+    ($kind:ident ($state:ty) ($called:expr)) => {
+        #[cfg(test)]
+        #[test]
+        fn __millrace_native() {
+            $crate::native::$kind::<$state>($called);
+        }
+    };
+}
+
+#[cfg(not(feature = "native"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __native {
+    ($($any:tt)*) => {};
 }

@@ -69,6 +69,14 @@ impl Record<'_> {
 }
 
 impl Batch<'_> {
+    /// The batch as a module gets it; for whoever runs the same code without a host.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let rows: Vec<u32> = (0..self.records.len() as u32).collect();
+        let mut bytes = vec![0; self.encoded_len(&rows)];
+        self.encode(&rows, 0, &mut bytes);
+        bytes
+    }
+
     /// What some of its records take, by their numbers.
     pub(crate) fn encoded_len(&self, rows: &[u32]) -> usize {
         let records = rows.iter().map(|row| self.records[*row as usize].encoded_len());

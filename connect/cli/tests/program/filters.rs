@@ -129,11 +129,14 @@ fn what_a_module_costs_is_measured() {
         for name in ["ns_per_record", "ns_per_record_p10", "pass_through_ns_per_record"] {
             assert!(result[name].as_f64().unwrap() > 0.0, "{result}");
         }
+        assert!(result["native_ns_per_record"].is_null(), "{result}");
     }
     home.write("lines", "a\nb\n");
     let of_lines = [&["filter", "bench", &module, "lines", "--batch", "2"], &params[..]].concat();
     let text = home.run(&of_lines).expect(0).out;
     assert!(text.contains("ns per record in batches of 2 records\n"), "{text}");
+    let told = "there is no native figure: no source of the module lies beside it\n";
+    assert!(text.contains(told), "{text}");
     home.run(&[&["filter", "bench", &module, "--batch", "0"], &params[..]].concat())
         .expect(2)
         .one_error("E-ARG-01", "1 to 4096");
@@ -243,6 +246,32 @@ fn a_new_filter_builds_and_passes_its_tests() {
         command(millrace, &args).ends_with("3 records: 1 kept, 2 dropped, 0 replaced, 0 failed\n")
     );
     assert!(command("cargo", &["test", "--offline", "--quiet"]).contains("1 passed"));
+    natively_compared(&home, command);
+}
+
+/// The source of a new filter is measured as native code, too, unless it is another one by now.
+fn natively_compared(home: &Home, command: impl Fn(&str, &[&str]) -> String) {
+    let millrace = env!("CARGO_BIN_EXE_millrace");
+    let words = r#"{"words": ["now"]}"#;
+    let bench = ["filter", "bench", "short-notes.wasm", "sample.jsonl", "--params", words];
+    let bench =
+        |more: &[&str]| command(millrace, &[&bench[..], &["--batch", "1,64"], more].concat());
+    let answer: serde_json::Value = serde_json::from_str(&bench(&["--json"])).unwrap();
+    for result in answer["result"].as_array().unwrap() {
+        let of = |name: &str| result[name].as_f64().unwrap_or_else(|| panic!("{name}: {result}"));
+        let times = of("ns_per_record") / of("native_ns_per_record");
+        assert!(times > 0.0 && (times - of("times_native")).abs() < 1e-6, "{result}");
+    }
+    assert!(bench(&[]).contains(" times what it costs as native code\n"), "{}", bench(&[]));
+
+    let source = home.path("short-notes/src/lib.rs");
+    let text = std::fs::read_to_string(&source).unwrap();
+    std::fs::write(&source, text.replace("Ok(note.is_some_and", "Ok(!note.is_some_and")).unwrap();
+    let told = "there is no native figure: its source gives other verdicts";
+    assert!(bench(&[]).contains(told), "{}", bench(&[]));
+    std::fs::write(&source, text.replace("Ok(note.is_some_and", "Ok(not.is_some_and")).unwrap();
+    let told = "there is no native figure: its source does not run as native code";
+    assert!(bench(&[]).contains(told), "{}", bench(&[]));
 }
 
 #[test]

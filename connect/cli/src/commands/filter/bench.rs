@@ -1,3 +1,5 @@
+mod native; // the same as native code
+
 use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -6,6 +8,8 @@ use clap::Args;
 use millrace_types::PropertiesBuf;
 use millrace_wasm_host::{Batch, Filter, Host, Limits, Record, StartError, Verdict};
 use serde_json::{Map, Value, json};
+
+use native::Native;
 
 use super::run::{parse_params, parse_property};
 use super::{load, unread};
@@ -19,6 +23,9 @@ use crate::table::table;
 /// A record's way is measured as a pipeline or a broker pays it: into the module's memory, through
 /// the module, and back as a verdict, beside a module that only passes everything on. Without a file
 /// there are records of 198 bytes with four properties. A busy machine measures something else.
+///
+/// Where the source of a filter in Rust lies beside the module, as `millrace filter new` puts it,
+/// cargo builds it as native code, which goes over the same batches: what the sandbox costs.
 ///
 /// Records that fail are counted; where all of a batch do there is nothing to measure, and if that
 /// is so for every size the exit code is 4.
@@ -75,21 +82,30 @@ impl Bench {
 
         let bodies = self.bodies()?;
         let properties: Vec<Vec<u8>> = (0..bodies.len()).map(|n| self.properties(n)).collect();
+        let records = |size: usize| -> Vec<Record<'_>> {
+            let record = |n: usize| Record {
+                queue_offset: n as i64,
+                key: Some(b"customer-123"),
+                body: &bodies[n % bodies.len()],
+                properties: &properties[n % bodies.len()],
+                ..Record::default()
+            };
+            (0..size).map(record).collect()
+        };
+        let encoded = self.batch.iter().map(|&size| (size, batch(&records(size)).to_bytes()));
+        let mut native = Native::measure(&self.module, &self.params, &encoded.collect::<Vec<_>>());
         let mut rows = Vec::new();
         let mut results = Vec::new();
-        let mut measured: Vec<(usize, Cost)> = Vec::new();
+        let mut measured: Vec<(usize, Cost, Option<f64>)> = Vec::new();
         let mut first_fault = None;
         for &size in &self.batch {
-            let records: Vec<Record<'_>> = (0..size)
-                .map(|n| Record {
-                    queue_offset: n as i64,
-                    key: Some(b"customer-123"),
-                    body: &bodies[n % bodies.len()],
-                    properties: &properties[n % bodies.len()],
-                    ..Record::default()
-                })
-                .collect();
-            let failing = Failing::of(&filter, &records).map_err(|error| broken(&error))?;
+            let records = records(size);
+            let decisions = filter.run(&batch(&records)).map_err(|error| broken(&error))?;
+            let failing = Failing::of(decisions.verdicts());
+            let cost_of_native = match &native {
+                Ok(costs) => costs.cost(size, decisions.verdicts()),
+                Err(reason) => Err(reason.clone()),
+            };
             let costs = match failing.records == size {
                 // There is no verdict that could be measured.
                 true => None,
@@ -98,36 +114,62 @@ impl Bench {
                     Some(costs.map_err(|error| broken(&error))?)
                 }
             };
-            let figure = |cost: fn(&[Cost; 2]) -> f64| {
-                costs.as_ref().map_or("-".to_owned(), |costs| format!("{:.1}", cost(costs)))
+            let (own, passed) = (costs.map(|[own, _]| own), costs.map(|[_, passed]| passed.median));
+            let native_ns = costs.and(cost_of_native.as_ref().ok()).copied();
+            let times = own.zip(native_ns).map(|(own, native)| own.median / native);
+            let (median, p10) = (own.map(|own| own.median), own.map(|own| own.p10));
+            let figure = |cost: Option<f64>, end: &str| {
+                cost.map_or("-".to_owned(), |cost| format!("{cost:.1}{end}"))
             };
             rows.push([
                 size.to_string(),
-                figure(|[own, _]| own.median),
-                figure(|[own, _]| own.p10),
-                figure(|[_, passed]| passed.median),
+                figure(median, ""),
+                figure(p10, ""),
+                figure(native_ns, ""),
+                figure(times, " times"),
+                figure(passed, ""),
                 count(failing.records as u64),
             ]);
             results.push(json!({
                 "batch": size,
-                "ns_per_record": costs.map(|[own, _]| own.median),
-                "ns_per_record_p10": costs.map(|[own, _]| own.p10),
-                "pass_through_ns_per_record": costs.map(|[_, passed]| passed.median),
+                "ns_per_record": median,
+                "ns_per_record_p10": p10,
+                "native_ns_per_record": native_ns,
+                "times_native": times,
+                "not_native": cost_of_native.as_ref().err(),
+                "pass_through_ns_per_record": passed,
                 "failed": failing.records,
                 "error": failing.first,
             }));
-            measured.extend(costs.map(|[own, _]| (size, own)));
+            measured.extend(own.map(|own| (size, own, times)));
+            if let Err(reason) = cost_of_native {
+                native = Err(reason);
+            }
             first_fault = first_fault.or(failing.first);
         }
-        let head = ["batch", "ns per record", "one in ten below", "pass-through", "failed"];
+        let head = [
+            "batch",
+            "ns per record",
+            "one in ten below",
+            "native",
+            "against native",
+            "pass-through",
+            "failed",
+        ];
         let mut text = table(head, &rows);
         let (exit, summary) = match measured.last() {
-            Some((size, own)) => {
+            Some((size, own, times)) => {
                 let size = counted(*size as u64, "record");
-                (Exit::Done, format!("{:.1} ns per record in batches of {size}", own.median))
+                let times =
+                    times.map(|times| format!(", {times:.1} times what it costs as native code"));
+                let times = times.unwrap_or_default();
+                (Exit::Done, format!("{:.1} ns per record in batches of {size}{times}", own.median))
             }
             None => (Exit::No, "all records fail, so there is nothing to measure".to_owned()),
         };
+        if let Err(reason) = native {
+            text.push_str(&format!("there is no native figure: {reason}\n"));
+        }
         if let Some(fault) = first_fault {
             text.push_str(&format!("the first that fails: {fault}\n"));
         }
@@ -166,16 +208,19 @@ struct Failing {
 }
 
 impl Failing {
-    fn of(filter: &Filter, records: &[Record<'_>]) -> Result<Self, StartError> {
-        let decisions = filter.run(&Batch { topic: "orders", queue: 0, records })?;
-        let faults = decisions.verdicts().iter().map(|verdict| match verdict {
+    fn of(verdicts: &[Verdict]) -> Self {
+        let faults = verdicts.iter().map(|verdict| match verdict {
             Verdict::Failed(fault) => Some(Some(fault.to_string())),
             Verdict::NotReached => Some(None),
             Verdict::Keep | Verdict::Drop | Verdict::Replace => None,
         });
         let faults: Vec<Option<String>> = faults.flatten().collect();
-        Ok(Self { records: faults.len(), first: faults.into_iter().flatten().next() })
+        Self { records: faults.len(), first: faults.into_iter().flatten().next() }
     }
+}
+
+fn batch<'a>(records: &'a [Record<'a>]) -> Batch<'a> {
+    Batch { topic: "orders", queue: 0, records }
 }
 
 /// An order of 198 bytes.
@@ -192,7 +237,7 @@ fn usual_body(number: usize) -> String {
 
 /// Both filters in turns, so that whatever disturbs one disturbs the other.
 fn measure(filters: [&Filter; 2], records: &[Record<'_>]) -> Result<[Cost; 2], StartError> {
-    let batch = Batch { topic: "orders", queue: 0, records };
+    let batch = batch(records);
     let calls = RECORDS.div_ceil(records.len());
     let mut costs = [const { Vec::new() }; 2];
     let start = Instant::now();

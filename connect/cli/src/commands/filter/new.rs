@@ -48,6 +48,9 @@ version = \"0.1.0\"
 edition = \"2024\"
 license = \"Apache-2.0\"
 
+[features]
+native = []
+
 [dependencies]
 millrace-wasm-guest-macros = { path = \"macros\" }
 ";
@@ -70,7 +73,7 @@ macro_rules! guest {
     };
 }
 
-const GUEST: [(&str, &str); 14] = [
+const GUEST: [(&str, &str); 15] = [
     ("Cargo.toml", GUEST_MANIFEST),
     guest!("src/batch.rs"),
     guest!("src/exports.rs"),
@@ -78,6 +81,7 @@ const GUEST: [(&str, &str); 14] = [
     guest!("src/json.rs"),
     guest!("src/lib.rs"),
     guest!("src/module.rs"),
+    guest!("src/native.rs"),
     guest!("src/out.rs"),
     guest!("src/params.rs"),
     ("macros/Cargo.toml", GUEST_MACROS_MANIFEST),
