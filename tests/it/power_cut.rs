@@ -46,6 +46,11 @@ fn an_index_that_commits_before_its_ledger_is_found() {
 }
 
 #[test]
+fn verdicts_of_the_last_batch_are_found() {
+    found(Plant::VerdictsOfLastBatch);
+}
+
+#[test]
 fn half_a_group_visible_after_recovery_is_found() {
     found(Plant::HalfGroupVisible);
 }

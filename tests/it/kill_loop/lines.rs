@@ -10,6 +10,8 @@ pub(super) struct Input {
     pub(super) lines: BTreeSet<u64>,
     /// Byte offset of every line whose status is 400 or more.
     pub(super) rows: BTreeSet<u64>,
+    /// Of those, the ones that no crawler asked for.
+    pub(super) people: BTreeSet<u64>,
 }
 
 impl Input {
@@ -21,17 +23,28 @@ impl Input {
         };
         let text = log.repeat(copies as usize);
         let mut at = 0;
-        let (mut lines, mut rows) = (BTreeSet::new(), BTreeSet::new());
+        let (mut lines, mut rows, mut people) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         for line in text.split_inclusive('\n') {
             lines.insert(at);
             if status(line) >= 400 {
                 rows.insert(at);
+                if !is_crawler(line) {
+                    people.insert(at);
+                }
             }
             at += line.len() as u64;
         }
         std::fs::write(path, text).expect("the input is written");
-        Self { path: path.into(), lines, rows }
+        assert!(!people.is_empty() && people.len() < rows.len(), "a log without crawlers");
+        Self { path: path.into(), lines, rows, people }
     }
+}
+
+/// What `drop-crawlers` finds in the last thing between quotes.
+fn is_crawler(line: &str) -> bool {
+    let agent = line.trim_end().trim_end_matches('"').rsplit('"').next().unwrap_or_default();
+    let agent = agent.to_lowercase();
+    ["bot", "crawl", "spider", "slurp", "curl/", "wget/"].iter().any(|known| agent.contains(known))
 }
 
 /// The number after the request, which is the first thing between quotes.
@@ -55,10 +68,11 @@ fn made_up() -> String {
         writeln!(
             text,
             "10.0.{}.{} - - [{day}/May/2026:{hour:02}:{minute:02}:{second:02} +0000] \
-             \"GET /pages/{n} HTTP/1.1\" {status} {} \"-\" \"agent/{}\"",
+             \"GET /pages/{n} HTTP/1.1\" {status} {} \"-\" \"{}/{}\"",
             n % 250,
             n % 199,
             n * 31 % 90_000,
+            if n % 10 == 7 { "Bot" } else { "agent" },
             n % 17
         )
         .expect("a string takes everything");

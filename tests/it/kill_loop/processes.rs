@@ -51,6 +51,8 @@ sinks:
       columns: [at]
       rotate: {rows: ROWS, every: 2s}
   search:
+    steps:
+      - wasm: {module: MODULE}
     index:
       to: ${env:LAKE}-index
       mapping: {at: number, client: keyword}
@@ -60,7 +62,10 @@ sinks:
 pub(crate) fn write_pipeline(dir: &Path) -> PathBuf {
     let rows = std::env::var("MILLRACE_PART_ROWS").unwrap_or_else(|_| "16".into());
     let path = dir.join("kill-loop.yaml");
-    std::fs::write(&path, PIPELINE.replace("ROWS", &rows)).expect("the pipeline is written");
+    let module = "/../wasm-filters/examples/drop-crawlers/drop-crawlers.wasm";
+    let module = format!("{}{module}", env!("CARGO_MANIFEST_DIR"));
+    let text = PIPELINE.replace("ROWS", &rows).replace("MODULE", &module);
+    std::fs::write(&path, text).expect("the pipeline is written");
     path
 }
 

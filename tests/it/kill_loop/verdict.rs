@@ -84,7 +84,7 @@ pub(super) fn look(dir: &Path, input: &Input) -> Result<u64, String> {
     }
     exactly("row", rows, &input.rows)?;
     exactly("line of JSON", lines_of_json(&dir.join("lake-lines"))?, &input.rows)?;
-    exactly("document", documents(&dir.join("lake-index"))?, &input.rows)?;
+    exactly("document", documents(&dir.join("lake-index"))?, &input.people)?;
 
     let mut committed = 0;
     read_topic(dir, "MILLRACE_LEDGER", &mut |body, _| {

@@ -4,19 +4,21 @@ use std::cell::RefCell;
 use std::io::IoSlice;
 use std::path::Path;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use millrace_client::{Append, Broker, Outgoing, Wait};
-use millrace_config::Pipeline;
+use millrace_config::{Pipeline, StepSpec};
 use millrace_connect_api::{
     Batch, Column, Cut, DataType, FileSink, Part, PartState, Plan, Published, Schema, SinkError,
     Written,
 };
-use millrace_disk::{Disk, SimDisk};
-use millrace_runtime::{Clock, Connectors, OpenSink, Run, RunOptions, SinkOpening, Summary, fault};
+use millrace_disk::{Disk, RealDisk, SimDisk};
+use millrace_runtime::{
+    Clock, Connectors, Filters, OpenSink, Run, RunOptions, SinkOpening, Summary, fault,
+};
 use millrace_server::{Core, CoreConfig, Flushing};
 use millrace_sink_files::{
     FilesOptions, FilesSink, Format, Metadata, ParquetFormat, TextCompression,
@@ -42,7 +44,7 @@ topic:
   queues: 3
 schema: {id: int, day: string, level: int}
 steps:
-  - filter: body.level >= 2
+  - filter: body.level >= 2 # or a module
   - set:
       at: CAST(props.file.offset AS INT)
 sinks:
@@ -51,6 +53,30 @@ sinks:
       to: /lake
       partition_by: [body.day]
 "#;
+
+/// What lines that are to go on have at least. So a module tells them by their length, which every
+/// fifth machine does.
+const LONG: usize = 64;
+
+/// The steps of such a machine begin with this, and end as all others.
+fn with_module(pipeline: &str) -> String {
+    let module = "../wasm-filters/examples/keep-large/keep-large-c.wasm";
+    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join(module);
+    let step = format!("wasm: {{module: {}, params: {{bytes: {LONG}}}}}", module.display());
+    let with = pipeline.replace("filter: body.level >= 2 # or a module", &step);
+    assert_ne!(with, pipeline);
+    with
+}
+
+/// Its module, compiled once for all machines.
+fn filters(pipeline: &Pipeline) -> Filters {
+    static FILTERS: OnceLock<Filters> = OnceLock::new();
+    let load = || {
+        let filters = Filters::load(pipeline, &RealDisk::new()).expect("the module is good");
+        filters.on_one_thread()
+    };
+    FILTERS.get_or_init(load).clone()
+}
 
 /// A second sink, which every other machine has.
 const LINES: &str = "  lines: {jsonl: {to: /lines, partition_by: [body.day], compression: zstd}}\n";
@@ -71,6 +97,8 @@ pub(crate) enum Plant {
     HalfGroupVisible,
     /// The index commits before the ledger has planned it.
     IndexBeforeLedger,
+    /// What a module says of a batch is taken for what it says of the next one.
+    VerdictsOfLastBatch,
 }
 
 /// What happened in some lives.
@@ -106,12 +134,20 @@ pub(crate) fn live(seed: u64, plant: Option<Plant>) -> Result<Counts, String> {
         (false, true) => &["lake", "search"],
         (false, false) => &["lake"],
     };
+    let lines = if input.sinks.contains(&"lines") { LINES } else { "" };
+    let search = if input.sinks.contains(&"search") { SEARCH } else { "" };
+    let mut text = format!("{PIPELINE}{lines}{search}");
+    if seed.is_multiple_of(5) {
+        text = with_module(&text);
+    }
+    let pipeline = pipeline(&text);
     let mut counts = Counts::default();
     let acknowledged = Rc::new(RefCell::new(Vec::new()));
     let sync = odds.below(2) == 0;
     fault::plant(match plant {
         Some(Plant::OffsetBeforeRename) => Some(fault::OFFSET_BEFORE_RENAME),
         Some(Plant::LetterNotAwaited) => Some(fault::LETTER_NOT_AWAITED),
+        Some(Plant::VerdictsOfLastBatch) => Some(fault::VERDICTS_OF_LAST_BATCH),
         _ => None,
     });
     let crashes = 1 + odds.below(4);
@@ -120,7 +156,7 @@ pub(crate) fn live(seed: u64, plant: Option<Plant>) -> Result<Counts, String> {
         if !last {
             disk.cut_after(odds.below(180));
         }
-        let done = start(&disk, &mut odds, input.sinks, sync, plant, &acknowledged, crash);
+        let done = start(&disk, &mut odds, &pipeline, sync, plant, &acknowledged, crash);
         let cut = disk.is_cut();
         match done {
             Ok(_) if last => {}
@@ -151,7 +187,7 @@ pub(crate) fn live(seed: u64, plant: Option<Plant>) -> Result<Counts, String> {
 fn start(
     disk: &SimDisk,
     odds: &mut Odds,
-    sinks: &[&str],
+    pipeline: &Arc<Pipeline>,
     sync: bool,
     plant: Option<Plant>,
     acknowledged: &Rc<RefCell<Vec<u64>>>,
@@ -168,18 +204,17 @@ fn start(
         let shared: Arc<dyn Disk> = Arc::new(disk.clone());
         let core = core(&shared, &clock, sync, plant)?;
         let broker: Arc<dyn Broker> = Arc::new(core.local());
-        let lines = if sinks.contains(&"lines") { LINES } else { "" };
-        let search = if sinks.contains(&"search") { SEARCH } else { "" };
-        let text = format!("{PIPELINE}{lines}{search}");
-        let pipeline = pipeline(&text);
         let mut options = RunOptions::new(format!("sim-{crash}"));
         options.seed = seed;
         options.clock = Arc::new(clock);
+        if pipeline.steps.iter().any(|step| matches!(step, StepSpec::Wasm(_))) {
+            options.filters = filters(pipeline);
+        }
         let mut connectors = connectors(&shared, seed);
         if plant == Some(Plant::IndexBeforeLedger) {
             connectors.sink = too_early(connectors.sink);
         }
-        let run = Run::new(pipeline, Arc::clone(&broker), connectors, options);
+        let run = Run::new(Arc::clone(pipeline), Arc::clone(&broker), connectors, options);
         let producer = produce(Arc::clone(&broker), Rc::clone(acknowledged), crash);
         tokio::select! {
             biased;
@@ -364,10 +399,12 @@ pub(super) fn write_input(disk: &SimDisk, odds: &mut Odds) -> Expected {
         let at = text.len() as u64;
         let (day, level) = (odds.below(3), odds.below(5));
         if odds.below(40) == 0 {
-            text.push_str(&format!("{{\"id\":{id},\"broken"));
+            text.push_str(&format!("{{\"id\":{id:<LONG$},\"broken"));
             expected.letters.insert(at);
         } else {
-            let line = format!(r#"{{"id":{id},"day":"2026-01-0{}","level":{level}}}"#, day + 1);
+            let long = if level >= 2 { LONG } else { 0 };
+            let line =
+                format!(r#"{{"id":{id:<long$},"day":"2026-01-0{}","level":{level}}}"#, day + 1);
             text.push_str(&line);
             if level >= 2 {
                 expected.rows.insert(at, id);

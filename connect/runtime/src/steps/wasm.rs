@@ -29,8 +29,8 @@ pub(crate) struct Wasm {
     stop: Stop,
     dropped: u64,
     made: u64,
-    /// What it said of the last batch; only where that bug is planted.
-    stale: Vec<Verdict>,
+    /// What it said of the last batch, where that bug is planted.
+    stale: Option<Vec<Verdict>>,
 }
 
 /// What became of a batch so far. Messages that were not reached at first come last.
@@ -53,7 +53,8 @@ impl Wasm {
         // A pipeline may have more memory than messages can be put into, and a module that fills
         // it must not get that far.
         let bytes_max = bytes_max.min(Messages::CHANGED_BYTES_MAX);
-        Self { name, filter, bytes_max, stop, dropped: 0, made: 0, stale: Vec::new() }
+        let stale = fault::planted(fault::VERDICTS_OF_LAST_BATCH).then(Vec::new);
+        Self { name, filter, bytes_max, stop, dropped: 0, made: 0, stale }
     }
 
     /// As the pipeline's summary and its letters name it.
@@ -92,14 +93,11 @@ impl Wasm {
         let decisions = self.filter.run(&batch).map_err(|error| self.failed(error.to_string()))?;
         let takes_apart = self.takes_apart();
         let mut verdicts = Cow::Borrowed(decisions.verdicts());
-        if fault::planted(fault::VERDICTS_OF_LAST_BATCH) {
+        if let Some(stale) = &mut self.stale {
             let fresh = verdicts.to_vec();
-            verdicts
-                .to_mut()
-                .iter_mut()
-                .zip(self.stale.drain(..))
-                .for_each(|(new, old)| *new = old);
-            self.stale = fresh;
+            let reused = verdicts.to_mut().iter_mut().zip(stale.drain(..));
+            reused.for_each(|(new, old)| *new = old);
+            *stale = fresh;
         }
         let mut outputs = decisions.outputs().peekable();
         let mut left = Vec::new();
