@@ -8,6 +8,7 @@ use std::sync::Arc;
 use millrace_config::{Diagnostic, Pipeline, Report};
 use millrace_disk::RealDisk;
 use millrace_runtime::{FilterError, FilterFault, Filters};
+use millrace_wasm_host::StartError;
 
 use crate::causes::io_failure;
 use crate::exit::{Exit, Failure, codes};
@@ -44,6 +45,9 @@ pub(crate) fn load(path: &Path) -> Result<Checked, Unusable> {
                 FilterFault::OfOneSink(_) => {
                     "move it into the pipeline's own `steps`, or let it keep or change messages as a \
                      whole"
+                }
+                FilterFault::Start(StartError::Params { .. } | StartError::Refused { .. }) => {
+                    "`millrace filter check MODULE` says which parameters it takes"
                 }
                 _ => {
                     "a module is a file, named from the current directory on; \

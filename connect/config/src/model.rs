@@ -3,6 +3,7 @@
 mod sinks; // where rows go
 mod test_cases; // what has to come of messages
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -330,6 +331,17 @@ pub struct WasmSpec {
     pub module_at: Range<usize>,
     /// What it is told, of the types that the file gives.
     pub params: Map<String, Value>,
+    /// Where the pipeline file has `params`, in bytes.
+    pub params_at: Option<Range<usize>>,
+    /// Where it names each of them.
+    pub param_at: BTreeMap<String, Range<usize>>,
+}
+
+impl WasmSpec {
+    /// Where to look for what is wrong with a parameter, which need not be there.
+    pub fn at(&self, param: &str) -> &Range<usize> {
+        self.param_at.get(param).or(self.params_at.as_ref()).unwrap_or(&self.module_at)
+    }
 }
 
 /// What becomes of a row for which a filter is UNKNOWN.

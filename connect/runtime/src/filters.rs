@@ -46,7 +46,7 @@ impl fmt::Display for StepAt<'_> {
 pub struct FilterError {
     /// The module's file.
     pub module: PathBuf,
-    /// Where the pipeline file names it, in bytes.
+    /// Where the pipeline file names it, or the parameter that is wrong, in bytes.
     pub at: Range<usize>,
     /// Why not.
     pub source: FilterFault,
@@ -82,7 +82,16 @@ pub enum FilterFault {
 
 impl FilterError {
     fn new(spec: &WasmSpec, source: FilterFault) -> Self {
-        Self { module: spec.module.clone(), at: spec.module_at.clone(), source }
+        let at = match &source {
+            FilterFault::Start(StartError::Params { name, .. }) => spec.at(name),
+            // The module's own words, which usually name it.
+            FilterFault::Start(StartError::Refused { reason, .. }) => {
+                let mut names = reason.split('`').skip(1).step_by(2);
+                spec.at(names.find(|name| spec.params.contains_key(*name)).unwrap_or_default())
+            }
+            _ => &spec.module_at,
+        };
+        Self { module: spec.module.clone(), at: at.clone(), source }
     }
 }
 

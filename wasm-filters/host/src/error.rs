@@ -61,13 +61,11 @@ pub enum LoadError {
         /// What it asks for.
         what: &'static str,
     },
-    /// The contract asks for it.
-    #[error("the module does not export `{name}` as {expected}")]
-    Export {
-        /// What is missing.
-        name: &'static str,
-        /// What it must be.
-        expected: &'static str,
+    /// The contract asks for them.
+    #[error("the module does not export {}", listed(.missing))]
+    Exports {
+        /// All that are missing or are something else: the name, and what it must be.
+        missing: Vec<(&'static str, &'static str)>,
     },
     /// There is no such thing here.
     #[error(
@@ -94,7 +92,9 @@ pub enum StartError {
     /// They do not fit the manifest.
     #[error("{reason}")]
     Params {
-        /// What is wrong with them.
+        /// The first one that does not fit or is not there.
+        name: String,
+        /// What is wrong with it.
         reason: String,
     },
     /// It says that it cannot use them.
@@ -133,6 +133,11 @@ pub enum Fault {
     /// It says that it cannot handle this.
     #[error("the filter refuses the record: {0}")]
     Refused(String),
+}
+
+fn listed(exports: &[(&str, &str)]) -> String {
+    let exports = exports.iter().map(|(name, expected)| format!("`{name}` as {expected}"));
+    exports.collect::<Vec<_>>().join(", ")
 }
 
 impl LoadError {

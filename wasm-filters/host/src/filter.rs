@@ -36,8 +36,8 @@ pub struct Filter {
 impl Filter {
     /// Starts a module, so that mistakes in parameters come to light before the first record.
     pub fn start(module: Arc<Module>, params: Map<String, Value>) -> Result<Self, StartError> {
-        if let Some(reason) = params::mistake(module.manifest(), &params) {
-            return Err(StartError::Params { reason });
+        if let Some((name, reason)) = params::mistake(module.manifest(), &params) {
+            return Err(StartError::Params { name, reason });
         }
         let filter = Self {
             module,

@@ -86,6 +86,7 @@ const FUNCTIONS: [(&str, usize, bool, bool, &str); 7] = [
 ];
 
 fn check_exports(module: &wasmtime::Module, kind: Kind) -> Result<(), LoadError> {
+    let mut missing = Vec::new();
     for (name, params, has_result, optional, expected) in FUNCTIONS {
         let fits = |function: &FuncType| {
             let is_i32 = |value: ValType| matches!(value, ValType::I32);
@@ -97,16 +98,17 @@ fn check_exports(module: &wasmtime::Module, kind: Kind) -> Result<(), LoadError>
         match module.get_export(name) {
             Some(ExternType::Func(function)) if fits(&function) => {}
             None if optional && name != kind.export() => {}
-            _ => return Err(LoadError::Export { name, expected }),
+            _ => missing.push((name, expected)),
         }
     }
     match module.get_export("memory") {
         Some(ExternType::Memory(memory)) if !memory.is_64() && !memory.is_shared() => {}
-        _ => return Err(LoadError::Export { name: "memory", expected: "a memory of its own" }),
+        _ => missing.push(("memory", "a memory of its own")),
     }
     match module.get_export("mr_progress") {
-        None => Ok(()),
-        Some(ExternType::Global(global)) if matches!(global.content(), ValType::I32) => Ok(()),
-        Some(_) => Err(LoadError::Export { name: "mr_progress", expected: "a global of type i32" }),
+        None => {}
+        Some(ExternType::Global(global)) if matches!(global.content(), ValType::I32) => {}
+        Some(_) => missing.push(("mr_progress", "a global of type i32")),
     }
+    if missing.is_empty() { Ok(()) } else { Err(LoadError::Exports { missing }) }
 }

@@ -4,18 +4,22 @@ use serde_json::{Map, Value};
 
 use crate::manifest::Manifest;
 
-/// What is wrong with the parameters, or `None`. Only the part of JSON Schema is looked at that
+/// The first parameter with which something is wrong, and what; or `None`. Only the part of JSON Schema is looked at that
 /// [`Manifest::params`] names; the module itself has the last word.
-pub(crate) fn mistake(manifest: &Manifest, params: &Map<String, Value>) -> Option<String> {
+pub(crate) fn mistake(
+    manifest: &Manifest,
+    params: &Map<String, Value>,
+) -> Option<(String, String)> {
     let Some(schema) = &manifest.params else {
         let first = params.keys().next()?;
-        return Some(format!("there is no parameter `{first}`: the filter takes none"));
+        let reason = format!("there is no parameter `{first}`: the filter takes none");
+        return Some((first.clone(), reason));
     };
     let properties = schema.get("properties").and_then(Value::as_object);
     let required = schema.get("required").and_then(Value::as_array).into_iter().flatten();
     for name in required.filter_map(Value::as_str) {
         if !params.contains_key(name) {
-            return Some(format!("the parameter `{name}` is missing"));
+            return Some((name.to_owned(), format!("the parameter `{name}` is missing")));
         }
     }
     let open = schema.get("additionalProperties").is_some_and(|more| *more != Value::Bool(false));
@@ -25,14 +29,16 @@ pub(crate) fn mistake(manifest: &Manifest, params: &Map<String, Value>) -> Optio
                 if let Some(expected) = property.get("type").and_then(Value::as_str)
                     && !is_of(expected, value)
                 {
-                    return Some(format!("the parameter `{name}` must be of type `{expected}`"));
+                    let reason = format!("the parameter `{name}` must be of type `{expected}`");
+                    return Some((name.clone(), reason));
                 }
             }
             None if open => {}
             None => {
                 let known = properties.into_iter().flat_map(Map::keys).map(String::as_str);
                 let known = known.collect::<Vec<_>>().join(", ");
-                return Some(format!("there is no parameter `{name}`; known: {known}"));
+                let reason = format!("there is no parameter `{name}`; known: {known}");
+                return Some((name.clone(), reason));
             }
         }
     }

@@ -195,6 +195,16 @@ fn a_check_starts_the_module() {
         "endless.wasm: the filter `slow` cannot be started: the filter trapped: it did not end";
     check("endless.wasm", &[]).expect(2).one_error("E-WASM-01", late);
     check("trap.wasm", &[]).expect(2).one_error("E-WASM-01", "the filter trapped");
+    for start in
+        ["(func (export \"_initialize\") (unreachable))", "(func $go (unreachable)) (start $go)"]
+    {
+        std::fs::write(
+            home.path("trap.wasm"),
+            starting_with(&format!("(i32.const 0)) {start} (func (result i32)")),
+        )
+        .unwrap();
+        check("trap.wasm", &[]).expect(2).one_error("E-WASM-01", "the filter trapped");
+    }
     let checked = check("good.wasm", &[]).expect(0).out;
     assert!(checked.ends_with("  started     yes\n"), "{checked}");
     // One that needs parameters is not at fault without them.
@@ -205,6 +215,38 @@ fn a_check_starts_the_module() {
     let answer = check(&mask, &["--json", "--params", r#"{"fields": ["a"]}"#]).expect(0).json();
     assert_eq!(answer["result"]["started"], true);
     check(&mask, &["--params", "{}"]).expect(2).one_error("E-WASM-01", "`fields` is missing");
+}
+
+#[test]
+fn a_parameter_that_is_wrong_is_shown_where_it_stands() {
+    let home = Home::new();
+    let file = |params: &str| {
+        let module = example("drop-crawlers");
+        format!(
+            "version: 1\npipeline: p\nsource: {{file: {{include: [none.jsonl], decode: {{lines: {{}}}}}}}}\n\
+             topic: t\nsteps:\n  - wasm:\n      module: {module}\n{params}\
+             sinks: {{out: {{jsonl: {{to: out}}}}}}\n"
+        )
+    };
+    let module = example("keep-property");
+    let property = |params: &str| file(params).replace(&example("drop-crawlers"), &module);
+    for (text, at, told) in [
+        (file("      params:\n        agents: bot\n"), "9:9", "`agents` must be of type `array`"),
+        (file("      params:\n        agents: [a]\n        b: 1\n"), "10:9", "no parameter `b`"),
+        // The module's own words.
+        (file("      params:\n        agents: [1]\n"), "9:9", "must be a list of texts"),
+        (property("      params:\n        name: region\n"), "8:7", "`value` is missing"),
+        (property(""), "7:15", "`name` is missing"),
+    ] {
+        home.write("p.yaml", &text);
+        let ran = home.run(&["validate", "p.yaml"]).expect(2);
+        assert!(
+            ran.err.contains(&format!("p.yaml:{at}\n")) && ran.err.contains(told),
+            "{}",
+            ran.err
+        );
+        assert!(ran.err.contains("says which parameters it takes"), "{}", ran.err);
+    }
 }
 
 #[test]

@@ -1,6 +1,8 @@
 mod cast; // columns that get other types
 mod split; // rows of elements
 
+use std::collections::BTreeMap;
+
 use serde_json::Map;
 
 use super::columns::{Available, columns};
@@ -151,10 +153,12 @@ fn step_at<'n>(steps: &Entry<'n>, name: &str) -> Option<&'n Span> {
 fn wasm(reader: &mut Reader<'_>, entry: &Entry<'_>) -> Option<StepSpec> {
     let fields = reader.table(entry)?;
     let module = reader.value(&fields, "module", parse::text);
-    let mut params = Map::new();
+    let (mut params, mut param_at) = (Map::new(), BTreeMap::new());
     let mut is_whole = true;
-    if let Some(entry) = fields.get("params") {
+    let given = fields.get("params");
+    if let Some(entry) = given {
         for (key, value) in reader.map(entry)? {
+            param_at.insert(key.text.clone(), key.span.clone());
             match reader.json(&value) {
                 Some(value) => drop(params.insert(key.text.clone(), value)),
                 None => is_whole = false,
@@ -162,7 +166,8 @@ fn wasm(reader: &mut Reader<'_>, entry: &Entry<'_>) -> Option<StepSpec> {
         }
     }
     let module_at = fields.get("module")?.node.span.clone();
-    let spec = WasmSpec { module: module?.into(), module_at, params };
+    let params_at = given.map(|entry| entry.at.span.clone());
+    let spec = WasmSpec { module: module?.into(), module_at, params, params_at, param_at };
     reader.modules.push(spec.clone());
     is_whole.then_some(StepSpec::Wasm(spec))
 }

@@ -113,6 +113,12 @@ fn exports_that_are_missing_or_wrong() {
     let other = r#"(global (export "mr_progress") i64 (i64.const 16))"#;
     check(&spoiled(global, other), "does not export `mr_progress`");
     check(&spoiled(global, r#"(export "mr_init" (memory 0))"#), "does not export `mr_init`");
+    let two = spoiled("mr_abi_v1", "mr_abi_v2").replace("(export \"memory\")", "");
+    check(
+        &two,
+        "does not export `mr_abi_v1` as a function without parameters and result, `memory` as a \
+         memory of its own",
+    );
 }
 
 #[test]
