@@ -10,6 +10,20 @@ fn example(name: &str) -> String {
     format!("{root}/{name}/{name}.wasm")
 }
 
+/// All modules of the examples.
+fn examples() -> Vec<String> {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../wasm-filters/examples");
+    let paths = |dir: &Path| {
+        let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+        entries.collect::<Vec<_>>()
+    };
+    let dirs = paths(Path::new(root)).into_iter().filter(|path| path.is_dir());
+    let files = dirs.flat_map(|dir| paths(&dir)).map(|path| path.display().to_string());
+    let modules: Vec<String> = files.filter(|path| path.ends_with(".wasm")).collect();
+    assert_eq!(modules.len(), 6, "{modules:?}");
+    modules
+}
+
 #[test]
 fn modules_say_what_they_are_and_do() {
     let (home, mask) = (Home::new(), example("mask"));
@@ -86,6 +100,11 @@ fn modules_do_what_their_tests_say() {
     let (property, mask) = (beside("keep-property"), beside("mask"));
     let ran = home.run(&["filter", "test", &property, &mask]).expect(0);
     assert!(ran.out.ends_with("3 tests: 3 passed, 0 failed\n"), "{}", ran.out);
+    for module in examples() {
+        let tests = module.replace(".wasm", ".tests.yaml");
+        let ran = home.run(&["filter", "test", &tests]).expect(0);
+        assert!(ran.out.ends_with(" passed, 0 failed\n"), "{}", ran.out);
+    }
 
     let text = std::fs::read_to_string(&property).unwrap();
     let module = example("keep-property");
