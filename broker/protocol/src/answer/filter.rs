@@ -24,6 +24,8 @@ pub struct AttachedFilter {
     pub on_failure: String,
     /// When it was attached, ms.
     pub attached_at_ms: i64,
+    /// From when on the messages are counted, ms: since then or since the broker was started.
+    pub counted_from_ms: i64,
     /// Messages that it kept.
     pub kept: u64,
     /// Messages that it dropped.
@@ -66,6 +68,7 @@ impl AttachedFilter {
             params: text("params"),
             on_failure: text("onFailure"),
             attached_at_ms: node.int_of("attachedTimestamp").unwrap_or(0),
+            counted_from_ms: node.int_of("countedFromTimestamp").unwrap_or(0),
             kept: count("kept"),
             dropped: count("dropped"),
             failed: count("failed"),
@@ -87,6 +90,7 @@ impl AttachedFilter {
             object.text("params", &self.params);
             object.text("onFailure", &self.on_failure);
             object.int("attachedTimestamp", self.attached_at_ms);
+            object.int("countedFromTimestamp", self.counted_from_ms);
             for (name, count) in
                 [("kept", self.kept), ("dropped", self.dropped), ("failed", self.failed)]
             {
@@ -115,6 +119,7 @@ mod tests {
             params: r#"{"bytes":3,"text":"a\"b"}"#.into(),
             on_failure: "drop".into(),
             attached_at_ms: 1_700_000_000_000,
+            counted_from_ms: 1_700_000_000_001,
             kept: 1,
             dropped: u64::MAX,
             failed: 3,

@@ -24,6 +24,8 @@ pub(crate) struct Attached {
     /// The module, started; or why it cannot be. Made by the first who needs it.
     filter: OnceLock<Result<Filter, String>>,
     health: Mutex<Health>,
+    /// From when on these count, milliseconds since the Unix epoch.
+    counted_from_ms: i64,
     kept: AtomicU64,
     dropped: AtomicU64,
     failed: AtomicU64,
@@ -101,6 +103,7 @@ impl Attached {
             modules: Arc::clone(modules),
             filter: OnceLock::new(),
             health: Mutex::default(),
+            counted_from_ms: clock().wall_ms,
             kept: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             failed: AtomicU64::new(0),
@@ -151,6 +154,7 @@ impl Attached {
             params: Value::Object(self.terms.params.clone()).to_string(),
             on_failure: self.terms.on_failure.as_str().to_owned(),
             attached_at_ms: self.terms.attached_at_ms,
+            counted_from_ms: self.counted_from_ms,
             kept,
             dropped,
             failed,

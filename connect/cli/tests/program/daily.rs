@@ -199,6 +199,7 @@ fn filters_are_attached_used_listed_and_detached() {
     let filter = &rig.result(&["filter", "list"])["filters"][0];
     let counts = ["kept", "dropped", "failed"].map(|name| filter[name].clone());
     assert_eq!(counts, [1, 1, 0].map(Value::from));
+    assert!(filter["counted_from_ms"].as_i64() >= filter["attached_at_ms"].as_i64(), "{filter}");
     let listed = rig.run(&["filter", "list"]).expect(0).out;
     assert!(listed.contains("the group readers") && listed.ends_with("1 filter\n"), "{listed}");
 

@@ -225,14 +225,24 @@ impl List {
                     format!("{} {}", filter.name, filter.version),
                     filter.sha256.chars().take(12).collect(),
                     moment(filter.attached_at_ms),
+                    moment(filter.counted_from_ms),
                     count(filter.kept),
                     count(filter.dropped),
                     count(filter.failed),
                 ]
             })
             .collect();
-        let heading =
-            ["attached to", "broker", "filter", "sha256", "since", "kept", "dropped", "failed"];
+        let heading = [
+            "attached to",
+            "broker",
+            "filter",
+            "sha256",
+            "attached",
+            "counted since",
+            "kept",
+            "dropped",
+            "failed",
+        ];
         let summary = counted(all.len() as u64, "filter");
         let mut text = if all.is_empty() { String::new() } else { table(heading, &rows) };
         for (broker, filter) in &all {
@@ -261,6 +271,7 @@ fn described(all: &[(Master, AttachedFilter)]) -> Value {
             "params": serde_json::from_str::<Value>(&filter.params).unwrap_or_default(),
             "on_failure": filter.on_failure,
             "attached_at_ms": filter.attached_at_ms,
+            "counted_from_ms": filter.counted_from_ms,
             "kept": filter.kept,
             "dropped": filter.dropped,
             "failed": filter.failed,
