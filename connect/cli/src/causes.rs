@@ -151,9 +151,8 @@ fn run(error: &RunError) -> Failure {
         RunError::Sink { sink, source } => sink_failure(sink, source),
         RunError::Repartitioned { .. } => Failure::new(Exit::Input, codes::ARGUMENT, chain(error)),
         RunError::Name { .. } => Failure::new(Exit::Input, codes::ARGUMENT, chain(error)),
-        RunError::Rejected { .. } | RunError::TooManyRejects { .. } => {
-            Failure::new(Exit::Failed, codes::REJECTS, chain(error))
-                .hint("compare the schema of the pipeline with the records it gets")
+        RunError::Rejected { code, .. } | RunError::TooManyRejects { code, .. } => {
+            Failure::new(Exit::Failed, codes::REJECTS, chain(error)).hint(about_rejects(code))
         }
         RunError::Ledger { .. }
         | RunError::Step(_)
@@ -165,6 +164,17 @@ fn run(error: &RunError) -> Failure {
         | RunError::Setup(_)
         | RunError::Failpoint(_) => Failure::new(Exit::Failed, codes::RUN, chain(error)),
     }
+}
+
+/// What to look at when records are refused, by the code of the last one.
+fn about_rejects(code: &str) -> String {
+    let kind = code.split('-').nth(1).unwrap_or_default();
+    let look = match kind {
+        "WASM" => "try the module alone, with `millrace filter run MODULE FILE` or `filter test`",
+        "HTTP" | "SINK" | "INDEX" | "PATH" => "see what the destination takes",
+        _ => "compare the schema of the pipeline with the records it gets",
+    };
+    format!("{look}; `millrace explain {code}` says what that is")
 }
 
 fn broker(error: &BrokerError, doing: Option<&String>) -> Failure {

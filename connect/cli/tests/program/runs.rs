@@ -344,6 +344,23 @@ fn paths_of_others_are_left_alone() {
     ran.expect(3).one_error("E-DATA-02", "something else 7");
 }
 
+/// The advice is about what was refused.
+#[test]
+fn a_run_that_fails_at_a_module_says_how_to_try_that() {
+    let home = Home::new();
+    let module = "wasm-filters/examples/drop-crawlers/drop-crawlers.wasm";
+    let module = format!("{}/../../{module}", env!("CARGO_MANIFEST_DIR"));
+    let step = format!("steps:\n  - wasm: {{module: {module}}}\nsinks:\n");
+    let bad = "    on_error: {then: stop}\n    parquet:";
+    let text = numbers(9).replace("sinks:\n", &step).replace("    parquet:", bad);
+    home.write("numbers.yaml", &text);
+    let ran = home.run(&["run", "numbers.yaml"]).expect(1);
+    ran.one_error("E-RUN-02", "E-WASM-REFUSED");
+    let told = "hint: try the module alone, with `millrace filter run MODULE FILE` or `filter test`; \
+                `millrace explain E-WASM-REFUSED` says what that is";
+    assert!(ran.err.contains(told) && !ran.err.contains("schema"), "{}", ran.err);
+}
+
 /// A run that fails on the way says first what it did, as one that ends does.
 #[test]
 fn a_run_that_fails_says_what_it_did() {
@@ -352,6 +369,7 @@ fn a_run_that_fails_says_what_it_did() {
     home.write("numbers.yaml", &numbers(9).replace("    parquet:", bad));
     let ran = home.run(&["run", "numbers.yaml"]).expect(1);
     ran.one_error("E-RUN-02", "E-EVAL-01");
+    assert!(ran.err.contains("hint: compare the schema "), "{}", ran.err);
     let lines: Vec<_> = ran.out.lines().collect();
     let [line] = lines[..] else { panic!("{}", ran.out) };
     assert!(line.starts_with("numbers: source read 9; sink lake read "), "{line}");
