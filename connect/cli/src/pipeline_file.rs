@@ -1,5 +1,6 @@
 //! A pipeline file from the disk.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -13,6 +14,7 @@ use millrace_wasm_host::StartError;
 use crate::causes::io_failure;
 use crate::exit::{Exit, Failure, codes};
 use crate::figures::counted;
+use crate::output::complain;
 
 /// A pipeline that can run.
 pub(crate) struct Checked {
@@ -107,6 +109,24 @@ impl From<Unusable> for Failure {
             Unusable::Wrong(report) => from_reports(vec![report]),
         }
     }
+}
+
+/// Several files of which nothing can be made, as one failure: all that is wrong in them. What has no
+/// place in a file is told at once, but for the first where nothing else is wrong.
+pub(crate) fn from_all(failures: Vec<Failure>) -> Failure {
+    let (mut reports, mut others) = (Vec::new(), VecDeque::new());
+    for mut failure in failures {
+        match failure.reports.is_empty() {
+            true => others.push_back(failure),
+            false => reports.append(&mut failure.reports),
+        }
+    }
+    let failure = match others.pop_front_if(|_| reports.is_empty()) {
+        Some(first) => first,
+        None => from_reports(reports),
+    };
+    others.iter().for_each(|failure| complain(&failure.shown(false).to_string()));
+    failure
 }
 
 /// What a failure is about: the first mistake, or the first warning where there is none.

@@ -74,7 +74,7 @@ impl Filter {
             Action::Build(build) => build.execute(),
             Action::Check(check) => check.execute(),
             Action::Run(run) => run.execute(),
-            Action::Test(test) => test.execute(),
+            Action::Test(test) => test.execute(self.json),
             Action::Bench(bench) => bench.execute(),
             Action::Attach(attach) => attach.execute(),
             Action::Detach(detach) => detach.execute(),

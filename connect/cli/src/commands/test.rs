@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use crate::causes::io_failure;
 use crate::exit::{Exit, Failure, codes};
 use crate::figures::counted;
-use crate::output::Answer;
-use crate::pipeline_file::{self, Checked, Unusable};
+use crate::output::{Answer, print};
+use crate::pipeline_file::{self, Checked};
 use crate::trial::{Trial, Verdict};
 
 /// Run the tests in pipeline files, each on a broker and a disk in memory.
@@ -22,7 +22,7 @@ use crate::trial::{Trial, Verdict};
 /// the test instead of what it would read.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Exit code 4 if a test fails.
+Exit code 4 if a test fails, and 2 if a file cannot be used; the tests of the others run all the same.
 
 Examples:
   millrace test pipelines/
@@ -54,7 +54,16 @@ pub(crate) struct Test {
 struct Suite {
     file: String,
     results: Vec<TestResult>,
+    /// Why it has none.
+    broken: Option<Broken>,
     took: Duration,
+}
+
+/// A file that cannot be used, and what a terminal shows of that.
+struct Broken {
+    code: &'static str,
+    message: String,
+    shown: String,
 }
 
 struct TestResult {
@@ -66,24 +75,20 @@ struct TestResult {
 
 impl Test {
     pub(crate) fn execute(&self) -> Result<Answer, Failure> {
-        let mut pipelines = Vec::new();
-        let mut reports = Vec::new();
-        for path in self.files()? {
-            match pipeline_file::load(&path) {
-                Ok(checked) => pipelines.push((path.display().to_string(), checked)),
-                Err(Unusable::Wrong(report)) => reports.push(report),
-                Err(Unusable::Unread(failure)) => return Err(failure),
-            }
-        }
-        if !reports.is_empty() {
-            return Err(pipeline_file::from_reports(reports));
-        }
         let mut suites = Vec::new();
-        for (file, checked) in pipelines {
-            suites.push(self.suite(file, &checked)?);
+        let mut failures = Vec::new();
+        for path in self.files()? {
+            let file = path.display().to_string();
+            let checked = pipeline_file::load(&path).map_err(Failure::from);
+            let suite = checked.and_then(|checked| self.suite(file.clone(), &checked));
+            suites.push(suite.unwrap_or_else(|failure| {
+                let suite = Suite::broken(file, &failure);
+                failures.push(failure);
+                suite
+            }));
         }
         let tests: usize = suites.iter().map(|suite| suite.results.len()).sum();
-        if tests == 0 {
+        if tests == 0 && failures.is_empty() {
             let message = match &self.name {
                 Some(name) => format!("no test has {name:?} in its name"),
                 None => "there are no tests in these files".to_owned(),
@@ -99,16 +104,29 @@ impl Test {
             })?;
         }
         let failed: usize = suites.iter().map(Suite::failed).sum();
-        let summary = format!(
+        let mut summary = format!(
             "{} of {}: {} passed, {failed} failed",
             counted(tests as u64, "test"),
-            counted(suites.len() as u64, "file"),
+            counted((suites.len() - failures.len()) as u64, "file"),
             tests - failed,
         );
+        if !failures.is_empty() {
+            let broken = counted(failures.len() as u64, "file");
+            summary.push_str(&format!("; {broken} cannot be tested"));
+        }
         let mut text: String = suites.iter().map(Suite::shown).collect();
         let _ = writeln!(text, "{summary}");
+        let result: Value = suites.iter().map(Suite::told).collect();
+        if !failures.is_empty() {
+            if tests > 0 && !self.json {
+                print(&text);
+            }
+            let mut failure = pipeline_file::from_all(failures);
+            failure.result = result;
+            return Err(failure);
+        }
         let exit = if failed == 0 { Exit::Done } else { Exit::No };
-        Ok(Answer { exit, summary, text, result: suites.iter().map(Suite::told).collect() })
+        Ok(Answer { exit, summary, text, result })
     }
 
     /// The pipeline files, those of a directory in the order of their names.
@@ -145,7 +163,7 @@ impl Test {
         for case in checked.pipeline.tests.iter().filter(wanted) {
             results.push(self.test(checked, case)?);
         }
-        Ok(Suite { file, results, took: begun.elapsed() })
+        Ok(Suite { file, results, broken: None, took: begun.elapsed() })
     }
 
     fn test(&self, checked: &Checked, case: &TestCase) -> Result<TestResult, Failure> {
@@ -173,13 +191,26 @@ impl Test {
 }
 
 impl Suite {
+    fn broken(file: String, failure: &Failure) -> Self {
+        let broken = Broken {
+            code: failure.code,
+            message: failure.message.clone(),
+            shown: failure.shown(false).to_string(),
+        };
+        Self { file, results: Vec::new(), broken: Some(broken), took: Duration::ZERO }
+    }
+
     fn failed(&self) -> usize {
         self.results.iter().filter(|result| !result.complaints.is_empty()).count()
     }
 
     fn shown(&self) -> String {
-        let mut text =
-            format!("{}{}\n", self.file, if self.results.is_empty() { ": no tests" } else { "" });
+        let what = match &self.broken {
+            Some(_) => ": cannot be tested",
+            None if self.results.is_empty() => ": no tests",
+            None => "",
+        };
+        let mut text = format!("{}{what}\n", self.file);
         for TestResult { name, complaints, cuts, .. } in &self.results {
             let verdict = if complaints.is_empty() { "ok  " } else { "FAIL" };
             let cuts = if *cuts > 0 {
@@ -205,7 +236,9 @@ impl Suite {
                 "elapsed_ms": result.took.as_millis() as u64,
             })
         });
-        json!({"file": self.file, "tests": results.collect::<Vec<_>>()})
+        let error = self.broken.as_ref();
+        let error = error.map(|it| json!({"code": it.code, "message": it.message}));
+        json!({"file": self.file, "tests": results.collect::<Vec<_>>(), "error": error})
     }
 }
 
@@ -213,13 +246,22 @@ impl Suite {
 fn junit(suites: &[Suite]) -> String {
     let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n");
     for suite in suites {
-        let (file, tests) = (xml_text(&suite.file), suite.results.len());
+        let errors = usize::from(suite.broken.is_some());
+        let (file, tests) = (xml_text(&suite.file), suite.results.len() + errors);
         let (failures, time) = (suite.failed(), suite.took.as_secs_f64());
         let _ = writeln!(
             xml,
             "  <testsuite name=\"{file}\" tests=\"{tests}\" failures=\"{failures}\" \
-             time=\"{time:.3}\">"
+             errors=\"{errors}\" time=\"{time:.3}\">"
         );
+        if let Some(Broken { shown, .. }) = &suite.broken {
+            let shown = xml_text(shown.trim_end());
+            let _ = writeln!(
+                xml,
+                "    <testcase classname=\"{file}\" name=\"the file can be used\">\n      \
+                 <error>{shown}</error>\n    </testcase>"
+            );
+        }
         for TestResult { name, complaints, took, .. } in &suite.results {
             let (name, time) = (xml_text(name), took.as_secs_f64());
             let case =
@@ -269,17 +311,29 @@ mod tests {
             cuts: 0,
             took: Duration::from_millis(1500),
         };
-        let suite = Suite { file: "p.yaml".into(), results: vec![result], took: Duration::ZERO };
+        let suite = Suite {
+            file: "p.yaml".into(),
+            results: vec![result],
+            broken: None,
+            took: Duration::ZERO,
+        };
+        let gone = Failure::new(Exit::Input, codes::FILE, "cannot read <q>.yaml");
+        let gone = Suite::broken("<q>.yaml".into(), &gone);
         let expected = "\
 <?xml version=\"1.0\" encoding=\"UTF-8\"?>
 <testsuites>
-  <testsuite name=\"p.yaml\" tests=\"1\" failures=\"1\" time=\"0.000\">
+  <testsuite name=\"p.yaml\" tests=\"1\" failures=\"1\" errors=\"0\" time=\"0.000\">
     <testcase classname=\"p.yaml\" name=\"a &lt; b &amp; &quot;c&quot;\u{fffd}\" time=\"1.500\">
       <failure>lake: 1 row, expected 2</failure>
     </testcase>
   </testsuite>
+  <testsuite name=\"&lt;q&gt;.yaml\" tests=\"1\" failures=\"0\" errors=\"1\" time=\"0.000\">
+    <testcase classname=\"&lt;q&gt;.yaml\" name=\"the file can be used\">
+      <error>error[E-FILE-01]: cannot read &lt;q&gt;.yaml</error>
+    </testcase>
+  </testsuite>
 </testsuites>
 ";
-        assert_eq!(junit(&[suite]), expected);
+        assert_eq!(junit(&[suite, gone]), expected);
     }
 }

@@ -32,8 +32,7 @@ impl Validate {
     pub(crate) fn execute(&self) -> Result<Answer, Failure> {
         let mut good = Vec::new();
         let mut results = Vec::new();
-        let mut reports = Vec::new();
-        let mut unread: Option<Failure> = None;
+        let mut failures = Vec::new();
         for path in &self.files {
             let file = path.display().to_string();
             match pipeline_file::load(path) {
@@ -51,7 +50,9 @@ impl Validate {
                     }
                     match warned {
                         Some(report) if ok => complain(&report.to_string()),
-                        warned => reports.extend(warned),
+                        warned => {
+                            failures.extend(warned.map(|it| pipeline_file::from_reports(vec![it])));
+                        }
                     }
                 }
                 Err(Unusable::Wrong(report)) => {
@@ -61,16 +62,12 @@ impl Validate {
                         "errors": listed(&report.diagnostics),
                         "warnings": listed(&report.warnings),
                     }));
-                    reports.push(report);
+                    failures.push(pipeline_file::from_reports(vec![report]));
                 }
                 Err(Unusable::Unread(failure)) => {
                     let error = json!({"code": failure.code, "message": failure.message});
                     results.push(json!({"file": file, "ok": false, "errors": [error]}));
-                    // The first is what the command ends with; the others are told on the way.
-                    match &unread {
-                        Some(_) => complain(&failure.shown(false).to_string()),
-                        None => unread = Some(failure),
-                    }
+                    failures.push(failure);
                 }
             }
         }
@@ -79,17 +76,10 @@ impl Validate {
             1 => good.concat().trim_end().to_owned(),
             files => format!("{} of {}", good.len(), counted(files as u64, "file")) + " ok",
         };
-        let mut failure = match (reports.is_empty(), unread) {
-            (true, None) => {
-                return Ok(Answer { exit: Exit::Done, summary, text, result: json!(results) });
-            }
-            (true, Some(unread)) => unread,
-            (false, None) => pipeline_file::from_reports(reports),
-            (false, Some(unread)) => {
-                complain(&unread.shown(false).to_string());
-                pipeline_file::from_reports(reports)
-            }
-        };
+        if failures.is_empty() {
+            return Ok(Answer { exit: Exit::Done, summary, text, result: json!(results) });
+        }
+        let mut failure = pipeline_file::from_all(failures);
         if !self.json {
             print(&text);
         }

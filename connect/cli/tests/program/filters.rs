@@ -134,6 +134,20 @@ ok   wrong.yaml: tags and keys are properties, too
     home.run(&["filter", "test", "broken.yaml"]).expect(2);
     home.write("gone.yaml", "module: gone.wasm\ntests: []\n");
     home.run(&["filter", "test", "gone.yaml"]).expect(2).one_error("E-FILE-01", "gone.wasm");
+
+    // The others are tested all the same.
+    let some = ["filter", "test", "broken.yaml", "wrong.yaml", "none.yaml", "gone.yaml"];
+    let ran = home.run(&some).expect(2);
+    let told = "2 tests: 1 passed, 1 failed; 3 files cannot be tested\n";
+    assert!(ran.out.contains(complaints.rsplit_once("2 tests").unwrap().0), "{}", ran.out);
+    assert!(ran.out.ends_with(told), "{}", ran.out);
+    for told in ["broken.yaml:2:", "cannot read none.yaml", "cannot read gone.wasm"] {
+        assert!(ran.err.contains(told), "{told}: {}", ran.err);
+    }
+    let answer = home.run(&[&some[..], &["--json"]].concat()).expect(2).json();
+    let files = answer["result"].as_array().unwrap().iter().map(|result| &result["file"]);
+    let expected = ["broken.yaml", "wrong.yaml", "wrong.yaml", "none.yaml", "gone.yaml"];
+    assert_eq!(files.collect::<Vec<_>>(), expected, "{answer}");
 }
 
 #[test]

@@ -78,8 +78,41 @@ fn without_a_test_nothing_is_right() {
     home.write("gone.yaml", &PIPELINE.replace("raw: \"{\", key: k, tag: t", "file: gone.txt"));
     home.run(&["test", "gone.yaml"]).expect(2).one_error("E-FILE-01", "gone.txt");
     home.write("bad.yaml", &PIPELINE.replace("filtered: 2", "filterd: 2"));
-    let ran = home.run(&["test", "bad.yaml", "p.yaml"]).expect(2);
+    let ran = home.run(&["test", "bad.yaml"]).expect(2);
     assert!(ran.err.contains("E-KEY-01") && ran.out.is_empty(), "{}", ran.err);
+}
+
+#[test]
+fn a_file_that_cannot_be_used_keeps_no_other_from_its_tests() {
+    let home = Home::new();
+    home.write("p.yaml", PIPELINE);
+    home.write("bad.yaml", &PIPELINE.replace("filtered: 2", "filterd: 2"));
+    home.write("gone.yaml", &PIPELINE.replace("raw: \"{\", key: k, tag: t", "file: gone.txt"));
+    home.write("wrong.yaml", &PIPELINE.replace("filtered: 2", "filtered: 3"));
+    let files = ["test", "bad.yaml", "gone.yaml", "none.yaml", "p.yaml"];
+    let ran = home.run(&[&files[..], &["--junit", "report.xml"]].concat()).expect(2);
+    let expected = "\
+bad.yaml: cannot be tested
+gone.yaml: cannot be tested
+none.yaml: cannot be tested
+p.yaml
+  ok    what is small and from here
+1 test of 1 file: 1 passed, 0 failed; 3 files cannot be tested
+";
+    assert_eq!(ran.out, expected);
+    for told in ["bad.yaml:21:9", "cannot read none.yaml", "gone.txt"] {
+        assert!(ran.err.contains(told), "{told}: {}", ran.err);
+    }
+    let report = std::fs::read_to_string(home.path("report.xml")).unwrap();
+    assert_eq!(report.matches("errors=\"1\"").count(), 3, "{report}");
+    for told in ["<error>error[E-KEY-01]", "<error>error[E-FILE-01]", "name=\"p.yaml\" tests=\"1\""]
+    {
+        assert!(report.contains(told), "{told}: {report}");
+    }
+    let answer = home.run(&["test", "bad.yaml", "wrong.yaml", "--json"]).expect(2).json();
+    assert_eq!(answer["result"][0]["error"]["code"], "E-KEY-01", "{answer}");
+    assert_eq!(answer["result"][1]["tests"][0]["ok"], false, "{answer}");
+    assert_eq!(answer["error"]["code"], "E-KEY-01", "{answer}");
 }
 
 #[test]

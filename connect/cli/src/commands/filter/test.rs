@@ -12,14 +12,15 @@ use serde_json::{Value, json};
 use super::{load, unread};
 use crate::exit::{Exit, Failure, codes};
 use crate::figures::counted;
-use crate::output::Answer;
-use crate::pipeline_file::{environment, from_reports};
+use crate::output::{Answer, print};
+use crate::pipeline_file::{environment, from_all, from_reports};
 
 /// Run the tests of modules: which verdict each has to give on which record.
 ///
 /// A file of tests lies beside its module. `expect` is `keep`, `drop`, `replace` (with the bodies in
 /// `with`) or `fail` (with a part of the reason in `error`). The records are given to the module at
-/// once, and then one by one: that must make no difference. Exit code 4 if a test fails.
+/// once, and then one by one: that must make no difference. Exit code 4 if a test fails, and 2 if a
+/// file or its module cannot be used; the tests of the others run all the same.
 #[derive(Args, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Test {
@@ -52,22 +53,20 @@ enum Said {
 }
 
 impl Test {
-    pub(super) fn execute(&self) -> Result<Answer, Failure> {
-        let mut parsed = Vec::new();
-        let mut reports = Vec::new();
-        for path in &self.files {
-            let bytes = fs::read(path).map_err(|error| unread(path, &error))?;
-            match FilterTests::parse(&path.display().to_string(), &bytes, &environment) {
-                Ok(tests) => parsed.push((path, tests)),
-                Err(report) => reports.push(report),
-            }
-        }
-        if !reports.is_empty() {
-            return Err(from_reports(reports));
-        }
+    pub(super) fn execute(&self, is_json: bool) -> Result<Answer, Failure> {
         let (mut text, mut results, mut failed) = (String::new(), Vec::new(), 0);
-        for (path, FilterTests { module, tests }) in parsed {
-            let module = load(&path.parent().unwrap_or(Path::new("")).join(module))?;
+        let mut failures = Vec::new();
+        for path in &self.files {
+            let (module, tests) = match read(path) {
+                Ok(read) => read,
+                Err(failure) => {
+                    let _ = writeln!(text, "FAIL {}: cannot be tested", path.display());
+                    let error = json!({"code": failure.code, "message": failure.message});
+                    results.push(json!({"file": path, "ok": false, "error": error}));
+                    failures.push(failure);
+                    continue;
+                }
+            };
             for test in tests.iter().filter(|test| self.means(test)) {
                 let complaints = complaints(&module, test);
                 let word = if complaints.is_empty() { "ok  " } else { "FAIL" };
@@ -89,10 +88,22 @@ impl Test {
             return Err(Failure::new(Exit::Input, codes::TEST, message)
                 .hint("`millrace filter test --help` shows how to write some"));
         }
-        let passed = results.len() - failed;
-        let tests = counted(results.len() as u64, "test");
-        let summary = format!("{tests}: {passed} passed, {failed} failed");
+        let ran = results.len() - failures.len();
+        let tests = counted(ran as u64, "test");
+        let mut summary = format!("{tests}: {} passed, {failed} failed", ran - failed);
+        if !failures.is_empty() {
+            let broken = counted(failures.len() as u64, "file");
+            summary.push_str(&format!("; {broken} cannot be tested"));
+        }
         let _ = writeln!(text, "{summary}");
+        if !failures.is_empty() {
+            if ran > 0 && !is_json {
+                print(&text);
+            }
+            let mut failure = from_all(failures);
+            failure.result = Value::Array(results);
+            return Err(failure);
+        }
         let exit = if failed == 0 { Exit::Done } else { Exit::No };
         Ok(Answer { exit, summary, text, result: Value::Array(results) })
     }
@@ -100,6 +111,14 @@ impl Test {
     fn means(&self, test: &FilterTest) -> bool {
         self.name.as_deref().is_none_or(|part| test.name.contains(part))
     }
+}
+
+/// A file of tests, and the module that it names.
+fn read(path: &Path) -> Result<(Arc<Module>, Vec<FilterTest>), Failure> {
+    let bytes = fs::read(path).map_err(|error| unread(path, &error))?;
+    let parsed = FilterTests::parse(&path.display().to_string(), &bytes, &environment);
+    let FilterTests { module, tests } = parsed.map_err(|report| from_reports(vec![report]))?;
+    Ok((load(&path.parent().unwrap_or(Path::new("")).join(module))?, tests))
 }
 
 /// What is not as the test says.
