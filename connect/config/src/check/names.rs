@@ -1,5 +1,5 @@
 use millrace_connect_api::decode::DecodeSpec;
-use millrace_connect_api::{DataType, Schema};
+use millrace_connect_api::{Column, DataType, Schema};
 use millrace_sql_filter::{Dialect, Draft, Expr, Property, SyntaxError, Type, differences};
 use saphyr_parser::ScalarStyle;
 
@@ -197,8 +197,10 @@ impl Scope {
     pub(super) fn file_columns(&self) -> (Vec<(String, Option<DataType>)>, bool) {
         let body = self.body.iter().flat_map(|schema| &schema.columns);
         let there = body.filter(|column| !self.gone.contains(&column.name));
+        let typed =
+            |column: &Column| Some(column.data_type).filter(|_| self.is_typed(&column.name));
         let mut columns: Vec<_> =
-            there.map(|column| (column.name.clone(), Some(column.data_type))).collect();
+            there.map(|column| (column.name.clone(), typed(column))).collect();
         for (name, data_type) in &self.set {
             if !columns.iter().any(|(known, _)| known == name) {
                 columns.push((name.clone(), *data_type));

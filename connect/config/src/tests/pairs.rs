@@ -118,12 +118,19 @@ fn misspelled_keys(text: &str) -> Vec<Mutation> {
     let (keys, components) = names();
     let mut mutations = Vec::new();
     let mut start = 0;
+    let mut mapping_indent = None;
     for line in text.split_inclusive('\n') {
         let line_start = start;
         start += line.len();
         if line.trim_start().starts_with('#') {
             continue;
         }
+        // What stands below is columns.
+        let indent = line.len() - line.trim_start().len();
+        if mapping_indent.is_some_and(|outer| indent > outer) {
+            continue;
+        }
+        mapping_indent = (line.trim() == "mapping:").then_some(indent);
         for (colon, _) in line.match_indices(':') {
             let head = &line[..colon];
             let key_start = head.rfind([' ', '{']).map_or(0, |before| before + 1);
