@@ -20,6 +20,8 @@ pub enum DataType {
     Timestamp,
     /// `date`: days since the Unix epoch.
     Date,
+    /// `json`: any value of JSON, as it is written.
+    Json,
 }
 
 /// A named, typed column. Every column may be null.
@@ -40,13 +42,14 @@ pub struct Schema {
 
 impl DataType {
     /// The names by which YAML knows the types.
-    pub const NAMES: [(&'static str, DataType); 6] = [
+    pub const NAMES: [(&'static str, DataType); 7] = [
         ("bool", DataType::Bool),
         ("int", DataType::Int),
         ("double", DataType::Double),
         ("string", DataType::String),
         ("timestamp", DataType::Timestamp),
         ("date", DataType::Date),
+        ("json", DataType::Json),
     ];
 
     /// The Arrow type in which such a column is held.
@@ -55,7 +58,7 @@ impl DataType {
             DataType::Bool => Arrow::Boolean,
             DataType::Int => Arrow::Int64,
             DataType::Double => Arrow::Float64,
-            DataType::String => Arrow::Utf8,
+            DataType::String | DataType::Json => Arrow::Utf8,
             DataType::Timestamp => Arrow::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
             DataType::Date => Arrow::Date32,
         }

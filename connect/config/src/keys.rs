@@ -26,7 +26,10 @@ const fn table(name: &'static str, doc: &'static str, fields: &'static [Field]) 
 }
 
 /// The names of [`DataType`](millrace_connect_api::DataType), for tables and messages.
-pub(crate) const TYPES: &[&str] = &["bool", "int", "double", "string", "timestamp", "date"];
+pub(crate) const TYPES: &[&str] = &["bool", "int", "double", "string", "timestamp", "date", "json"];
+
+/// What a `cast` step makes: all of these but `json`.
+const CAST_TYPES: &[&str] = TYPES.split_at(TYPES.len() - 1).0;
 
 const COUNT: Kind = Kind::Int { min: 1, max: i64::MAX };
 const ANY_INT: Kind = Kind::Int { min: i64::MIN, max: i64::MAX };
@@ -61,7 +64,8 @@ pub(crate) static PIPELINE: Table = Table {
             Kind::Map("column", &Kind::Choice(TYPES)),
             Optional,
             "The columns of the body and their types. Required for JSON, where a dot in a name reads \
-             a nested field, as in `user.id: string`, and for CSV. The other ways to decode say \
+             a nested field, as in `user.id: string`, and for CSV. `json` takes any value as it is \
+             written, for a field of an index; elsewhere it is a text. The other ways to decode say \
              their columns themselves.",
         ),
         key(
@@ -462,7 +466,7 @@ pub(crate) static STEPS: Components = Components {
         ),
         key(
             "cast",
-            Kind::Map("column", &Kind::Either(&Kind::Choice(TYPES), &Kind::Table(&CAST))),
+            Kind::Map("column", &Kind::Either(&Kind::Choice(CAST_TYPES), &Kind::Table(&CAST))),
             Optional,
             "Columns of the body or of a `set` step, each with the type that it has from here on, \
              under its old name. What a type cannot hold exactly is a dead letter `E-CAST-01`.",
@@ -498,7 +502,7 @@ pub(crate) static CAST: Table = table(
     "cast",
     "The long form of a cast.",
     &[
-        key("to", Kind::Choice(TYPES), Required, "The type."),
+        key("to", Kind::Choice(CAST_TYPES), Required, "The type."),
         key(
             "format",
             Kind::Text,

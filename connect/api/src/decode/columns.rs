@@ -153,7 +153,7 @@ impl ColumnBuf {
             DataType::Bool => Values::Bool(BooleanBufferBuilder::new(0)),
             DataType::Int => Values::Int(Vec::new()),
             DataType::Double => Values::Double(Vec::new()),
-            DataType::String => Values::Text { ends: vec![0], bytes: Vec::new() },
+            DataType::String | DataType::Json => Values::Text { ends: vec![0], bytes: Vec::new() },
             DataType::Timestamp => Values::Timestamp(Vec::new()),
             DataType::Date => Values::Date(Vec::new()),
         };

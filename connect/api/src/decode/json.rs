@@ -87,6 +87,12 @@ impl Output for Columns {
     }
 }
 
+/// Whether a text is one value of JSON.
+pub(super) fn is_json(text: &[u8]) -> bool {
+    let shape = Shape::new(&[]);
+    shape.is_ok_and(|mut shape| walk(text, &mut shape, &mut Vec::new(), &mut Nowhere).is_ok())
+}
+
 /// Where values go when a body is only checked.
 struct Nowhere;
 

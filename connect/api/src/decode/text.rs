@@ -1,4 +1,5 @@
 use super::columns::Columns;
+use super::json::is_json;
 use super::{TimeFormat, code, excerpt, parse_date, parse_timestamp};
 use crate::{Column, DataType, Reject};
 
@@ -53,6 +54,7 @@ impl TextColumn {
     fn read<'a>(&self, text: &'a str) -> Option<Value<'a>> {
         Some(match self.data_type {
             DataType::String => Value::Text(text),
+            DataType::Json => is_json(text.as_bytes()).then_some(Value::Text(text))?,
             DataType::Bool => Value::Bool(text.parse().ok()?),
             DataType::Int => Value::Int(text.parse().ok()?),
             DataType::Double => Value::Double(double(text)?),
@@ -72,6 +74,7 @@ impl TextColumn {
             DataType::String => "a string",
             DataType::Timestamp => "a timestamp of the expected format",
             DataType::Date => "a date, YYYY-MM-DD",
+            DataType::Json => "a value of JSON",
         };
         Reject {
             code: code::VALUE,

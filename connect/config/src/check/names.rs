@@ -157,9 +157,9 @@ impl Scope {
         self.untyped.extend(columns.map(|column| column.name.clone()));
     }
 
-    /// Whether the type of a column is known.
-    pub(super) fn is_typed(&self, name: &str) -> bool {
-        !self.untyped.iter().any(|untyped| untyped == name)
+    /// The type of a column of the body, unless a mistake hides it.
+    fn known_type(&self, column: &Column) -> Option<DataType> {
+        (!self.untyped.contains(&column.name)).then_some(column.data_type)
     }
 
     /// A step defines a column of this name, which is a mistake and no name to suggest.
@@ -197,10 +197,8 @@ impl Scope {
     pub(super) fn file_columns(&self) -> (Vec<(String, Option<DataType>)>, bool) {
         let body = self.body.iter().flat_map(|schema| &schema.columns);
         let there = body.filter(|column| !self.gone.contains(&column.name));
-        let typed =
-            |column: &Column| Some(column.data_type).filter(|_| self.is_typed(&column.name));
         let mut columns: Vec<_> =
-            there.map(|column| (column.name.clone(), typed(column))).collect();
+            there.map(|column| (column.name.clone(), self.known_type(column))).collect();
         for (name, data_type) in &self.set {
             if !columns.iter().any(|(known, _)| known == name) {
                 columns.push((name.clone(), *data_type));
@@ -498,7 +496,7 @@ pub(super) fn sql_type(data_type: DataType) -> Type {
         DataType::Bool => Type::Bool,
         DataType::Int => Type::Int,
         DataType::Double => Type::Double,
-        DataType::String => Type::Text,
+        DataType::String | DataType::Json => Type::Text,
         DataType::Timestamp => Type::Timestamp,
         DataType::Date => Type::Date,
     }

@@ -102,7 +102,7 @@ impl Of {
             (DataType::Bool, _) => Type::Bool,
             (DataType::Int, _) => Type::Int,
             (DataType::Double, _) => Type::Double,
-            (DataType::String, _) => Type::Text,
+            (DataType::String | DataType::Json, _) => Type::Text,
             (DataType::Timestamp, _) => Type::Timestamp,
             (DataType::Date, _) => Type::Date,
         };

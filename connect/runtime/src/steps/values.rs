@@ -29,7 +29,9 @@ impl Values {
             DataType::Bool => Builder::Bool(BooleanBuilder::with_capacity(rows)),
             DataType::Int => Builder::Int(Int64Builder::with_capacity(rows)),
             DataType::Double => Builder::Double(Float64Builder::with_capacity(rows)),
-            DataType::String => Builder::Text(StringBuilder::with_capacity(rows, 16 * rows)),
+            DataType::String | DataType::Json => {
+                Builder::Text(StringBuilder::with_capacity(rows, 16 * rows))
+            }
             DataType::Timestamp => {
                 let builder = TimestampMicrosecondBuilder::with_capacity(rows);
                 Builder::Timestamp(builder.with_data_type(data_type.to_arrow()))

@@ -135,7 +135,7 @@ fn value<'b>(column: &dyn Array, row: usize, get: impl FnOnce(usize) -> Value<'b
 /// is not of its type is as if it were missing.
 fn property(text: &str, data_type: DataType) -> Value<'_> {
     let value = match data_type {
-        DataType::String => Some(Value::text(text)),
+        DataType::String | DataType::Json => Some(Value::text(text)),
         DataType::Bool => text.parse().ok().map(Value::Bool),
         DataType::Int => text.parse().ok().map(Value::Int),
         DataType::Double => text.parse().ok().map(Value::Double),

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use super::super::test_messages::{columns, messages, row, rows, test_data};
 use super::super::{DecodeSpec, code};
 use super::*;
-use crate::DataType::{self, Bool, Date, Double, Int, String as Text, Timestamp};
+use crate::DataType::{self, Bool, Date, Double, Int, Json, String as Text, Timestamp};
 
 fn decoder(wanted: &[(&str, DataType)]) -> Box<dyn Decoder> {
     DecodeSpec::Json.decoder(&columns(wanted)).expect("columns of this test")
@@ -68,6 +68,24 @@ fn paths_reach_into_objects() {
             (r#"{"user":{"id":"5"}}"#, "E-DECODE-03 user.id"),
         ],
     );
+}
+
+#[test]
+fn any_value_stays_as_it_is_written() {
+    check(
+        &[("v", Json), ("id", Int)],
+        &[
+            (r#"{"v":{"a": [1, {"b":"\u00e9"}]},"id":1}"#, r#"{"a": [1, {"b":"\u00e9"}]}|1"#),
+            (r#"{"v":[],"id":2}"#, "[]|2"),
+            (r#"{"v":"x","id":3}"#, r#""x"|3"#),
+            (r#"{"id":4,"v":-1.50e3}"#, "-1.50e3|4"),
+            (r#"{"v":true}"#, "true|null"),
+            (r#"{"v":null}"#, "null|null"),
+            (r#"{"v":{"a":}}"#, "E-DECODE-01 -"),
+            (r#"{"v":tru}"#, "E-DECODE-01 -"),
+        ],
+    );
+    check(&[("u.v", Json)], &[(r#"{"u":{"v":{"w":7}}}"#, r#"{"w":7}"#)]);
 }
 
 #[test]

@@ -182,6 +182,14 @@ impl<'a, O: Output> Walk<'a, O> {
     #[inline]
     fn column(&mut self, at: usize, column: usize, data_type: DataType, depth: usize) -> Next {
         match self.byte(at) {
+            b'n' => self.word(at, b"null"),
+            _ if data_type == DataType::Json => {
+                let end = self.skip_value(at, depth)?;
+                if !self.out.text(column, &self.bytes[at..end], false) && self.mistake.is_none() {
+                    self.mistake = Some(too_much_text(self.shape.name(column)));
+                }
+                Ok(end)
+            }
             b'"' => {
                 let (raw, escaped, end) = self.string(at + 1)?;
                 if data_type != DataType::String {
@@ -205,7 +213,6 @@ impl<'a, O: Output> Walk<'a, O> {
                 }
                 Ok(end)
             }
-            b'n' => self.word(at, b"null"),
             first @ (b't' | b'f') => {
                 let value = first == b't';
                 let end = self.word(at, if value { b"true" } else { b"false" })?;
@@ -376,5 +383,6 @@ fn with_article(data_type: DataType) -> &'static str {
         DataType::String => "a string",
         DataType::Timestamp => "a timestamp",
         DataType::Date => "a date",
+        DataType::Json => "a value of JSON",
     }
 }

@@ -128,6 +128,7 @@ fn time(
 fn kinds(data_type: DataType) -> &'static [FieldKind] {
     match data_type {
         DataType::String => &[FieldKind::Text, FieldKind::Keyword, FieldKind::Json],
+        DataType::Json => &[FieldKind::Json, FieldKind::Text, FieldKind::Keyword],
         DataType::Int | DataType::Double => &[FieldKind::Number],
         DataType::Bool => &[FieldKind::Bool],
         DataType::Timestamp | DataType::Date => &[FieldKind::Timestamp],

@@ -51,7 +51,6 @@ pub(super) fn cast(
             continue;
         }
         named.push(name);
-        let from = from.filter(|_| scope.is_typed(name));
         scope.retype(name, target.as_ref().map(|target| target.to));
         let Some(target) = target else { continue };
         if from.is_none_or(|from| goes(reader, key, value, from, &target)) {
