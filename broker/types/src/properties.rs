@@ -137,22 +137,20 @@ impl<'a> Properties<'a> {
     }
 
     /// All properties in order, as bytes.
+    #[inline]
     pub fn raw(self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
         let mut rest = self.0;
         std::iter::from_fn(move || {
-            loop {
-                let end = find_either::<NAME_END, VALUE_END>(rest)?;
-                let after = &rest[end + 1..];
-                if rest[end] == VALUE_END {
-                    // Without a name: passed over.
-                    rest = after;
-                    continue;
+            while !rest.is_empty() {
+                let len = find_either::<VALUE_END, VALUE_END>(rest).unwrap_or(rest.len());
+                let property = &rest[..len];
+                rest = rest.get(len + 1..).unwrap_or_default();
+                // Without a name: passed over.
+                if let Some(len) = find_either::<NAME_END, NAME_END>(property) {
+                    return Some((&property[..len], &property[len + 1..]));
                 }
-                let name = &rest[..end];
-                let len = find_either::<VALUE_END, VALUE_END>(after).unwrap_or(after.len());
-                rest = after.get(len + 1..).unwrap_or_default();
-                return Some((name, &after[..len]));
             }
+            None
         })
     }
 }

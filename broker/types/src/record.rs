@@ -30,6 +30,9 @@
 //! given [`Record::write_for_client`], which leaves them out.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::LazyLock;
+
+use crc32fast::Hasher;
 
 use crate::{PhysicalOffset, Properties, QueueId, QueueOffset, TagsCode, keys};
 
@@ -129,9 +132,19 @@ pub fn encoded_len(draft: &Draft<'_>, store_host: SocketAddr, more: bool) -> usi
 pub fn encode(draft: &Draft<'_>, stamp: &Stamp, out: &mut Vec<u8>) {
     let start = out.len();
     let total = encoded_len(draft, stamp.store_host, stamp.more);
-    out.reserve(total);
+    out.resize(start + total, 0);
+    encode_into(draft, stamp, &mut out[start..]);
+}
+
+/// Writes one record over all of `out`, as [`encode`] appends it.
+///
+/// # Panics
+/// If `out` does not have as many bytes as [`encoded_len`] says.
+pub fn encode_into(draft: &Draft<'_>, stamp: &Stamp, out: &mut [u8]) {
+    let total = out.len();
+    let Draft { topic, body, .. } = *draft;
     // RocketMQ reads this length as a signed byte, so 127 and not 255 is the limit of version 1.
-    let v1 = draft.topic.len() <= 127;
+    let v1 = topic.len() <= 127;
     let mut sys_flag = draft.sys_flag & !(sys_flag::BORN_HOST_V6 | sys_flag::STORE_HOST_V6);
     if draft.born_host.is_ipv6() {
         sys_flag |= sys_flag::BORN_HOST_V6;
@@ -140,46 +153,69 @@ pub fn encode(draft: &Draft<'_>, stamp: &Stamp, out: &mut Vec<u8>) {
         sys_flag |= sys_flag::STORE_HOST_V6;
     }
 
-    let store_at = BORN_HOST_AT + host_len(draft.born_host);
-    let rest_at = store_at + 8 + host_len(stamp.store_host);
-    out.resize(start + rest_at + 16, 0);
-    let head = &mut out[start..];
+    // What is still to be written.
+    let mut rest = &mut *out;
+    let head = take::<BORN_HOST_AT>(&mut rest);
     head[0..4].copy_from_slice(&size_field(total));
     head[4..8].copy_from_slice(&(if v1 { MAGIC_V1 } else { MAGIC_V2 }).to_be_bytes());
-    head[8..12].copy_from_slice(&(crc32fast::hash(draft.body) & CRC_MASK).to_be_bytes());
+    head[8..12].copy_from_slice(&(checksum(body) & CRC_MASK).to_be_bytes());
     head[12..16].copy_from_slice(&draft.queue_id.0.to_be_bytes());
     head[16..20].copy_from_slice(&draft.flag.to_be_bytes());
     head[20..28].copy_from_slice(&stamp.queue_offset.0.to_be_bytes());
     head[28..36].copy_from_slice(&stamp.physical_offset.0.to_be_bytes());
     head[36..40].copy_from_slice(&sys_flag.to_be_bytes());
     head[40..48].copy_from_slice(&draft.born_at_ms.to_be_bytes());
-    put_host(&mut head[BORN_HOST_AT..store_at], draft.born_host);
-    head[store_at..store_at + 8].copy_from_slice(&stamp.store_at_ms.to_be_bytes());
-    put_host(&mut head[store_at + 8..rest_at], stamp.store_host);
-    let rest = &mut head[rest_at..];
-    rest[0..4].copy_from_slice(&draft.reconsume_times.to_be_bytes());
-    rest[4..12].copy_from_slice(&draft.prepared_offset.0.to_be_bytes());
-    rest[12..16].copy_from_slice(&size_field(draft.body.len()));
-    out.extend_from_slice(draft.body);
+    put_host(&mut rest, draft.born_host);
+    *take(&mut rest) = stamp.store_at_ms.to_be_bytes();
+    put_host(&mut rest, stamp.store_host);
+    *take(&mut rest) = draft.reconsume_times.to_be_bytes();
+    *take(&mut rest) = draft.prepared_offset.0.to_be_bytes();
+    *take(&mut rest) = size_field(body.len());
+    put(&mut rest, body);
     if v1 {
-        out.push(draft.topic.len() as u8);
+        *take(&mut rest) = [topic.len() as u8];
     } else {
-        out.extend_from_slice(&(draft.topic.len() as u16).to_be_bytes());
+        *take(&mut rest) = (topic.len() as u16).to_be_bytes();
     }
-    out.extend_from_slice(draft.topic.as_bytes());
-    let properties = properties_len(draft.properties, stamp.more);
-    out.extend_from_slice(&(properties as u16).to_be_bytes());
+    put(&mut rest, topic.as_bytes());
+    let len = rest.len().checked_sub(2).expect(ROOM);
+    *take(&mut rest) = (len as u16).to_be_bytes();
     let properties = without_marks(draft.properties);
-    out.extend_from_slice(properties);
+    put(&mut rest, properties);
     if needs_separator(properties) {
-        out.push(2);
+        *take(&mut rest) = [2];
     }
     if stamp.more {
-        out.extend_from_slice(MORE_PROPERTY);
+        put(&mut rest, MORE_PROPERTY);
     }
-    let crc = crc32fast::hash(covered(&out[start..])) & CRC_MASK;
-    out.extend_from_slice(&trailer(crc));
-    debug_assert_eq!(out.len() - start, total);
+    assert_eq!(rest.len(), TRAILER_BYTES, "{ROOM}");
+    let crc = checksum(covered(&out[..total - TRAILER_BYTES])) & CRC_MASK;
+    out[total - TRAILER_BYTES..].copy_from_slice(&trailer(crc));
+}
+
+const ROOM: &str = "as many bytes as encoded_len() says";
+
+/// Takes the next bytes of `rest`, to be written.
+fn take<'a, const N: usize>(rest: &mut &'a mut [u8]) -> &'a mut [u8; N] {
+    let (taken, after) = std::mem::take(rest).split_first_chunk_mut().expect(ROOM);
+    *rest = after;
+    taken
+}
+
+/// Writes the next bytes of `rest`.
+fn put(rest: &mut &mut [u8], bytes: &[u8]) {
+    let (taken, after) = std::mem::take(rest).split_at_mut_checked(bytes.len()).expect(ROOM);
+    taken.copy_from_slice(bytes);
+    *rest = after;
+}
+
+/// The CRC-32 of some bytes.
+fn checksum(bytes: &[u8]) -> u32 {
+    /// Knows what the processor can do. To find out costs more than to add up a short record.
+    static EMPTY: LazyLock<Hasher> = LazyLock::new(Hasher::new);
+    let mut hasher = EMPTY.clone();
+    hasher.update(bytes);
+    hasher.finalize()
 }
 
 /// How much of a record's content has been proven by a checksum.
@@ -265,13 +301,13 @@ impl<'a> Record<'a> {
     pub fn verify(&self) -> Result<Verified, Malformed> {
         if let Some(expected) = self.whole_checksum() {
             let before = &self.bytes[..self.bytes.len() - TRAILER_BYTES];
-            return if crc32fast::hash(covered(before)) & CRC_MASK == expected {
+            return if checksum(covered(before)) & CRC_MASK == expected {
                 Ok(Verified::Whole)
             } else {
                 Err(Malformed::Checksum("record"))
             };
         }
-        if crc32fast::hash(self.body()) & CRC_MASK == be32(self.bytes, 8) & CRC_MASK {
+        if checksum(self.body()) & CRC_MASK == be32(self.bytes, 8) & CRC_MASK {
             Ok(Verified::BodyOnly)
         } else {
             Err(Malformed::Checksum("body"))
@@ -466,12 +502,19 @@ mod planted {
     }
 }
 
-fn trailer(mut crc: u32) -> [u8; TRAILER_BYTES] {
+fn trailer(crc: u32) -> [u8; TRAILER_BYTES] {
     let mut out = *b"__CRC32#\x010000000000\x02";
-    for digit in &mut out[9..19] {
-        *digit = b'0' + (crc % 10) as u8;
-        crc /= 10;
-    }
+    let [low, high] = [crc % 100_000_000, crc / 100_000_000].map(u64::from);
+    // Eight digits at once: in each step every lane is split into what is left over, which stays,
+    // and what is carried, which becomes the lane above. The products stay within their lanes.
+    let low = low % 10_000 + ((low / 10_000) << 32);
+    let carried = ((low * 10_486) >> 20) & 0x0000_007F_0000_007F;
+    let low = low - carried * 100 + (carried << 16);
+    let carried = ((low * 103) >> 10) & 0x000F_000F_000F_000F;
+    let low = low - carried * 10 + (carried << 8);
+    out[9..17].copy_from_slice(&(low | 0x3030_3030_3030_3030).to_le_bytes());
+    out[17] = b'0' + (high % 10) as u8;
+    out[18] = b'0' + (high / 10) as u8;
     out
 }
 
@@ -515,14 +558,13 @@ fn host_len(host: SocketAddr) -> usize {
     if host.is_ipv6() { 20 } else { 8 }
 }
 
-/// Writes a host into exactly its bytes.
-fn put_host(out: &mut [u8], host: SocketAddr) {
-    let (ip, port) = out.split_at_mut(out.len() - 4);
-    match host.ip() {
-        IpAddr::V4(v4) => ip.copy_from_slice(&v4.octets()),
-        IpAddr::V6(v6) => ip.copy_from_slice(&v6.octets()),
+/// Writes a host: its address, and its port in four bytes.
+fn put_host(rest: &mut &mut [u8], host: SocketAddr) {
+    match host {
+        SocketAddr::V4(host) => *take(rest) = host.ip().octets(),
+        SocketAddr::V6(host) => *take(rest) = host.ip().octets(),
     }
-    port.copy_from_slice(&u32::from(host.port()).to_be_bytes());
+    *take(rest) = u32::from(host.port()).to_be_bytes();
 }
 
 fn get_host(bytes: &[u8]) -> SocketAddr {

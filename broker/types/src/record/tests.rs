@@ -57,6 +57,11 @@ fn every_field_survives() {
 fn the_trailer_is_written_least_significant_digit_first() {
     // The vector was obtained by running `MessageDecoder.createCrc32` of RocketMQ 5.3.
     assert_eq!(&trailer(305_419_896), b"__CRC32#\x016989145030\x02");
+    let around = (4..10).map(|n| 10u32.pow(n)).flat_map(|ten| [ten - 1, ten, ten + 1]);
+    for crc in (0..10_000).chain((0..=CRC_MASK).step_by(9973)).chain(around).chain([CRC_MASK]) {
+        let digits: String = format!("{crc:010}").chars().rev().collect();
+        assert_eq!(&trailer(crc)[9..19], digits.as_bytes(), "{crc}");
+    }
 }
 
 #[test]
