@@ -388,7 +388,6 @@ impl Store {
             let (at, buffer) = self.log.place(len);
             let properties = Properties::new(draft.properties);
             let dispatch = Dispatch::of(draft.topic, draft.sys_flag, properties);
-            dispatch.each_key(|hash| self.index.push_key(hash, at));
             let queued = dispatch.is_queued();
             let queue_offset = if queued { self.index.end(*queue) } else { QueueOffset(0) };
             #[cfg(feature = "faults")]
@@ -404,6 +403,8 @@ impl Store {
                 more,
             };
             record::encode(draft, &stamp, buffer);
+            // Nothing waits for a checksum, so the processor goes on with the hashes meanwhile.
+            dispatch.each_key(|hash| self.index.push_key(hash, at));
             let tags_code = dispatch.tags_code();
             let entry = Entry { physical_offset: at, size: len as u32, tags_code };
             if queued {
