@@ -47,8 +47,11 @@ fn small() -> StoreConfig {
 }
 
 fn open(disk: &SimDisk, config: StoreConfig) -> Result<Opened, OpenError> {
-    let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-    let (store, flusher, found) = Store::open(disk, Path::new(DIR), config)?;
+    open_in(Arc::new(disk.clone()), Path::new(DIR), config)
+}
+
+fn open_in(disk: Arc<dyn Disk>, dir: &Path, config: StoreConfig) -> Result<Opened, OpenError> {
+    let (store, flusher, found) = Store::open(disk, dir, config)?;
     Ok(Opened { store, flusher, found })
 }
 
