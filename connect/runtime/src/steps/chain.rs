@@ -12,6 +12,7 @@ use super::rename::Rename;
 use super::sample::Sample;
 use super::set::Set;
 use super::split::Split;
+use super::wasm::Shared;
 use crate::error::RunError;
 use crate::filters::{Filters, StepAt};
 
@@ -50,6 +51,8 @@ struct Steps<'a> {
     passage: Passage,
     before: Vec<Named>,
     after: Vec<Named>,
+    /// What the next module shares with those before it, as far as they get the same messages.
+    shared: Shared,
 }
 
 /// What goes through a chain.
@@ -95,7 +98,8 @@ impl Chain {
         filters: &Filters,
         passage: Passage,
     ) -> Result<Self, RunError> {
-        let mut steps = Steps { pipeline, filters, passage, before: Vec::new(), after: Vec::new() };
+        let (before, after, shared) = (Vec::new(), Vec::new(), Shared::default());
+        let mut steps = Steps { pipeline, filters, passage, before, after, shared };
         for (number, spec) in pipeline.steps.iter().enumerate() {
             steps.add(spec, StepAt { sink: None, number })?;
         }
@@ -249,6 +253,7 @@ impl Steps<'_> {
                 }
                 let split = Split::new(name.clone(), spec, self.pipeline.limits.memory);
                 self.early(name, split);
+                self.shared = Shared::default();
             }
             StepSpec::Wasm(spec) => {
                 let wasm = self.filters.step(at, spec, self.pipeline.limits.memory)?;
@@ -258,6 +263,10 @@ impl Steps<'_> {
                          that read the body",
                         wasm.name()
                     )));
+                }
+                let wasm = wasm.sharing(&self.shared);
+                if wasm.changes_messages() {
+                    self.shared = Shared::default();
                 }
                 self.early(wasm.name().to_owned(), wasm);
             }

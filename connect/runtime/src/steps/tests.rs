@@ -13,6 +13,7 @@ use millrace_types::{PhysicalOffset, PropertiesBuf, QueueId, QueueOffset, TopicN
 use super::*;
 use crate::{FilterFault, Filters};
 
+mod measured; // what modules cost in a chain
 pub(crate) mod modules; // steps in WebAssembly
 mod pieces; // steps that make several rows of a message
 

@@ -1,3 +1,5 @@
+mod shared; // messages as several modules get them
+
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
@@ -5,11 +7,12 @@ use std::sync::Arc;
 use millrace_connect_api::{
     Batch, Change, Messages, Piece, PieceBody, Reject, RejectCode, Selection, Step, StepError,
 };
-use millrace_types::{Properties, java_hash, keys};
-use millrace_wasm_host::{self as wasm, Fault, Filter, Kind, Output, Record, Verdict};
+use millrace_types::{Properties, keys};
+use millrace_wasm_host::{self as wasm, Fault, Filter, Kind, Output, Verdict};
 
 use crate::fault;
 use crate::stop::Stop;
+pub(super) use shared::Shared;
 
 /// A module trapped at a message, was late with it, or gave an answer that makes no sense.
 const TRAP: RejectCode = "E-WASM-TRAP";
@@ -24,6 +27,7 @@ const LATE_MAX: usize = 100;
 pub(crate) struct Wasm {
     name: String,
     filter: Filter,
+    shared: Shared,
     pub(super) bytes_max: u64,
     /// Once this is requested a batch of which some is left is given up.
     stop: Stop,
@@ -54,7 +58,13 @@ impl Wasm {
         // it must not get that far.
         let bytes_max = bytes_max.min(Messages::CHANGED_BYTES_MAX);
         let stale = fault::planted(fault::VERDICTS_OF_LAST_BATCH).then(Vec::new);
-        Self { name, filter, bytes_max, stop, dropped: 0, made: 0, stale }
+        let shared = Shared::default();
+        Self { name, filter, shared, bytes_max, stop, dropped: 0, made: 0, stale }
+    }
+
+    /// The same for a chain in which others may get the same messages.
+    pub(super) fn sharing(self, shared: &Shared) -> Self {
+        Self { shared: shared.clone(), ..self }
     }
 
     /// As the pipeline's summary and its letters name it.
@@ -79,18 +89,12 @@ impl Wasm {
     /// Sorts messages by what the module says, and gives those that it was not asked about.
     fn sort(
         &mut self,
-        messages: &Messages,
+        messages: &Arc<Messages>,
         rows: &[u32],
         sorted: &mut Sorted,
     ) -> Result<Vec<u32>, StepError> {
-        let records: Vec<Record<'_>> =
-            rows.iter().map(|row| record(messages, *row as usize)).collect();
-        let batch = wasm::Batch {
-            topic: messages.queue().topic.as_str(),
-            queue: i32::try_from(messages.queue().queue.0).unwrap_or(i32::MAX),
-            records: &records,
-        };
-        let decisions = self.filter.run(&batch).map_err(|error| self.failed(error.to_string()))?;
+        let decisions = self.shared.run(&self.filter, messages, rows);
+        let decisions = decisions.map_err(|error| self.failed(error.to_string()))?;
         let takes_apart = self.takes_apart();
         let mut verdicts = Cow::Borrowed(decisions.verdicts());
         if let Some(stale) = &mut self.stale {
@@ -247,20 +251,6 @@ impl Sorted {
 /// A message as it is.
 fn whole(row: u32) -> Piece {
     Piece { row: row as usize, index: None, body: PieceBody::Same, properties: None }
-}
-
-fn record(messages: &Messages, row: usize) -> Record<'_> {
-    let message = messages.get(row);
-    let [tag, key] = message.properties.pick([keys::TAGS, keys::KEYS]);
-    Record {
-        queue_offset: message.queue_offset.to_wire(),
-        store_at_ms: message.store_at_ms,
-        key: key.map(str::as_bytes),
-        body: message.body,
-        properties: message.properties.as_bytes(),
-        sys_flags: messages.record(row).map_or(0, |record| record.sys_flag()),
-        tag_hash: tag.map_or(0, |tag| java_hash(tag) as u32),
-    }
 }
 
 /// The properties of what goes on, if they are not those of the message. The key is one of them.

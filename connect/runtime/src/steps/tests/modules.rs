@@ -3,6 +3,7 @@ use std::path::Path;
 
 use millrace_connect_api::StepError;
 use millrace_disk::{Disk, SimDisk};
+use millrace_types::java_hash;
 use millrace_wasm_host::ModuleHash;
 
 use super::*;
@@ -50,6 +51,25 @@ pub(crate) const BY_NUMBER: &str = r#"
         (br $next)))
       (local.get $kept))"#;
 
+/// A filter that keeps the records of which `judge` says 1, with the address of each description in
+/// `$at`.
+fn judging(judge: &str) -> String {
+    format!(
+        r#"(func (export "mr_filter") (param $batch i32) (param i32) (param $verdicts i32) (result i32)
+        (local $i i32) (local $kept i32) (local $at i32)
+      (block $end (loop $next
+        (br_if $end (i32.ge_u (local.get $i) (i32.load offset=8 (local.get $batch))))
+        (local.set $at (i32.add (i32.add (local.get $batch) (i32.const 64))
+          (i32.mul (local.get $i) (i32.const 48))))
+        (i32.store8 (i32.add (local.get $verdicts) (local.get $i)) {judge})
+        (local.set $kept (i32.add (local.get $kept)
+          (i32.load8_u (i32.add (local.get $verdicts) (local.get $i)))))
+        (local.set $i (i32.add (local.get $i) (i32.const 1)))
+        (br $next)))
+      (local.get $kept))"#
+    )
+}
+
 /// What the steps of these tests find: small modules, and the examples.
 pub(super) fn disk() -> SimDisk {
     let disk = SimDisk::new(1);
@@ -58,10 +78,21 @@ pub(super) fn disk() -> SimDisk {
         file.write_at(&[IoSlice::new(bytes)], 0).unwrap();
     };
     put("number.wasm", &module("filter", BY_NUMBER));
+    let off = java_hash("off");
+    let tagged = format!("(i32.ne (i32.load offset=44 (local.get $at)) (i32.const {off}))");
+    put("tagged.wasm", &module("filter", &judging(&tagged)));
+    let keyed = "(i32.and (i32.ne (i32.load offset=20 (local.get $at)) (i32.const -1))
+        (i32.eq (i32.const 0x6b) (i32.load8_u
+            (i32.add (local.get $batch) (i32.load offset=16 (local.get $at))))))";
+    put("keyed.wasm", &module("filter", &judging(keyed)));
     put("long.wasm", &vec![0; 5 << 20]);
     put("text.wasm", b"(module)");
-    for name in ["mask", "split-array"] {
-        let path = format!("../../wasm-filters/examples/{name}/{name}.wasm");
+    for (name, dir) in [
+        ("mask", "examples/mask"),
+        ("split-array", "examples/split-array"),
+        ("pass", "host/benches"),
+    ] {
+        let path = format!("../../wasm-filters/{dir}/{name}.wasm");
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
         put(&format!("{name}.wasm"), &std::fs::read(path).unwrap());
     }
@@ -301,4 +332,47 @@ fn a_stop_ends_a_module_that_is_late_and_no_other() {
     assert_eq!(left([r#"{"a":2}"#, r#"{"a":4}"#, r#"{"a":5}"#]).unwrap(), 1);
     let error = left(late).unwrap_err();
     assert!(matches!(error, RunError::Step(StepError::Stopped { .. })), "{error}");
+}
+
+/// Which of the messages a chain leaves, by number.
+fn left(chain: &mut Chain, rows: &[(&str, &str)]) -> Vec<usize> {
+    let batch = chain.apply(messages(rows), &mut Vec::new()).unwrap();
+    batch.selection().iter().collect()
+}
+
+#[test]
+fn the_modules_of_a_chain_see_keys_and_tags_of_the_messages_that_are_left() {
+    let rows = [
+        (r#"{"a":1}"#, "KEYS=k0 p=1"),
+        (r#"{"a":0}"#, "TAGS=off KEYS=k1 p=1"),
+        (r#"{"a":0}"#, "p=1 KEYS=k2 TAGS=yes"),
+        (r#"{"a":0}"#, "p=1"),
+        (r#"{"a":1}"#, "KEYS=x4 p=1"),
+        (r#"{"a":0}"#, "KEYS=x5 p=1"),
+        (r#"{"a":0}"#, "p=2 KEYS=k6"),
+        (r#"{"a":0}"#, "p=3 TAGS=off"),
+        (r#"{"a":0}"#, "KEYS=k8 TAGS=yes p=1"),
+    ];
+    let number = "wasm: {module: number.wasm}";
+    let tagged = "wasm: {module: tagged.wasm}";
+    let keyed = "wasm: {module: keyed.wasm}";
+    let mask = "wasm: {module: mask.wasm, params: {fields: [b]}}";
+    let filter = "filter: p = 1";
+    let cases: [(&[&str], &[usize]); 6] = [
+        (&[number, keyed], &[1, 2, 6, 8]),
+        (&[keyed, tagged], &[0, 2, 6, 8]),
+        (&[tagged, filter, keyed], &[0, 2, 8]),
+        (&[number, tagged, keyed], &[2, 6, 8]),
+        (&[tagged, mask, number, keyed], &[2, 6, 8]),
+        (&[filter, keyed, number], &[1, 2, 8]),
+    ];
+    for (steps, expected) in cases {
+        let mut chain = chain(&format!("[{}]", steps.join(", ")));
+        assert_eq!(left(&mut chain, &rows), expected, "left by {steps:?}");
+        // As many messages once more, and others.
+        let mut others = rows;
+        others.reverse();
+        let expected: Vec<usize> = expected.iter().rev().map(|row| 8 - row).collect();
+        assert_eq!(left(&mut chain, &others), expected, "left by {steps:?} of the next batch");
+    }
 }
