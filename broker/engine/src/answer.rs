@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use millrace_store::{Bounds, Placed, Plan};
+use millrace_store::{Bounds, Placed, Plan, QueueNo};
 use millrace_types::{PhysicalOffset, QueueId, QueueOffset};
 
 use crate::filter::Verdicts;
@@ -99,6 +99,8 @@ impl std::ops::Deref for Places {
 /// A pull that found messages.
 #[derive(Clone, Debug)]
 pub struct Found {
+    /// Where they stand; see [`crate::Engine::queue_name`].
+    pub queue: QueueNo,
     /// The records.
     pub plan: Plan,
     /// What decides over them once they are read, each over what those before it have kept.

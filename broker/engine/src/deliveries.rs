@@ -253,7 +253,7 @@ impl Engine {
         let runs = match found {
             Ok(runs) => runs,
             Err(_) if plan.entries.len() > 1 => return level.take_singly(&plan.entries),
-            Err(ReadError::Io { .. }) if !level.fail(now) => {
+            Err(ReadError::Io { .. } | ReadError::Absent { .. }) if !level.fail(now) => {
                 warn!(
                     topic = level.topic, queue_id = level.queue_id.0, queue_offset = %plan.from,
                     "a delayed message cannot be read just now",

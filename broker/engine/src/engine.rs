@@ -325,6 +325,12 @@ impl Engine {
     /// A reader of the records that pulls name.
     pub fn reader(&self) -> LogReader {
         self.store.reader()
+    /// What a queue is called. Looks at all of them.
+    pub fn queue_name(&self, queue: QueueNo) -> Option<(TopicName, QueueId)> {
+        let named = self.store.queues().find(|(_, _, no)| *no == queue);
+        named.map(|(topic, id, _)| (topic.clone(), id))
+    }
+
     }
 
     /// The keys of everything that readers may see, if they may read this topic.

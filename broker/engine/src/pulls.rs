@@ -158,6 +158,7 @@ impl Engine {
         let verdicts = pull.filter.verdicts();
         let takes_long = verdicts.iter().any(|verdicts| verdicts.takes_long());
         let found = |plan, next| Found {
+            queue,
             plan,
             verdicts,
             count_max,

@@ -442,7 +442,7 @@ impl Engine {
             return;
         };
         let checks = open.checks;
-        if let Err(ReadError::Io { .. }) = found {
+        if let Err(ReadError::Io { .. } | ReadError::Absent { .. }) = found {
             warn!(%half, "a half message cannot be read just now");
             return;
         }

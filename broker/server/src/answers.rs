@@ -7,14 +7,15 @@ use millrace_protocol::{
     ResponseCode, SendAnswer, SendStatus, StoredAnswer, TopicAnswer, write_pull_head,
     write_stored_head,
 };
-use millrace_store::{LogReader, Placed};
+use millrace_store::{LogReader, Placed, ReadError};
 use millrace_types::record;
-use millrace_types::{QueueId, QueueOffset};
+use millrace_types::{QueueId, QueueOffset, is_system_topic};
 use tracing::error;
 
+use crate::core::Shared;
+use crate::quarantine::Place;
 use crate::reactor::Output;
 use crate::refusal::{Dialect, unreadable, write_refusal};
-use crate::traffic::Traffic;
 use crate::waiting::{Awaited, ReplyTo, UniqueKey};
 
 /// Writes what the engine answered. Records that were found are not read yet: they are given back,
@@ -99,15 +100,17 @@ pub(crate) fn takes_long(found: &Found, reader: &LogReader) -> bool {
 /// Reads what was found and writes it.
 pub(crate) fn write_records(
     found: &Found,
-    reader: &LogReader,
+    shared: &Shared,
     to: ReplyTo,
     awaited: &Awaited,
-    traffic: &Traffic,
     output: &mut Output,
 ) {
-    match read(found, reader, dialect(awaited)) {
-        Ok((next, runs)) => give(found, (next, runs), to, awaited, traffic, output),
-        Err(refused) => Writer::to(to).answer(&refused, output),
+    match read(found, shared) {
+        Ok((next, runs)) => give(found, (next, runs), to, awaited, shared, output),
+        Err(Unread { place, error }) => {
+            let refused = unreadable(&error, place.as_deref(), dialect(awaited));
+            Writer::to(to).answer(&refused, output);
+        }
     }
 }
 
@@ -115,10 +118,9 @@ pub(crate) fn write_records(
 /// given back, with the offset from where it waits on.
 pub(crate) fn judge(
     found: Found,
-    reader: &LogReader,
+    shared: &Shared,
     to: ReplyTo,
     awaited: &Awaited,
-    traffic: &Traffic,
 ) -> Result<Output, (Held, QueueOffset)> {
     let mut output = Output::default();
     let refused = found.verdicts.iter().find_map(|verdicts| verdicts.prepare().err());
@@ -127,34 +129,58 @@ pub(crate) fn judge(
         Writer::to(to).answer(&refused, &mut output);
         return Ok(output);
     }
-    match read(&found, reader, dialect(awaited)) {
+    match read(&found, shared) {
         Ok((next, runs)) => match &found.held {
             Some(held) if runs.is_empty() => return Err((held.clone(), next)),
-            _ => give(&found, (next, runs), to, awaited, traffic, &mut output),
+            _ => give(&found, (next, runs), to, awaited, shared, &mut output),
         },
-        Err(refused) => Writer::to(to).answer(&refused, &mut output),
+        Err(Unread { place, error }) => {
+            let refused = unreadable(&error, place.as_deref(), dialect(awaited));
+            Writer::to(to).answer(&refused, &mut output);
+        }
     }
     Ok(output)
 }
 
+/// Why nothing is given, and of which message.
+#[derive(Debug)]
+pub(crate) struct Unread {
+    pub(crate) place: Option<String>,
+    pub(crate) error: ReadError,
+}
+
 /// Reads what was found as far as anything of it is kept; the offset to go on from.
-fn read(
-    found: &Found,
-    reader: &LogReader,
-    dialect: Dialect,
-) -> Result<(QueueOffset, Vec<Bytes>), Refused> {
+///
+/// What is damaged will never be read again, so it is told once and passed over; its offsets are
+/// gone. What cannot be read now may be read later, so whoever comes to it is refused, and comes
+/// again. A lost record of the broker's own state, such as that of a ledger, is never passed over:
+/// whoever reads it would believe something else than what was written.
+pub(crate) fn read(found: &Found, shared: &Shared) -> Result<(QueueOffset, Vec<Bytes>), Unread> {
     let mut next = found.next;
     let mut kept = Vec::new();
     for (begin, entries) in found.stretches() {
-        let (runs, unread) = reader.read_prefix(entries);
-        kept = finish(&found.verdicts, runs);
-        next = found.plan.from + (begin + entries.len()) as u64;
-        if let Some((n, error)) = unread {
-            next = found.plan.from + (begin + n) as u64;
-            // What comes before it is given all the same. A pipeline is told at once and stops.
-            if begin + n == 0 || dialect == Dialect::Own {
-                error!(queue_offset = %next, error = %error, "a stored message cannot be read");
-                return Err(unreadable(&error, dialect));
+        let past = shared.reader.read_past_damage(entries);
+        let at = |n: usize| found.plan.from + (begin + n) as u64;
+        if !past.damaged.is_empty() {
+            let (topic, queue_id) = shared.queue_name(found.queue);
+            for (n, error) in past.damaged {
+                let place = Place { topic: &topic, queue_id, offset: at(n) };
+                shared.quarantine.damaged(&place, &error);
+                if topic.as_ref().is_some_and(is_system_topic) {
+                    return Err(Unread { place: Some(place.to_string()), error });
+                }
+            }
+        }
+        kept = finish(&found.verdicts, past.runs);
+        next = at(entries.len());
+        if let Some((n, error)) = past.unread {
+            next = at(n);
+            let (topic, queue_id) = shared.queue_name(found.queue);
+            let place = Place { topic: &topic, queue_id, offset: next };
+            shared.quarantine.unread(&place, &error, shared.now().mono_ms);
+            // What comes before it is given all the same.
+            if begin + n == 0 {
+                return Err(Unread { place: Some(place.to_string()), error });
             }
             break;
         }
@@ -171,10 +197,10 @@ fn give(
     (next, runs): (QueueOffset, Vec<Bytes>),
     to: ReplyTo,
     awaited: &Awaited,
-    traffic: &Traffic,
+    shared: &Shared,
     output: &mut Output,
 ) {
-    let write = Writer::to(to);
+    let (write, traffic) = (Writer::to(to), &shared.traffic);
     let Found { min, max, .. } = *found;
     match awaited {
         Awaited::Stored(end) => write.stored(*end, (next, min, max), &runs, output),

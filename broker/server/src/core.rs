@@ -14,15 +14,16 @@ use millrace_engine::{
     Answer, Check, ConnectionId, Engine, EngineConfig, OpenEngineError, Out, Read, Ticket,
 };
 use millrace_store::{
-    FlushError, FlushMode, Flusher, LogReader, Recovered, Store, StoreConfig, Watermarks,
+    FlushError, FlushMode, Flusher, LogReader, QueueNo, Recovered, Store, StoreConfig, Watermarks,
 };
-use millrace_types::Now;
+use millrace_types::{Now, QueueId, TopicName};
 use tokio::sync::{oneshot, watch};
 
 use crate::clock::{Clock, system_clock};
 use crate::conditions::SqlConditions;
 use crate::flushing::{self, Flushing, UNFLUSHED_BYTES_MAX};
 use crate::local::LocalBroker;
+use crate::quarantine::Quarantine;
 use crate::traffic::Traffic;
 
 /// How a core works.
@@ -131,6 +132,8 @@ pub(crate) struct Shared {
     wire_waker: OnceLock<Arc<mio::Waker>>,
     /// What consumers were given.
     pub(crate) traffic: Arc<Traffic>,
+    /// What they could not be given.
+    pub(crate) quarantine: Quarantine,
     /// Counts the changes of topics.
     pub(crate) topics: watch::Receiver<u64>,
 }
@@ -214,6 +217,7 @@ impl Core {
             due_ms: AtomicU64::new(0),
             wire_waker: OnceLock::new(),
             traffic: Arc::default(),
+            quarantine: Quarantine::default(),
             topics,
         });
         let place = match config.flushing {
@@ -411,6 +415,12 @@ impl Shared {
     /// Whether there is no reactor.
     fn is_alone(&self) -> bool {
         self.wire_waker.get().is_none()
+    /// What a queue is called; no topic if the broker is closed. Looks at all queues.
+    pub(crate) fn queue_name(&self, queue: QueueNo) -> (Option<TopicName>, QueueId) {
+        let named = self.step(Needs::Policy, |step| step.engine.queue_name(queue)).flatten();
+        named.map_or((None, QueueId(0)), |(topic, id)| (Some(topic), id))
+    }
+
     }
 
     /// When the engine has to be told that time has passed, if ever.

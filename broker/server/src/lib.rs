@@ -21,6 +21,7 @@ mod locks; // who consumes in order
 mod lookup; // messages by time and by physical offset
 mod metrics; // figures for Prometheus
 mod producers; // who produces
+mod quarantine; // damaged messages, told once
 mod reactor; // one thread for all connections
 mod readers; // threads for what is not in memory
 mod refusal; // from refusals to codes

@@ -7,15 +7,17 @@ use millrace_client as client;
 use millrace_client::{Appended, Broker, BrokerError, PullRequest, Pulled};
 use millrace_engine::{
     Answer, Append, Caller, ConnectionId, Delay, Fence, Filter, Found, Message, Origin, Principal,
-    Pull, PullHold, Refusal, Request, Ticket, Wait, finish,
+    Pull, PullHold, Refusal, Request, Ticket, Wait,
 };
-use millrace_store::{FlushMode, LogReader, ReadError};
+use millrace_store::{FlushMode, ReadError};
 use millrace_types::{GroupName, QueueId, QueueOffset, TopicName};
 
 use tokio::sync::oneshot;
 
+use crate::answers::{self, Unread};
 use crate::core::{Core, Needs, Shared, Step};
 use crate::flushing::UNFLUSHED_BYTES_MAX;
+use crate::refusal::with_cause;
 
 /// The broker of this process, without a wire in between: a pull gives slices of the mapped log.
 ///
@@ -103,37 +105,32 @@ impl LocalBroker {
         }
     }
 
-    async fn read(&self, found: Found) -> Result<Vec<Bytes>, BrokerError> {
-        let shared = self.shared();
-        let reader = shared.reader.clone();
+    async fn read(&self, found: Found) -> Result<(QueueOffset, Vec<Bytes>), BrokerError> {
+        let shared = Arc::clone(self.shared());
         let entries = &found.plan.entries;
         let oldest = entries.iter().find(|entry| entry.size > 0);
-        let hot = oldest.is_none_or(|entry| reader.is_hot(entry.physical_offset));
+        let hot = oldest.is_none_or(|entry| shared.reader.is_hot(entry.physical_offset));
         if hot || shared.manual {
-            return read(&reader, &found);
+            return answers::read(&found, &shared).map_err(unread);
         }
-        tokio::task::spawn_blocking(move || read(&reader, &found))
+        tokio::task::spawn_blocking(move || answers::read(&found, &shared).map_err(unread))
             .await
             .map_err(|error| BrokerError::Unreadable(error.to_string()))?
     }
 }
 
-fn read(reader: &LogReader, found: &Found) -> Result<Vec<Bytes>, BrokerError> {
-    match reader.read(&found.plan.entries) {
-        Ok(runs) => Ok(finish(&found.verdicts, runs)),
+fn unread(Unread { place, error }: Unread) -> BrokerError {
+    match error {
         // The next try is told where the queue starts now.
-        Err(error @ ReadError::Removed { .. }) => Err(BrokerError::Unreachable {
+        ReadError::Removed { .. } => BrokerError::Unreachable {
             address: "this process".to_owned(),
             reason: error.to_string(),
-        }),
-        Err(error) => Err(BrokerError::Unreadable(with_cause(&error))),
-    }
-}
-
-fn with_cause(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(cause) => format!("{error}: {cause}"),
-        None => error.to_string(),
+        },
+        error => {
+            let what = with_cause(&error);
+            let place = place.map_or_else(String::new, |place| format!("{place}: "));
+            BrokerError::Unreadable(format!("{place}{what}"))
+        }
     }
 }
 
@@ -270,8 +267,8 @@ impl Broker for LocalBroker {
     async fn pull(&self, request: PullRequest) -> Result<Pulled, BrokerError> {
         match self.find(&request).await? {
             Answer::Found(found) => {
-                let (next, min, max) = (found.next, found.min, found.max);
-                let runs = self.read(found).await?;
+                let (min, max) = (found.min, found.max);
+                let (next, runs) = self.read(found).await?;
                 Ok(Pulled { runs, next, min, max })
             }
             Answer::NotFound { next, min, max, .. } => {

@@ -198,7 +198,11 @@ impl Lookup {
     }
 
     fn time_of(&self, entry: Entry) -> Found<Option<i64>> {
-        let run = self.shared.reader.read(&[entry])?.pop();
+        let run = match self.shared.reader.read(&[entry]) {
+            // It is lost as well.
+            Err(ReadError::Damaged { .. }) => None,
+            read => read?.pop(),
+        };
         let record = run.as_deref().map(Record::parse);
         Ok(record.and_then(Result::ok).map(|record| record.store_at_ms()))
     }

@@ -227,6 +227,12 @@ fn plain(text: &mut String, shared: &Shared, control: &Control) {
         ),
         ("millrace_log_appended_bytes", "counter", "Where the log ends.", appended),
         ("millrace_log_durable_bytes", "counter", "How far the log is on disk.", durable),
+        (
+            "millrace_damaged_messages_total",
+            "counter",
+            "Stored messages that were found damaged when somebody read them, since the start.",
+            shared.quarantine.count(),
+        ),
         ("millrace_connections", "gauge", "Open connections.", load(&control.connections)),
         ("millrace_held_pulls", "gauge", "Pulls that wait for a message.", held_pulls),
         (

@@ -306,22 +306,19 @@ impl Reactor {
             let Some((waiting, found)) = connection.deferred.pop_front() else {
                 return;
             };
-            let reader = &self.shared.reader;
-            if !takes_long(&found, reader) {
+            if !takes_long(&found, &self.shared.reader) {
                 let (to, awaited) = (waiting.to, &waiting.awaited);
-                let traffic = &self.shared.traffic;
-                write_records(&found, reader, to, awaited, traffic, &mut connection.output);
+                write_records(&found, &self.shared, to, awaited, &mut connection.output);
                 continue;
             }
             if connection.at_readers >= AT_READERS_MAX {
                 return connection.deferred.push_front(waiting, found);
             }
             // A copy, because a job that is not taken is gone.
-            let (again, reader) = ((waiting.clone(), found.clone()), reader.clone());
-            let traffic = Arc::clone(&self.shared.traffic);
+            let (again, shared) = ((waiting.clone(), found.clone()), Arc::clone(&self.shared));
             let work = move || {
                 let (mut output, to) = (Output::default(), waiting.to);
-                write_records(&found, &reader, to, &waiting.awaited, &traffic, &mut output);
+                write_records(&found, &shared, to, &waiting.awaited, &mut output);
                 output
             };
             let job = Job { connection: again.0.to.connection, work: Box::new(work) };

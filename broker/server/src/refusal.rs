@@ -59,21 +59,36 @@ pub(crate) fn waited_too_long(waited_ms: u64, waiting: usize) -> Refused {
     Refused::new(ResponseCode::SYSTEM_BUSY, remark)
 }
 
-/// What a client is told of stored bytes that cannot be read.
-pub(crate) fn unreadable(error: &ReadError, dialect: Dialect) -> Refused {
+/// What a client is told of stored bytes that cannot be read; `place` says which message it is.
+pub(crate) fn unreadable(error: &ReadError, place: Option<&str>, dialect: Dialect) -> Refused {
     let code = match (error, dialect) {
         (
-            ReadError::Damaged { .. } | ReadError::Io { .. } | ReadError::BeyondLimit { .. },
+            ReadError::Damaged { .. }
+            | ReadError::Absent { .. }
+            | ReadError::Io { .. }
+            | ReadError::BeyondLimit { .. },
             Dialect::Own,
         ) => ResponseCode::MR_UNREADABLE,
         // The next try is told where the queue starts now.
         (ReadError::Removed { .. }, _) => ResponseCode::SYSTEM_BUSY,
         (
-            ReadError::Damaged { .. } | ReadError::Io { .. } | ReadError::BeyondLimit { .. },
+            ReadError::Damaged { .. }
+            | ReadError::Absent { .. }
+            | ReadError::Io { .. }
+            | ReadError::BeyondLimit { .. },
             Dialect::RocketMq,
         ) => ResponseCode::SYSTEM_ERROR,
     };
-    Refused::new(code, error.to_string())
+    let what = with_cause(error);
+    Refused::new(code, place.map_or_else(|| what.clone(), |place| format!("{place}: {what}")))
+}
+
+/// An error and what caused it.
+pub(crate) fn with_cause(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
 }
 
 #[cfg(test)]

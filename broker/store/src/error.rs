@@ -89,12 +89,21 @@ pub struct FlushError(#[source] pub io::Error);
 /// Why a record could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The bytes are there and are not the record that was written.
+    /// The bytes are there and are not the record that was written, and never will be again.
     #[error("the record at physical offset {at} is damaged: {reason}")]
     Damaged {
         /// Where.
         at: PhysicalOffset,
         /// What does not hold.
+        reason: String,
+    },
+    /// The bytes are not where they should be: a file was cut short, or the index cannot be read.
+    /// They may be there again once that is mended.
+    #[error("the record at physical offset {at} is not there: {reason}")]
+    Absent {
+        /// Where.
+        at: PhysicalOffset,
+        /// What is missing.
         reason: String,
     },
     /// The record ends behind what the reader may see.

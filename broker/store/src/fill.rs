@@ -1,4 +1,4 @@
-//! Going on without segments that are missing.
+//! Going on without segments that are missing, and without what cannot be read.
 
 use std::io;
 use std::path::Path;
@@ -7,6 +7,7 @@ use millrace_disk::{Access, Disk};
 
 use crate::error::OpenError;
 use crate::missing::{MissingBytes, Present};
+use crate::queue_index;
 
 /// The stretches that a start would refuse to do without. Nothing is changed.
 pub fn missing_segments(disk: &dyn Disk, dir: &Path) -> Result<Vec<MissingBytes>, OpenError> {
@@ -14,6 +15,22 @@ pub fn missing_segments(disk: &dyn Disk, dir: &Path) -> Result<Vec<MissingBytes>
         return Ok(Vec::new());
     }
     Ok(Present::ours(disk, dir)?.missing)
+}
+
+/// Removes the index, which is made again from the log, so that the next start looks at every byte
+/// of the log: what is damaged or cannot be read counts as lost from then on.
+pub fn forget_index(disk: &dyn Disk, dir: &Path) -> Result<(), OpenError> {
+    if !disk.exists(&dir.join("index"))? {
+        return Ok(());
+    }
+    let _lock = disk.lock(&dir.join("lock")).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => OpenError::InUse(dir.into()),
+        _ => error.into(),
+    })?;
+    for (_, _, path) in queue_index::list(disk, &dir.join("index"))? {
+        disk.remove(&path)?;
+    }
+    Ok(())
 }
 
 /// Puts zeros where segments are missing, so that a start finds damage there, reports it, and

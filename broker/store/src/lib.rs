@@ -37,7 +37,7 @@ mod tests;
 pub use config::Faults;
 pub use config::{FlushMode, StoreConfig};
 pub use error::{AppendError, FlushError, OpenError, ReadError};
-pub use fill::{fill_missing, missing_segments};
+pub use fill::{fill_missing, forget_index, missing_segments};
 pub use flush::Flusher;
 pub use inspect::{
     InspectedRecord, Inspection, MissingMessages, OLDEST_SEGMENTS, QueueInspection, QueuePart,
@@ -47,7 +47,7 @@ pub use key_index::{KeyLookup, KeyQuery, KeysFound};
 pub use lost::LostMessages;
 pub use missing::MissingBytes;
 pub use queue_index::{Entry, QueueNo};
-pub use read::LogReader;
+pub use read::{LogReader, ReadPast};
 pub use recovery::{Damage, Recovered};
 pub use snapshot::Snapshot;
 pub use store::{Bounds, Placed, Plan, Space, Store};

@@ -19,6 +19,18 @@ pub struct LogReader {
     pub(crate) buffers: Arc<Buffers>,
 }
 
+/// What a read gave that passes over damage.
+#[derive(Debug, Default)]
+pub struct ReadPast {
+    /// The records.
+    pub runs: Vec<Bytes>,
+    /// The numbers of the entries whose records are damaged, and why each is.
+    pub damaged: Vec<(usize, ReadError)>,
+    /// The number of the first entry whose record cannot be read now; those after it were not
+    /// tried.
+    pub unread: Option<(usize, ReadError)>,
+}
+
 impl LogReader {
     /// Whether reading here is expected to find the bytes in memory: in one of the newest segments.
     pub fn is_hot(&self, at: PhysicalOffset) -> bool {
@@ -39,7 +51,7 @@ impl LogReader {
             let start = first.physical_offset;
             if first.is_unreadable() {
                 let reason = "the index that leads to it cannot be read".into();
-                return Err(ReadError::Damaged { at: start, reason });
+                return Err(ReadError::Absent { at: start, reason });
             }
             let mut end = start + u64::from(first.size);
             let segment = self.holding(start)?;
@@ -50,7 +62,7 @@ impl LogReader {
             }
             if end > segment.end() {
                 let reason = "the index points outside of the segment".into();
-                return Err(ReadError::Damaged { at: start, reason });
+                return Err(ReadError::Absent { at: start, reason });
             }
             let len = end.since(start);
             let bytes = if self.is_hot(start) {
@@ -76,20 +88,25 @@ impl LogReader {
         Ok(runs)
     }
 
-    /// The same as far as they can be read: the records of the entries before the first one that
-    /// cannot be, the number of that one, and why.
-    pub fn read_prefix(&self, entries: &[Entry]) -> (Vec<Bytes>, Option<(usize, ReadError)>) {
+    /// The same, passing over damaged records, up to the first entry whose record cannot be read
+    /// now.
+    pub fn read_past_damage(&self, entries: &[Entry]) -> ReadPast {
+        let mut past = ReadPast::default();
         if let Ok(runs) = self.read(entries) {
-            return (runs, None);
+            past.runs = runs;
+            return past;
         }
-        let mut runs = Vec::new();
         for (n, entry) in entries.iter().enumerate() {
             match self.read(std::slice::from_ref(entry)) {
-                Ok(run) => runs.extend(run),
-                Err(error) => return (runs, Some((n, error))),
+                Ok(run) => past.runs.extend(run),
+                Err(error @ ReadError::Damaged { .. }) => past.damaged.push((n, error)),
+                Err(error) => {
+                    past.unread = Some((n, error));
+                    break;
+                }
             }
         }
-        (runs, None)
+        past
     }
 
     /// The record that starts at `at` and ends at or before `limit`, which is at most the appended
@@ -123,7 +140,7 @@ impl LogReader {
             if at < self.segments.min() {
                 ReadError::Removed { at }
             } else {
-                ReadError::Damaged { at, reason: "no segment holds it".into() }
+                ReadError::Absent { at, reason: "no segment holds it".into() }
             }
         })
     }
@@ -138,7 +155,7 @@ impl LogReader {
         self.buffers.filled(len as usize, |bytes| {
             whole::read(&*segment.file, bytes, local).map_err(|source| match source.kind() {
                 io::ErrorKind::UnexpectedEof => {
-                    ReadError::Damaged { at, reason: "the file ends before it".into() }
+                    ReadError::Absent { at, reason: "the file ends before it".into() }
                 }
                 _ => ReadError::Io { at, source },
             })

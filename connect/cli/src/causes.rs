@@ -154,9 +154,14 @@ fn run(error: &RunError) -> Failure {
         RunError::Rejected { code, .. } | RunError::TooManyRejects { code, .. } => {
             Failure::new(Exit::Failed, codes::REJECTS, chain(error)).hint(about_rejects(code))
         }
+        RunError::Gap { .. } => {
+            Failure::new(Exit::Failed, codes::DATA_DAMAGED, chain(error)).hint(SKIP_LOST)
+        }
+        RunError::Lost { .. } => {
+            Failure::new(Exit::Failed, codes::RUN, chain(error)).hint(SKIP_LOST)
+        }
         RunError::Ledger { .. }
         | RunError::Step(_)
-        | RunError::Lost { .. }
         | RunError::WentBack { .. }
         | RunError::PartLost { .. }
         | RunError::ReplayTorn { .. }
@@ -177,6 +182,11 @@ fn about_rejects(code: &str) -> String {
     format!("{look}; `millrace explain {code}` says what that is")
 }
 
+/// How a pipeline gets past messages that are gone.
+const SKIP_LOST: &str = "everything before them is committed, and nobody can be given them any more: \
+                         `millrace run --skip-lost` warns of them, counts them, and goes on behind \
+                         them";
+
 fn broker(error: &BrokerError, doing: Option<&String>) -> Failure {
     let (exit, code, hint) = match error {
         BrokerError::Unreachable { .. } => {
@@ -193,7 +203,9 @@ fn broker(error: &BrokerError, doing: Option<&String>) -> Failure {
         }
         BrokerError::Poisoned(_) => (Exit::Environment, codes::DISK_IO, Some(LOOK_AT_DISK)),
         BrokerError::Unreadable(_) => {
-            let hint = "`millrace inspect` tells which stretches of the log are damaged";
+            let hint = "`millrace inspect` tells which stretches of the log cannot be read; once the \
+                        disk or the file is mended the next try goes on, and a broker that is \
+                        started with `millrace server --repair` goes on without them";
             (Exit::Failed, codes::DATA_DAMAGED, Some(hint))
         }
         BrokerError::Fenced { .. } => (Exit::Environment, codes::FENCED, None),

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use millrace_client::Broker;
 use millrace_disk::{Disk, RealDisk};
-use millrace_runtime::{Connectors, Patience, Run, RunOptions, Summary, Until};
+use millrace_runtime::{Connectors, OnLoss, Patience, Run, RunOptions, Summary, Until};
 use serde_json::json;
 
 use crate::exit::{Exit, Failure, codes};
@@ -28,6 +28,8 @@ pub(crate) struct Manner {
     pub(crate) grace: Duration,
     /// Sinks that are written again from the oldest message.
     pub(crate) anew: BTreeSet<String>,
+    /// What sinks do about messages that are lost.
+    pub(crate) on_loss: OnLoss,
 }
 
 /// Runs a pipeline until it is done, or a signal stops it after its next commit.
@@ -50,6 +52,7 @@ pub(crate) async fn run(
         patience: manner.patience,
         filters: filters.clone(),
         anew: manner.anew,
+        on_loss: manner.on_loss,
         ..RunOptions::new(worker)
     };
     let run = Run::new(Arc::clone(pipeline), broker, connectors, options);
@@ -124,6 +127,9 @@ pub(crate) fn tell(summary: &Summary) -> String {
     }
     for (name, sink) in &summary.sinks {
         let mut part = format!("sink {name} read {}", figures::count(sink.read));
+        if sink.lost > 0 {
+            part += &format!(", passed over {} lost", figures::count(sink.lost));
+        }
         if sink.made > 0 {
             part += &format!(", made {} more", figures::counted(sink.made, "row"));
         }

@@ -5,6 +5,7 @@
 //! moves the offsets. Dead letters are appended before anything that passes their messages.
 
 mod commit; // from open parts to visible ones
+mod gaps; // messages that are lost
 mod layout; // what decides the partition of a message
 mod letters; // what cannot go on
 mod lookback; // the messages that a step remembers
@@ -25,6 +26,7 @@ use millrace_connect_api::{Cut, FileSink, Messages, QueueRef, Resume, StepError}
 use millrace_types::{GroupName, QueueId, QueueOffset};
 use tokio::sync::watch;
 
+pub use gaps::OnLoss;
 use letters::DeadLetters;
 use lookback::Lookback;
 pub(crate) use patient::Patient;
@@ -64,6 +66,7 @@ pub(crate) struct Delivery {
     /// What the last COMMITTED says.
     committed: Resume,
     committed_at_ms: u64,
+    on_loss: OnLoss,
     ends: watch::Receiver<Option<Ends>>,
     progress: Progress,
 }
@@ -154,10 +157,11 @@ impl Delivery {
     async fn take(&mut self, at: usize, pulled: Pulled) -> Result<bool, RunError> {
         let Reading { queue, next: from, .. } = &self.queues[at];
         let (queue, from) = (queue.clone(), *from);
-        if pulled.min > from {
-            let sink = self.name.clone();
-            return Err(RunError::Lost { sink, queue, from, to: pulled.min });
-        }
+        // What was removed is part of what the pull covers: for sinks a queue has no gaps.
+        let begin = match pulled.min > from {
+            true => self.removed(&queue, from, &pulled)?,
+            false => from,
+        };
         if pulled.max < from {
             return Err(RunError::WentBack { queue, known: from, end: pulled.max });
         }
@@ -166,7 +170,12 @@ impl Delivery {
             return Ok(false);
         }
         let messages = Messages::parse(queue.clone(), from, pulled.next, pulled.runs)
-            .map_err(|source| RunError::Damaged { queue, source })?;
+            .map_err(|source| RunError::Damaged { queue: queue.clone(), source })?;
+        if let Err(error) = self.damaged(&queue, (begin, pulled.next), &messages) {
+            // What came before it is good.
+            self.commit(Cut::All).await?;
+            return Err(error);
+        }
         match self.write(Arc::new(messages)).await {
             // None of them is in the sink, so they are as good as not read.
             Err(RunError::Step(StepError::Stopped { .. })) => {

@@ -107,6 +107,23 @@ pub enum RunError {
         to: QueueOffset,
     },
 
+    /// Queue offsets have no message any more, because damage to the log took it. A few of them may
+    /// never have had one: where nobody can tell, the broker leaves offsets out.
+    #[error(
+        "sink `{sink}` cannot be given {queue} offset {from} up to {to}: the log lost {} \
+         to damage", messages(.to.since(*.from))
+    )]
+    Gap {
+        /// The sink.
+        sink: String,
+        /// The queue.
+        queue: QueueRef,
+        /// The first message lost.
+        from: QueueOffset,
+        /// One past the last.
+        to: QueueOffset,
+    },
+
     /// A queue ends before a place that it already had: the broker lost messages which it had
     /// accepted and not yet brought to its disk.
     #[error("{queue} had messages up to {known} and now ends at {end}: the broker lost some")]
@@ -189,6 +206,10 @@ impl RunError {
             source => RunError::Broker { doing: doing.into(), source },
         }
     }
+}
+
+fn messages(count: u64) -> String {
+    if count == 1 { "this message".to_owned() } else { format!("these {count} messages") }
 }
 
 /// What else must be as it was, beside the pipeline's file.

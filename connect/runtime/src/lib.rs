@@ -26,7 +26,7 @@ mod testing; // a broker, a source and a sink in memory
 
 pub use bulks::{BulkLimits, Bulks};
 pub use clock::{Clock, SystemClock};
-pub use delivery::{OpenSink, SinkOpening};
+pub use delivery::{OnLoss, OpenSink, SinkOpening};
 pub use error::RunError;
 pub use filters::{FilterError, FilterFault, Filters};
 pub use ingest::{FILE_ID, FILE_LINE, FILE_OFFSET, FILE_PATH, OpenSource};

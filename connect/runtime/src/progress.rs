@@ -69,6 +69,8 @@ pub struct SinkProgress {
     pub recovered_rows: u64,
     /// Bytes of them.
     pub visible_bytes: u64,
+    /// Messages that were lost before the sink was given them, and passed over.
+    pub lost: u64,
     /// Messages in the topic that were not read yet when it was last looked at.
     pub lag: u64,
 }

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tracing::error;
 
 use crate::clock::{Clock, SystemClock};
-use crate::delivery::{Ends, OpenSink, Opening};
+use crate::delivery::{Ends, OnLoss, OpenSink, Opening};
 use crate::error::RunError;
 use crate::filters::Filters;
 use crate::ingest::{Ingest, OpenSource};
@@ -49,6 +49,8 @@ pub struct RunOptions {
     /// Sinks that forget how far they got, empty their destination and begin with the oldest
     /// message. Only for destinations that are this sink's alone.
     pub anew: BTreeSet<String>,
+    /// What sinks do about messages that are lost.
+    pub on_loss: OnLoss,
 }
 
 /// When a run is over. One whose source ends is over once the sinks have everything it gave.
@@ -72,6 +74,7 @@ impl RunOptions {
             clock: Arc::new(SystemClock::new()),
             filters: Filters::default(),
             anew: BTreeSet::new(),
+            on_loss: OnLoss::Stop,
         }
     }
 }
@@ -163,6 +166,7 @@ impl Run {
                 ends: known_ends.clone(),
                 progress: control.progress.clone(),
                 anew: options.anew.contains(&sink.name),
+                on_loss: options.on_loss,
             };
             match opening.open().await {
                 // It has read on behind what is committed at most.

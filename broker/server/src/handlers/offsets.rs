@@ -134,7 +134,7 @@ pub(crate) fn write_lookup_error(error: &LookupError, to: ReplyTo, output: &mut 
         LookupError::Refused(refusal) => {
             return write_refusal(refusal, Dialect::RocketMq, to, output);
         }
-        LookupError::Unreadable(error) => unreadable(error, Dialect::RocketMq),
+        LookupError::Unreadable(error) => unreadable(error, None, Dialect::RocketMq),
         LookupError::Closed => Refused::new(ResponseCode::SYSTEM_ERROR, error.to_string()),
     };
     output.write(|out| refused.write(to.kind, to.opaque, out));

@@ -29,9 +29,8 @@ impl Reactor {
             // While the job is there, nothing else has the address of one of its filters.
             let slow = found.verdicts.iter().filter(|verdicts| verdicts.takes_long());
             let modules = slow.map(|verdicts| Arc::as_ptr(verdicts).addr()).collect();
-            let (reader, traffic) = (self.shared.reader.clone(), Arc::clone(&self.shared.traffic));
-            let to = waiting.to;
-            let work = move || match judge(found, &reader, to, &waiting.awaited, &traffic) {
+            let (shared, to) = (Arc::clone(&self.shared), waiting.to);
+            let work = move || match judge(found, &shared, to, &waiting.awaited) {
                 Ok(output) => Outcome::Answered(output),
                 Err((held, next)) => Outcome::NoneKept(waiting, held, next),
             };

@@ -114,7 +114,7 @@ fn a_file_that_ends_early_is_an_error_to_who_reads_behind_its_end() {
         let end = entry.physical_offset.0 + u64::from(entry.size);
         let gone = end > 1000 && entry.physical_offset.0 < 4096;
         let read = reader.read(std::slice::from_ref(entry));
-        assert_eq!(matches!(read, Err(ReadError::Damaged { .. })), gone);
+        assert_eq!(matches!(read, Err(ReadError::Absent { .. })), gone);
         assert_eq!(read.is_ok(), !gone);
     }
 }
@@ -196,6 +196,6 @@ fn an_index_run_that_is_cut_short_is_an_error_and_no_signal() {
     let plan = opened.store.plan(no, QueueOffset(0), 500, u64::MAX, PhysicalOffset(u64::MAX));
     assert_eq!(plan.entries.len(), 401);
     let read = |entry: &Entry| opened.store.reader().read(std::slice::from_ref(entry));
-    assert!(matches!(read(&plan.entries[0]), Err(ReadError::Damaged { .. })));
+    assert!(matches!(read(&plan.entries[0]), Err(ReadError::Absent { .. })));
     assert!(read(&plan.entries[400]).is_ok());
 }

@@ -12,7 +12,7 @@ use clap::Args;
 use millrace_client::Broker;
 use millrace_config::Pipeline;
 use millrace_disk::RealDisk;
-use millrace_runtime::{Filters, Patience, Summary};
+use millrace_runtime::{Filters, OnLoss, Patience, Summary};
 use millrace_server::{Addresses, Limits, Server, ServerConfig};
 use serde_json::json;
 
@@ -89,6 +89,7 @@ impl Quickstart {
             patience: Patience::SHORT,
             grace: Duration::from_secs(30),
             anew: BTreeSet::new(),
+            on_loss: OnLoss::Stop,
         };
         let ended = runtime.block_on(async {
             let run = running::run(&checked, Arc::clone(&broker), manner, signals);

@@ -8,7 +8,7 @@ use clap::Args;
 use millrace_client::{Broker, RemoteBroker};
 use millrace_config::{Pipeline, SinkKind};
 use millrace_disk::RealDisk;
-use millrace_runtime::{Patience, Summary};
+use millrace_runtime::{OnLoss, Patience, Summary};
 use serde_json::json;
 use tokio::runtime::{self, Runtime};
 
@@ -54,6 +54,11 @@ pub(crate) struct RunPipeline {
     /// is in its directory goes; documents whose messages are gone do not come back.
     #[arg(long, value_name = "SINK")]
     rebuild: Vec<String>,
+    /// Go on behind messages that nobody can be given any more, because damage to the log took them
+    /// or they were removed before they were read. Each gap is a warning, and they are counted.
+    /// Without this, the pipeline stops there and names them.
+    #[arg(long)]
+    skip_lost: bool,
     /// Bytes that the log of the broker inside this process reserves at a time.
     #[arg(long, value_name = "SIZE", default_value = "128MiB", value_parser = parse_size)]
     segment_size: u64,
@@ -156,6 +161,7 @@ impl RunPipeline {
             patience: Patience { attempts, attempts_when_full, ..Patience::ENDLESS },
             grace: Duration::from_secs(self.grace),
             anew: self.rebuild.iter().cloned().collect(),
+            on_loss: if self.skip_lost { OnLoss::GoOn } else { OnLoss::Stop },
         }
     }
 

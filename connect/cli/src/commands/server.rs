@@ -1,14 +1,18 @@
 //! `millrace server`: a name server and a broker that RocketMQ clients can use.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use millrace_disk::RealDisk;
 use millrace_server::{Addresses, LostState, Server, ServerConfig, StartError};
-use millrace_store::{FlushMode, MissingBytes, Recovered, fill_missing, missing_segments};
+use millrace_store::{
+    FlushMode, MissingBytes, OpenError, Recovered, fill_missing, forget_index, inspect,
+    missing_segments,
+};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
 use serde_json::json;
@@ -75,6 +79,7 @@ pub(crate) struct RunServer {
     #[command(flatten)]
     keeping: Keeping,
     /// Go on without what is damaged or missing and cannot be replaced, after saying what that is.
+    /// The whole log is read for that, and what cannot be read in it counts as lost.
     #[arg(long)]
     repair: bool,
     /// Tell where it listens in one line of JSON.
@@ -292,6 +297,10 @@ fn told(config: &ServerConfig, addresses: Addresses) -> String {
             false => format!(", clients are told {advertised}"),
         };
         lines += &format!("broker      {at}{told}, name {}\n", config.broker_name);
+    if is_damaged(&disk, &config.dir).map_err(|error| open_store(&error).caused_by(&error))? {
+        complain("repair: what is damaged or cannot be read counts as lost\n");
+        forget_index(&disk, &config.dir).map_err(|error| open_store(&error).caused_by(&error))?;
+    }
     }
     if !config.name_servers.is_empty() {
         lines += &format!("registers   with {}\n", config.name_servers.join(", "));
@@ -301,6 +310,14 @@ fn told(config: &ServerConfig, addresses: Addresses) -> String {
 
 fn argument(message: impl Into<String>) -> Failure {
     Failure::new(Exit::Input, codes::ARGUMENT, message)
+/// Whether anything in the log is not what was written, or cannot be read.
+fn is_damaged(disk: &RealDisk, dir: &Path) -> Result<bool, OpenError> {
+    if !dir.join("commitlog").exists() {
+        return Ok(false);
+    }
+    Ok(!inspect(disk, dir, &mut |_| {})?.damage.is_empty())
+}
+
 }
 
 impl Flush {

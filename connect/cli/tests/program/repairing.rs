@@ -115,6 +115,85 @@ fn s15_lost_state_is_named_and_repair_goes_on_with_what_is_left() {
     assert_eq!(listening["event"], "listening", "what is left was written again");
 }
 
+/// Damage that shows only when somebody reads: the index covers all of the log after a clean close.
+#[test]
+fn s6_damage_in_the_middle_is_passed_over_by_consumers_and_stops_a_pipeline() {
+    let home = Home::new();
+    let flags = [&FLAGS[..], &["--metrics-listen", "127.0.0.1:0"]].concat();
+    let (server, listening) = serve(&home, &flags);
+    let namesrv = listening["namesrv"].as_str().unwrap().to_owned();
+    home.run(&["topic", "create", "orders", "--queues", "1", "--namesrv", &namesrv]).expect(0);
+    let line = |n: usize| format!(r#"{{"n":{n},"padding":"{n:0980}"}}"#);
+    home.write("lines", &(0..LINES).map(|n| line(n) + "\n").collect::<String>());
+    produce(&home, &namesrv, "lines");
+    server.signal("TERM");
+    server.ended().expect(0);
+    let damaged = [LINES / 2, LINES / 2 + 1, LINES - 2];
+    for (n, segment_no) in damaged.iter().zip([1, 1, 3]) {
+        flip(&segment(&home, segment_no), line(*n).as_bytes());
+    }
+
+    let (server, listening) = serve(&home, &flags);
+    assert_eq!(listening["recovered"]["damaged"], 0, "nobody has read it yet");
+    let namesrv = listening["namesrv"].as_str().unwrap().to_owned();
+    let whole: Vec<String> = (0..LINES).filter(|n| !damaged.contains(n)).map(line).collect();
+    let consumed = |namesrv: &str| {
+        let ran = home.run(&["consume", "orders", "--namesrv", namesrv]).expect(0);
+        ran.out.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    for _ in 0..3 {
+        assert_eq!(consumed(&namesrv), whole);
+    }
+    let group = ["consume", "orders", "--group", "g", "--count", "2997", "--namesrv", &namesrv];
+    assert_eq!(home.run(&group).expect(0).out.lines().count(), whole.len());
+    let said = server.said();
+    for n in damaged {
+        let place = format!("topic=\"orders\" queue_id=0 queue_offset={n} ");
+        assert_eq!(said.matches(&place).count(), 1, "{place} in {said}");
+    }
+    assert!(said.contains("is damaged and lost; what follows it is served"), "{said}");
+    let metrics = metrics(listening["metrics"].as_str().unwrap());
+    assert!(metrics.contains("\nmillrace_damaged_messages_total 3\n"), "{metrics}");
+
+    home.write("orders.yaml", ORDERS);
+    let run = ["run", "orders.yaml", "--once", "--namesrv", &namesrv];
+    for _ in 0..2 {
+        let ran = home.run(&run).expect(1);
+        ran.one_error("E-DATA-04", "millrace/orders/0 offset 1500 up to 1502");
+        assert!(ran.err.contains("--skip-lost"), "{}", ran.err);
+    }
+    let went_on = home.run(&[&run[..], &["--skip-lost"]].concat()).expect(0);
+    assert!(went_on.err.contains("messages are lost to damage"), "{}", went_on.err);
+    let told = format!("{}{}", went_on.out, went_on.err);
+    assert!(told.contains(", passed over 3 lost, wrote "), "{told}");
+    home.run(&run).expect(0);
+
+    // The same once a start has found it: a gap is a gap.
+    server.signal("TERM");
+    server.ended().expect(0);
+    let (server, listening) = serve(&home, &[&FLAGS[..], &["--repair"]].concat());
+    let namesrv = listening["namesrv"].as_str().unwrap().to_owned();
+    says(&server, "lost: orders/0 from 1500 to 1502");
+    assert_eq!(consumed(&namesrv), whole);
+    home.write("again.yaml", &ORDERS.replace("pipeline: orders", "pipeline: again"));
+    let again = ["run", "again.yaml", "--once", "--namesrv", &namesrv];
+    home.run(&again).expect(1).one_error("E-DATA-04", "millrace/orders/0 offset 1500 up to 1502");
+    home.run(&[&again[..], &["--skip-lost"]].concat()).expect(0);
+}
+
+const ORDERS: &str = "version: 1\npipeline: orders\ntopic: orders\nschema: {n: int}\n\
+                      sinks: {out: {blackhole: {}}}\n";
+
+/// What Prometheus is told.
+fn metrics(address: &str) -> String {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
+}
+
 #[test]
 fn the_last_message_that_damage_took_is_told_and_its_offset_is_not_given_again() {
     let home = Home::new();

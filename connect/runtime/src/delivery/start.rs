@@ -12,7 +12,7 @@ use super::layout::layout;
 use super::letters::DeadLetters;
 use super::lookback::Lookback;
 use super::settle::{Settlement, settle};
-use super::{Delivery, Ends, Patient, Reading};
+use super::{Delivery, Ends, OnLoss, Patient, Reading};
 use crate::dlq::{self, Fate, Whose};
 use crate::error::RunError;
 use crate::filters::Filters;
@@ -66,6 +66,7 @@ pub(crate) struct Opening<'a> {
     pub(crate) progress: Progress,
     /// Whether to forget how far the sink got.
     pub(crate) anew: bool,
+    pub(crate) on_loss: OnLoss,
 }
 
 /// How often parts may turn visible while they are being aborted before that looks like somebody
@@ -124,6 +125,7 @@ impl Opening<'_> {
             },
             committed: resume,
             committed_at_ms: self.link.now().mono_ms,
+            on_loss: self.on_loss,
             ends: self.ends,
             progress: self.progress,
             link: self.link,

@@ -134,6 +134,7 @@ struct World {
     promotes: bool,
     clock: Arc<SimClock>,
     filters: Filters,
+    on_loss: OnLoss,
     runs: u64,
 }
 
@@ -147,6 +148,7 @@ impl World {
             promotes: text == PROMOTING,
             clock: Arc::new(SimClock::new()),
             filters: Filters::default(),
+            on_loss: OnLoss::Stop,
             runs: 0,
         }
     }
@@ -189,6 +191,7 @@ impl World {
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
             filters: self.filters.clone(),
             anew: BTreeSet::new(),
+            on_loss: self.on_loss,
         };
         let broker = Arc::clone(&self.broker) as Arc<dyn Broker>;
         Run::new(Arc::clone(&self.pipeline), broker, connectors, options)
@@ -553,13 +556,51 @@ async fn messages_that_retention_took_are_never_passed_over_in_silence() {
     }
     drop(run);
     let resume = world.state().await.sinks["all"].resume.clone().unwrap();
-    let next = resume.next.values().next().unwrap().0;
+    let queue = world.broker.messages("t")[0].0;
+    let known = resume.next.iter().find(|(known, _)| known.queue == QueueId(queue));
+    let next = known.unwrap().1.0;
     assert!(next < 90, "the sinks are nearly done at {next}");
-    world.broker.expire("t", 0, 95);
+    world.broker.expire("t", queue, 95);
     match world.run().finish().await {
         Err(RunError::Lost { from, to, .. }) => assert_eq!((from.0, to.0), (next, 95)),
         other => panic!("{other:?}"),
     }
+    world.on_loss = OnLoss::GoOn;
+    let summary = world.run().finish().await.unwrap();
+    assert!(summary.balanced && summary.sinks.values().any(|sink| sink.lost == 95 - next));
+    let behind = |row: &(u32, u64, i64)| row.2 > 95;
+    assert!(world.destination.rows("all").iter().any(behind), "it came to the end");
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_that_damage_took_are_never_passed_over_in_silence() {
+    let mut world = World::new(PIPELINE, lines(100, 1000), 1, Chances::default(), 0);
+    let run = world.run();
+    let control = run.control();
+    let mut run = Box::pin(run.finish());
+    while control.progress().source.is_none_or(|source| !source.ended) {
+        crash_after(&mut run, 1).await;
+    }
+    drop(run);
+    let queue = world.broker.messages("t")[0].0;
+    for offset in [95, 96] {
+        world.broker.lose("t", queue, offset);
+    }
+    for _ in 0..2 {
+        match world.run().finish().await {
+            Err(RunError::Gap { from, to, .. }) => assert_eq!((from.0, to.0), (95, 97)),
+            other => panic!("{other:?}"),
+        }
+    }
+    world.on_loss = OnLoss::GoOn;
+    let summary = world.run().finish().await.unwrap();
+    assert!(summary.balanced, "{summary:?}");
+    assert!(summary.sinks.values().all(|sink| sink.lost == 2), "{summary:?}");
+    world.check_no_copies(1);
+    assert_eq!(world.destination.rows("all").len(), world.broker.messages("t").len() - 2);
+    // What is behind is behind.
+    world.on_loss = OnLoss::Stop;
+    assert_eq!(world.run().finish().await.unwrap().sinks["all"].lost, 0);
 }
 
 /// A run that starts again before its letters, with a pipeline that takes their messages now,

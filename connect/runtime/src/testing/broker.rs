@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -55,6 +55,8 @@ struct Inner {
 #[derive(Default)]
 struct Queue {
     min: u64,
+    /// Offsets whose messages are damaged.
+    lost: BTreeSet<u64>,
     /// Numbers of log entries.
     entries: Vec<usize>,
 }
@@ -122,6 +124,12 @@ impl MemoryBroker {
     pub(crate) fn expire(&self, topic: &str, queue: u32, min: u64) {
         let topic = TopicName::parse(topic).unwrap();
         self.inner().topics.get_mut(&topic).unwrap()[queue as usize].min = min;
+    }
+
+    /// Damages a message for ever.
+    pub(crate) fn lose(&self, topic: &str, queue: u32, offset: u64) {
+        let topic = TopicName::parse(topic).unwrap();
+        self.inner().topics.get_mut(&topic).unwrap()[queue as usize].lost.insert(offset);
     }
 
     /// When the messages of a topic were stored, by queue and queue offset.
@@ -277,11 +285,15 @@ impl Inner {
     fn pull(&mut self, request: &PullRequest) -> Result<Pulled, BrokerError> {
         let queue = self.queue(&request.topic, request.queue)?;
         let (min, max) = (queue.min, queue.entries.len() as u64);
-        let from = request.from.0.max(min);
+        let (from, lost) = (request.from.0.max(min), queue.lost.clone());
         let entries: Vec<usize> = queue.entries.iter().skip(from as usize).copied().collect();
         let mut run = Vec::new();
         let mut next = request.from.0.max(min).min(max.max(request.from.0));
         for entry in entries {
+            if lost.contains(&next) {
+                next += 1;
+                continue;
+            }
             let record = &self.log[entry].record;
             if !run.is_empty() && run.len() + record.len() > request.bytes_max as usize {
                 break;
@@ -351,7 +363,8 @@ impl Broker for MemoryBroker {
             tokio::pin!(arrived);
             arrived.as_mut().enable();
             let pulled = self.inner().pull(&request)?;
-            if !pulled.runs.is_empty() || request.wait == Duration::ZERO {
+            let is_news = !pulled.runs.is_empty() || pulled.next > request.from;
+            if is_news || request.wait == Duration::ZERO {
                 return Ok(pulled);
             }
             if tokio::time::timeout_at(deadline, arrived).await.is_err() {

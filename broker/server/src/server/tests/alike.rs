@@ -144,5 +144,39 @@ async fn damage_is_told_alike_here_and_over_the_wire() {
     file.read_at(&mut bytes, 0).unwrap();
     let at = bytes.windows(body.len()).position(|window| window == body).unwrap();
     both.disk.flip_bit(segment, at as u64, 1);
-    assert!(matches!(both.pull(0).await, BrokerError::Unreadable(_)));
+    let request = PullRequest {
+        topic: topic("t"),
+        queue: QueueId(0),
+        from: QueueOffset(0),
+        bytes_max: 1 << 20,
+        wait: Duration::ZERO,
+    };
+    let inside = both.server.local().pull(request.clone()).await.unwrap();
+    for pulled in [inside, both.remote.pull(request).await.unwrap()] {
+        assert_eq!((pulled.runs.len(), pulled.next), (0, QueueOffset(1)), "it leaves a gap");
+    }
+}
+
+#[tokio::test]
+async fn damage_to_a_ledger_is_refused_here_and_over_the_wire() {
+    let both = Both::start().await;
+    let ledger = topic("MILLRACE_LEDGER");
+    both.server.local().ensure_topic(&ledger, 1).await.unwrap();
+    let body = b"a record of a ledger".to_vec();
+    let record = append("MILLRACE_LEDGER", 0, body.clone());
+    both.server.local().append(record).await.unwrap();
+    let segment = "/data/commitlog/00000000000000000000";
+    let bytes = both.disk.file_bytes(segment).unwrap();
+    let at = bytes.windows(body.len()).position(|window| window == body).unwrap();
+    both.disk.flip_bit(segment, at as u64, 1);
+    let request = PullRequest {
+        topic: ledger,
+        queue: QueueId(0),
+        from: QueueOffset(0),
+        bytes_max: 1 << 20,
+        wait: Duration::ZERO,
+    };
+    let inside = both.server.local().pull(request.clone()).await;
+    let error = Both::same(inside, both.remote.pull(request).await);
+    assert!(error.to_string().contains("MILLRACE_LEDGER/0 offset 0"), "{error}");
 }

@@ -1,0 +1,108 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use millrace_store::ReadError;
+use millrace_types::{PhysicalOffset, QueueId, QueueOffset, TopicName};
+use tracing::{error, warn};
+
+/// Which records turned out to be damaged while somebody read them, so that each is told and
+/// counted once; and which could not be read, so that each is not told at every try.
+#[derive(Debug, Default)]
+pub(crate) struct Quarantine(Mutex<Noted>);
+
+#[derive(Debug, Default)]
+struct Noted {
+    damaged: BTreeSet<PhysicalOffset>,
+    /// When each was told last, ms.
+    unread: BTreeMap<PhysicalOffset, u64>,
+}
+
+/// So many places of each kind are remembered, and told; it is plain by then what is wrong.
+const PLACES_MAX: usize = 10_000;
+/// What cannot be read is told again after this.
+const AGAIN_MS: u64 = 600_000;
+
+/// A message that cannot be given.
+pub(crate) struct Place<'a> {
+    /// `None` if the broker is closed meanwhile.
+    pub(crate) topic: &'a Option<TopicName>,
+    pub(crate) queue_id: QueueId,
+    pub(crate) offset: QueueOffset,
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let topic = self.topic.as_ref().map_or("?", TopicName::as_str);
+        write!(f, "{topic}/{} offset {}", self.queue_id, self.offset)
+    }
+}
+
+impl Quarantine {
+    /// A record is damaged, for ever.
+    pub(crate) fn damaged(&self, place: &Place<'_>, damage: &ReadError) {
+        let at = place_of(damage);
+        let mut noted = self.lock();
+        if noted.damaged.len() >= PLACES_MAX || !noted.damaged.insert(at) {
+            return;
+        }
+        let is_last = noted.damaged.len() == PLACES_MAX;
+        drop(noted);
+        error!(
+            topic = place.topic.as_ref().map_or("?", TopicName::as_str),
+            queue_id = place.queue_id.0,
+            queue_offset = %place.offset,
+            physical_offset = %at,
+            error = %damage,
+            "a stored message is damaged and lost; what follows it is served",
+        );
+        if is_last {
+            warn!(messages = PLACES_MAX, "more damaged messages are neither told nor counted");
+        }
+    }
+
+    /// A record cannot be read now.
+    pub(crate) fn unread(&self, place: &Place<'_>, why: &ReadError, now_ms: u64) {
+        // Retention was faster than the reader, who is told so.
+        if matches!(why, ReadError::Removed { .. }) {
+            return;
+        }
+        let at = place_of(why);
+        let mut noted = self.lock();
+        let is_known = noted.unread.get(&at).is_some_and(|told| now_ms < told + AGAIN_MS);
+        if is_known || noted.unread.len() >= PLACES_MAX {
+            return;
+        }
+        noted.unread.insert(at, now_ms);
+        drop(noted);
+        error!(
+            topic = place.topic.as_ref().map_or("?", TopicName::as_str),
+            queue_id = place.queue_id.0,
+            queue_offset = %place.offset,
+            physical_offset = %at,
+            error = %crate::refusal::with_cause(why),
+            "a stored message cannot be read and its readers wait for it; mend the disk or the \
+             file, or go on without it: move the group behind it (`millrace group reset`) \
+             or, for all readers, restart with --repair",
+        );
+    }
+
+    /// How many damaged records were met.
+    pub(crate) fn count(&self) -> u64 {
+        self.lock().damaged.len() as u64
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Noted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn place_of(error: &ReadError) -> PhysicalOffset {
+    match error {
+        ReadError::Damaged { at, .. }
+        | ReadError::Absent { at, .. }
+        | ReadError::BeyondLimit { at }
+        | ReadError::Removed { at }
+        | ReadError::Io { at, .. } => *at,
+    }
+}
