@@ -37,6 +37,9 @@ pub(crate) fn start(verbose: u8, usual: &str) {
         .with_env_filter(filter)
         .with_writer(io::stderr)
         .with_ansi(false)
+        // It would tell that on stderr, too, and panic where that cannot be written: on a full
+        // disk, for instance, when there is most to log.
+        .log_internal_errors(false)
         .with_target(verbose > 1)
         .init();
     if let Some(mistake) = mistake {

@@ -163,6 +163,7 @@ impl RunServer {
         let told = config.clone();
         let server = if self.repair { repair(config)? } else { start(config)? };
         self.announce(&server, &told);
+        end_with_a_panic();
         let mut signals = signals;
         one_thread()?.block_on(signals.requested());
         complain("stopping: answering what is pending; a second signal stops at once\n");
@@ -252,6 +253,24 @@ impl RunServer {
 /// Lets the process open as many files as it may at all. Systems start programs with room for
 /// 1,024 for the sake of some that are older than the number; each connection takes one.
 fn raise_open_files() {
+/// A broker of which a thread has panicked may answer nobody any more, and its ports may be closed
+/// while the process stays. So it ends, as if it were killed, which loses nothing: whoever looks
+/// after it starts it again. Only the threads of filters live through the panic of one.
+fn end_with_a_panic() {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        tell(panic);
+        let thread = std::thread::current();
+        let thread = thread.name().unwrap_or_default();
+        if !thread.starts_with("millrace-judge") && !thread.starts_with("millrace-attach") {
+            complain(
+                "the broker ends, because a part of it has panicked; the next start recovers\n",
+            );
+            process::exit(Exit::Failed as i32);
+        }
+    }));
+}
+
     let limit = getrlimit(Resource::Nofile);
     if limit.current < limit.maximum {
         // If it stays as it is, the server takes fewer connections and says so.
@@ -278,6 +297,10 @@ fn repair(config: ServerConfig) -> Result<Server, Failure> {
     match start(config.clone()) {
         Err(StartError::Damaged(reason)) => {
             complain(&format!("repair: {reason}; going on with what is left\n"));
+    if is_damaged(&disk, &config.dir).map_err(|error| open_store(&error).caused_by(&error))? {
+        complain("repair: what is damaged or cannot be read counts as lost\n");
+        forget_index(&disk, &config.dir).map_err(|error| open_store(&error).caused_by(&error))?;
+    }
             Ok(start(ServerConfig { lost_state: LostState::GoOn, ..config })?)
         }
         started => Ok(started?),
@@ -287,6 +310,14 @@ fn repair(config: ServerConfig) -> Result<Server, Failure> {
 /// Where it listens, and whom it tells so.
 fn told(config: &ServerConfig, addresses: Addresses) -> String {
     let Addresses { namesrv, broker, advertised } = addresses;
+/// Whether anything in the log is not what was written, or cannot be read.
+fn is_damaged(disk: &RealDisk, dir: &Path) -> Result<bool, OpenError> {
+    if !dir.join("commitlog").exists() {
+        return Ok(false);
+    }
+    Ok(!inspect(disk, dir, &mut |_| {})?.damage.is_empty())
+}
+
     let mut lines = String::new();
     if let Some(at) = namesrv {
         lines += &format!("name server {at}\n");
@@ -297,10 +328,6 @@ fn told(config: &ServerConfig, addresses: Addresses) -> String {
             false => format!(", clients are told {advertised}"),
         };
         lines += &format!("broker      {at}{told}, name {}\n", config.broker_name);
-    if is_damaged(&disk, &config.dir).map_err(|error| open_store(&error).caused_by(&error))? {
-        complain("repair: what is damaged or cannot be read counts as lost\n");
-        forget_index(&disk, &config.dir).map_err(|error| open_store(&error).caused_by(&error))?;
-    }
     }
     if !config.name_servers.is_empty() {
         lines += &format!("registers   with {}\n", config.name_servers.join(", "));
@@ -310,14 +337,6 @@ fn told(config: &ServerConfig, addresses: Addresses) -> String {
 
 fn argument(message: impl Into<String>) -> Failure {
     Failure::new(Exit::Input, codes::ARGUMENT, message)
-/// Whether anything in the log is not what was written, or cannot be read.
-fn is_damaged(disk: &RealDisk, dir: &Path) -> Result<bool, OpenError> {
-    if !dir.join("commitlog").exists() {
-        return Ok(false);
-    }
-    Ok(!inspect(disk, dir, &mut |_| {})?.damage.is_empty())
-}
-
 }
 
 impl Flush {
@@ -357,5 +376,40 @@ fn told_of_start(recovered: &Recovered) -> String {
     } else {
         let scanned = bytes(recovered.scanned_bytes);
         format!("not closed properly last time, {scanned} verified again")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+    use std::thread;
+
+    use super::*;
+
+    /// What the other test has another process do.
+    #[test]
+    #[ignore = "ends its process"]
+    fn panicking() {
+        end_with_a_panic();
+        let named = |name: &str| {
+            let thread = thread::Builder::new().name(name.into()).spawn(|| panic!("planted"));
+            assert!(thread.unwrap().join().is_err());
+        };
+        named("millrace-judge-0");
+        complain("lived through it\n");
+        named("millrace-reactor");
+        complain("lingers\n");
+    }
+
+    #[test]
+    fn a_panic_ends_the_broker_with_an_error() {
+        let ran = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "commands::server::tests::panicking", "--ignored", "--nocapture"])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+        assert_eq!(ran.status.code(), Some(Exit::Failed as i32), "{said}");
+        assert!(said.contains("lived through it") && said.contains("has panicked; the next start"));
+        assert!(!said.contains("lingers"), "{said}");
     }
 }

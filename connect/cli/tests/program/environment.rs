@@ -1,8 +1,8 @@
 use std::fs::File;
-use std::io::Write;
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::rig::{Home, Started, first_column, parquet_files, rows, serve_in, wait_for};
 
@@ -47,6 +47,37 @@ fn a_port_that_is_taken() {
     ran.one_error("E-NET-02", &address);
     let ran = home.run(&["server", "--listen", "0.0.0.0:0", "--namesrv-listen", any]).expect(2);
     assert!(ran.err.contains("--advertise"), "{}", ran.err);
+}
+
+/// Where the log cannot be written, as on a full disk, the broker serves all the same.
+#[test]
+fn a_log_that_cannot_be_written_stops_nothing() {
+    let home = Home::new();
+    let args = ["server", "--json", "--data-dir", "data", "--namesrv-listen", "127.0.0.1:0"];
+    let mut server = Command::new(env!("CARGO_BIN_EXE_millrace"))
+        // Beyond loopback, so that there is a warning at once.
+        .args([&args[..], &["--listen", "0.0.0.0:0", "--advertise", "127.0.0.1"]].concat())
+        .current_dir(home.path("."))
+        .env_clear()
+        .stdout(Stdio::piped())
+        .stderr(File::options().write(true).open("/dev/full").unwrap())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let listening: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let [namesrv, broker] = ["namesrv", "broker"].map(|at| listening[at].as_str().unwrap());
+    home.run(&["topic", "create", "t", "--namesrv", namesrv]).expect(0);
+    // The thread that serves warns of a peer like this.
+    let broker = broker.replace("0.0.0.0", "127.0.0.1");
+    let mut stranger = TcpStream::connect(broker).unwrap();
+    stranger.write_all(&[0xff; 64]).unwrap();
+    assert_eq!(stranger.read(&mut [0; 8]).unwrap_or(0), 0, "it is sent away");
+    home.write("lines", "one\n");
+    home.run(&["produce", "t", "--file", "lines", "--namesrv", namesrv]).expect(0);
+    assert_eq!(home.run(&["consume", "t", "--namesrv", namesrv]).expect(0).out, "one\n");
+    server.kill().unwrap();
+    server.wait().unwrap();
 }
 
 #[test]
