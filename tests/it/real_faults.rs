@@ -256,6 +256,9 @@ fn s10_full_disk() {
     }
 }
 
+/// Far more than the room reserved in a segment of 4 MiB has place for.
+const COMMITS: u64 = 10_000;
+
 fn full(kind: &str, disk: &Mounted) -> Result<(), String> {
     let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
     let data = disk.path().join("data");
@@ -274,6 +277,10 @@ fn full(kind: &str, disk: &Mounted) -> Result<(), String> {
     if first.is_empty() {
         return Err("a full disk gives nothing".into());
     }
+    // They may commit as often as they like.
+    let mut wire = Wire::connect(broker.address()).map_err(|error| error.to_string())?;
+    let commits = (1..=COMMITS).try_for_each(|offset| wire.commit("reader", 0, offset));
+    commits.map_err(|error| format!("a full disk takes no offset: {error}"))?;
     let before = oracle.history.count(|sent| is_ok(sent.outcome));
     std::fs::remove_file(&filler).map_err(|error| error.to_string())?;
     let freed = Instant::now();
@@ -284,9 +291,16 @@ fn full(kind: &str, disk: &Mounted) -> Result<(), String> {
         thread::park_timeout(Duration::from_millis(5));
     }
     let took = freed.elapsed();
+    // The broker looks at its disk once a second, and logs what it could not log before.
+    thread::park_timeout(Duration::from_secs(3));
     traffic.stop();
     let addresses = broker.kill();
     broker = Broker::launch(dir.path(), &data, &addresses, &arguments)?;
+    let mut wire = Wire::connect(broker.address()).map_err(|error| error.to_string())?;
+    let committed = wire.committed("reader", 0).map_err(|error| error.to_string())?;
+    if committed != COMMITS {
+        return Err(format!("the group had committed {COMMITS} and is at {committed}"));
+    }
     let kept = oracle.judge(broker.address(), Loss::None)?;
     println!(
         "s10: {kind}: {} refused, {kept} kept, sends work {took:?} after there is room",

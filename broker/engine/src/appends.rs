@@ -1,8 +1,7 @@
 use millrace_store::{AppendError, Placed, QueueNo};
 use millrace_types::record::{Draft, PROPERTIES_BYTES_MAX};
 use millrace_types::{
-    GroupName, Now, PhysicalOffset, Properties, QueueId, QueueOffset, TopicName, is_system_topic,
-    is_system_topic_name,
+    Now, PhysicalOffset, Properties, QueueId, TopicName, is_system_topic, is_system_topic_name,
 };
 
 use crate::answer::{Answer, Places, Refusal};
@@ -163,43 +162,6 @@ impl Engine {
         }
         let topic = self.create_topic(now, name, queues)?;
         self.answer_when_stored(now, ticket, Wait::Policy, Answer::Topic(topic));
-        Ok(None)
-    }
-
-    pub(crate) fn commit_offset(
-        &mut self,
-        now: Now,
-        ticket: Ticket,
-        group: &GroupName,
-        topic: &str,
-        queue: QueueId,
-        offset: QueueOffset,
-    ) -> Handled {
-        if is_delivered_from(topic) {
-            // These say which messages are delivered.
-            return Err(Refusal::NotWritable(topic.to_owned()));
-        }
-        // An offset of a queue that does not exist is a mistake.
-        self.queue_to_read(topic, queue)?;
-        let known = self.topics.get(topic);
-        let topic = known.ok_or_else(|| Refusal::UnknownTopic(topic.to_owned()))?.name.clone();
-        let max = self.config.limits.group_offsets_max;
-        if self.groups.len() >= max && self.groups.get(group, &topic, queue).is_none() {
-            return Err(Refusal::NoRoom { what: "offsets of groups", max });
-        }
-        if !self.groups.put(group, &topic, queue, offset) {
-            return Ok(Some(Answer::Done));
-        }
-        self.stage_state(
-            now,
-            &StateRecord::Offset {
-                group: group.to_string(),
-                topic: topic.to_string(),
-                queue: queue.0,
-                offset: offset.0,
-            },
-        )?;
-        self.answer_when_stored(now, ticket, Wait::Written, Answer::Done);
         Ok(None)
     }
 

@@ -74,6 +74,7 @@ impl Engine {
         }
         self.topics.remove(name);
         self.groups.forget_topic(name);
+        self.unlogged.forget_topic(name);
         self.settings.forget_topic(name.as_str());
         self.deletions.0.insert(name.clone(), below);
     }

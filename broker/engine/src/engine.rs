@@ -13,6 +13,7 @@ use crate::filter::Conditions;
 use crate::held::HeldPulls;
 use crate::holds::LedgerHolds;
 use crate::limits::EngineLimits;
+use crate::offsets::Unlogged;
 use crate::pending::PendingAnswers;
 use crate::reads::Reads;
 use crate::request::{Caller, ConnectionId, Request, Ticket};
@@ -98,6 +99,7 @@ pub struct Engine {
     pub(crate) store: Store,
     pub(crate) topics: Topics,
     pub(crate) groups: GroupOffsets,
+    pub(crate) unlogged: Unlogged,
     pub(crate) settings: Settings,
     pub(crate) epochs: Epochs,
     pub(crate) held: HeldPulls,
@@ -144,6 +146,7 @@ impl Engine {
             store,
             topics: Topics::default(),
             groups: GroupOffsets::default(),
+            unlogged: Unlogged::default(),
             settings: Settings::default(),
             epochs: Epochs::default(),
             held: HeldPulls::default(),
@@ -322,15 +325,15 @@ impl Engine {
         &self.config
     }
 
-    /// A reader of the records that pulls name.
-    pub fn reader(&self) -> LogReader {
-        self.store.reader()
     /// What a queue is called. Looks at all of them.
     pub fn queue_name(&self, queue: QueueNo) -> Option<(TopicName, QueueId)> {
         let named = self.store.queues().find(|(_, _, no)| *no == queue);
         named.map(|(topic, id, _)| (topic.clone(), id))
     }
 
+    /// A reader of the records that pulls name.
+    pub fn reader(&self) -> LogReader {
+        self.store.reader()
     }
 
     /// The keys of everything that readers may see, if they may read this topic.

@@ -20,6 +20,7 @@ mod holds; // who needs messages that would go
 mod inspection; // the state in a log that nobody serves
 mod letters; // messages whose consumption failed
 mod limits; // what clients may make the broker remember
+mod offsets; // how far groups have got
 mod pending; // answers that wait for the log
 mod pulls; // from a request to the records it touches
 mod reads; // records the engine needs itself

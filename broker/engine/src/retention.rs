@@ -187,6 +187,8 @@ impl Engine {
                 self.note_contract(now);
             }
         }
+        // Last, because segments are marked while nothing is half staged.
+        self.log_offsets(now);
     }
 
     /// The log is durable a little further: what was waiting for that goes.

@@ -61,6 +61,11 @@ impl Engine {
         (used >= max).then(|| format!("{used} percent of the disk is in use, {max} are allowed"))
     }
 
+    /// Whether messages are refused for want of room.
+    pub(crate) fn is_short_of_room(&self) -> bool {
+        self.room.missing.is_some() || self.disk_trouble().is_some()
+    }
+
     /// Looks how full the disk is.
     pub(crate) fn look_at_the_disk(&mut self) {
         match self.store.space() {

@@ -265,6 +265,9 @@ impl Core {
     /// Closing twice is fine.
     pub fn close(&self) -> Result<(), CloseError> {
         let mut place = self.lock_place();
+        if !matches!(*place, FlusherPlace::Gone) {
+            self.0.shared.step(Needs::Policy, |step| step.engine.on_closing(step.now));
+        }
         let flusher = match mem::replace(&mut *place, FlusherPlace::Gone) {
             FlusherPlace::Here(mut flusher) => {
                 flushing::flush(&self.0.shared, &mut flusher);
@@ -412,15 +415,15 @@ impl Shared {
         Some(result)
     }
 
-    /// Whether there is no reactor.
-    fn is_alone(&self) -> bool {
-        self.wire_waker.get().is_none()
     /// What a queue is called; no topic if the broker is closed. Looks at all queues.
     pub(crate) fn queue_name(&self, queue: QueueNo) -> (Option<TopicName>, QueueId) {
         let named = self.step(Needs::Policy, |step| step.engine.queue_name(queue)).flatten();
         named.map_or((None, QueueId(0)), |(topic, id)| (Some(topic), id))
     }
 
+    /// Whether there is no reactor.
+    fn is_alone(&self) -> bool {
+        self.wire_waker.get().is_none()
     }
 
     /// When the engine has to be told that time has passed, if ever.

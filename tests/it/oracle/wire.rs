@@ -3,8 +3,9 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use millrace_protocol::{
-    Call, CallMode, EnsureTopic, Frame, Header, HeaderKind, Limits, PullAnswer, PullMessage,
-    PullStatus, ResponseCode, SendAnswer, SendMessage, SendStatus, Split,
+    Call, CallMode, EnsureTopic, Frame, Header, HeaderKind, Limits, OffsetAnswer, PullAnswer,
+    PullMessage, PullStatus, QueryConsumerOffset, ResponseCode, SendAnswer, SendMessage,
+    SendStatus, Split, UpdateConsumerOffset,
 };
 use millrace_types::record::Record;
 use millrace_types::{QueueId, QueueOffset, record};
@@ -77,6 +78,26 @@ impl Wire {
                 _ => Ok(Vec::new()),
             }
         })?
+    }
+
+    /// Commits how far a group has got in a queue.
+    pub(crate) fn commit(&mut self, group: &str, queue: u32, offset: u64) -> io::Result<()> {
+        let (topic, queue_id) = (TOPIC.into(), QueueId(queue));
+        let offset = QueueOffset(offset);
+        let commit = UpdateConsumerOffset { group: group.into(), topic, queue_id, offset };
+        match self.ask(&commit, |header, _| header.response_code())? {
+            ResponseCode::SUCCESS => Ok(()),
+            refused => Err(io::Error::other(format!("not committed: {refused:?}"))),
+        }
+    }
+
+    /// How far a group has got in a queue.
+    pub(crate) fn committed(&mut self, group: &str, queue: u32) -> io::Result<u64> {
+        let (topic, queue_id) = (TOPIC.into(), QueueId(queue));
+        let zero_if_not_found = None;
+        let query = QueryConsumerOffset { group: group.into(), topic, queue_id, zero_if_not_found };
+        let answer = self.ask(&query, |header, _| OffsetAnswer::decode(header))?;
+        answer.map(|answer| answer.offset.0).map_err(io::Error::other)
     }
 
     fn ask<T>(

@@ -6,6 +6,7 @@ mod deliveries; // delayed messages
 mod letters; // messages whose consumption failed
 mod limits; // what clients may make the broker remember
 mod next_removal; // what would go, told without a broker
+mod offsets; // how far groups have got
 #[cfg(feature = "faults")]
 mod plants; // a mistake made on purpose
 mod retention; // what goes, and when

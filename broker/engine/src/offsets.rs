@@ -1,0 +1,160 @@
+//! Groups commit how far they have got.
+//!
+//! An offset goes into the log at once, unless the disk is short of room: then the log has only
+//! what is reserved in its last segment for the broker's own state, and groups that commit at every
+//! message would use that up within seconds. So changes are collected and each group's newest one
+//! is logged now and then, and once there is no room at all, as soon as there is some again.
+
+use std::collections::BTreeSet;
+
+use millrace_types::{GroupName, Now, QueueId, QueueOffset, TopicName};
+use tracing::{info, warn};
+
+use crate::answer::{Answer, Refusal};
+use crate::deliveries::is_delivered_from;
+use crate::engine::Engine;
+use crate::request::{Ticket, Wait};
+use crate::state::StateRecord;
+
+/// Whose offset in which queue.
+type Whose = (GroupName, TopicName, QueueId);
+
+/// Offsets that the log does not have yet.
+#[derive(Debug, Default)]
+pub(crate) struct Unlogged {
+    whose: BTreeSet<Whose>,
+    /// Not before this is it tried again while the disk is short of room, ms.
+    next_ms: u64,
+    /// Whether the operator has been told that the log cannot take them.
+    is_told: bool,
+}
+
+/// How often changed offsets are logged while the disk is short of room: a thousand of them take a
+/// reserve of 16 MiB in half an hour, one in weeks.
+const SHORT_MS: u64 = 30_000;
+/// So many are logged at a time.
+const LOGGED_MAX: usize = 10_000;
+
+impl Unlogged {
+    pub(crate) fn forget_topic(&mut self, topic: &TopicName) {
+        self.whose.retain(|(_, known, _)| known != topic);
+    }
+}
+
+impl Engine {
+    pub(crate) fn commit_offset(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        group: &GroupName,
+        topic: &str,
+        queue: QueueId,
+        offset: QueueOffset,
+    ) -> Result<Option<Answer>, Refusal> {
+        if is_delivered_from(topic) {
+            // These say which messages are delivered.
+            return Err(Refusal::NotWritable(topic.to_owned()));
+        }
+        // An offset of a queue that does not exist is a mistake.
+        self.queue_to_read(topic, queue)?;
+        let known = self.topics.get(topic);
+        let topic = known.ok_or_else(|| Refusal::UnknownTopic(topic.to_owned()))?.name.clone();
+        let max = self.config.limits.group_offsets_max;
+        if self.groups.len() >= max && self.groups.get(group, &topic, queue).is_none() {
+            return Err(Refusal::NoRoom { what: "offsets of groups", max });
+        }
+        let is_news = self.groups.put(group, &topic, queue, offset);
+        if !is_news && self.unlogged.whose.is_empty() {
+            return Ok(Some(Answer::Done));
+        }
+        let whose = (group.clone(), topic, queue);
+        if !is_news && !self.unlogged.whose.contains(&whose) {
+            return Ok(Some(Answer::Done));
+        }
+        if self.is_short_of_room() {
+            self.unlogged.whose.insert(whose);
+            return Ok(Some(Answer::Done));
+        }
+        match self.log_offset(now, &whose, offset) {
+            Ok(()) => {
+                self.unlogged.whose.remove(&whose);
+                self.answer_when_stored(now, ticket, Wait::Written, Answer::Done);
+                Ok(None)
+            }
+            // It holds as long as the broker runs, and is logged once there is room.
+            Err(Refusal::DiskFull(why)) => {
+                self.unlogged.whose.insert(whose);
+                self.tell_unlogged(&why);
+                Ok(Some(Answer::Done))
+            }
+            Err(refusal) => {
+                self.unlogged.whose.insert(whose);
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Logs the offsets that the log does not have, as far as there is room.
+    pub(crate) fn log_offsets(&mut self, now: Now) {
+        if self.unlogged.whose.is_empty()
+            || (self.is_short_of_room() && now.mono_ms < self.unlogged.next_ms)
+        {
+            return;
+        }
+        self.unlogged.next_ms = now.mono_ms.saturating_add(SHORT_MS);
+        let due: Vec<Whose> = self.unlogged.whose.iter().take(LOGGED_MAX).cloned().collect();
+        for whose in due {
+            let (group, topic, queue) = &whose;
+            if let Some(offset) = self.groups.get(group, topic, *queue) {
+                match self.log_offset(now, &whose, offset) {
+                    Ok(()) => {}
+                    Err(Refusal::DiskFull(why)) => return self.tell_unlogged(&why),
+                    // It was told why nothing is written any more.
+                    Err(_) => return,
+                }
+            }
+            self.unlogged.whose.remove(&whose);
+        }
+        if self.unlogged.whose.is_empty() && std::mem::take(&mut self.unlogged.is_told) {
+            info!("all committed offsets are in the log again");
+        }
+    }
+
+    /// The broker is about to be closed: logs what the log does not have, whatever is left of it.
+    pub fn on_closing(&mut self, now: Now) {
+        while !self.unlogged.whose.is_empty() {
+            let before = self.unlogged.whose.len();
+            self.unlogged.next_ms = 0;
+            self.log_offsets(now);
+            if self.unlogged.whose.len() == before {
+                warn!(
+                    offsets = before,
+                    "committed offsets are not in the log; after the next start these groups are \
+                     given some messages again",
+                );
+                return;
+            }
+        }
+    }
+
+    fn log_offset(
+        &mut self,
+        now: Now,
+        (group, topic, queue): &Whose,
+        offset: QueueOffset,
+    ) -> Result<(), Refusal> {
+        let (group, topic) = (group.to_string(), topic.to_string());
+        let record = StateRecord::Offset { group, topic, queue: queue.0, offset: offset.0 };
+        self.stage_state(now, &record)
+    }
+
+    fn tell_unlogged(&mut self, why: &str) {
+        if !std::mem::replace(&mut self.unlogged.is_told, true) {
+            warn!(
+                error = why,
+                "the log has no room for committed offsets; they hold until the broker ends, and \
+                 are logged once there is room",
+            );
+        }
+    }
+}
