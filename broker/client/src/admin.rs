@@ -53,7 +53,7 @@ pub type Settings = BTreeMap<String, String>;
 /// How long a broker may take to compile a module, and to wait for its disk.
 const ATTACH_TIMEOUT: Duration = Duration::from_secs(60);
 /// Messages that one look-up gives at most.
-const FOUND_MAX: i32 = 64;
+pub const FOUND_MAX: i32 = 64;
 
 impl Admin {
     /// For a cluster. Nothing is asked yet.
@@ -119,6 +119,17 @@ impl Admin {
         topic: &TopicConfig,
         brokers: &[Master],
     ) -> Result<(), ClientError> {
+        self.put_topic_with(topic, None, brokers).await
+    }
+
+    /// The same with changes to its attributes: `+name=value` sets one and `-name` removes one,
+    /// with `,` between several.
+    pub async fn put_topic_with(
+        &self,
+        topic: &TopicConfig,
+        attributes: Option<&str>,
+        brokers: &[Master],
+    ) -> Result<(), ClientError> {
         let number = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
         let call = CreateTopic {
             topic: topic.topic.as_str().into(),
@@ -129,7 +140,7 @@ impl Admin {
             filter_type: Some("SINGLE_TAG".into()),
             topic_sys_flag: Some(0),
             order: false,
-            attributes: None,
+            attributes: attributes.map(Into::into),
         };
         self.tell(&call, brokers).await
     }
@@ -299,20 +310,36 @@ impl Admin {
         key: &str,
         is_id: bool,
     ) -> Result<Vec<Received>, ClientError> {
+        self.found_by_key(topic, key, is_id, FOUND_MAX).await.map(|(found, _)| found)
+    }
+
+    /// At most so many of the messages with a key from each broker, of which none gives more than
+    /// [`FOUND_MAX`]; and whether a broker gave as many as that, so that there may be more.
+    pub async fn found_by_key(
+        &self,
+        topic: &str,
+        key: &str,
+        is_id: bool,
+        messages_max: i32,
+    ) -> Result<(Vec<Received>, bool), ClientError> {
         let call = QueryMessage {
             topic: topic.into(),
             key: key.into(),
-            messages_max: FOUND_MAX,
+            messages_max,
             begin_ms: 0,
             end_ms: i64::MAX,
             by_unique_key: is_id,
         };
-        let mut found = Vec::new();
+        let (mut found, mut more) = (Vec::new(), false);
         for master in self.masters_of(topic).await? {
             let answered = self.cluster.ask(&master.address, &call).await?;
             let header = answered.response.header();
             match QueryAnswer::decode(&header) {
-                Ok(_) => found.extend(records(&answered, &master.name)?),
+                Ok(_) => {
+                    let before = found.len();
+                    found.extend(records(&answered, &master.name)?);
+                    more |= found.len() - before >= usize::try_from(messages_max).unwrap_or(0);
+                }
                 Err(AnswerError::Refused(refused))
                     if refused.code == ResponseCode::QUERY_NOT_FOUND => {}
                 Err(error) => return Err(ClientError::of_answer(error, &answered)),
@@ -324,7 +351,7 @@ impl Admin {
             if is_id { message.id() == key } else { has_key() }
         });
         found.sort_by_key(|message| (message.stored_at_ms, message.offset));
-        Ok(found)
+        Ok((found, more))
     }
 
     /// Attaches a filter to something on brokers, one after the other; the first that refuses ends

@@ -51,6 +51,16 @@ impl Room {
 const HOUR_MS: u64 = 3_600_000;
 
 impl Keeping {
+    /// What is allowed and probably not meant.
+    pub(crate) fn doubt(&self) -> Option<String> {
+        let refuse_at = self.room.refuse_at;
+        let sacrifice_at = self.sacrifice_at.filter(|sacrifice_at| *sacrifice_at < refuse_at)?;
+        Some(format!(
+            "with --sacrifice-at {sacrifice_at} below --refuse-at {refuse_at} the oldest messages \
+             go, read or unread, before any producer is refused"
+        ))
+    }
+
     pub(crate) fn config(&self) -> RetentionConfig {
         RetentionConfig {
             keep_ms: self.keep_hours.saturating_mul(HOUR_MS),

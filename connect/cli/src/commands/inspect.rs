@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -131,6 +133,7 @@ impl Inspect {
         letters: &Letters,
     ) -> String {
         let mut out = String::new();
+        let is_served = is_locked(&self.dir.join("lock"));
         let mut line = |text: String| {
             out.push_str(&text);
             out.push('\n');
@@ -153,6 +156,9 @@ impl Inspect {
         line(match (found.ours, found.clean) {
             (false, _) => "durable    written by Apache RocketMQ, which does not say".to_owned(),
             (true, true) => format!("durable    at least to {}; closed properly", found.durable),
+            (true, false) if is_served => {
+                format!("durable    at least to {}; a broker is running on it", found.durable)
+            }
             (true, false) => {
                 format!("durable    at least to {}; not closed: in use, or killed", found.durable)
             }
@@ -164,9 +170,12 @@ impl Inspect {
             line(format!("missing    {} to {}: {}", missing.from, missing.to, where_from(missing)));
         }
         if found.torn_bytes > 0 || found.unfinished_records > 0 {
+            let what = match is_served {
+                true => "the broker is just writing them",
+                false => "the next start cuts them off",
+            };
             line(format!(
-                "tail       {} behind the end and {} of an unfinished group; the next start cuts \
-                 them off",
+                "tail       {} behind the end and {} of an unfinished group; {what}",
                 counted(found.torn_bytes, "byte"),
                 counted(found.unfinished_records as u64, "record"),
             ));
@@ -426,4 +435,16 @@ fn table(topics: &BTreeMap<&str, Topic<'_>>) -> String {
         out.push('\n');
     }
     out
+}
+
+/// Whether a process holds a lock on a file. It is looked up and not tried, because a lock that is
+/// held for a moment would be in the way of a broker that starts; where the system does not tell,
+/// the answer is no.
+fn is_locked(path: &Path) -> bool {
+    let (Ok(file), Ok(locks)) = (fs::metadata(path), fs::read_to_string("/proc/locks")) else {
+        return false;
+    };
+    let (major, minor) = (rustix::fs::major(file.dev()), rustix::fs::minor(file.dev()));
+    let place = format!("{major:02x}:{minor:02x}:{}", file.ino());
+    locks.lines().any(|lock| lock.split_whitespace().any(|word| word == place))
 }

@@ -1,7 +1,9 @@
 //! `millrace message`: find messages that are stored.
 
 use clap::{Args, Subcommand};
-use millrace_client::{Admin, MessageQueue, OffsetMessageId, QueueId, QueueOffset, Received};
+use millrace_client::{
+    Admin, FOUND_MAX, MessageQueue, OffsetMessageId, QueueId, QueueOffset, Received,
+};
 use serde_json::json;
 
 use crate::cluster::{At, run};
@@ -37,6 +39,10 @@ struct Get {
     /// One of the keys of messages; needs --topic.
     #[arg(long, requires = "topic", conflicts_with = "offset")]
     key: Option<String>,
+    /// How many messages with the key each broker gives at most; none gives more than 64.
+    #[arg(long, value_name = "COUNT", default_value_t = FOUND_MAX, requires = "key",
+        value_parser = clap::value_parser!(i32).range(1..=i64::from(FOUND_MAX)))]
+    max: i32,
     /// Where a message stands in its queue; needs --topic.
     #[arg(long, requires = "topic")]
     offset: Option<u64>,
@@ -59,27 +65,38 @@ impl Message {
 
     pub(crate) fn execute(&self) -> Result<Answer, Failure> {
         let Action::Get(get) = &self.action;
-        let found = run(async { get.find(&self.at.admin().await?).await })?;
+        let (found, more) = run(async { get.find(&self.at.admin().await?).await })?;
         let lines: Vec<_> = found.iter().map(messages::line).collect();
         let pages: Vec<_> = found.iter().map(messages::page).collect();
         let exit = if found.is_empty() { Exit::No } else { Exit::Done };
-        let summary = format!("found {}", counted(found.len() as u64, "message"));
-        let text = if found.is_empty() { format!("{summary}\n") } else { pages.join("\n") };
-        Ok(Answer { exit, summary, text, result: json!({ "messages": lines }) })
+        let mut summary = format!("found {}", counted(found.len() as u64, "message"));
+        if more {
+            summary += match get.max {
+                FOUND_MAX => "; there may be more, and brokers give no more of one key",
+                _ => "; there may be more (--max)",
+            };
+        }
+        let mut text = pages.join("\n");
+        if found.is_empty() || more {
+            text += &format!("{summary}\n");
+        }
+        Ok(Answer { exit, summary, text, result: json!({ "messages": lines, "more": more }) })
     }
 }
 
 impl Get {
-    async fn find(&self, admin: &Admin) -> Result<Vec<Received>, Failure> {
+    /// The messages, and whether there may be more.
+    async fn find(&self, admin: &Admin) -> Result<(Vec<Received>, bool), Failure> {
+        let all = |found: Vec<Received>| (found, false);
         match (&self.id, &self.key, self.offset, &self.topic) {
-            (Some(id), _, _, topic) => by_id(admin, id, topic.as_deref()).await,
+            (Some(id), _, _, topic) => by_id(admin, id, topic.as_deref()).await.map(all),
             (None, Some(key), _, Some(topic)) => {
-                Ok(admin.messages_by_key(topic, key, false).await?)
+                Ok(admin.found_by_key(topic, key, false, self.max).await?)
             }
             (None, None, Some(offset), Some(topic)) => {
                 let queue = self.queue(admin, topic).await?;
                 let found = admin.message_in(&queue, QueueOffset(offset)).await?;
-                Ok(found.into_iter().collect())
+                Ok(all(found.into_iter().collect()))
             }
             _ => Err(Failure::new(Exit::Input, codes::ARGUMENT, "nothing says which message")
                 .hint("say --id, or --topic with --key or --offset")),

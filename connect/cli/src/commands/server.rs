@@ -159,11 +159,14 @@ impl RunServer {
             let hint = "name it with --namesrv HOST:PORT, or be one as well: --role all";
             return Err(argument(message).hint(hint));
         }
+        if let Some(doubt) = self.keeping.doubt() {
+            complain(&format!("warning: {doubt}\n"));
+        }
         raise_open_files();
+        end_with_a_panic();
         let told = config.clone();
         let server = if self.repair { repair(config)? } else { start(config)? };
         self.announce(&server, &told);
-        end_with_a_panic();
         let mut signals = signals;
         one_thread()?.block_on(signals.requested());
         complain("stopping: answering what is pending; a second signal stops at once\n");
@@ -250,9 +253,6 @@ impl RunServer {
     }
 }
 
-/// Lets the process open as many files as it may at all. Systems start programs with room for
-/// 1,024 for the sake of some that are older than the number; each connection takes one.
-fn raise_open_files() {
 /// A broker of which a thread has panicked may answer nobody any more, and its ports may be closed
 /// while the process stays. So it ends, as if it were killed, which loses nothing: whoever looks
 /// after it starts it again. Only the threads of filters live through the panic of one.
@@ -271,6 +271,9 @@ fn end_with_a_panic() {
     }));
 }
 
+/// Lets the process open as many files as it may at all. Systems start programs with room for
+/// 1,024 for the sake of some that are older than the number; each connection takes one.
+fn raise_open_files() {
     let limit = getrlimit(Resource::Nofile);
     if limit.current < limit.maximum {
         // If it stays as it is, the server takes fewer connections and says so.
@@ -294,22 +297,19 @@ fn repair(config: ServerConfig) -> Result<Server, Failure> {
         ));
     }
     fill_missing(&disk, &config.dir, &missing).map_err(|error| io_failure(&error))?;
-    match start(config.clone()) {
-        Err(StartError::Damaged(reason)) => {
-            complain(&format!("repair: {reason}; going on with what is left\n"));
     if is_damaged(&disk, &config.dir).map_err(|error| open_store(&error).caused_by(&error))? {
         complain("repair: what is damaged or cannot be read counts as lost\n");
         forget_index(&disk, &config.dir).map_err(|error| open_store(&error).caused_by(&error))?;
     }
+    match start(config.clone()) {
+        Err(StartError::Damaged(reason)) => {
+            complain(&format!("repair: {reason}; going on with what is left\n"));
             Ok(start(ServerConfig { lost_state: LostState::GoOn, ..config })?)
         }
         started => Ok(started?),
     }
 }
 
-/// Where it listens, and whom it tells so.
-fn told(config: &ServerConfig, addresses: Addresses) -> String {
-    let Addresses { namesrv, broker, advertised } = addresses;
 /// Whether anything in the log is not what was written, or cannot be read.
 fn is_damaged(disk: &RealDisk, dir: &Path) -> Result<bool, OpenError> {
     if !dir.join("commitlog").exists() {
@@ -318,6 +318,9 @@ fn is_damaged(disk: &RealDisk, dir: &Path) -> Result<bool, OpenError> {
     Ok(!inspect(disk, dir, &mut |_| {})?.damage.is_empty())
 }
 
+/// Where it listens, and whom it tells so.
+fn told(config: &ServerConfig, addresses: Addresses) -> String {
+    let Addresses { namesrv, broker, advertised } = addresses;
     let mut lines = String::new();
     if let Some(at) = namesrv {
         lines += &format!("name server {at}\n");

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::{At, run};
 use crate::exit::{Exit, Failure, codes};
-use crate::figures::counted;
+use crate::figures::{counted, parse_size};
 use crate::moments::moment;
 use crate::output::Answer;
 use crate::table::table;
@@ -58,6 +58,8 @@ enum Action {
         #[arg(long, value_name = "r|w|rw", default_value = "rw", value_parser = parse_permission)]
         permission: u32,
         #[command(flatten)]
+        attributes: Attributes,
+        #[command(flatten)]
         on: On,
     },
     /// Change a topic on the brokers that have it.
@@ -70,6 +72,8 @@ enum Action {
         /// What may be done: read, write or both.
         #[arg(long, value_name = "r|w|rw", value_parser = parse_permission)]
         permission: Option<u32>,
+        #[command(flatten)]
+        attributes: Attributes,
     },
     /// Remove a topic, its messages and the offsets of its groups.
     Delete {
@@ -79,6 +83,31 @@ enum Action {
         #[arg(long)]
         yes: bool,
     },
+}
+
+/// What else is set for a topic.
+#[derive(Args, Debug)]
+struct Attributes {
+    /// Hours that its messages are kept, whatever the broker says (the attribute `reserve.time`).
+    #[arg(long, value_name = "HOURS")]
+    keep_hours: Option<u32>,
+    /// The newest so many bytes of it are kept; older ones may go before their time
+    /// (`reserve.bytes`).
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    keep_bytes: Option<u64>,
+    /// Any attribute: `+name=value` sets one and `-name` removes one, with `,` between several.
+    #[arg(short, long, value_name = "CHANGES", allow_hyphen_values = true)]
+    attributes: Option<String>,
+}
+
+impl Attributes {
+    /// The changes as brokers take them; `None` if there are none.
+    fn changes(&self) -> Option<String> {
+        let hours = self.keep_hours.map(|hours| format!("+reserve.time={hours}"));
+        let bytes = self.keep_bytes.map(|bytes| format!("+reserve.bytes={bytes}"));
+        let all: Vec<_> = [self.attributes.clone(), hours, bytes].into_iter().flatten().collect();
+        (!all.is_empty()).then(|| all.join(","))
+    }
 }
 
 /// On which brokers; all of them if nothing is said.
@@ -114,11 +143,11 @@ impl Topic {
                 Action::Describe { topic } => describe(&admin, topic).await,
                 Action::Status { topic } => status(&admin, topic).await,
                 Action::Route { topic } => route(&admin, topic).await,
-                Action::Create { topic, queues, permission, on } => {
-                    create(&admin, topic, *queues, *permission, on).await
+                Action::Create { topic, queues, permission, attributes, on } => {
+                    create(&admin, topic, (*queues, *permission), attributes, on).await
                 }
-                Action::Update { topic, queues, permission } => {
-                    update(&admin, topic, *queues, *permission).await
+                Action::Update { topic, queues, permission, attributes } => {
+                    update(&admin, topic, (*queues, *permission), attributes).await
                 }
                 Action::Delete { topic, yes } => delete(&admin, topic, *yes).await,
             }
@@ -265,8 +294,8 @@ async fn route(admin: &Admin, topic: &str) -> Result<Answer, Failure> {
 async fn create(
     admin: &Admin,
     topic: &str,
-    queues: u32,
-    permission: u32,
+    (queues, permission): (u32, u32),
+    attributes: &Attributes,
     on: &On,
 ) -> Result<Answer, Failure> {
     if admin.cluster().find_route(topic).await?.is_some() {
@@ -281,7 +310,7 @@ async fn create(
         write_queues: queues,
         permission,
     };
-    admin.put_topic(&config, &masters).await?;
+    admin.put_topic_with(&config, attributes.changes().as_deref(), &masters).await?;
     Ok(done(topic, "made", &masters))
 }
 
@@ -307,12 +336,13 @@ impl On {
 async fn update(
     admin: &Admin,
     topic: &str,
-    queues: Option<u32>,
-    permission: Option<u32>,
+    (queues, permission): (Option<u32>, Option<u32>),
+    attributes: &Attributes,
 ) -> Result<Answer, Failure> {
-    if queues.is_none() && permission.is_none() {
+    let attributes = attributes.changes();
+    if queues.is_none() && permission.is_none() && attributes.is_none() {
         return Err(Failure::new(Exit::Input, codes::ARGUMENT, "there is nothing to change")
-            .hint("say --queues or --permission"));
+            .hint("say --queues, --permission, --keep-hours, --keep-bytes or --attributes"));
     }
     let mut changed = Vec::new();
     for (master, config) in admin.topic_configs(topic).await? {
@@ -322,7 +352,8 @@ async fn update(
             write_queues: queues.unwrap_or(config.write_queues),
             permission: permission.unwrap_or(config.permission),
         };
-        admin.put_topic(&config, std::slice::from_ref(&master)).await?;
+        let on = std::slice::from_ref(&master);
+        admin.put_topic_with(&config, attributes.as_deref(), on).await?;
         changed.push(master);
     }
     Ok(done(topic, "changed", &changed))
@@ -378,6 +409,18 @@ mod tests {
         assert_eq!(parse_permission("rw"), Ok(6));
         assert!(parse_permission("x").is_err());
         assert_eq!(show_permission(1), "none");
+    }
+
+    #[test]
+    fn attributes_are_changes() {
+        let told = |keep_hours, keep_bytes, attributes: Option<&str>| {
+            let attributes = attributes.map(str::to_owned);
+            Attributes { keep_hours, keep_bytes, attributes }.changes()
+        };
+        assert_eq!(told(None, None, None), None);
+        assert_eq!(told(Some(24), None, None).unwrap(), "+reserve.time=24");
+        let all = told(Some(1), Some(2), Some("+message.type=FIFO,-x"));
+        assert_eq!(all.unwrap(), "+message.type=FIFO,-x,+reserve.time=1,+reserve.bytes=2");
     }
 
     #[test]

@@ -68,6 +68,11 @@ fn a_topic_is_made_used_and_looked_at() {
     assert_eq!(by_key["messages"].as_array().unwrap().len(), 3);
     assert_eq!(by_key["messages"][0]["properties"]["region"], "eu");
     let (queue, offset) = (first["queue"].to_string(), first["queue_offset"].to_string());
+    let two = ["message", "get", "--topic", "orders", "--key", "k1", "--max", "2"];
+    let told = rig.result(&two);
+    assert_eq!((told["messages"].as_array().unwrap().len(), &told["more"]), (2, &true.into()));
+    assert!(rig.run(&two).expect(0).out.ends_with("found 2 messages; there may be more (--max)\n"));
+    assert_eq!(rig.result(&two[..6])["more"], false);
     let place = ["message", "get", "--topic", "orders", "--queue", &queue, "--offset", &offset];
     assert_eq!(rig.result(&place)["messages"][0]["id"], first["id"]);
     rig.run(&["message", "get", "--topic", "orders", "--key", "k2"]).expect(4);

@@ -103,6 +103,37 @@ fn inspect_tells_the_contract_and_what_goes_next() {
 }
 
 #[test]
+fn a_topic_says_how_long_its_messages_are_kept() {
+    let home = Home::new();
+    let flags = ["--flush", "sync", "--segment-size", "1MiB", "--sacrifice-at", "80"];
+    let (server, listening) = serve(&home, &flags);
+    let doubt = "warning: with --sacrifice-at 80 below --refuse-at 95 the oldest messages go";
+    assert!(server.said().contains(doubt), "{}", server.said());
+    let namesrv = listening["namesrv"].as_str().unwrap();
+    let at = ["--namesrv", namesrv];
+    home.run(&[&["topic", "create", "orders", "--keep-hours", "5"], &at[..]].concat()).expect(0);
+    let due_hours = |hours: u64| {
+        home.write("lines", &"a line of some length\n".repeat(12_000));
+        let produce = ["produce", "orders", "--file", "lines", "--batch", "100"];
+        home.run(&[&produce[..], &at].concat()).expect(0);
+        wait_for("the broker to look at its segments", || {
+            let told = home.run(&["inspect", "data", "--json"]).json();
+            let due = told["result"]["broker"]["next_removal"]["due_in_ms"].as_u64();
+            due.is_some_and(|due| due.div_ceil(3_600_000) == hours)
+        });
+    };
+    due_hours(5);
+    let update = ["topic", "update", "orders", "--attributes", "+reserve.time=7"];
+    home.run(&[&update[..], &at].concat()).expect(0);
+    due_hours(7);
+    let text = home.run(&["inspect", "data"]).out;
+    assert!(text.contains("; a broker is running on it\n"), "{text}");
+    drop(server);
+    let text = home.run(&["inspect", "data"]).out;
+    assert!(text.contains("; not closed: in use, or killed\n"), "{text}");
+}
+
+#[test]
 fn a_second_signal_ends_it_at_once() {
     let home = Home::new();
     home.access_log();
