@@ -11,9 +11,11 @@ use crate::segment::Segment;
 use crate::tally::Tally;
 use crate::watermark::Watermarks;
 
-/// So many of the newest segments are read through maps: the one written to, the one made ahead of
-/// time, and one more.
-pub(crate) const HOT_SEGMENTS: usize = 3;
+/// So many of the newest segments are read through maps, as far as they were written since the
+/// start: the one written to, the one made ahead of time, and one more.
+const HOT_SEGMENTS: usize = 3;
+/// No page of a system is larger.
+const PAGE_BYTES_MAX: u64 = 64 << 10;
 
 /// The segments of the log, shared between the writer, the flusher and the readers.
 #[derive(Debug)]
@@ -22,18 +24,29 @@ pub(crate) struct Segments {
     dir: PathBuf,
     segment_bytes: u64,
     list: RwLock<Vec<Segment>>,
+    /// The pages from here on were written by this process. What lies before may be on the disk
+    /// only, where a map would meet with a bad sector, or with a file that somebody has cut.
+    hot_from: PhysicalOffset,
     /// Held while a segment is made, so that writer and flusher do not make the same one.
     growing: Mutex<()>,
 }
 
 impl Segments {
+    /// The segments of a log that ends at `end`.
     pub(crate) fn new(
         disk: Arc<dyn Disk>,
         dir: &Path,
         segment_bytes: u64,
         list: Vec<Segment>,
+        end: PhysicalOffset,
     ) -> Self {
+        let active = list.iter().rfind(|segment| segment.base <= end && end < segment.end());
+        let hot_from = active.map_or(end, |active| {
+            let written = end.since(active.base).next_multiple_of(PAGE_BYTES_MAX);
+            active.base + written.min(active.len)
+        });
         Self {
+            hot_from,
             disk,
             dir: dir.into(),
             segment_bytes,
@@ -55,10 +68,16 @@ impl Segments {
         list.iter().filter(|s| s.base < to && from < s.end()).cloned().collect()
     }
 
-    /// How many segments start after the one that holds `at`.
-    pub(crate) fn after(&self, at: PhysicalOffset) -> usize {
+    /// Whether a position is in one of the newest segments.
+    pub(crate) fn is_recent(&self, at: PhysicalOffset) -> bool {
         let list = self.list.read().unwrap_or_else(PoisonError::into_inner);
-        list.iter().filter(|segment| segment.base > at).count()
+        let oldest = list.len().checked_sub(HOT_SEGMENTS);
+        oldest.is_none_or(|oldest| list[oldest].base <= at)
+    }
+
+    /// Whether a position is read through a map.
+    pub(crate) fn is_hot(&self, at: PhysicalOffset) -> bool {
+        at >= self.hot_from && self.is_recent(at)
     }
 
     /// Makes sure that there is a segment after the last byte of `before`.

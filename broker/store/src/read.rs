@@ -6,7 +6,7 @@ use millrace_types::PhysicalOffset;
 use millrace_types::record::{PREFIX_BYTES, Record};
 
 use crate::buffers::Buffers;
-use crate::commit_log::{HOT_SEGMENTS, Segments};
+use crate::commit_log::Segments;
 use crate::error::ReadError;
 use crate::queue_index::Entry;
 use crate::segment::Segment;
@@ -32,9 +32,15 @@ pub struct ReadPast {
 }
 
 impl LogReader {
-    /// Whether reading here is expected to find the bytes in memory: in one of the newest segments.
+    /// Whether reading here finds the bytes in memory: written by this process not long ago. Other
+    /// reads may wait for the disk.
     pub fn is_hot(&self, at: PhysicalOffset) -> bool {
-        self.segments.after(at) < HOT_SEGMENTS
+        self.segments.is_hot(at)
+    }
+
+    /// Whether a record here is one of the newest, by whomever it was written.
+    pub fn is_recent(&self, at: PhysicalOffset) -> bool {
+        self.segments.is_recent(at)
     }
 
     /// The records of some entries, joined where they follow one another in the log. Entries of

@@ -232,8 +232,13 @@ impl Store {
         found.snapshots_damaged = found_snapshots.damaged;
 
         let marks = Watermarks::starting_at(found.end, index.tally());
-        let segments =
-            Arc::new(Segments::new(Arc::clone(&disk), &log_dir, config.segment_bytes, list));
+        let segments = Arc::new(Segments::new(
+            Arc::clone(&disk),
+            &log_dir,
+            config.segment_bytes,
+            list,
+            found.end,
+        ));
         let log =
             CommitLog::new(Arc::clone(&segments), marks.clone()).map_err(|error| {
                 match error.kind() {

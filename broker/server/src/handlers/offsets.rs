@@ -23,21 +23,21 @@ pub(crate) fn query(exchange: &mut Exchange<'_, '_>, request: &QueryConsumerOffs
     }
     // RocketMQ lets the consumers of a young topic start at its beginning, whatever they ask for.
     let may_be_zero = request.zero_if_not_found != Some(false);
-    if may_be_zero && first_is_hot(exchange, topic, queue) {
+    if may_be_zero && first_is_recent(exchange, topic, queue) {
         return exchange.answer(&OffsetAnswer { offset: QueueOffset(0) });
     }
     let remark = "Not found, V3_0_6_SNAPSHOT maybe this group consumer boot first";
     exchange.refuse(ResponseCode::QUERY_NOT_FOUND, remark);
 }
 
-/// Whether a queue still has its very first message, and in memory.
-fn first_is_hot(exchange: &mut Exchange<'_, '_>, topic: &str, queue: QueueId) -> bool {
+/// Whether a queue still has its very first message, among the newest of the log.
+fn first_is_recent(exchange: &mut Exchange<'_, '_>, topic: &str, queue: QueueId) -> bool {
     let Ok(Answered::Found(found)) = exchange.ask(one(topic, queue, QueueOffset(0))) else {
         return false;
     };
     let reader = &exchange.shell.shared.reader;
     let first = found.plan.entries.first();
-    first.is_some_and(|first| first.size > 0 && reader.is_hot(first.physical_offset))
+    first.is_some_and(|first| first.size > 0 && reader.is_recent(first.physical_offset))
 }
 
 /// Code 15.

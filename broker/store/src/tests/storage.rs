@@ -6,7 +6,7 @@
 
 use std::path::PathBuf;
 
-use millrace_disk::{Access, Fault};
+use millrace_disk::{Access, Fault, RealDisk};
 use millrace_types::{PropertiesBuf, keys};
 
 use super::model::live_damage;
@@ -290,6 +290,50 @@ fn s12_a_segment_is_cut_while_it_is_open() {
     });
     // Nobody else is concerned.
     opened.append(&[Kept { topic: "orders", queue: 0, body: vec![1] }]).unwrap();
+}
+
+#[test]
+fn s12_a_segment_of_before_the_start_is_cut_while_it_is_open() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("data");
+    let config = StoreConfig { segment_bytes: 1 << 20, ..small() };
+    let start = || {
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk::new());
+        let (store, flusher, found) = Store::open(disk, &dir, config.clone()).unwrap();
+        Opened { store, flusher, found }
+    };
+    let message = |n: u8| Kept { topic: "orders", queue: 0, body: vec![n; 1000] };
+    let mut opened = start();
+    (0..200).for_each(|n| opened.append(&[message(n)]).unwrap());
+    opened.store.close(opened.flusher).unwrap();
+
+    let mut opened = start();
+    let before = opened.found.end;
+    let plan = |opened: &Opened| {
+        let no = opened.store.find_queue("orders", QueueId(0)).unwrap();
+        opened.store.plan(no, QueueOffset(0), 400, u64::MAX, PhysicalOffset(u64::MAX)).entries
+    };
+    let reader = opened.store.reader();
+    let read = |entry: &crate::Entry| reader.read(std::slice::from_ref(entry));
+    assert!(plan(&opened).iter().all(|entry| read(entry).is_ok()));
+    // What is written now is read from memory again, from the next page on.
+    (0..200).for_each(|n| opened.append(&[message(n)]).unwrap());
+    let all = plan(&opened);
+    let hot = all.iter().filter(|entry| reader.is_hot(entry.physical_offset));
+    let first = hot.clone().next().unwrap().physical_offset;
+    assert!(before <= first && first.since(before) < (64 << 10) + 2_000);
+    assert!(hot.count() > 100 && all.iter().all(|entry| read(entry).is_ok()));
+
+    let disk = RealDisk::new();
+    let segment = dir.join("commitlog").join(format!("{:020}", 0));
+    disk.open(&segment, Access::ReadWrite).unwrap().truncate(50_000).unwrap();
+    for entry in all.iter().filter(|entry| entry.physical_offset < before) {
+        let at = entry.physical_offset.0;
+        let gone = at + u64::from(entry.size) > 50_000;
+        let read = read(entry);
+        assert_eq!(matches!(read, Err(ReadError::Damaged { .. })), gone, "at {at}");
+        assert_eq!(read.is_ok(), !gone);
+    }
 }
 
 #[test]

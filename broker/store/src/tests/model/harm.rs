@@ -91,8 +91,7 @@ impl Hit {
         };
         let blow = match odds.below(4) {
             0 => Blow::Zero,
-            // A bad sector under a map is a signal, which no process survives.
-            1 if !mapped(&path, &logs) => Blow::BadSector,
+            1 => Blow::BadSector,
             _ => Blow::Flip { bit: odds.below(8) as u8 },
         };
         let range = base(&path).map(|base| match blow {
@@ -126,10 +125,6 @@ impl Hit {
 fn base(path: &Path) -> Option<u64> {
     let name = path.strip_prefix("/data/commitlog").ok()?;
     name.to_str()?.parse().ok()
-}
-
-fn mapped(path: &Path, logs: &[PathBuf]) -> bool {
-    logs.iter().rev().take(3).any(|log| log == path)
 }
 
 /// Never another message, never a loss elsewhere, never a loss in silence.
