@@ -100,7 +100,13 @@ pub enum StartError {
     /// The disk has no room even for an empty log.
     #[error("the disk is full: {0}")]
     DiskFull(String),
-    /// The data directory is not one of ours, or something in it is missing or damaged.
+    /// What lies behind the end of the log cannot be copied, most likely for want of room.
+    #[error("{0}")]
+    TailNotCopied(String),
+    /// The data directory is of another program, or of another version of this one.
+    #[error("{0}")]
+    Foreign(String),
+    /// Something in the data directory is missing or damaged.
     #[error("{0}")]
     Damaged(String),
     /// The data directory cannot be read or written.
@@ -359,10 +365,14 @@ impl From<OpenError> for StartError {
                 Self::DiskFull(error.to_string())
             }
             OpenError::Store(
-                error @ (StoreError::Format { .. }
-                | StoreError::NotOurs(_)
-                | StoreError::MissingSegment { .. }),
+                error @ (StoreError::FormatMissing(_) | StoreError::MissingSegment { .. }),
             ) => Self::Damaged(error.to_string()),
+            OpenError::Store(error @ (StoreError::Format { .. } | StoreError::NotOurs(_))) => {
+                Self::Foreign(error.to_string())
+            }
+            OpenError::Store(error @ StoreError::TailNotCopied { .. }) => {
+                Self::TailNotCopied(error.to_string())
+            }
             OpenError::Store(StoreError::Io(error)) => match error.kind() {
                 ErrorKind::StorageFull => Self::DiskFull(error.to_string()),
                 _ => Self::Data(error),

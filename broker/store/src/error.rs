@@ -19,6 +19,9 @@ pub enum OpenError {
         /// What we read.
         expected: &'static str,
     },
+    /// The line that says so is gone; the checkpoint says that the directory is ours.
+    #[error("{} is missing; the checkpoint beside it is Millrace's", .0.display())]
+    FormatMissing(PathBuf),
     /// A CommitLog that does not say that it is ours, most likely that of Apache RocketMQ. Its
     /// records would look torn to us.
     #[error("{dir} has a CommitLog that Millrace did not write: there is no {dir}/format", dir = .0.display())]
@@ -38,6 +41,27 @@ pub enum OpenError {
         /// The first one after it, if there is one.
         next: Option<PathBuf>,
     },
+    /// What lies behind the end of the log cannot be copied, and is not given up without that.
+    #[error(
+        "{bytes} bytes behind the end of the log, from physical offset {end} on in {segment}{}, \
+         must be copied to `torn` before they are cut off, and cannot be: {source}; the copy needs \
+         {room} bytes of disk; nothing was changed",
+        whole_records(*.records)
+    )]
+    TailNotCopied {
+        /// The file in which they start.
+        segment: PathBuf,
+        /// Where the log ends.
+        end: PhysicalOffset,
+        /// How many.
+        bytes: u64,
+        /// Whole records among them: some may have been answered.
+        records: u64,
+        /// Free bytes that the copy needs.
+        room: u64,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The disk has no room even for an empty log.
     #[error("the disk is full: cannot reserve {path}")]
     DiskFull {
@@ -49,6 +73,14 @@ pub enum OpenError {
     /// Reading or writing failed.
     #[error("{0}")]
     Io(#[from] io::Error),
+}
+
+fn whole_records(records: u64) -> String {
+    match records {
+        0 => String::new(),
+        1 => ", a whole record among them".to_owned(),
+        _ => format!(", {records} whole records among them"),
+    }
 }
 
 fn cut_short(before: Option<&Path>) -> String {

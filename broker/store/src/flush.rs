@@ -8,6 +8,7 @@ use tracing::{debug, info, warn};
 
 use crate::checkpoint::{Checkpoint, Mark};
 use crate::commit_log::Segments;
+use crate::config::FlushMode;
 use crate::error::FlushError;
 use crate::queue_index::{self, Frozen, Run};
 use crate::segment;
@@ -24,7 +25,7 @@ pub struct Flusher {
     pub(crate) segments: Arc<Segments>,
     pub(crate) marks: Watermarks,
     pub(crate) checkpoint: Checkpoint,
-    pub(crate) checkpoint_synced: PhysicalOffset,
+    pub(crate) checkpoint_due: CheckpointDue,
     pub(crate) runs: Arc<RunExchange>,
     pub(crate) snapshots: Arc<SnapshotExchange>,
     pub(crate) snapshot_dir: PathBuf,
@@ -68,9 +69,50 @@ impl RunExchange {
     }
 }
 
-/// The checkpoint is made durable each time the log has grown by this much, so that after a power
-/// cut it lags by no more.
-const CHECKPOINT_SYNC_BYTES: u64 = 16 << 20;
+/// When the checkpoint is made durable: what was answered since is behind its mark after a power
+/// cut, where a start takes the first place that does not verify for the end of the log. So that is
+/// not much: so many bytes, so many flushes, or nothing once the store has been quiet for a moment.
+#[derive(Debug)]
+pub(crate) struct CheckpointDue {
+    /// What the durable checkpoint says.
+    synced: PhysicalOffset,
+    /// Flushes since.
+    flushes: u32,
+    flushes_max: u32,
+    /// Whether there was a flush since house was kept.
+    is_busy: bool,
+}
+
+const CHECKPOINT_BYTES_MAX: u64 = 16 << 20;
+
+impl CheckpointDue {
+    pub(crate) fn new(flush: FlushMode, synced: PhysicalOffset) -> Self {
+        let flushes_max = match flush {
+            // A sync costs about as much as a flush.
+            FlushMode::Sync => 64,
+            // Some seconds, unless somebody waits for flushes.
+            FlushMode::Async { .. } => 16,
+        };
+        Self { synced, flushes: 0, flushes_max, is_busy: false }
+    }
+
+    /// Notes a flush, and answers whether that made it due.
+    fn on_flush(&mut self, durable: PhysicalOffset) -> bool {
+        self.flushes += 1;
+        self.is_busy = true;
+        self.flushes >= self.flushes_max || durable.since(self.synced) >= CHECKPOINT_BYTES_MAX
+    }
+
+    /// Notes that house is kept, and answers whether it is due because nothing was flushed since
+    /// the last time.
+    fn on_housekeeping(&mut self, durable: PhysicalOffset) -> bool {
+        !std::mem::take(&mut self.is_busy) && self.synced < durable
+    }
+
+    fn on_sync(&mut self, synced: PhysicalOffset) {
+        (self.synced, self.flushes) = (synced, 0);
+    }
+}
 
 impl Flusher {
     /// Makes everything appended so far durable, whatever was appended by whom, and says how far
@@ -118,6 +160,16 @@ impl Flusher {
             debug!(error = %error, physical_offset = %active.end(), "next segment not made");
         }
         let mut is_left = false;
+        let durable = self.marks.durable();
+        if self.checkpoint_due.on_housekeeping(durable) {
+            match self.checkpoint.sync() {
+                Ok(()) => self.checkpoint_due.on_sync(durable),
+                Err(error) => {
+                    is_left = true;
+                    warn!(error = %error, "checkpoint not written");
+                }
+            }
+        }
         let frozen = self.runs.frozen();
         if let Some(frozen) = frozen.filter(|frozen| frozen.to <= self.marks.durable()) {
             match write_run(&*self.disk, &self.index_dir, &frozen) {
@@ -147,7 +199,8 @@ impl Flusher {
         let durable = self.marks.durable();
         self.checkpoint.write(Mark { min: Some(min), ..self.mark_at(durable) })?;
         self.checkpoint.sync()?;
-        (self.min, self.checkpoint_synced) = (min, durable);
+        self.min = min;
+        self.checkpoint_due.on_sync(durable);
         let dir = self.segments.dir();
         for base in segment::list(&*self.disk, dir)?.into_iter().filter(|base| *base < min) {
             segment::remove(&*self.disk, dir, base)?;
@@ -176,10 +229,11 @@ impl Flusher {
     }
 
     fn mark(&mut self, mark: Mark) {
+        let is_due = self.checkpoint_due.on_flush(mark.durable);
         let written = self.checkpoint.write(mark).and_then(|()| {
-            if mark.durable.since(self.checkpoint_synced) >= CHECKPOINT_SYNC_BYTES {
-                self.checkpoint_synced = mark.durable;
+            if is_due {
                 self.checkpoint.sync()?;
+                self.checkpoint_due.on_sync(mark.durable);
             }
             Ok(())
         });

@@ -11,6 +11,7 @@ use crate::lost::RECORD_BYTES_MIN;
 use crate::missing::{MissingBytes, Present};
 use crate::recovery::{self, Damage, Recovered, ScanFaults};
 use crate::scan::{Origin, Scanner};
+use crate::tail::{self, TornCopy};
 use crate::tally::Tally;
 
 /// What lies in a data directory, ours or one of Apache RocketMQ, as read from its log alone. Nothing is changed, and no lock is
@@ -41,6 +42,8 @@ pub struct Inspection {
     pub torn_bytes: u64,
     /// Records of an unfinished group at the end, which the next start would cut off.
     pub unfinished_records: usize,
+    /// What earlier starts have cut off, and is in `torn/`.
+    pub torn_copies: Vec<TornCopy>,
     /// By topic and queue.
     pub queues: BTreeMap<(String, QueueId), QueueInspection>,
 }
@@ -234,6 +237,7 @@ pub fn inspect(
     out.end = scanned.end;
     out.damage = found.damage;
     out.unfinished_records = found.unfinished_records;
+    out.torn_copies = tail::list(disk, dir)?;
     Ok(out)
 }
 

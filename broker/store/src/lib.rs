@@ -13,6 +13,7 @@ mod dispatch; // what one record adds to the indexes
 mod error; // what can go wrong, by operation
 mod fill; // going on without segments
 mod flush; // what makes the log durable
+mod format; // whose a directory is
 mod inspect; // reading a store that nobody serves
 mod key_index; // key -> records
 mod lost; // what damage took, queue by queue
@@ -26,6 +27,7 @@ mod scan; // one position of the log after the other
 mod segment; // one file of the CommitLog
 mod snapshot; // the broker's state, beside the log
 mod store;
+mod tail; // what lies behind the end of the log
 mod tally; // how many entries were made
 mod watermark; // appended and durable
 mod whole; // reads that give all they were asked for
@@ -37,8 +39,9 @@ mod tests;
 pub use config::Faults;
 pub use config::{FlushMode, StoreConfig};
 pub use error::{AppendError, FlushError, OpenError, ReadError};
-pub use fill::{fill_missing, forget_index, missing_segments};
+pub use fill::{Losses, fill_missing, forget_index, losses, missing_segments};
 pub use flush::Flusher;
+pub use format::repair_format;
 pub use inspect::{
     InspectedRecord, Inspection, MissingMessages, OLDEST_SEGMENTS, QueueInspection, QueuePart,
     SegmentInspection, inspect,
@@ -51,4 +54,5 @@ pub use read::{LogReader, ReadPast};
 pub use recovery::{Damage, Recovered};
 pub use snapshot::Snapshot;
 pub use store::{Bounds, Placed, Plan, Space, Store};
+pub use tail::{CutOff, CutOffMessages, TornCopy};
 pub use watermark::Watermarks;

@@ -2,9 +2,11 @@
 //!
 //! The checkpoint says how far the log was durable. Before that mark every byte was on disk once,
 //! so whatever does not verify there is damage: it is reported and passed over, and everything
-//! after it is kept. Behind the mark the first position that does not verify ends the log, because
-//! nothing after it was ever promised; what lies there is copied aside and zeroed, so that it can
-//! never be taken for a record later. A group whose last record is missing is cut off whole.
+//! after it is kept. Behind the mark the first position that does not verify ends the log; what lies
+//! there is copied aside and zeroed, so that it can never be taken for a record later (`tail`). A
+//! group whose last record is missing is cut off whole.
+//!
+//! A start that is refused has changed nothing: what is left over is removed after that is known.
 
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
@@ -21,6 +23,7 @@ use crate::lost::LostMessages;
 use crate::queue_index::{Entry, OpenedRun, QueueIndex, QueueName, QueueNo, Run, list};
 use crate::scan::{Origin, Scanned, Scanner};
 use crate::segment::{self, Segment};
+use crate::tail::CutOff;
 use crate::tally::Tally;
 use crate::whole;
 
@@ -37,8 +40,8 @@ pub struct Recovered {
     pub damage: Vec<Damage>,
     /// The messages that were in there, as far as what follows them tells.
     pub lost: Vec<LostMessages>,
-    /// Bytes behind the end that were cut off, and the file that has a copy of them.
-    pub torn: Option<(u64, Option<PathBuf>)>,
+    /// What lay behind the end and was cut off.
+    pub torn: Option<CutOff>,
     /// Records of an unfinished group that were cut off.
     pub unfinished_records: usize,
     /// The checkpoint, if neither of its two copies was whole: how far the log was durable was
@@ -62,15 +65,35 @@ pub struct Damage {
     pub reason: String,
 }
 
+/// Files that a start removes, once nothing can refuse it any more.
+#[derive(Debug, Default)]
+pub(crate) struct Leftovers {
+    segments: Vec<PhysicalOffset>,
+    runs: Vec<PathBuf>,
+}
+
+impl Leftovers {
+    pub(crate) fn remove(self, disk: &dyn Disk, log_dir: &Path) -> io::Result<()> {
+        for base in self.segments {
+            segment::remove(disk, log_dir, base)?;
+        }
+        self.runs.iter().try_for_each(|run| disk.remove(run))
+    }
+}
+
 /// Opens all segments, checking that none is missing in between.
-pub(crate) fn open_segments(disk: &dyn Disk, dir: &Path) -> Result<Vec<Segment>, OpenError> {
+pub(crate) fn open_segments(
+    disk: &dyn Disk,
+    dir: &Path,
+    leftovers: &mut Leftovers,
+) -> Result<Vec<Segment>, OpenError> {
     let mut segments: Vec<Segment> = Vec::new();
     let bases = segment::list(disk, dir)?;
     for (number, &base) in bases.iter().enumerate() {
         let opened = Segment::open(disk, dir, base, Access::ReadWrite)?;
         // The name of a new segment may survive a power cut that its size did not.
         if opened.len == 0 && number + 1 == bases.len() {
-            disk.remove(&segment::path(dir, base))?;
+            leftovers.segments.push(base);
             break;
         }
         if let Some(before) = segments.last()
@@ -87,20 +110,22 @@ pub(crate) fn open_segments(disk: &dyn Disk, dir: &Path) -> Result<Vec<Segment>,
     Ok(segments)
 }
 
-/// Compares the segments with the mark: removes what retention had begun to remove, and refuses a
-/// log that has lost its first or its last segments.
+/// Compares the segments with the mark: leaves out what retention had begun to remove, and refuses
+/// a log that has lost its first or its last segments.
 pub(crate) fn settle_ends(
-    disk: &dyn Disk,
     dir: &Path,
     segments: &mut Vec<Segment>,
     mark: Mark,
+    leftovers: &mut Leftovers,
 ) -> Result<(), OpenError> {
     let Some(min) = mark.min else {
         return Ok(());
     };
-    while segments.len() > 1 && segments[0].end() <= min {
-        segment::remove(disk, dir, segments.remove(0).base)?;
-    }
+    let gone = segments.iter().take_while(|segment| segment.end() <= min).count();
+    let gone = gone.min(segments.len().saturating_sub(1));
+    // From the oldest on, so that a crash in between leaves a log without gaps.
+    let gone = segments.drain(..gone).map(|segment| segment.base);
+    leftovers.segments.splice(0..0, gone);
     match segments.first() {
         Some(first) if first.base > min => Err(OpenError::MissingSegment {
             before: None,
@@ -128,8 +153,8 @@ pub(crate) fn reaches(
 }
 
 /// Loads the index runs that follow one another from the start of the log. What comes after the
-/// first gap is removed, because it is going to be built again; and so is what lies before the
-/// log, because its messages are gone.
+/// first gap is to be removed, because it is going to be built again; and so is what lies before
+/// the log, because its messages are gone.
 pub(crate) fn load_runs(
     disk: &dyn Disk,
     dir: &Path,
@@ -137,12 +162,13 @@ pub(crate) fn load_runs(
     log_min: PhysicalOffset,
     faults: ScanFaults,
     found: &mut Recovered,
+    leftovers: &mut Leftovers,
 ) -> Result<(QueueIndex, PhysicalOffset), OpenError> {
     let mut index = QueueIndex::starting_at(log_min);
     let mut indexed_to = log_min;
     for (from, to, path) in list(disk, dir)? {
         if to <= log_min && from < to {
-            disk.remove(&path)?;
+            leftovers.runs.push(path);
             continue;
         }
         if from == indexed_to || (indexed_to == log_min && from < log_min) {
@@ -164,7 +190,7 @@ pub(crate) fn load_runs(
             }
         }
         found.index_rebuilt.push(path.clone());
-        disk.remove(&path)?;
+        leftovers.runs.push(path);
     }
     index.trim(log_min);
     Ok((index, indexed_to))
@@ -210,6 +236,8 @@ fn agrees(opened: &OpenedRun, segments: &[Segment]) -> bool {
 /// Where a scan of the log ended.
 pub(crate) struct ScanEnd {
     pub(crate) end: PhysicalOffset,
+    /// The first place that is no record: behind the end if a group is not whole.
+    pub(crate) stopped: PhysicalOffset,
     /// Whether the end was reached by running out of segments.
     pub(crate) out_of_segments: bool,
 }
@@ -280,7 +308,7 @@ pub(crate) fn scan(
             at = next;
         }
     }
-    let mut end = at;
+    let (mut end, stopped) = (at, at);
     if let Some(first) = group.first().and_then(|first| Record::parse(first).ok()) {
         if faults.keep_half_groups {
             release(&mut group, !found.damage.is_empty(), record);
@@ -290,7 +318,7 @@ pub(crate) fn scan(
         }
     }
     let out_of_segments = segments.last().is_none_or(|last| end == last.end());
-    ScanEnd { end, out_of_segments }
+    ScanEnd { end, stopped, out_of_segments }
 }
 
 /// Hands out the records that waited for the rest of their group.
@@ -386,48 +414,6 @@ pub(crate) fn index_found(
     }
 }
 
-/// Whether the first bytes behind `end` are zero, in each segment that has any: a look that costs
-/// a start nothing. What cannot be read could not be copied aside either, and counts as zero.
-pub(crate) fn looks_unwritten(segments: &[Segment], end: PhysicalOffset) -> bool {
-    let mut block = [0; 4096];
-    segments.iter().filter(|segment| segment.end() > end).all(|segment| {
-        let from = end.max(segment.base).since(segment.base);
-        let (read, _) = whole::read_most(&*segment.file, &mut block, from);
-        block[..read].iter().all(|byte| *byte == 0)
-    })
-}
-
-/// Cuts everything behind `end` off: copies it aside, then zeroes it, durably.
-pub(crate) fn cut_tail(
-    disk: &dyn Disk,
-    dir: &Path,
-    segments: &[Segment],
-    end: PhysicalOffset,
-    found: &mut Recovered,
-) -> Result<(), OpenError> {
-    let mut bytes = 0;
-    let mut copy = None;
-    for segment in segments.iter().filter(|segment| segment.end() > end) {
-        let from = end.max(segment.base);
-        if let Some((start, stop)) = Scanner::new(segment).not_zero(from)? {
-            bytes += stop - start;
-            let name = format!("{:020}", segment.base.0 + start);
-            match copy_aside(disk, dir, &name, segment, start..stop) {
-                Ok(path) => copy = copy.or(Some(path)),
-                // Nothing behind the end was promised to anybody, so the start goes on.
-                Err(error) => warn!(error = %error, "bytes behind the end not copied aside"),
-            }
-        }
-        // Also where it reads as zero: a start before this one may have failed to sync that.
-        segment.file.zero(from.since(segment.base)..segment.len)?;
-        segment.file.sync()?;
-    }
-    if bytes > 0 {
-        found.torn = Some((bytes, copy));
-    }
-    Ok(())
-}
-
 /// Makes everything between the mark and the end of the log durable, by writing it again.
 ///
 /// A killed process leaves it in the page cache, which a sync would do for. But where an earlier
@@ -469,37 +455,4 @@ pub(crate) fn drop_unused(
         segment::remove(disk, dir, unused.base)?;
     }
     Ok(())
-}
-
-fn copy_aside(
-    disk: &dyn Disk,
-    dir: &Path,
-    name: &str,
-    segment: &Segment,
-    range: std::ops::Range<u64>,
-) -> io::Result<PathBuf> {
-    let dir = dir.join("torn");
-    disk.create_dir_all(&dir)?;
-    let mut path = dir.join(name);
-    for again in 1.. {
-        if !disk.exists(&path)? {
-            break;
-        }
-        path = dir.join(format!("{name}-{again}"));
-    }
-    let copy = disk.create(&path)?;
-    let mut block = vec![0; 1 << 20];
-    let mut at = range.start;
-    while at < range.end {
-        let want = block.len().min((range.end - at) as usize);
-        let n = segment.file.read_at(&mut block[..want], at)?;
-        if n == 0 {
-            break;
-        }
-        copy.write_at(&[IoSlice::new(&block[..n])], at - range.start)?;
-        at += n as u64;
-    }
-    copy.sync()?;
-    disk.sync_dir(&dir)?;
-    Ok(path)
 }

@@ -58,6 +58,11 @@ impl Segment {
         self.base + self.len
     }
 
+    /// The same without what lies behind its first `len` bytes.
+    pub(crate) fn shortened(&self, len: u64) -> Self {
+        Self { len: len.min(self.len), ..self.clone() }
+    }
+
     /// Bytes below the appended watermark, without a copy.
     pub(crate) fn slice(&self, at: PhysicalOffset, len: u64) -> io::Result<Bytes> {
         let start = at.since(self.base);

@@ -1,8 +1,8 @@
-use std::io::{self, IoSlice};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use millrace_disk::{Access, Disk, Lock};
+use millrace_disk::{Disk, Lock};
 use millrace_types::record::{self, Draft, Stamp};
 use millrace_types::{
     PhysicalOffset, Properties, QueueId, QueueOffset, TopicName, is_system_topic_name,
@@ -10,26 +10,25 @@ use millrace_types::{
 use tracing::warn;
 
 use crate::buffers::Buffers;
-use crate::checkpoint::{Checkpoint, Mark};
+use crate::checkpoint::{self, Checkpoint, Mark};
 use crate::commit_log::{CommitLog, Segments};
 use crate::config::StoreConfig;
 use crate::dispatch::Dispatch;
 use crate::error::{AppendError, FlushError, OpenError};
-use crate::flush::{Flusher, RunExchange, write_run};
+use crate::flush::{CheckpointDue, Flusher, RunExchange, write_run};
+use crate::format;
 use crate::key_index::KeyLookup;
 use crate::lost;
 #[cfg(feature = "faults")]
 use crate::planted;
 use crate::queue_index::{Entry, QueueIndex, QueueNo};
 use crate::read::LogReader;
-use crate::recovery::{self, LogStart, Recovered, ScanFaults};
+use crate::recovery::{self, Leftovers, LogStart, Recovered, ScanFaults};
 use crate::scan::Origin;
 use crate::snapshot::{self, Checksums, Snapshot, SnapshotExchange};
+use crate::tail;
 use crate::tally::Tally;
 use crate::watermark::Watermarks;
-use crate::whole;
-
-const FORMAT: &str = "millrace-store 1";
 
 /// The one writer of a data directory.
 ///
@@ -40,7 +39,7 @@ const FORMAT: &str = "millrace-store 1";
 /// <dir>/commitlog/    the messages
 /// <dir>/index/        runs of the queue index, a cache
 /// <dir>/state/        snapshots of the broker's state, which the log has too
-/// <dir>/torn/         bytes that a recovery cut off, for a person to look at
+/// <dir>/torn/         what a start cut off the end, each in a data directory of its own
 /// ```
 #[derive(Debug)]
 pub struct Store {
@@ -128,25 +127,40 @@ impl Store {
         #[cfg(not(feature = "faults"))]
         let faults = ScanFaults::default();
         disk.create_dir_durably(dir)?;
-        let lock = disk.lock(&dir.join("lock")).map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => OpenError::InUse(dir.into()),
-            _ => error.into(),
-        })?;
-        check_format(&*disk, dir)?;
+        let lock = lock(&*disk, dir)?;
+        format::check(&*disk, dir)?;
         disk.create_dir_durably(&log_dir)?;
         disk.create_dir_durably(&index_dir)?;
 
-        let (mut checkpoint, mark) = Checkpoint::open(&*disk, dir)?;
+        let mark = checkpoint::peek(&*disk, dir)?;
         let mut found = Recovered { clean: mark.clean, ..Recovered::default() };
-        let mut list = recovery::open_segments(&*disk, &log_dir)?;
+        let mut leftovers = Leftovers::default();
+        let mut list = recovery::open_segments(&*disk, &log_dir, &mut leftovers)?;
         if mark.min.is_none() && !list.is_empty() {
             found.checkpoint_rebuilt = Some(dir.join("checkpoint"));
         }
-        recovery::settle_ends(&*disk, &log_dir, &mut list, mark)?;
+        recovery::settle_ends(&log_dir, &mut list, mark, &mut leftovers)?;
         let log_min = list.first().map_or(PhysicalOffset(0), |segment| segment.base);
-        let (mut index, indexed_to) =
-            recovery::load_runs(&*disk, &index_dir, &list, log_min, faults, &mut found)?;
+        let (mut index, indexed_to) = recovery::load_runs(
+            &*disk,
+            &index_dir,
+            &list,
+            log_min,
+            faults,
+            &mut found,
+            &mut leftovers,
+        )?;
         recovery::reaches(&log_dir, &list, log_min, indexed_to)?;
+        let snapshot_dir = dir.join("state");
+        #[cfg(feature = "faults")]
+        let checksums =
+            if config.faults.trust_snapshots { Checksums::Ignored } else { Checksums::Compared };
+        #[cfg(not(feature = "faults"))]
+        let checksums = Checksums::Compared;
+        let found_snapshots = snapshot::read_all(&*disk, &snapshot_dir, checksums)?;
+        found.snapshots_damaged = found_snapshots.damaged;
+        // From here on nothing but a disk that is full or fails stands in the way.
+        leftovers.remove(&*disk, &log_dir)?;
         let durable = mark.durable.max(indexed_to);
         let run_bytes = config.index_run_bytes;
         let mut unwritten = None;
@@ -208,28 +222,19 @@ impl Store {
         found.lost = lost;
         // Behind the end of a store that was closed properly nothing was ever written.
         // But somebody may have put another file there.
-        let tail_is_empty = mark.clean
-            && mark.durable == scanned.end
-            && recovery::looks_unwritten(&list, scanned.end);
+        let tail_is_empty =
+            mark.clean && mark.durable == scanned.end && tail::looks_unwritten(&list, scanned.end);
         #[cfg(feature = "faults")]
         let tail_is_empty = tail_is_empty || config.faults.keep_torn_tail;
         if !scanned.out_of_segments && !tail_is_empty {
-            recovery::cut_tail(&*disk, dir, &list, scanned.end, &mut found)?;
+            found.torn = tail::cut(&*disk, dir, &mut list, &scanned)?;
         }
         recovery::drop_unused(&*disk, &log_dir, &mut list, scanned.end, config.segment_bytes)?;
         recovery::write_again(&list, durable, found.end)?;
         let tally = Some(index.tally());
+        let (mut checkpoint, _) = Checkpoint::open(&*disk, dir)?;
         checkpoint.write(Mark { durable: found.end, clean: false, min: Some(log_min), tally })?;
         checkpoint.sync()?;
-
-        let snapshot_dir = dir.join("state");
-        #[cfg(feature = "faults")]
-        let checksums =
-            if config.faults.trust_snapshots { Checksums::Ignored } else { Checksums::Compared };
-        #[cfg(not(feature = "faults"))]
-        let checksums = Checksums::Compared;
-        let found_snapshots = snapshot::read_all(&*disk, &snapshot_dir, checksums)?;
-        found.snapshots_damaged = found_snapshots.damaged;
 
         let marks = Watermarks::starting_at(found.end, index.tally());
         let segments = Arc::new(Segments::new(
@@ -259,7 +264,7 @@ impl Store {
             segments: Arc::clone(&segments),
             marks: marks.clone(),
             checkpoint,
-            checkpoint_synced: found.end,
+            checkpoint_due: CheckpointDue::new(config.flush, found.end),
             runs: Arc::clone(&runs),
             snapshots: Arc::clone(&snapshots),
             snapshot_dir,
@@ -675,30 +680,10 @@ impl Store {
     }
 }
 
-fn check_format(disk: &dyn Disk, dir: &Path) -> Result<(), OpenError> {
-    let path = dir.join("format");
-    if !disk.exists(&path)? {
-        // Our own format file was durable before the first segment was made.
-        let log = dir.join("commitlog");
-        if disk.exists(&log)? && !disk.list(&log)?.is_empty() {
-            return Err(OpenError::NotOurs(dir.into()));
-        }
-        let draft = dir.join("format.tmp");
-        if disk.exists(&draft)? {
-            disk.remove(&draft)?;
-        }
-        let file = disk.create(&draft)?;
-        file.write_at(&[IoSlice::new(format!("{FORMAT}\n").as_bytes())], 0)?;
-        file.sync()?;
-        disk.replace(&draft, &path)?;
-        disk.sync_dir(dir)?;
-        return Ok(());
-    }
-    let mut found = [0; 64];
-    let (n, error) = whole::read_most(&*disk.open(&path, Access::Read)?, &mut found, 0);
-    if let Some(error) = error {
-        return Err(error.into());
-    }
-    let found = String::from_utf8_lossy(&found[..n]).trim().to_owned();
-    if found == FORMAT { Ok(()) } else { Err(OpenError::Format { path, found, expected: FORMAT }) }
+/// Takes the lock of a data directory.
+pub(crate) fn lock(disk: &dyn Disk, dir: &Path) -> Result<Box<dyn Lock>, OpenError> {
+    disk.lock(&dir.join("lock")).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => OpenError::InUse(dir.into()),
+        _ => error.into(),
+    })
 }

@@ -40,14 +40,12 @@ impl From<OpenError> for Failure {
 pub(crate) fn open_store(error: &OpenStoreError) -> Failure {
     match error {
         OpenStoreError::InUse(_) => in_use(error),
-        OpenStoreError::Format { .. } => {
+        OpenStoreError::Format { .. } | OpenStoreError::NotOurs(_) => foreign(error.to_string()),
+        OpenStoreError::FormatMissing(_) => {
             Failure::new(Exit::Environment, codes::DATA_FORMAT, error.to_string())
+                .hint("`millrace server --repair` writes it again")
         }
-        OpenStoreError::NotOurs(_) => {
-            Failure::new(Exit::Environment, codes::DATA_FORMAT, error.to_string()).hint(
-                "`millrace inspect` reads a directory of Apache RocketMQ, and changes nothing",
-            )
-        }
+        OpenStoreError::TailNotCopied { .. } => tail_not_copied(error.to_string()),
         OpenStoreError::MissingSegment { .. } => {
             Failure::new(Exit::Environment, codes::DATA_SEGMENT, error.to_string())
                 .hint("bring the file back from where it went; without it messages are missing")
@@ -85,6 +83,8 @@ impl From<StartError> for Failure {
                 let what = what.strip_prefix("the disk is full: ").unwrap_or(what);
                 disk_full_at_start(format!("the disk is full: {what}"))
             }
+            StartError::Foreign(what) => foreign(what.clone()),
+            StartError::TailNotCopied(what) => tail_not_copied(what.clone()),
             StartError::Damaged(_) => {
                 Failure::new(Exit::Environment, codes::DATA_STATE, error.to_string()).hint(
                     "`millrace inspect` shows what the log still holds; with --repair the server \
@@ -113,6 +113,19 @@ fn in_use(error: &dyn Error) -> Failure {
         "stop that process, choose another directory with --data-dir, or talk to its broker with \
          --namesrv",
     )
+}
+
+/// A directory of another program or version, with which `--repair` does nothing.
+fn foreign(message: String) -> Failure {
+    Failure::new(Exit::Environment, codes::DATA_FORMAT, message).hint(
+        "open it with the program that wrote it, or choose another with --data-dir; `millrace \
+         inspect` reads one of Apache RocketMQ, too, and changes nothing",
+    )
+}
+
+fn tail_not_copied(message: String) -> Failure {
+    Failure::new(Exit::Environment, codes::DISK_FULL, message)
+        .hint("make that much room in the data directory's file system and start again")
 }
 
 fn disk_full_at_start(message: String) -> Failure {

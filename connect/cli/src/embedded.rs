@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use millrace_disk::RealDisk;
 use millrace_server::{Core, CoreConfig, RetentionConfig};
-use millrace_store::{FlushMode, LostMessages, Recovered, StoreConfig};
+use millrace_store::{CutOff, CutOffMessages, FlushMode, LostMessages, Recovered, StoreConfig};
 
 use crate::exit::Failure;
 use crate::figures;
@@ -53,6 +53,30 @@ fn planted() -> millrace_store::Faults {
 /// So many stretches of lost messages are listed.
 const LOST_SHOWN: usize = 20;
 
+/// What a start cut off: whole records first, because they may have been answered.
+fn cut_off(torn: &CutOff) -> Vec<String> {
+    let (bytes, copy) = (figures::counted(torn.bytes, "byte"), torn.copy.display());
+    if torn.records == 0 {
+        return vec![format!(
+            "torn tail: {bytes} behind the end, no whole group among them, cut off; a copy is in \
+             {copy}"
+        )];
+    }
+    let records = figures::counted(torn.records, "whole record");
+    let mut lines = vec![format!(
+        "cut off: {bytes} behind the end of the log, the first place that does not verify; {records} \
+         among them may have been answered; `millrace inspect {copy} --salvage FILE` reads them"
+    )];
+    for CutOffMessages { topic, queue, count, from, to } in torn.messages.iter().take(LOST_SHOWN) {
+        let messages = figures::counted(*count, "message");
+        lines.push(format!("cut off: {topic}/{queue} from {from} to {to}, {messages}"));
+    }
+    if let Some(more) = torn.messages.len().checked_sub(LOST_SHOWN).filter(|more| *more > 0) {
+        lines.push(format!("cut off: messages of {more} queues more"));
+    }
+    lines
+}
+
 /// What a start found, one line for each thing that a person may want to know.
 pub(crate) fn findings(found: &Recovered) -> Vec<String> {
     let mut lines = Vec::new();
@@ -75,15 +99,8 @@ pub(crate) fn findings(found: &Recovered) -> Vec<String> {
     if let Some(more) = found.lost.len().checked_sub(LOST_SHOWN).filter(|more| *more > 0) {
         lines.push(format!("lost, perhaps: messages of {more} queues more; see millrace inspect"));
     }
-    if let Some((bytes, copy)) = &found.torn {
-        let copy = match copy {
-            Some(path) => format!("a copy is in {}", path.display()),
-            None => "no copy could be made".to_owned(),
-        };
-        let bytes = figures::counted(*bytes, "byte");
-        lines.push(format!(
-            "torn tail: {bytes} behind the end, never promised to anybody, cut off; {copy}"
-        ));
+    if let Some(torn) = &found.torn {
+        lines.extend(cut_off(torn));
     }
     if found.unfinished_records > 0 {
         let records = figures::counted(found.unfinished_records as u64, "record");

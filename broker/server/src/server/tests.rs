@@ -121,7 +121,7 @@ fn a_store_of_another_program_is_refused() {
     Server::start(Arc::new(disk.clone()), config()).unwrap().stop().unwrap();
     disk.flip_bit("/data/format", 0, 1);
     let strange = Server::start(Arc::new(disk), config());
-    assert!(matches!(strange, Err(StartError::Damaged(_))), "{strange:?}");
+    assert!(matches!(strange, Err(StartError::Foreign(_))), "{strange:?}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Appending and waiting for the disk, beside a loop of write and `fdatasync`.
 
-use millrace_store::StoreConfig;
+use millrace_store::{FlushMode, StoreConfig};
 
 use crate::gate::Gates;
 use crate::home::Home;
@@ -14,9 +14,10 @@ const ROUNDS: usize = 15;
 
 pub(crate) fn measure(home: &Home, gates: &mut Gates) {
     println!("append, sync: groups per second, each durable before the next");
+    let config = StoreConfig { flush: FlushMode::Sync, ..StoreConfig::default() };
     for body in [128, 1024, 4096] {
         let pool = Pool::new(body);
-        let mut ours = Quiet::open(&home.path("sync"), StoreConfig::default());
+        let mut ours = Quiet::open(&home.path("sync"), config.clone());
         let mut raw = RawLog::create(&home.path("sync-raw"));
         for group in [1, 16, 64] {
             let slices = pool.slices(group);

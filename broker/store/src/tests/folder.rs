@@ -222,6 +222,15 @@ fn judge(folder: &Folder, sent: &[Sent], want: Option<Outcome>) -> Result<(), St
                 None if error.contains(DIR) => {}
                 _ => return Err(format!("refused: {error}")),
             }
+            let left = Folder::of(&disk);
+            let files = folder.0.iter().filter(|(_, content)| content.is_some());
+            if files.clone().any(|(name, content)| left.0.get(name) != Some(content)) {
+                return Err("the refused start has changed a file".into());
+            }
+            let made = left.0.keys().filter(|name| !folder.0.contains_key(*name));
+            if let Some(made) = made.clone().find(|name| *name != "lock") {
+                return Err(format!("the refused start has made {made}"));
+            }
             let again = open(&disk, config()).map(drop).map_err(|error| error.to_string());
             if again != Err(error) {
                 return Err(format!("refused once, and then: {again:?}"));

@@ -12,6 +12,7 @@ mod plants;
 mod reading;
 mod removal;
 mod storage;
+mod tail;
 
 use std::path::Path;
 use std::sync::Arc;

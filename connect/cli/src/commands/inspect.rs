@@ -10,7 +10,7 @@ use clap::Args;
 use millrace_disk::RealDisk;
 use millrace_server::StateInspection;
 use millrace_store::{
-    InspectedRecord, Inspection, MissingBytes, MissingMessages, QueueInspection, inspect,
+    InspectedRecord, Inspection, MissingBytes, MissingMessages, QueueInspection, TornCopy, inspect,
 };
 use serde_json::{Value, json};
 
@@ -27,8 +27,8 @@ use crate::salvage::Salvage;
 ///
 /// Nothing is changed and no lock is taken, so a directory in use can be looked at; its newest
 /// messages may then be missing. Exit code 4 says that messages or whole files of the log are
-/// damaged or missing. Bytes
-/// behind the end of the log were never promised to anybody and are no damage.
+/// damaged or missing. Bytes behind the end of the log are no damage; the next start copies them to
+/// `torn` before it cuts them off, and each copy is a data directory that this reads.
 #[derive(Args, Debug)]
 pub(crate) struct Inspect {
     /// The data directory.
@@ -98,10 +98,11 @@ impl Inspect {
         let topics = topics(&found);
         let trouble = trouble(&found, &topics);
         let exit = if trouble.is_empty() { Exit::Done } else { Exit::No };
-        let summary = match exit {
+        let mut summary = match exit {
             Exit::Done => healthy(&found, &topics),
             _ => trouble.join("; "),
         };
+        summary += &torn(&found.torn_copies).unwrap_or_default();
         let shown: BTreeMap<_, _> =
             topics.into_iter().filter(|(name, _)| self.wants(name)).collect();
         let text = if self.bodies {
@@ -180,6 +181,13 @@ impl Inspect {
                 counted(found.unfinished_records as u64, "record"),
             ));
         }
+        for TornCopy { path, bytes, records } in &found.torn_copies {
+            let records = match records {
+                Some(records) => counted(*records, "whole record"),
+                None => "not readable as a log".to_owned(),
+            };
+            line(format!("cut off    {}: {}, {records}", path.display(), counted(*bytes, "byte")));
+        }
         if self.topic.is_none() {
             out.push_str(&own_state::text(state, state.next_removal(&found.segments).as_ref()));
         }
@@ -233,6 +241,7 @@ impl Inspect {
             "missing_messages_exact": is_exact,
             "torn_bytes": found.torn_bytes,
             "unfinished_records": found.unfinished_records,
+            "torn": found.torn_copies.iter().map(torn_result).collect::<Vec<_>>(),
             "topics": topics,
         });
         if self.topic.is_none() {
@@ -257,12 +266,18 @@ pub(crate) fn check_is_data_dir(dir: &Path) -> Result<(), Failure> {
         return Err(wrong(format!("there is no directory {shown}")));
     }
     let failure = wrong(format!("{shown} is not a data directory: it has no commitlog"));
-    let inside = dir.join("data");
+    // `torn` has one for each time that a start has cut the end off.
+    let inside = newest_inside(dir).unwrap_or_else(|| dir.join("data"));
     Err(if inside.join("commitlog").is_dir() {
         failure.hint(format!("did you mean {}?", inside.display()))
     } else {
         failure
     })
+}
+
+fn newest_inside(torn: &Path) -> Option<PathBuf> {
+    let inside = std::fs::read_dir(torn).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+    inside.filter(|path| torn.ends_with("torn") && path.join("commitlog").is_dir()).max()
 }
 
 fn not_a_log(dir: &Path) -> Failure {
@@ -277,22 +292,43 @@ fn not_a_log(dir: &Path) -> Failure {
 /// What became of the file in which missing bytes were.
 fn where_from(missing: &MissingBytes) -> String {
     let segment = missing.segment.display();
-    match &missing.before {
-        Some(before) if missing.is_cut => format!("{} was cut short", before.display()),
-        Some(before) => {
-            format!("the segment {segment} is missing, or {} was cut short", before.display())
-        }
-        None => format!("the segment {segment} is missing"),
+    match missing.is_cut {
+        true => format!("{segment} was cut short"),
+        false => format!("the segment {segment} is missing"),
     }
 }
 
 fn missing_result(missing: &MissingBytes) -> Value {
+    let segment = missing.segment.display().to_string();
     json!({
         "from": missing.from.0,
         "to": missing.to.0,
         "bytes": missing.to.since(missing.from),
-        "segment": (!missing.is_cut).then(|| missing.segment.display().to_string()),
-        "cut_short": missing.before.as_ref().map(|before| before.display().to_string()),
+        "segment": (!missing.is_cut).then_some(&segment),
+        "cut_short": missing.is_cut.then_some(&segment),
+    })
+}
+
+/// What earlier starts have cut off, for the end of a line.
+fn torn(copies: &[TornCopy]) -> Option<String> {
+    let last = copies.last()?;
+    let records = counted(copies.iter().filter_map(|copy| copy.records).sum(), "whole record");
+    let others = match copies.len() - 1 {
+        0 => String::new(),
+        more => format!(" and {more} more beside it"),
+    };
+    Some(format!(
+        "; earlier starts have cut off the end of the log, with {records}: `millrace inspect {}`\
+         {others}",
+        last.path.display()
+    ))
+}
+
+fn torn_result(copy: &TornCopy) -> Value {
+    json!({
+        "dir": copy.path.display().to_string(),
+        "bytes": copy.bytes,
+        "records": copy.records,
     })
 }
 

@@ -10,19 +10,20 @@ use clap::{Args, ValueEnum};
 use millrace_disk::RealDisk;
 use millrace_server::{Addresses, LostState, Server, ServerConfig, StartError};
 use millrace_store::{
-    FlushMode, MissingBytes, OpenError, Recovered, fill_missing, forget_index, inspect,
-    missing_segments,
+    CutOff, FlushMode, Losses, LostMessages, MissingBytes, MissingMessages, OpenError, Recovered,
+    fill_missing, forget_index, inspect, losses, missing_segments, repair_format,
 };
+use millrace_types::is_system_topic;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
 use serde_json::json;
 
 use super::run::one_thread;
 use crate::broker_conf;
-use crate::causes::{io_failure, open_store};
+use crate::causes::open_store;
 use crate::embedded::findings;
 use crate::exit::{Exit, Failure, codes};
-use crate::figures::{bytes, parse_size};
+use crate::figures::{bytes, counted, parse_size};
 use crate::keeping::Keeping;
 use crate::output::{Answer, complain, print};
 use crate::signals::Signals;
@@ -134,7 +135,27 @@ struct Found {
     scanned_bytes: u64,
     damaged: usize,
     torn_bytes: u64,
+    /// Whole records among them, which may have been answered, and where they are now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    torn: Option<Torn>,
     unfinished_records: usize,
+}
+
+#[derive(Serialize)]
+struct Torn {
+    bytes: u64,
+    records: u64,
+    copy: String,
+    queues: Vec<TornQueue>,
+}
+
+#[derive(Serialize)]
+struct TornQueue {
+    topic: String,
+    queue: u32,
+    messages: u64,
+    from: u64,
+    to: u64,
 }
 
 impl RunServer {
@@ -288,18 +309,20 @@ fn start(config: ServerConfig) -> Result<Server, StartError> {
 /// Starts without what cannot be replaced, and says before what that is.
 fn repair(config: ServerConfig) -> Result<Server, Failure> {
     let disk = RealDisk::new();
-    let missing = missing_segments(&disk, &config.dir)
-        .map_err(|error| open_store(&error).caused_by(&error))?;
-    for MissingBytes { segment: file, from, to, .. } in &missing {
-        let file = file.display();
-        complain(&format!(
-            "repair: {file} is missing; the messages at physical offsets {from} to {to} are lost\n"
-        ));
+    let store = |error: OpenError| open_store(&error).caused_by(&error);
+    if repair_format(&disk, &config.dir).map_err(store)? {
+        let format = config.dir.join("format");
+        complain(&format!("repair: {} was missing and is written again\n", format.display()));
     }
-    fill_missing(&disk, &config.dir, &missing).map_err(|error| io_failure(&error))?;
-    if is_damaged(&disk, &config.dir).map_err(|error| open_store(&error).caused_by(&error))? {
+    let missing = missing_segments(&disk, &config.dir).map_err(store)?;
+    if !missing.is_empty() {
+        let losses = losses(&disk, &config.dir, &missing).map_err(store)?;
+        complain(&told_of_losses(&missing, &losses));
+        fill_missing(&disk, &config.dir, &missing).map_err(store)?;
+    }
+    if is_damaged(&disk, &config.dir).map_err(store)? {
         complain("repair: what is damaged or cannot be read counts as lost\n");
-        forget_index(&disk, &config.dir).map_err(|error| open_store(&error).caused_by(&error))?;
+        forget_index(&disk, &config.dir).map_err(store)?;
     }
     match start(config.clone()) {
         Err(StartError::Damaged(reason)) => {
@@ -316,6 +339,47 @@ fn is_damaged(disk: &RealDisk, dir: &Path) -> Result<bool, OpenError> {
         return Ok(false);
     }
     Ok(!inspect(disk, dir, &mut |_| {})?.damage.is_empty())
+}
+
+/// So many stretches of lost messages are listed.
+const LOST_SHOWN: usize = 100;
+
+/// What goes with files that are missing or cut short, as far as anything that is left tells.
+fn told_of_losses(missing: &[MissingBytes], losses: &Losses) -> String {
+    let mut lines = String::new();
+    for MissingBytes { segment, from, to, is_cut } in missing {
+        let what = if *is_cut { "was cut short" } else { "is missing" };
+        lines += &format!(
+            "repair: {} {what}; the messages at physical offsets {from} to {to} are lost\n",
+            segment.display()
+        );
+    }
+    for LostMessages { topic, queue, from, to, .. } in losses.messages.iter().take(LOST_SHOWN) {
+        lines += &format!("repair: lost: {topic}/{queue} from {from} to {to}\n");
+    }
+    if let Some(more) = losses.messages.len().checked_sub(LOST_SHOWN).filter(|more| *more > 0) {
+        lines += &format!("repair: lost: {} more\n", counted(more as u64, "stretch"));
+    }
+    let named: u64 = losses
+        .messages
+        .iter()
+        .filter(|lost| !is_system_topic(&lost.topic))
+        .map(|lost| lost.to.since(lost.from))
+        .sum();
+    lines += &match losses.counted {
+        Some(MissingMessages::Exactly(all)) if named < all => format!(
+            "repair: lost: {} in all; of which queues the others are, nothing tells\n",
+            counted(all, "message")
+        ),
+        Some(MissingMessages::Exactly(all)) => {
+            format!("repair: lost: {} in all\n", counted(all, "message"))
+        }
+        Some(MissingMessages::AtMost(all)) => {
+            format!("repair: lost: at most {} in all\n", counted(all, "message"))
+        }
+        None => "repair: lost: how many messages in all, nothing tells\n".to_owned(),
+    };
+    lines
 }
 
 /// Where it listens, and whom it tells so.
@@ -365,8 +429,27 @@ impl Found {
             end: recovered.end.0,
             scanned_bytes: recovered.scanned_bytes,
             damaged: recovered.damage.len(),
-            torn_bytes: recovered.torn.as_ref().map_or(0, |(bytes, _)| *bytes),
+            torn_bytes: recovered.torn.as_ref().map_or(0, |torn| torn.bytes),
+            torn: recovered.torn.as_ref().map(Torn::new),
             unfinished_records: recovered.unfinished_records,
+        }
+    }
+}
+
+impl Torn {
+    fn new(torn: &CutOff) -> Self {
+        let queues = torn.messages.iter().map(|each| TornQueue {
+            topic: each.topic.to_string(),
+            queue: each.queue.0,
+            messages: each.count,
+            from: each.from.0,
+            to: each.to.0,
+        });
+        Self {
+            bytes: torn.bytes,
+            records: torn.records,
+            copy: torn.copy.display().to_string(),
+            queues: queues.collect(),
         }
     }
 }

@@ -215,3 +215,89 @@ fn the_last_message_that_damage_took_is_told_and_its_offset_is_not_given_again()
     assert_eq!(consumed(&home, namesrv).last(), Some(&4001));
     assert_ne!(ends(&home), before);
 }
+
+#[test]
+fn a_segment_cut_short_is_repaired_in_its_place_and_its_losses_are_told_before() {
+    let home = Home::new();
+    killed(&home);
+    let names = || -> Vec<_> {
+        let entries = fs::read_dir(home.path("data/commitlog")).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let before = names();
+    let file = segment(&home, 1);
+    fs::OpenOptions::new().write(true).open(&file).unwrap().set_len(500_000).unwrap();
+    refused(&home).one_error("E-DATA-05", "was cut short");
+    let (server, listening) = serve(&home, &[&FLAGS[..], &["--repair"]].concat());
+    let cut = format!("{:020} was cut short; the messages at physical offsets ", 1 << 20);
+    says(&server, &cut);
+    let said = server.said();
+    let named = said.find("repair: lost: orders/0 from ").unwrap_or_else(|| panic!("{said}"));
+    assert!(said.find(&cut).unwrap() < named, "{said}");
+    assert!(!said.contains("is missing"), "{said}");
+    let all = said.split("repair: lost: ").find(|line| line.contains("in all")).unwrap();
+    let all: usize = all.replace(',', "").split(' ').next().unwrap().parse().unwrap();
+    assert_eq!(consumed(&home, listening["namesrv"].as_str().unwrap()).len(), LINES - all);
+    assert_eq!(names(), before, "no file is made up");
+}
+
+#[test]
+fn a_missing_format_is_repaired_and_another_one_is_not_promised_to_be() {
+    let home = Home::new();
+    killed(&home);
+    let format = home.path("data/format");
+    let line = fs::read_to_string(&format).unwrap();
+    fs::write(&format, "millrace-store 99\n").unwrap();
+    let ran = refused(&home);
+    ran.one_error("E-DATA-02", "millrace-store 99");
+    assert!(!ran.err.contains("--repair"), "{}", ran.err);
+
+    fs::remove_file(&format).unwrap();
+    let ran = refused(&home);
+    assert!(ran.err.contains("--repair") && !format.exists(), "{}", ran.err);
+    let (server, listening) = serve(&home, &[&FLAGS[..], &["--repair"]].concat());
+    says(&server, "format was missing and is written again");
+    assert_eq!(fs::read_to_string(&format).unwrap(), line);
+    assert_eq!(consumed(&home, listening["namesrv"].as_str().unwrap()).len(), LINES);
+}
+
+#[test]
+fn whole_records_that_a_start_cuts_off_are_told_and_read_again() {
+    let home = Home::new();
+    let (server, listening) = serve(&home, &FLAGS);
+    let namesrv = listening["namesrv"].as_str().unwrap().to_owned();
+    home.run(&["topic", "create", "orders", "--queues", "2", "--namesrv", &namesrv]).expect(0);
+    // As a power cut may leave it: older than what was answered since.
+    let checkpoint = fs::read(home.path("data/checkpoint")).unwrap();
+    let lines: String = (0..100).map(|n| format!("{n:01000}\n")).collect();
+    home.write("lines", &lines);
+    produce(&home, &namesrv, "lines");
+    drop(server);
+    fs::write(home.path("data/checkpoint"), checkpoint).unwrap();
+    let bad = format!("{:01000}", 50);
+    flip(&segment(&home, 0), bad.as_bytes());
+
+    let (server, listening) = serve(&home, &FLAGS);
+    let torn = &listening["recovered"]["torn"];
+    let queues = torn["queues"].as_array().unwrap();
+    let told = |queue: &Value| (queue["topic"] == "orders").then(|| queue["messages"].as_u64());
+    let messages: u64 = queues.iter().filter_map(told).flatten().sum();
+    assert!(messages > 0 && torn["records"].as_u64().unwrap() >= messages, "{torn}");
+    says(&server, "may have been answered; `millrace inspect ");
+    assert!(!server.said().contains("never promised"), "{}", server.said());
+    server.signal("TERM");
+    server.ended().expect(0);
+
+    let left = home.run(&["inspect", "data"]).expect(0).out;
+    assert!(left.contains("healthy") && left.contains("have cut off the end"), "{left}");
+    let copy = torn["copy"].as_str().unwrap();
+    assert!(left.contains(copy), "{left}");
+    let read = home.run(&["inspect", copy, "--json", "--salvage", "back.jsonl"]).expect(4).json();
+    assert_eq!(read["result"]["topics"]["orders"]["messages"], messages);
+    let back = fs::read_to_string(home.path("back.jsonl")).unwrap();
+    assert!(back.contains(&format!("{:01000}", 99)) && !back.contains(&bad), "{}", back.len());
+    let ran = home.run(&["inspect", "data/torn"]).expect(2);
+    assert!(ran.err.contains("did you mean data/torn/0"), "{}", ran.err);
+}

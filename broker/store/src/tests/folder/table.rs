@@ -50,7 +50,7 @@ pub(super) const CASES: &[Case] = &[
             f.remove("commitlog");
             f.remove("format");
         },
-        Outcome::Refused(FIRST),
+        Outcome::Refused("format"),
     ),
     case("two segments are swapped", |f| f.swap(FIRST, SECOND), Outcome::Lost(&[0, 4096])),
     case(

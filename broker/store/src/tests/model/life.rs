@@ -5,7 +5,7 @@ use super::super::{Opened, draft, open};
 use super::expected::{Group, LITE, Message, Model, QUEUES, Stored};
 use super::steps::Step;
 use super::{Lived, harm};
-use crate::{AppendError, StoreConfig, Watermarks};
+use crate::{AppendError, OpenError, StoreConfig, Watermarks};
 
 /// A store, its disk, and what it has promised.
 pub(super) struct Life {
@@ -232,11 +232,10 @@ impl Life {
                     at_least = self.promised;
                     self.disk = self.disk.power_cut();
                 }
+                // What lies behind the end is not given up for want of room.
+                Err(OpenError::TailNotCopied { .. }) if self.narrow => self.widen(),
                 Err(_) if excused => excused = false,
-                Err(_) if self.narrow => {
-                    self.narrow = false;
-                    self.disk.inject(Fault::Capacity { bytes: 1 << 30 });
-                }
+                Err(_) if self.narrow => self.widen(),
                 Err(error) => return Err(format!("the start failed by itself: {error}")),
             }
         };
@@ -244,6 +243,11 @@ impl Life {
         self.take_over(opened, at_least)?;
         self.look(4)?;
         self.find(1)
+    }
+
+    fn widen(&mut self) {
+        self.narrow = false;
+        self.disk.inject(Fault::Capacity { bytes: 1 << 30 });
     }
 
     /// Judges what a start found.
