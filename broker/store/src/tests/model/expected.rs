@@ -61,6 +61,8 @@ pub(super) struct Model {
     pub(super) groups: Vec<Group>,
     /// Where the log was asked to start.
     pub(super) removed_to: PhysicalOffset,
+    /// Before where the messages of each queue are hidden, until the next start.
+    pub(super) hidden: [PhysicalOffset; QUEUES.len()],
 }
 
 #[derive(Clone, Debug)]
@@ -100,8 +102,8 @@ impl Model {
         limit: PhysicalOffset,
         piece: usize,
     ) -> Result<(), String> {
-        let min = opened.store.log_min();
-        for queue in QUEUES {
+        for (queue, hidden) in QUEUES.into_iter().zip(self.hidden) {
+            let min = opened.store.log_min().max(hidden);
             let expected = self.queue(queue, limit);
             let kept = expected.iter().position(|stored| stored.at >= min);
             let first = kept.unwrap_or(expected.len()) as u64;
@@ -117,6 +119,37 @@ impl Model {
                 if !expected[offset as usize].message.is(&record) {
                     return wrong(&format!("offset {offset} is another message"));
                 }
+            }
+            self.check_places(opened, queue, limit, &expected[first as usize..])
+                .or_else(|it| wrong(&it))?;
+        }
+        Ok(())
+    }
+
+    /// Compares what is known of a queue's messages by their places in the log.
+    fn check_places(
+        &self,
+        opened: &Opened,
+        queue: Queue,
+        limit: PhysicalOffset,
+        kept: &[&Stored],
+    ) -> Result<(), String> {
+        let (store, end) = (&opened.store, self.queue(queue, limit).len() as u64);
+        let Some(no) = store.find_queue(queue.0, QueueId(queue.1)) else { return Ok(()) };
+        if store.end_within(no, limit) != QueueOffset(end) {
+            return Err(format!("it ends at {}, not at {end}", store.end_within(no, limit)));
+        }
+        let first = end - kept.len() as u64;
+        for (offset, stored) in (first..).zip(kept) {
+            let bytes = store.reader().record_at(stored.at, limit);
+            let bytes = bytes.map_err(|error| format!("offset {offset}: {error}"))?;
+            let record = Record::parse(&bytes).map_err(|error| error.to_string())?;
+            if !stored.message.is(&record) {
+                return Err(format!("at {} is another message than {offset}", stored.at));
+            }
+            let found = (store.first_at(no, QueueOffset(offset)), store.first_from(no, stored.at));
+            if found != (Some(stored.at), QueueOffset(offset)) {
+                return Err(format!("{offset} lies at {}, and is found at {found:?}", stored.at));
             }
         }
         Ok(())

@@ -70,6 +70,10 @@ impl Life {
                 self.remove(*count);
                 self.look(3)
             }
+            Step::Hide(queue) => {
+                self.hide(*queue);
+                self.look(3)
+            }
             Step::Snapshot(next) => {
                 let body = snapshot(*next);
                 self.opened().store.keep_snapshot(QueueOffset(*next), body);
@@ -189,6 +193,18 @@ impl Life {
         self.model.removed_to = self.opened().store.log_min();
     }
 
+    /// Hides the first half of what a queue has so far.
+    fn hide(&mut self, queue: usize) {
+        let (topic, id) = QUEUES[queue];
+        let all = self.model.queue((topic, id), PhysicalOffset(u64::MAX));
+        let Some(to) = all.get(all.len() / 2).map(|stored| stored.at) else { return };
+        let to = to.max(self.model.hidden[queue]);
+        if let Some(no) = self.opened().store.find_queue(topic, QueueId(id)) {
+            self.opened().store.hide_below(no, to);
+            self.model.hidden[queue] = to;
+        }
+    }
+
     fn close(&mut self) -> Result<(), String> {
         let Opened { store, flusher, .. } = self.opened.take().expect("open between the steps");
         let closed = store.close(flusher);
@@ -267,6 +283,7 @@ impl Life {
             return Err(format!("the log starts at {min}, not at {}", self.model.removed_to));
         }
         self.model.cut(found.end);
+        self.model.hidden = Default::default();
         self.marks = opened.store.watermarks().clone();
         self.promised = self.marks.durable();
         self.opened = Some(opened);

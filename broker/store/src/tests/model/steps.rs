@@ -1,7 +1,7 @@
 use millrace_disk::Fault;
 
 use super::super::Odds;
-use super::expected::Message;
+use super::expected::{Message, QUEUES};
 
 /// One thing that happens to a store. A step says all about itself, so that a failing life can be
 /// shortened by leaving steps out.
@@ -21,6 +21,8 @@ pub(super) enum Step {
     Find(u64),
     /// Removes so many of the oldest segments, as far as they are durable.
     Remove(usize),
+    /// Hides the first half of what this one of the queues has.
+    Hide(usize),
     /// Hands over a snapshot of the state.
     Snapshot(u64),
     /// Something will go wrong.
@@ -81,6 +83,7 @@ fn step(odds: &mut Odds, troubles: &Troubles, id: &mut u64) -> Step {
         16..=20 => Step::Flush,
         21 | 22 => Step::Housekeep,
         23 | 24 => Step::Read(1 + odds.below(7) as usize),
+        25 if odds.below(3) == 0 => Step::Hide(odds.below(QUEUES.len() as u64) as usize),
         25 => Step::Find(odds.below(4)),
         26 if troubles.removal => Step::Remove(1 + odds.below(3) as usize),
         26 => Step::Snapshot(*id),
