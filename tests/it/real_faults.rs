@@ -3,6 +3,7 @@
 
 mod mounts; // file systems to break
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use super::kill_loop::processes::{Addresses, Broker, Odds};
 use super::oracle::{Loss, Oracle, Outcome, PRODUCERS, Wire};
 
 const SEGMENT: [&str; 2] = ["--segment-size", "4MiB"];
+const FIRST_SEGMENT: &str = "commitlog/00000000000000000000";
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
@@ -125,15 +127,16 @@ fn one_cut(
     Ok(())
 }
 
-/// Lets strace fail or delay a system call of a running broker, from its n-th call in a thread on.
+/// Lets strace fail or delay the syncs of one file of a running broker.
 struct Injected(std::process::Child);
 
 impl Injected {
-    fn into(broker: &Broker, what: &str) -> Result<Self, String> {
+    fn into(broker: &Broker, file: &Path, what: &str) -> Result<Self, String> {
         let said = tempfile::NamedTempFile::new().map_err(|error| error.to_string())?;
         let child = Command::new("strace")
             .args(["-f", "-e", "trace=fdatasync", "-e", &format!("inject=fdatasync:{what}")])
-            .args(["-o", "/dev/null", "-p", &broker.pid().to_string()])
+            .args(["-o", "/dev/null", "-p", &broker.pid().to_string(), "-P"])
+            .arg(file)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(said.reopen().map_err(|error| error.to_string())?)
@@ -173,7 +176,9 @@ fn s8_fdatasync_fails_once_in_the_kernel() {
         let mut oracle = Oracle::default();
         let broker = Broker::launch(dir.path(), &data, &anywhere(), &arguments).expect("it starts");
         Oracle::prepare(broker.address()).expect("a topic");
-        let injected = match Injected::into(&broker, &format!("error=EIO:when={nth}")) {
+        // Not those of the checkpoint: it may lag behind.
+        let log = data.join(FIRST_SEGMENT);
+        let injected = match Injected::into(&broker, &log, &format!("error=EIO:when={nth}")) {
             Ok(injected) => injected,
             Err(why) => return skipped("s8", &why),
         };
@@ -310,7 +315,7 @@ fn full(kind: &str, disk: &Mounted) -> Result<(), String> {
 }
 
 /// Takes all the room there is.
-fn fill(path: &std::path::Path) {
+fn fill(path: &Path) {
     use std::io::Write;
     let mut file = std::fs::File::create(path).expect("a file of a foreigner");
     for size in [1 << 20, 4096] {
@@ -327,7 +332,8 @@ fn s13_slow_disk() {
     let arguments = ["--flush", "sync", SEGMENT[0], SEGMENT[1]];
     let mut oracle = Oracle::default();
     let broker = Broker::launch(dir.path(), &data, &anywhere(), &arguments).expect("it starts");
-    let injected = match Injected::into(&broker, "delay_enter=400000") {
+    let log = data.join(FIRST_SEGMENT);
+    let injected = match Injected::into(&broker, &log, "delay_enter=400000") {
         Ok(injected) => injected,
         Err(why) => return skipped("s13", &why),
     };
