@@ -6,6 +6,8 @@ use std::ops::{Deref, DerefMut};
 use millrace_config::Report;
 use serde_json::Value;
 
+use crate::plain;
+
 /// What the shell is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Exit {
@@ -124,8 +126,10 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
+/// Errors quote what messages, files and peers say.
 fn one_line(text: &str) -> String {
-    text.split('\n').map(str::trim).collect::<Vec<_>>().join(" ")
+    let text = text.split('\n').map(str::trim).collect::<Vec<_>>().join(" ");
+    plain::line(&text).into_owned()
 }
 
 macro_rules! codes {

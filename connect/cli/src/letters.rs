@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::exit::Failure;
 use crate::figures::{count, counted};
+use crate::plain;
 
 /// What the topic of a sink's letters, or of the source's, begins with. The rest is the name of
 /// the pipeline, `_`, and the name of the sink or `source`.
@@ -45,7 +46,8 @@ impl Letters {
         for (topic, codes) in &self.0 {
             let codes: Vec<_> =
                 codes.iter().map(|(code, letters)| format!("{} {code}", count(*letters))).collect();
-            let _ = writeln!(out, "dead letters in {topic}: {}", codes.join(", "));
+            let (topic, codes) = (plain::line(topic), codes.join(", "));
+            let _ = writeln!(out, "dead letters in {topic}: {}", plain::line(&codes));
         }
         if out.is_empty() { out } else { format!("\n{out}") }
     }

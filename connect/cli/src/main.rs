@@ -21,6 +21,7 @@ mod moments; // times and offsets for people, and from them
 mod output; // answers on stdout
 mod own_state; // the broker's state in a log
 mod pipeline_file; // pipeline files from the disk
+mod plain; // texts of messages on a terminal
 mod progress; // the line that shows how far a run is
 mod running; // one pipeline on one broker
 mod salvage; // what verifies, for another life

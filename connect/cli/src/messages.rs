@@ -4,6 +4,7 @@ use millrace_client::Received;
 use serde_json::{Map, Value, json};
 
 use crate::moments::moment;
+use crate::plain;
 use crate::salvage::put_body;
 
 /// Everything about a message, for a program.
@@ -36,7 +37,7 @@ pub(crate) fn line(message: &Received) -> Value {
 /// Everything about a message, for a person. The body comes last.
 pub(crate) fn page(message: &Received) -> String {
     let mut lines = vec![
-        format!("id          {}", message.id()),
+        format!("id          {}", plain::line(&message.id())),
         format!("stored as   {}", message.offset_id()),
         format!(
             "queue       {} on {}, queue {}, offset {}",
@@ -51,10 +52,12 @@ pub(crate) fn page(message: &Received) -> String {
     if message.reconsume_times > 0 {
         lines.push(format!("failed      {} times", message.reconsume_times));
     }
-    lines.extend(message.properties().map(|(name, value)| format!("property    {name} = {value}")));
+    lines.extend(message.properties().map(|(name, value)| {
+        format!("property    {} = {}", plain::line(name), plain::line(value))
+    }));
     if let Some(reason) = message.still_compressed {
-        lines.push(format!("note        {reason}"));
+        lines.push(format!("note        {}", plain::line(reason)));
     }
-    lines.push(String::from_utf8_lossy(&message.body).into_owned());
+    lines.push(plain::lines(&String::from_utf8_lossy(&message.body)).into_owned());
     lines.join("\n") + "\n"
 }

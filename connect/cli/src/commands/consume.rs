@@ -1,7 +1,7 @@
 //! `millrace consume`: messages become lines.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use crate::figures::counted;
 use crate::messages;
 use crate::moments::{Start, parse_start};
 use crate::output::{Answer, try_print};
+use crate::plain;
 use crate::signals::Signals;
 
 /// Print the messages of a topic, one per line.
@@ -187,12 +188,14 @@ impl Consume {
 /// What was printed so far.
 struct Printed<'a> {
     command: &'a Consume,
+    /// Whether somebody reads it, and not a file or a program.
+    on_terminal: bool,
     count: u64,
 }
 
 impl<'a> Printed<'a> {
     fn new(command: &'a Consume) -> Self {
-        Self { command, count: 0 }
+        Self { command, on_terminal: io::stdout().is_terminal(), count: 0 }
     }
 
     fn is_enough(&self) -> bool {
@@ -204,7 +207,7 @@ impl<'a> Printed<'a> {
         if self.command.at.json {
             try_print(format!("{}\n", messages::line(message)).as_bytes())?;
         } else {
-            try_print(&[&message.body[..], b"\n"].concat())?;
+            try_print(&shown(&message.body, self.on_terminal))?;
         }
         self.count += 1;
         Ok(())
@@ -214,5 +217,27 @@ impl<'a> Printed<'a> {
         let summary = format!("{} of {}", counted(self.count, "message"), self.command.topic);
         let result = json!({ "topic": self.command.topic, "messages": self.count });
         Answer { exit: Exit::Done, summary, text: String::new(), result }
+    }
+}
+
+/// A body as it is, or what a terminal can show of it.
+fn shown(body: &[u8], on_terminal: bool) -> Vec<u8> {
+    let mut shown = match on_terminal {
+        true => plain::lines(&String::from_utf8_lossy(body)).into_owned().into_bytes(),
+        false => body.to_vec(),
+    };
+    shown.push(b'\n');
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_goes_to_programs_as_it_is_and_steers_no_terminal() {
+        let body = b"a\x1b[2J\xff\n\tb";
+        assert_eq!(shown(body, false), b"a\x1b[2J\xff\n\tb\n");
+        assert_eq!(shown(body, true), "a\\u{1b}[2J\u{fffd}\n\tb\n".as_bytes());
     }
 }

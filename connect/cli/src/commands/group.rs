@@ -11,6 +11,7 @@ use crate::exit::{Exit, Failure, codes};
 use crate::figures::counted;
 use crate::moments::{Start, moment, parse_start};
 use crate::output::Answer;
+use crate::plain;
 use crate::table::table;
 
 /// Look at the consumer groups of a cluster and change them.
@@ -195,7 +196,8 @@ fn members_text(found: Option<&ConsumerConnections>) -> String {
     for subscription in &found.subscriptions {
         text.push_str(&format!(
             "subscribes to {}: {}\n",
-            subscription.topic, subscription.expression
+            plain::line(&subscription.topic),
+            plain::line(&subscription.expression)
         ));
     }
     text

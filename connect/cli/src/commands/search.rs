@@ -15,6 +15,7 @@ use crate::causes::index_failure;
 use crate::exit::{Exit, Failure, codes};
 use crate::figures::{count, counted};
 use crate::output::Answer;
+use crate::plain;
 use crate::table::table;
 
 /// Search an index that an `index` sink writes, also while it does.
@@ -200,31 +201,22 @@ fn shown(hit: &Hit, colored: bool) -> String {
     for field in &hit.fields {
         let value = match (&field.value, colored) {
             (Value::Text(text), true) => highlighted(text, &field.matched),
-            _ => plain(field),
+            _ => unlit(field),
         };
         text += &format!("  {:width$}  {value}\n", field.name);
     }
     text
 }
 
-fn plain(field: &Shown) -> String {
+fn unlit(field: &Shown) -> String {
     match &field.value {
-        Value::Text(text) => escaped(text),
+        Value::Text(text) => plain::line(text).into_owned(),
         Value::Int(number) => number.to_string(),
         Value::Double(number) => number.to_string(),
         Value::Bool(value) => value.to_string(),
         Value::Timestamp(micros) => format_timestamp(*micros),
-        Value::Json(value) => value.to_string(),
+        Value::Json(value) => plain::line(&value.to_string()).into_owned(),
     }
-}
-
-/// A text in which nothing moves the cursor of a terminal.
-fn escaped(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for char in text.chars() {
-        if char.is_control() { shown.extend(char.escape_default()) } else { shown.push(char) }
-    }
-    shown
 }
 
 /// A text with what was asked for in bold.
@@ -235,10 +227,11 @@ fn highlighted(text: &str, matched: &[Range<usize>]) -> String {
         else {
             continue;
         };
-        shown += &format!("{}\x1b[1;31m{}\x1b[0m", escaped(before), escaped(found));
+        let (before, found) = (plain::line(before), plain::line(found));
+        shown += &format!("{before}\x1b[1;31m{found}\x1b[0m");
         done = range.end;
     }
-    shown + &escaped(text.get(done..).unwrap_or_default())
+    shown + &plain::line(text.get(done..).unwrap_or_default())
 }
 
 fn hit_json(hit: &Hit) -> serde_json::Value {

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::outcome::{File, Letter, Outcome};
 use crate::figures::counted;
+use crate::plain;
 
 /// What is not as the test has it, a line or a few each. Without a summary of one whole run nobody
 /// knows what filters took out.
@@ -199,7 +200,7 @@ fn compare_letters(
 fn tell(Letter { code, field, index, error, body }: &Letter) -> String {
     let field = if field.is_empty() { String::new() } else { format!(" in `{field}`") };
     let index = index.map_or(String::new(), |index| format!(" of row {index}"));
-    format!("{code}{field}{index}: {error}: {body}")
+    plain::line(&format!("{code}{field}{index}: {error}: {body}")).into_owned()
 }
 
 /// Pairs what is expected with what is there, as many as can be; returns what is left of both.

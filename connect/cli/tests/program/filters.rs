@@ -50,6 +50,17 @@ fail    {
 }
 
 #[test]
+fn lines_steer_no_terminal() {
+    let (home, mask) = (Home::new(), example("mask"));
+    home.write("lines", "{\"name\":\"a\",\"id\":\"\u{9b}2J\"}\r\n\x1b[2J\n");
+    let params = ["--params", r#"{"fields": ["name"]}"#];
+    let ran = home.run(&[&["filter", "run", &mask, "lines"], &params[..]].concat()).expect(0);
+    assert!(!ran.out.contains(|char: char| char.is_control() && char != '\n'), "{:?}", ran.out);
+    assert!(ran.out.contains("\\u{9b}2J\"}\\r\n     -> {"), "{}", ran.out);
+    assert!(ran.out.contains("fail    \\u{1b}[2J\n"), "{}", ran.out);
+}
+
+#[test]
 fn what_is_no_module_or_gets_the_wrong_parameters_is_told() {
     let home = Home::new();
     home.write("lines", "a\n");

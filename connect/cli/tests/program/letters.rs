@@ -81,6 +81,33 @@ fn letters_are_counted_and_shown() {
 }
 
 #[test]
+fn a_message_steers_no_terminal() {
+    let home = Home::new();
+    let numbers = ORDERS_YAML.replace("include: [orders.jsonl]", "include: [\"orders.jsonl\"]");
+    home.write("orders.yaml", &numbers.replace("queues: 2, key: body.id", "queues: 1"));
+    home.write(
+        "orders.jsonl",
+        "{\"id\":\"\\u001b[2Jx\",\"amount\":1}\n{\"id\":\"\x1b]0;x\x07\"}\n",
+    );
+    home.run(&["run", "orders.yaml"]).expect(0);
+    let shown = home.run(&["dlq", "show", "orders/ids"]).expect(0).out;
+    assert!(shown.contains("\\u{1b}[2Jx"), "{shown}");
+    for args in [
+        &["dlq", "show", "orders/ids"][..],
+        &["dlq", "show", "orders/source"],
+        &["dlq", "list"],
+        &["dlq", "replay", "orders.yaml", "--sink", "ids"],
+        &["inspect", "millrace-data"],
+    ] {
+        let ran = home.run(args);
+        for text in [&ran.out, &ran.err] {
+            let steers = text.chars().find(|char| char.is_control() && *char != '\n');
+            assert_eq!(steers, None, "{args:?}: {text:?}");
+        }
+    }
+}
+
+#[test]
 fn what_is_not_there_is_told() {
     let home = Home::new();
     home.run(&["dlq", "list"]).expect(2).one_error("E-DATA-02", "millrace-data");

@@ -14,6 +14,7 @@ use crate::exit::{Exit, Failure, codes};
 use crate::figures::{bytes, count, counted};
 use crate::output::{Answer, complain};
 use crate::pipeline_file::{self, Checked};
+use crate::plain;
 use crate::running::identity;
 use crate::signals::Signals;
 use crate::sinks;
@@ -95,6 +96,7 @@ impl Replay {
         let summary = tell(whose, replayed, self.dry_run);
         let mut text = format!("{summary}\n");
         for Failed { letter, step, code, error, .. } in &replayed.failures {
+            let (code, error) = (plain::line(code), plain::line(error));
             let _ = writeln!(text, "letter {letter}: {code} at {step}: {error}");
         }
         let failed: u64 = replayed.failed.values().sum();

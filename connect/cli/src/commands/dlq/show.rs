@@ -10,6 +10,7 @@ use super::{Which, letters, no_letters, told};
 use crate::exit::{Exit, Failure};
 use crate::moments::moment;
 use crate::output::{Answer, try_print};
+use crate::plain;
 use crate::salvage::put_body;
 
 pub(super) async fn show(
@@ -84,14 +85,15 @@ fn page(whose: &Whose, letter: &Letter<'_>) -> String {
     let mut page = format!("letter      {} {}, {state}\n", told(whose), letter.at);
     for (property, name) in SAID {
         if let Some(said) = letter.properties.get(property) {
-            let _ = writeln!(page, "{name:<12}{said}");
+            let _ = writeln!(page, "{name:<12}{}", plain::line(said));
         }
     }
     if let Some((path, line)) = origin(letter) {
-        let _ = writeln!(page, "{:<12}{path}:{line}", "origin");
+        let _ = writeln!(page, "{:<12}{}:{line}", "origin", plain::line(path));
     }
     let _ = writeln!(page, "{:<12}{}", "stored", moment(letter.stored_at_ms));
     for (name, value) in of_message(letter) {
+        let (name, value) = (plain::line(name), plain::line(value));
         let _ = writeln!(page, "{:<12}{name} = {value}", "property");
     }
     match readable(letter.body) {
@@ -122,8 +124,7 @@ fn of_message<'a>(letter: &Letter<'a>) -> impl Iterator<Item = (&'a str, &'a str
 
 /// Bytes as text, unless a terminal would take them for something else.
 fn readable(bytes: &[u8]) -> Option<&str> {
-    let is_plain = |char: char| !char.is_control() || matches!(char, '\t' | '\n' | '\r');
-    str::from_utf8(bytes).ok().filter(|text| text.chars().all(is_plain))
+    str::from_utf8(bytes).ok().filter(|text| plain::is_lines(text))
 }
 
 fn hex(bytes: &[u8]) -> String {

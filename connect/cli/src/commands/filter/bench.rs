@@ -16,6 +16,7 @@ use super::{load, unread};
 use crate::exit::{Exit, Failure, codes};
 use crate::figures::{count, counted};
 use crate::output::Answer;
+use crate::plain;
 use crate::table::table;
 
 /// Measure what a module costs, by how many records it sees at once.
@@ -171,7 +172,7 @@ impl Bench {
             text.push_str(&format!("there is no native figure: {reason}\n"));
         }
         if let Some(fault) = first_fault {
-            text.push_str(&format!("the first that fails: {fault}\n"));
+            text.push_str(&format!("the first that fails: {}\n", plain::line(&fault)));
         }
         text.push_str(&format!("{summary}\n"));
         Ok(Answer { exit, summary, text, result: Value::Array(results) })

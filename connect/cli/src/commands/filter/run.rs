@@ -10,6 +10,7 @@ use super::{load, unread};
 use crate::exit::{Exit, Failure, codes};
 use crate::figures::{count, counted};
 use crate::output::Answer;
+use crate::plain;
 
 /// Show what a module does with each line of a file.
 #[derive(Args, Debug)]
@@ -135,11 +136,11 @@ impl Shown {
             };
             *counter += 1;
             let body = String::from_utf8_lossy(record.body);
-            let mut text = format!("{word:7} {body}\n");
+            let mut text = format!("{word:7} {}\n", plain::line(&body));
             let mut result =
                 json!({"offset": record.queue_offset, "verdict": word, "before": body});
             if let Verdict::Failed(fault) = verdict {
-                text.push_str(&format!("        {fault}\n"));
+                text.push_str(&format!("        {}\n", plain::line(&fault.to_string())));
                 result["error"] = json!(fault.to_string());
             }
             let mut after = Vec::new();
@@ -160,17 +161,17 @@ impl Shown {
 /// What goes on in the place of a record, for people and for programs.
 fn told(record: &Record<'_>, output: &Output<'_>) -> (String, Value) {
     let body = String::from_utf8_lossy(output.body.unwrap_or(record.body)).into_owned();
-    let mut text = body.clone();
+    let mut text = plain::line(&body).into_owned();
     let mut value = json!({"body": body});
     if let Some(key) = output.key {
         let key = String::from_utf8_lossy(key);
-        text.push_str(&format!("  key={key}"));
+        text.push_str(&format!("  key={}", plain::line(&key)));
         value["key"] = json!(key);
     }
     if let Some(properties) = output.properties {
         let (Properties::Instead(bytes) | Properties::Beside(bytes)) = properties;
         for (name, property) in millrace_types::Properties::new(bytes).iter() {
-            text.push_str(&format!("  {name}={property}"));
+            text.push_str(&format!("  {}={}", plain::line(name), plain::line(property)));
             value["properties"][name] = json!(property);
         }
     }
