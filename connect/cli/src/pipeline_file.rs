@@ -51,9 +51,12 @@ pub(crate) fn load(path: &Path) -> Result<Checked, Unusable> {
                 FilterFault::Start(StartError::Params { .. } | StartError::Refused { .. }) => {
                     "`millrace filter check MODULE` says which parameters it takes"
                 }
-                _ => {
-                    "a module is a file, named from the current directory on; \
-                     `wasm-filters/host/README.md` says what it has"
+                FilterFault::Load(error) => error.help(),
+                FilterFault::Start(StartError::Fault { .. }) => {
+                    "`millrace filter check MODULE` starts it in the same way"
+                }
+                FilterFault::Unread(_) => {
+                    "a module is a file, named from the current directory on"
                 }
             };
             (error.at.clone(), codes::FILTER, error.to_string(), help.to_owned())

@@ -141,6 +141,21 @@ fn listed(exports: &[(&str, &str)]) -> String {
 }
 
 impl LoadError {
+    /// What the author of the module can do about it.
+    pub fn help(&self) -> &'static str {
+        match self {
+            LoadError::NoManifest => {
+                "in Rust no function has `#[filter]`, `#[map]` or `#[flat_map]`, which make the \
+                 manifest; in other languages see the contract of filters, version 1 (`mr_abi_v1`)"
+            }
+            LoadError::Manifest { .. } | LoadError::Version { .. } => {
+                "the contract of filters, version 1 (`mr_abi_v1`), says what the manifest has"
+            }
+            LoadError::NotAModule { .. } => "name a file that `millrace filter build` made",
+            _ => "the contract of filters, version 1 (`mr_abi_v1`), says what a module has",
+        }
+    }
+
     pub(crate) fn compile(error: &wasmtime::Error) -> Self {
         LoadError::Compile { reason: format!("{error:#}") }
     }

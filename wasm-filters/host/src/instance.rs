@@ -144,7 +144,7 @@ impl Instance {
         ticks: u32,
         decisions: &mut Decisions,
     ) -> Result<(), Ended> {
-        self.is_fresh = false;
+        let was_fresh = std::mem::replace(&mut self.is_fresh, false);
         let first = rows.first().map(|row| &batch.records[*row as usize]);
         let now_ms = first.map_or(0, |record| record.store_at_ms);
         let seed = first.map_or(0, |record| record.queue_offset as u64);
@@ -152,11 +152,16 @@ impl Instance {
         // The next tick is the first one that counts: those since the last call are nobody's.
         self.store.set_epoch_deadline(1);
         let called = self.try_call(module, batch, rows, seed, decisions);
-        self.report(module);
-        called.map_err(|fault| match fault {
+        let ended = called.map_err(|fault| match fault {
             Fault::Deadline { .. } if ticks < module.limits().deadline_ticks => Ended::OutOfTime,
             fault => Ended::Fault { fault, at: self.progress(rows.len()) },
-        })
+        });
+        // What fails beside others, or after others, is tried again and says the same again.
+        let is_tried_again = matches!(ended, Err(Ended::Fault { .. }));
+        if !is_tried_again || (was_fresh && rows.len() == 1) {
+            self.report(module);
+        }
+        ended
     }
 
     fn try_call(

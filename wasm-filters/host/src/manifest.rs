@@ -2,6 +2,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::error::LoadError;
+use crate::params;
 
 /// The version of the contract between host and module.
 pub(crate) const ABI: u32 = 1;
@@ -55,8 +56,10 @@ impl Manifest {
         struct Version {
             abi: u32,
         }
-        let Version { abi } =
-            serde_json::from_slice(bytes).map_err(|error| refuse(error.to_string()))?;
+        let no_json = |error: serde_json::Error| {
+            refuse(params::no_json(bytes).unwrap_or_else(|| error.to_string()))
+        };
+        let Version { abi } = serde_json::from_slice(bytes).map_err(no_json)?;
         if abi != ABI {
             return Err(LoadError::Version { found: abi, known: ABI });
         }
@@ -67,6 +70,9 @@ impl Manifest {
             {
                 return Err(refuse(format!("`{field}` is not a short text")));
             }
+        }
+        if let Some(reason) = manifest.params.as_ref().and_then(params::unusable) {
+            return Err(refuse(reason));
         }
         Ok(manifest)
     }

@@ -5,6 +5,7 @@ mod hostile; // modules that mean harm
 mod maps; // modules that put records in the place of others
 mod ordinary; // modules that mean well
 mod refused; // modules that never run
+mod said; // what modules log
 mod text; // filters as text
 
 use std::sync::{Arc, LazyLock};

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
-use millrace_wasm_host::{Host, Limits, LoadError, Module};
+use millrace_wasm_host::{Host, Limits, LoadError, Module, StartError};
 
 use crate::exit::{Exit, Failure, codes};
 use crate::output::Answer;
@@ -111,9 +111,22 @@ fn module_bytes(path: &Path) -> Result<Vec<u8>, Failure> {
 
 fn unusable(path: &Path, error: &LoadError) -> Failure {
     let message = format!("cannot use {}: {error}", path.display());
-    Failure::new(Exit::Input, codes::FILTER, message)
-        .hint("`wasm-filters/host/README.md` says what a module has")
-        .caused_by(error)
+    Failure::new(Exit::Input, codes::FILTER, message).hint(error.help()).caused_by(error)
+}
+
+/// A module that does not start, or not once more after a fault.
+fn not_started(path: &Path, error: &StartError) -> Failure {
+    let message = format!("cannot use {}: {error}", path.display());
+    let failure = Failure::new(Exit::Input, codes::FILTER, message).caused_by(error);
+    let path = path.display();
+    match error {
+        StartError::Params { .. } => failure.hint(format!(
+            "say them with --params, a JSON object; `millrace filter check {path}` says which ones \
+             there are"
+        )),
+        StartError::Refused { .. } => failure.hint("say others with --params, a JSON object"),
+        StartError::Fault { .. } => failure,
+    }
 }
 
 fn unread(path: &Path, error: &io::Error) -> Failure {

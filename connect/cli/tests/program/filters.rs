@@ -68,7 +68,18 @@ fn what_is_no_module_or_gets_the_wrong_parameters_is_told() {
     home.run(&["filter", "check", "lines"]).expect(2).one_error("E-WASM-01", "lines");
     let mask = example("mask");
     let run = ["filter", "run", &mask, "lines"];
-    home.run(&run).expect(2).one_error("E-WASM-01", "fields");
+    for command in [&run[..], &["filter", "bench", &mask]] {
+        let ran = home.run(command).expect(2);
+        ran.one_error("E-WASM-01", "the parameter `fields` is missing");
+        assert!(ran.err.contains("hint: say them with --params"), "{}", ran.err);
+    }
+    let nothing = "(module (memory (export \"memory\") 1))";
+    std::fs::write(home.path("nothing.wasm"), wat::parse_str(nothing).unwrap()).unwrap();
+    let ran = home.run(&["filter", "check", "nothing.wasm"]).expect(2);
+    ran.one_error("E-WASM-01", "has no manifest");
+    for told in ["no function has `#[filter]`, `#[map]` or `#[flat_map]`", "`mr_abi_v1`"] {
+        assert!(ran.err.contains(told), "{}", ran.err);
+    }
     home.run(&[&run[..], &["--params", "{"]].concat()).expect(2);
     home.run(&["filter", "build"]).expect(2).one_error("E-FILE-01", "Cargo.toml");
     for name in ["Shout", "-a", "a-", "a b", "", "../a", "é"] {
@@ -80,7 +91,7 @@ fn what_is_no_module_or_gets_the_wrong_parameters_is_told() {
     }
     home.write("taken", "");
     home.run(&["filter", "new", "taken"]).expect(2).one_error("E-ARG-01", "taken");
-    assert_eq!(home.entries(), ["lines", "taken"]);
+    assert_eq!(home.entries(), ["lines", "nothing.wasm", "taken"]);
 }
 
 #[test]
@@ -145,6 +156,15 @@ ok   wrong.yaml: tags and keys are properties, too
     home.run(&["filter", "test", "broken.yaml"]).expect(2);
     home.write("gone.yaml", "module: gone.wasm\ntests: []\n");
     home.run(&["filter", "test", "gone.yaml"]).expect(2).one_error("E-FILE-01", "gone.wasm");
+
+    home.write("p.yaml", "version: 1\npipeline: p\ntopic: t\nschema: {a: int}\n");
+    let ran = home.run(&["filter", "test", "p.yaml"]).expect(2);
+    ran.one_error("E-ARG-01", "p.yaml is a pipeline");
+    assert!(ran.err.contains("`millrace filter test --help`"), "{}", ran.err);
+    home.write("p.tests.yaml", "module: gone.wasm\ntests: []\n");
+    let ran = home.run(&["filter", "test", "p.yaml"]).expect(2);
+    ran.one_error("E-ARG-01", "p.yaml is a pipeline");
+    assert!(ran.err.contains("you may mean `millrace filter test p.tests.yaml`"), "{}", ran.err);
 
     // The others are tested all the same.
     let some = ["filter", "test", "broken.yaml", "wrong.yaml", "none.yaml", "gone.yaml"];

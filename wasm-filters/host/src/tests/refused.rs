@@ -86,6 +86,60 @@ fn no_manifest_or_another() {
 }
 
 #[test]
+fn parameters_that_can_never_be_right() {
+    let sound = section(&manifest("filter", ""));
+    let with = |params: &str| {
+        let more = format!(",\"params\":{params}");
+        spoiled(&sound, &section(&manifest("filter", &more)))
+    };
+    check(
+        &with(r#"{"properties": {"words": {"type": "list"}}}"#),
+        "the parameter `words` has the type \"list\", which JSON Schema does not have; there are \
+         string, integer, number, boolean, array, object, null",
+    );
+    check(&with(r#"{"properties": {"n": {"type": ["string", "int"]}}}"#), r#"["string","int"]"#);
+    check(&with(r#"{"properties": {"n": {"type": 5}}}"#), "has the type 5,");
+    check(&with(r#"{"properties": ["words"]}"#), "`properties` of its `params` must be an object");
+    check(&with(r#"{"required": "words"}"#), "`required` of its `params` must be a list of names");
+    check(
+        &with(r#"{"required": ["words"]}"#),
+        "the parameter `words` is required, and `properties` of its `params` does not have it, so \
+         it can never be given: add `\"properties\": {\"words\": ",
+    );
+    for sound in [
+        "null",
+        "{}",
+        r#"{"required": ["a"], "additionalProperties": true}"#,
+        r#"{"properties": {"a": {"type": ["string", "null"]}, "b": {}, "c": true}}"#,
+    ] {
+        assert!(load(&with(sound)).is_ok(), "{sound}");
+    }
+}
+
+#[test]
+fn parameters_that_are_no_json_are_told_by_their_own_lines() {
+    let of_rust = |params: &str| {
+        let manifest = format!(
+            r#"{{"abi":1,"sdk":"rust","name":"test","version":"1","kinds":["filter"],"params":{params}}}"#
+        );
+        spoiled(&section(&self::manifest("filter", "")), &section(&manifest))
+    };
+    let told = "its `params`, in Rust those of `#[init(params = ...)]`, are no JSON: ";
+    check(
+        &of_rust(r#"{"required": ["a"]"#),
+        &format!("{told}EOF while parsing an object at line 1"),
+    );
+    check(&of_rust(r#"{"required": [a]}"#), &format!("{told}expected value at line 1 column 15"));
+    check(&of_rust(""), told);
+    check(&of_rust("{}}"), &format!("{told}trailing characters at line 1 column 3"));
+    let found = match load(&spoiled(&section(&manifest("filter", "")), &section("{abi:1}"))) {
+        Err(error) => error.to_string(),
+        Ok(_) => panic!("it was taken"),
+    };
+    assert!(!found.contains("params"), "{found}");
+}
+
+#[test]
 fn kinds_that_do_not_run() {
     let of = |kind: &str, more| section(&manifest(kind, more));
     let filter = of("filter", "");

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use native::Native;
 
 use super::run::{parse_params, parse_property};
-use super::{load, unread};
+use super::{load, not_started, unread};
 use crate::exit::{Exit, Failure, codes};
 use crate::figures::{count, counted};
 use crate::output::Answer;
@@ -72,11 +72,8 @@ impl Bench {
             return Err(Failure::new(Exit::Input, codes::ARGUMENT, message));
         }
         let module = load(&self.module)?;
-        let broken = |error: &dyn std::error::Error| {
-            let message = format!("cannot use {}: {error}", self.module.display());
-            Failure::new(Exit::Input, codes::FILTER, message).caused_by(error)
-        };
-        let filter = Filter::start(module, self.params.clone()).map_err(|error| broken(&error))?;
+        let broken = |error: StartError| not_started(&self.module, &error);
+        let filter = Filter::start(module, self.params.clone()).map_err(broken)?;
         let host = Host::new(Limits::default());
         let pass = host.load(PASS).expect("it is a module of ours");
         let pass = Filter::start(pass, Map::new()).expect("it takes no parameters");
@@ -101,7 +98,7 @@ impl Bench {
         let mut first_fault = None;
         for &size in &self.batch {
             let records = records(size);
-            let decisions = filter.run(&batch(&records)).map_err(|error| broken(&error))?;
+            let decisions = filter.run(&batch(&records)).map_err(broken)?;
             let failing = Failing::of(decisions.verdicts());
             let cost_of_native = match &native {
                 Ok(costs) => costs.cost(size, decisions.verdicts()),
@@ -112,7 +109,7 @@ impl Bench {
                 true => None,
                 false => {
                     let costs = measure([&filter, &pass], &records);
-                    Some(costs.map_err(|error| broken(&error))?)
+                    Some(costs.map_err(broken)?)
                 }
             };
             let (own, passed) = (costs.map(|[own, _]| own), costs.map(|[_, passed]| passed.median));

@@ -6,9 +6,9 @@ use clap::Args;
 use millrace_wasm_host::{Filter, Kind, Module, StartError};
 use serde_json::{Map, Value, json};
 
-use super::load;
 use super::run::parse_params;
-use crate::exit::{Exit, Failure, codes};
+use super::{load, not_started};
+use crate::exit::{Exit, Failure};
 use crate::output::Answer;
 
 /// Say whether a module can be used, and what it says about itself.
@@ -37,10 +37,7 @@ impl Check {
             {
                 Some(error.to_string())
             }
-            Err(error) => {
-                let message = format!("cannot use {}: {error}", self.module.display());
-                return Err(Failure::new(Exit::Input, codes::FILTER, message).caused_by(&error));
-            }
+            Err(error) => return Err(not_started(&self.module, &error)),
         };
         answer.text.push_str(&match &not_started {
             None => "  started     yes\n".to_owned(),

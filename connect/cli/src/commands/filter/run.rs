@@ -6,8 +6,8 @@ use clap::Args;
 use millrace_wasm_host::{Batch, Decisions, Filter, Output, Properties, Record, Verdict};
 use serde_json::{Map, Value, json};
 
-use super::{load, unread};
-use crate::exit::{Exit, Failure, codes};
+use super::{load, not_started, unread};
+use crate::exit::{Exit, Failure};
 use crate::figures::{count, counted};
 use crate::output::Answer;
 use crate::plain;
@@ -60,8 +60,8 @@ struct ShownRecord {
 impl Run {
     pub(super) fn execute(&self) -> Result<Answer, Failure> {
         let module = load(&self.module)?;
-        let filter =
-            Filter::start(module, self.params.clone()).map_err(|error| self.broken(&error))?;
+        let filter = Filter::start(module, self.params.clone())
+            .map_err(|error| not_started(&self.module, &error))?;
         let bytes = self.input()?;
         let whole = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
         let lines = whole.split(|byte| *byte == b'\n').take(self.limit.unwrap_or(usize::MAX));
@@ -82,7 +82,8 @@ impl Run {
             let mut rest = records.to_vec();
             while !rest.is_empty() {
                 let batch = Batch { topic: "lines", queue: 0, records: &rest };
-                let decisions = filter.run(&batch).map_err(|error| self.broken(&error))?;
+                let decisions =
+                    filter.run(&batch).map_err(|error| not_started(&self.module, &error))?;
                 rest = shown.take(&rest, &decisions);
             }
         }
@@ -109,11 +110,6 @@ impl Run {
         let mut bytes = Vec::new();
         let read = std::io::stdin().read_to_end(&mut bytes);
         read.map(|_| bytes).map_err(|error| unread(&self.file, &error))
-    }
-
-    fn broken(&self, error: &dyn std::error::Error) -> Failure {
-        let message = format!("cannot use {}: {error}", self.module.display());
-        Failure::new(Exit::Input, codes::FILTER, message).caused_by(error)
     }
 }
 

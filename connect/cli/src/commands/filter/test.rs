@@ -117,8 +117,28 @@ impl Test {
 fn read(path: &Path) -> Result<(Arc<Module>, Vec<FilterTest>), Failure> {
     let bytes = fs::read(path).map_err(|error| unread(path, &error))?;
     let parsed = FilterTests::parse(&path.display().to_string(), &bytes, &environment);
-    let FilterTests { module, tests } = parsed.map_err(|report| from_reports(vec![report]))?;
+    let FilterTests { module, tests } = parsed.map_err(|report| match is_pipeline(&bytes) {
+        true => pipeline(path),
+        false => from_reports(vec![report]),
+    })?;
     Ok((load(&path.parent().unwrap_or(Path::new("")).join(module))?, tests))
+}
+
+/// Whether a file that holds no tests of a module has the name of a pipeline.
+fn is_pipeline(bytes: &[u8]) -> bool {
+    bytes.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"pipeline:"))
+}
+
+fn pipeline(path: &Path) -> Failure {
+    let message = format!("{} is a pipeline, and no file of tests of a module", path.display());
+    let tests = path.with_extension("tests.yaml");
+    let hint = match tests.is_file() {
+        true => format!("you may mean `millrace filter test {}`", tests.display()),
+        false => "`millrace filter test --help` shows a file of tests".to_owned(),
+    };
+    let path = path.display();
+    Failure::new(Exit::Input, codes::ARGUMENT, message)
+        .hint(format!("{hint}; the pipeline's own tests run with `millrace test {path}`"))
 }
 
 /// What is not as the test says.
