@@ -448,7 +448,8 @@ pub(crate) static STEPS: Components = Components {
             "set",
             Kind::Map("column", &Kind::Expr),
             Optional,
-            "Gives columns values, top to bottom; a later line sees the earlier ones.",
+            "Gives columns values, top to bottom; a later line sees the earlier ones. The name of a \
+             column of the body is free only once a step has dropped or renamed that column.",
         ),
         key(
             "drop",
@@ -462,7 +463,8 @@ pub(crate) static STEPS: Components = Components {
             Kind::Map("column", &Kind::Text),
             Optional,
             "Columns of the body or of a `set` step, each with its new name, under which later \
-             steps read it without `body.`.",
+             steps read it without `body.`. All of them are renamed at once, so two may swap their \
+             names.",
         ),
         key(
             "cast",

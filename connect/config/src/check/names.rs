@@ -5,7 +5,7 @@ use saphyr_parser::ScalarStyle;
 
 use super::schema::Bodies;
 use crate::code;
-use crate::model::{MetaField, Resolved, Slot};
+use crate::model::{MetaField, RenamedColumn, Resolved, Slot};
 use crate::read::{Entry, Reader};
 use crate::suggest::nearest;
 use crate::table::Kind;
@@ -25,8 +25,9 @@ pub(super) struct Scope {
     /// Each with its type, if that is known.
     properties: Vec<(String, Option<DataType>)>,
     set: Vec<(String, Option<DataType>)>,
-    /// Columns of the body that an earlier step has taken out.
-    gone: Vec<String>,
+    /// Columns of the body that an earlier step has taken out, each with the name under which its
+    /// values are still there, if they are.
+    gone: Vec<(String, Option<String>)>,
     /// Names that no column can have, although a step gives them to one.
     illegal: Vec<String>,
     any_bare_name: bool,
@@ -175,9 +176,30 @@ impl Scope {
     /// A column is not there from here on.
     pub(super) fn take_out(&mut self, name: &str) {
         self.set.retain(|(known, _)| known != name);
-        if self.is_body_column(name) {
-            self.gone.push(name.to_owned());
+        for (_, now) in &mut self.gone {
+            now.take_if(|now| now == name);
         }
+        if self.is_body_column(name) {
+            self.gone.push((name.to_owned(), None));
+        }
+    }
+
+    /// Columns get other names, all at once.
+    pub(super) fn rename(&mut self, columns: &[RenamedColumn]) {
+        let of_body: Vec<&RenamedColumn> =
+            columns.iter().filter(|column| self.is_body_column(&column.from)).collect();
+        self.set.retain(|(known, _)| !columns.iter().any(|column| column.from == *known));
+        for now in self.gone.iter_mut().filter_map(|(_, now)| now.as_mut()) {
+            if let Some(column) = columns.iter().find(|column| column.from == *now) {
+                now.clone_from(&column.to);
+            }
+        }
+        let gone = of_body.into_iter().map(|column| (column.from.clone(), Some(column.to.clone())));
+        self.gone.extend(gone);
+    }
+
+    fn is_gone(&self, name: &str) -> bool {
+        self.gone.iter().any(|(gone, _)| gone == name)
     }
 
     pub(super) fn set_columns(&self) -> usize {
@@ -188,15 +210,17 @@ impl Scope {
         matches!(name, "body" | "props") || META.iter().any(|(meta, ..)| *meta == name)
     }
 
+    /// Whether the body has this column, and no earlier step has taken it out.
     pub(super) fn is_body_column(&self, name: &str) -> bool {
         self.body.as_ref().is_some_and(|schema| schema.column(name).is_some())
+            && !self.is_gone(name)
     }
 
     /// The columns that a file can have: of the body, then of `set` steps. The flag tells whether
     /// there may be others.
     pub(super) fn file_columns(&self) -> (Vec<(String, Option<DataType>)>, bool) {
         let body = self.body.iter().flat_map(|schema| &schema.columns);
-        let there = body.filter(|column| !self.gone.contains(&column.name));
+        let there = body.filter(|column| !self.is_gone(&column.name));
         let mut columns: Vec<_> =
             there.map(|column| (column.name.clone(), self.known_type(column))).collect();
         for (name, data_type) in &self.set {
@@ -362,12 +386,8 @@ impl Scope {
         let Some(schema) = &self.body else {
             return Err(None);
         };
-        if self.gone.iter().any(|name| name == path) {
-            return Err(Some(Refusal {
-                code: code::COLUMN_UNKNOWN,
-                message: format!("an earlier step has taken the column `body.{path}` out"),
-                help: "move that step behind this one".into(),
-            }));
+        if let Some((_, now)) = self.gone.iter().find(|(name, _)| name == path) {
+            return Err(Some(self.taken_out(path, now.as_deref())));
         }
         if let Some(index) = schema.columns.iter().position(|column| column.name == path) {
             if self.body_only && self.of_message.as_ref().is_some_and(|known| !is_of(path, known)) {
@@ -390,6 +410,25 @@ impl Scope {
         }))
     }
 
+    /// What there is to say of a column that was taken out, or is called `now`.
+    fn taken_out(&self, name: &str, now: Option<&str>) -> Refusal {
+        let is_new = self.set.iter().any(|(known, _)| known == name);
+        let (message, help) = match now {
+            Some(now) => (
+                format!("an earlier step has given the column `body.{name}` another name"),
+                format!("write `{now}`"),
+            ),
+            None => (
+                format!("an earlier step has taken the column `body.{name}` out"),
+                match is_new {
+                    true => format!("write `{name}` for the column that took its place"),
+                    false => "move that step behind this one".to_owned(),
+                },
+            ),
+        };
+        Refusal { code: code::COLUMN_UNKNOWN, message, help }
+    }
+
     fn only_the_body(&self, name: &str) -> Refusal {
         let help = match &self.body {
             Some(schema) if schema.column(name).is_some() => {
@@ -407,6 +446,9 @@ impl Scope {
         if name == "body" {
             let first = columns().next().map_or("name", |column| column.name.as_str());
             return refusal(format!("name one of its columns, for example `body.{first}`"));
+        }
+        if let Some((_, now)) = self.gone.iter().find(|(gone, _)| gone == name) {
+            return self.taken_out(name, now.as_deref());
         }
         if self.is_body_column(name) {
             return refusal(format!("did you mean `body.{name}`?"));

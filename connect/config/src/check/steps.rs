@@ -189,7 +189,7 @@ fn set(reader: &mut Reader<'_>, entry: &Entry<'_>, scope: &mut Scope) -> Option<
     let mut columns = Vec::new();
     for (key, value) in &map {
         let typed = scope.typed_expression(reader, value);
-        let legal = column_name(reader, key, scope);
+        let legal = column_name(reader, key, scope, &[]);
         scope.define_set(&key.text, typed.as_ref().map(|(_, data_type)| *data_type));
         if let (true, Some((value, data_type))) = (legal, typed) {
             columns.push(SetColumn { name: key.text.clone(), value, data_type });
@@ -236,6 +236,10 @@ fn rename(reader: &mut Reader<'_>, entry: &Entry<'_>, scope: &mut Scope) -> Opti
     let available = Available::of(scope);
     let mut columns: Vec<RenamedColumn> = Vec::new();
     let mut unnamed: Vec<&str> = Vec::new();
+    let mut defined = Vec::new();
+    // Their names are free for others of the same step.
+    let renamed = map.iter().filter_map(|(key, _)| available.find(&key.text));
+    let renamed: Vec<&str> = renamed.map(|(name, _)| name.as_str()).collect();
     for (key, value) in &map {
         let found = available.find(&key.text);
         if found.is_none() && !available.open {
@@ -249,20 +253,24 @@ fn rename(reader: &mut Reader<'_>, entry: &Entry<'_>, scope: &mut Scope) -> Opti
             continue;
         };
         let new = Key { text: to, span: value.node.span.clone() };
-        let is_new = !available.columns.iter().any(|(name, _)| *name == new.text)
+        let is_same = found.is_some_and(|(name, _)| *name == new.text);
+        let free = if is_same { &[][..] } else { &renamed[..] };
+        let is_there = |(name, _): &(String, _)| *name == new.text && !free.contains(&&**name);
+        let is_new = !available.columns.iter().any(is_there)
             && !columns.iter().any(|column| column.to == new.text);
-        let legal = column_name(reader, &new, scope);
+        let legal = column_name(reader, &new, scope, free);
         if legal && !is_new {
             let message = format!("there is a column `{}` already", new.text);
             reader.error(code::COLUMN_TWICE, &new.span, message, "choose another name");
         }
-        scope.define_set(&new.text, found.and_then(|(_, data_type)| *data_type));
+        defined.push((new.text.clone(), found.and_then(|(_, data_type)| *data_type)));
         if let (Some((name, _)), true, true) = (found, legal, is_new) {
             columns.push(RenamedColumn { from: name.clone(), to: new.text });
         }
     }
-    let renamed = columns.iter().map(|column| column.from.as_str());
-    renamed.chain(unnamed).for_each(|name| scope.take_out(name));
+    scope.rename(&columns);
+    unnamed.into_iter().for_each(|name| scope.take_out(name));
+    defined.iter().for_each(|(name, data_type)| scope.define_set(name, *data_type));
     Some(StepSpec::Rename(columns))
 }
 
@@ -275,7 +283,8 @@ fn sample(reader: &mut Reader<'_>, entry: &Entry<'_>) -> Option<StepSpec> {
     Some(StepSpec::Sample { rate })
 }
 
-fn column_name(reader: &mut Reader<'_>, key: &Key, scope: &mut Scope) -> bool {
+/// Whether a step can give a column this name; those of columns that it renames are `free`.
+fn column_name(reader: &mut Reader<'_>, key: &Key, scope: &mut Scope, free: &[&str]) -> bool {
     let Key { span, text } = key;
     let mut refuse = |code, span: &Span, message, help: &str| {
         reader.error(code, span, message, help);
@@ -293,9 +302,9 @@ fn column_name(reader: &mut Reader<'_>, key: &Key, scope: &mut Scope) -> bool {
         let help = "expressions read it of every message; choose another name";
         return refuse(code::NAME_TAKEN, span, message, help);
     }
-    if scope.is_body_column(text) {
+    if scope.is_body_column(text) && !free.contains(&text.as_str()) {
         let message = format!("the body already has a column `{text}`");
-        let help = "a file cannot hold both; choose another name, and leave one out with `columns`";
+        let help = "choose another name, or `drop` or `rename` the column of the body before";
         return refuse(code::COLUMN_TWICE, span, message, help);
     }
     true

@@ -529,7 +529,16 @@ fn columns_can_be_left_out_and_get_other_names() {
         names("[rename: {id: no}, set: {next: no + 1}, rename: {no: n}, drop: [ts]]"),
         ["user.name", "next", "n"]
     );
-    // A name that is free again can be set again.
+    // A name that is free again can be given again, one of the body, too.
+    assert_eq!(names("[drop: [id], set: {id: body.ts}]"), ["user.name", "ts", "id"]);
+    assert_eq!(names("[rename: {id: x}, rename: {x: id}]"), ["user.name", "ts", "id"]);
+    assert_eq!(names("[rename: {id: ts, ts: id}]"), ["user.name", "ts", "id"]);
+    assert_eq!(
+        names("[set: {a: 1, b: 2}, rename: {a: b, b: c}]"),
+        ["id", "user.name", "ts", "b", "c"]
+    );
+    assert_eq!(names("[drop: [id], set: {id: 1}, drop: [id]]"), ["user.name", "ts"]);
+    assert_eq!(names("[drop: [ts], set: {ts: 1}, cast: {ts: string}]"), ["id", "user.name", "ts"]);
     assert_eq!(
         names("[set: {x: 1}, rename: {x: y}, set: {x: y}]"),
         ["id", "user.name", "ts", "y", "x"]

@@ -345,7 +345,8 @@ fn add_rejected(
     rejected.extend(named.map(|(row, reject)| Rejected::new(messages, row, step, reject)));
 }
 
-/// The body columns that the steps and the sink read, in the order of the schema.
+/// The body columns that the steps and the sink read, in the order of the schema. A name means the
+/// column of the body until a step gives it to another one.
 fn wanted(pipeline: &Pipeline, sink: &SinkSpec) -> Vec<Column> {
     let mut read = BTreeSet::new();
     let mut read_by = |expression: &Resolved| {
@@ -354,14 +355,24 @@ fn wanted(pipeline: &Pipeline, sink: &SinkSpec) -> Vec<Column> {
             Slot::Property { .. } | Slot::Set(_) | Slot::Meta(_) => None,
         }));
     };
-    let mut named: BTreeSet<&str> = BTreeSet::new();
+    let (mut named, mut given) = (BTreeSet::new(), BTreeSet::new());
     for step in pipeline.steps_to(sink) {
         match step {
             StepSpec::Filter { condition, .. } => read_by(condition),
             StepSpec::Dedupe(spec) => read_by(&spec.by),
-            StepSpec::Set(columns) => columns.iter().for_each(|column| read_by(&column.value)),
-            StepSpec::Rename(columns) => named.extend(columns.iter().map(|column| &*column.from)),
-            StepSpec::Cast(columns) => named.extend(columns.iter().map(|column| &*column.name)),
+            StepSpec::Set(columns) => {
+                columns.iter().for_each(|column| read_by(&column.value));
+                given.extend(columns.iter().map(|column| &*column.name));
+            }
+            StepSpec::Rename(columns) => {
+                let from = columns.iter().map(|column| &*column.from);
+                named.extend(from.filter(|name| !given.contains(name)));
+                given.extend(columns.iter().map(|column| &*column.to));
+            }
+            StepSpec::Cast(columns) => {
+                let cast = columns.iter().map(|column| &*column.name);
+                named.extend(cast.filter(|name| !given.contains(name)));
+            }
             StepSpec::Drop | StepSpec::Sample { .. } | StepSpec::Split(_) | StepSpec::Wasm(_) => {}
         }
     }
@@ -382,7 +393,8 @@ fn wanted(pipeline: &Pipeline, sink: &SinkSpec) -> Vec<Column> {
     let columns = pipeline.schema.columns.iter().enumerate();
     let wanted = columns.filter(|(index, column)| {
         let name = column.name.as_str();
-        read.contains(index) || named.contains(name) || of_sink.contains(name)
+        let is_in_sink = of_sink.contains(name) && !given.contains(name);
+        read.contains(index) || named.contains(name) || is_in_sink
     });
     wanted.map(|(_, column)| column.clone()).collect()
 }

@@ -123,6 +123,30 @@ fn a_column_has_its_value_under_its_new_name() {
 }
 
 #[test]
+fn a_name_of_the_body_can_be_given_to_another_column() {
+    // The second body has no number, which nobody reads any more.
+    let rows = [(r#"{"a":1,"b":"x"}"#, ""), (r#"{"a":"no int","b":"y"}"#, "")];
+    let texts = |steps: &str, rows: &[(&str, &str)], name: &str| {
+        let (mut chain, mut rejected) = (chain(steps), Vec::new());
+        let batch = chain.apply(messages(rows), &mut rejected).unwrap();
+        assert_eq!(rejected.len(), 0, "{steps}: {rejected:?}");
+        let column = batch.column(name).unwrap().as_string::<i32>();
+        column.iter().map(|text| text.unwrap_or("-").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(texts("[drop: [a, t], set: {a: body.b}]", &rows, "a"), ["x", "y"]);
+    let again = "[drop: [a, t], set: {a: body.b}, filter: \"a <> 'x'\", rename: {a: c, b: a}]";
+    assert_eq!(texts(again, &rows, "a")[1], "y");
+    let cast = "[drop: [a, t], set: {a: queue}, cast: {a: string}]";
+    assert_eq!(texts(cast, &rows, "a"), ["2", "2"]);
+    // All at once, whichever way around.
+    for swap in ["[rename: {a: b, b: a}]", "[rename: {b: a, a: b}]"] {
+        assert_eq!(texts(swap, &rows[..1], "a"), ["x"], "{swap}");
+    }
+    let there_and_back = "[rename: {b: c}, rename: {c: b}]";
+    assert_eq!(texts(there_and_back, &rows[..1], "b"), ["x"]);
+}
+
+#[test]
 fn a_cast_takes_what_it_can_hold_and_refuses_the_rest() {
     // The number as a text and back, and a text as a number; null tokens are no value.
     let steps = "[{cast: {a: string}}, {filter: \"body.a LIKE '1%' OR body.a IS NULL\"}, \

@@ -15,6 +15,14 @@ fn columns_that_are_gone_cannot_be_named() {
     steps("E-COL-03", "rename: {id: «region»}");
     steps("E-COL-03", "set: {x: 1}, rename: {id: «x»}");
     steps("E-COL-03", "rename: {id: x, region: «x»}");
+    steps("E-COL-03", "rename: {id: «id»}");
+    steps("E-COL-03", "rename: {id: region, region: x}, rename: {x: «region»}");
+    let found = steps("E-COL-03", "set: {«id»: 5}");
+    assert!(
+        found.help.contains("`drop` or `rename` the column of the body before"),
+        "{}",
+        found.help
+    );
     steps("E-NAME-01", "rename: {id: «a.b»}");
     steps("E-NAME-02", "rename: {id: «queue»}");
     steps("E-RANGE-01", "sample: «1.5»");
@@ -24,6 +32,22 @@ fn columns_that_are_gone_cannot_be_named() {
         "E-COL-01",
         "steps: [drop: [id]]\nsinks: {lake: {parquet: {to: x, partition_by: [«id»]}}}\n",
     );
+}
+
+#[test]
+fn a_column_that_has_another_name_is_told_by_it() {
+    let steps = |marked: &str| check_json("E-COL-01", &format!("steps: [{marked}]\n"));
+    let found = steps("rename: {id: no}, filter: «body.id» > 1");
+    assert_eq!(found.message, "an earlier step has given the column `body.id` another name");
+    assert_eq!(found.help, "write `no`");
+    assert_eq!(steps("rename: {id: no}, filter: «id» > 1").help, "write `no`");
+    assert_eq!(steps("rename: {id: a}, rename: {a: b}, filter: «body.id» > 1").help, "write `b`");
+    let found = steps("rename: {id: no, region: id}, filter: «body.id» > 1");
+    assert_eq!(found.help, "write `no`");
+    let found = steps("rename: {id: no}, drop: [no], filter: «body.id» > 1");
+    assert_eq!(found.help, "move that step behind this one");
+    let found = steps("drop: [id], set: {id: 5}, filter: «body.id» > 1");
+    assert_eq!(found.help, "write `id` for the column that took its place");
 }
 
 #[test]
