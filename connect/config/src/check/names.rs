@@ -378,6 +378,8 @@ impl Scope {
                 help: format!("write `props.{name}` for the property, or rename the column"),
             })),
             (None, None) if self.any_bare_name => Err(None),
+            // It may be a column of the body without its `body.`, and nobody knows those.
+            (None, None) if self.body.is_none() && self.nearest_bare(name).is_none() => Err(None),
             (None, None) => Err(Some(self.unknown(name))),
         }
     }
@@ -453,19 +455,24 @@ impl Scope {
         if self.is_body_column(name) {
             return refusal(format!("did you mean `body.{name}`?"));
         }
-        let bare = || {
-            let properties = self.properties.iter().map(|(name, _)| name.as_str());
-            let set = self.set.iter().map(|(name, _)| name.as_str()).chain(properties);
-            set.filter(|name| self.is_legal(name))
-        };
-        let meta = META.iter().map(|(name, ..)| *name);
-        let near = nearest(name, bare().chain(meta)).map(str::to_owned).or_else(|| {
+        let near = self.nearest_bare(name).map(str::to_owned).or_else(|| {
             let near = nearest(name, columns().map(|column| column.name.as_str()));
             near.map(|near| format!("body.{near}"))
         });
         let in_body: Vec<String> =
             columns().map(|column| format!("body.{}", column.name)).collect();
-        refusal(known(near, bare().chain(in_body.iter().map(String::as_str))))
+        refusal(known(near, self.bare().chain(in_body.iter().map(String::as_str))))
+    }
+
+    /// Columns of steps and properties of the topic, as far as they can be suggested.
+    fn bare(&self) -> impl Iterator<Item = &str> {
+        let names = self.set.iter().chain(&self.properties).map(|(name, _)| name.as_str());
+        names.filter(|name| self.is_legal(name))
+    }
+
+    /// The name outside of the body that another one may be meant for.
+    fn nearest_bare(&self, name: &str) -> Option<&str> {
+        nearest(name, self.bare().chain(META.iter().map(|(name, ..)| *name)))
     }
 }
 

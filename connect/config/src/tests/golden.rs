@@ -12,9 +12,21 @@ fn a_report_looks_like_this() {
     check("orders.yaml", include_str!("golden/orders.yaml"), include_str!("golden/orders.txt"));
 }
 
+/// The same file with its columns under `schema`: exactly the seven of the design.
 #[test]
 fn seven_kinds_of_mistakes_are_told_at_once() {
     check("orders.yaml", include_str!("golden/seven.yaml"), include_str!("golden/seven.txt"));
+}
+
+/// The file of the design, as it stands there. Its output differs in this: the columns of bodies
+/// are said once, under the pipeline's `schema` and for all sinks, and not by a file for each sink.
+/// So that file lacks `schema`, its sink has an unknown key `schema`, and as long as nobody knows
+/// the columns, `regoin` is not called unknown, nor `type` and `amount` without `body.`.
+#[test]
+fn where_no_columns_are_known_none_is_called_unknown() {
+    let (text, expected) =
+        (include_str!("golden/reference.yaml"), include_str!("golden/reference.txt"));
+    check("orders.yaml", text, expected);
 }
 
 /// A file whose pattern is `scalar`, which begins behind `pattern:`.
