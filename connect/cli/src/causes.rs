@@ -298,6 +298,16 @@ pub(crate) fn index_failure(error: &IndexError) -> Failure {
                  sink's name",
             )
         }
+        IndexError::Taken { .. } => {
+            Failure::new(Exit::Input, codes::INDEX_TAKEN, error.to_string())
+                .hint("an index is one sink's alone: write to another directory")
+        }
+        IndexError::Unknown { .. } => {
+            Failure::new(Exit::Failed, codes::INDEX_UNKNOWN, error.to_string()).hint(
+                "write the index again from the topic, with what the topic has now: \
+                 `millrace run FILE --rebuild SINK`; or keep it, and write to another directory",
+            )
+        }
         IndexError::Newer { .. }
         | IndexError::Other { .. }
         | IndexError::Restless(_)

@@ -219,6 +219,17 @@ pub(crate) mod codes {
         /// The documents of a search index have other fields than the pipeline says. They cannot be
         /// mixed: write to another directory, or write this one again with `millrace run --rebuild`.
         INDEX_MAPPING = "E-INDEX-03";
+        /// The directory has the search index of another pipeline or sink, whose name the message
+        /// has. An index is one sink's alone, and so is its directory: a document is known by the
+        /// queue and the offset of its message, and those of another topic would replace it. Write
+        /// to another directory. `millrace dlq replay` writes into the index of its sink.
+        INDEX_TAKEN = "E-INDEX-04";
+        /// The directory has parts of this sink that the ledger of its pipeline never planned, so the
+        /// broker's data directory, in which the ledger is, was lost, or is another one, or was put
+        /// back from a copy. Queues count from 0 again there, and other messages would replace
+        /// documents of before. Write the index again from what the topic has now with `millrace run
+        /// FILE --rebuild SINK`, or keep it and write to another directory.
+        INDEX_UNKNOWN = "E-INDEX-05";
         /// The system does not give the program a thread, a timer or a signal handler.
         SYSTEM = "E-SYS-01";
     }

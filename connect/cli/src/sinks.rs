@@ -22,7 +22,7 @@ use millrace_sink_http::{
     Answering, Authorities, Body, Client, ClientOptions, HttpOptions, HttpSink, Piece, Template,
     Transport,
 };
-use millrace_sink_index::{FieldKind, IndexOptions, IndexSink, MappedField, Mapping};
+use millrace_sink_index::{FieldKind, IndexOptions, IndexSink, MappedField, Mapping, erase};
 use millrace_sink_stdout::{AtOnce, Blackhole, Lines};
 
 /// What carries the requests of a sink, by its name.
@@ -83,7 +83,7 @@ pub(crate) fn open(pipeline: Arc<Pipeline>, disk: Arc<dyn Disk>, dial: Dial) -> 
                     ..index_options(&pipeline, &opening.parts, index)
                 };
                 if opening.anew {
-                    let erased = millrace_sink_index::erase(disk.as_ref(), &index.to);
+                    let erased = erase(disk.as_ref(), &index.to, &opening.parts);
                     erased.map_err(|error| SinkError::Broken(Box::new(error)))?;
                 }
                 let SinkOpening { resume, next_part_id, .. } = opening;

@@ -36,6 +36,31 @@ pub enum IndexError {
         /// The first difference.
         difference: String,
     },
+    /// The directory is that of another sink.
+    #[error(
+        "{} has the index of `{owner}`, another pipeline or sink, which its part {part} is of",
+        .to.display()
+    )]
+    Taken {
+        /// The directory.
+        to: PathBuf,
+        /// The prefix of the parts of that sink: the pipeline and its own name.
+        owner: String,
+        /// One of them.
+        part: String,
+    },
+    /// The ledger of the pipeline knows less than the directory has.
+    #[error(
+        "the ledger of the pipeline does not know the part {part} of the index in {}: it was \
+         written with another data directory, or with an earlier state of this one, and other \
+         messages would take the place of its documents", .to.display()
+    )]
+    Unknown {
+        /// The directory.
+        to: PathBuf,
+        /// The part.
+        part: String,
+    },
     /// There is a part with the name of another one.
     #[error(
         "{} is another file than the part of that name ({bytes} bytes, CRC-32 {checksum:08x}); \

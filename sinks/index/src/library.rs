@@ -1,15 +1,16 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, ErrorKind};
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use millrace_disk::Disk;
+use millrace_disk::{Disk, Entry as DirEntry};
 use tantivy::{BitSet, Index, SegmentReader};
 
 use crate::error::IndexError;
 use crate::mapping::{Mapping, OFFSET, QUEUE};
-use crate::names::{UPKEEP_LOCK, is_ours, is_published};
+use crate::names::{Number, PartName, UPKEEP_LOCK, is_published};
 use crate::part_file::PartFile;
 use crate::shelf::Shelf;
 
@@ -29,7 +30,8 @@ pub struct Library {
 /// but what upkeep leaves behind.
 pub fn is_index(disk: &dyn Disk, to: &Path) -> io::Result<bool> {
     let entries = disk.list(to)?;
-    let has_parts = entries.iter().any(|entry| !entry.is_dir && is_ours(&entry.name));
+    let is_part = |entry: &DirEntry| !entry.is_dir && PartName::parse(&entry.name).is_some();
+    let has_parts = entries.iter().any(is_part);
     let is_kept_up = matches!(&entries[..], [only] if only.name == UPKEEP_LOCK);
     Ok(has_parts || is_kept_up)
 }
@@ -127,6 +129,31 @@ impl Library {
     /// The serial that the next part gets.
     pub(crate) fn next_serial(&self) -> u64 {
         self.parts.last().map_or(1, |part| part.contents.serial + 1)
+    }
+
+    /// Fails if there is a part of a sink, itself or in one that it was merged into, that no ledger
+    /// planned where the next number is `next_part_id`.
+    ///
+    /// A ledger plans a part durably before it is published and never uses a number again, so this
+    /// is no crash: the ledger was lost, or is that of another data directory. The documents would
+    /// be mixed by offsets that count other messages. The number of a merged part says nothing, and
+    /// those that it remembers are the highest of all that are in it.
+    pub(crate) fn is_planned(&self, prefix: &str, next_part_id: u64) -> Result<(), IndexError> {
+        let is_unknown = |name: &str| {
+            PartName::parse(name).is_some_and(|part| {
+                let is_new = matches!(part.number, Number::Planned(id) if id >= next_part_id);
+                is_new && part.prefix == prefix
+            })
+        };
+        for part in &self.parts {
+            let contents = &part.contents;
+            let within = contents.replaces.iter().chain(contents.absorbed.values().flatten());
+            if iter::once(&part.name).chain(within).any(|name| is_unknown(name)) {
+                let (to, part) = (self.to.clone(), part.name.clone());
+                return Err(IndexError::Unknown { to, part });
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn has_absorbed(&self, name: &str) -> bool {

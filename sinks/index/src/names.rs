@@ -43,32 +43,60 @@ impl Names {
 
     /// Whether a file is a staged part of this sink, by whichever worker.
     pub(crate) fn is_staged(&self, file: &str) -> bool {
-        let parts = || {
-            let rest = file.strip_prefix('.')?.strip_prefix(&self.prefix)?.strip_prefix('-')?;
-            let (stem, tag) = rest.strip_suffix(ENDING)?.split_once('.')?;
-            Some((stem.strip_prefix('m').unwrap_or(stem), tag))
+        PartName::parse(file).is_some_and(|part| part.is_staged && part.prefix == self.prefix)
+    }
+}
+
+/// The name of a part, taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PartName<'n> {
+    /// What it begins with.
+    pub(crate) prefix: &'n str,
+    pub(crate) number: Number,
+    pub(crate) is_staged: bool,
+}
+
+impl<'n> PartName<'n> {
+    /// `None` for a file that is no part: nobody here reads or removes it.
+    pub(crate) fn parse(file: &'n str) -> Option<Self> {
+        let whole = file.strip_suffix(ENDING)?;
+        let (stem, is_staged) = match whole.strip_prefix('.') {
+            Some(staged) => {
+                let (stem, tag) = staged.split_once('.')?;
+                (digits(tag).then_some(stem)?, true)
+            }
+            None => {
+                let (stem, checksum) = whole.rsplit_once('-')?;
+                let is_hex = checksum.len() == 8 && checksum.bytes().all(|b| b.is_ascii_hexdigit());
+                (is_hex.then_some(stem)?, false)
+            }
         };
-        parts().is_some_and(|(id, tag)| id.len() >= 10 && digits(id) && digits(tag))
+        let (prefix, number) = stem.rsplit_once('-')?;
+        let read = |text: &str| (text.len() >= 10 && digits(text)).then(|| text.parse().ok())?;
+        let number = match number.strip_prefix('m') {
+            Some(serial) => Number::Merged(read(serial)?),
+            None => Number::Planned(read(number)?),
+        };
+        (!prefix.is_empty()).then_some(Self { prefix, number, is_staged })
     }
 
-    /// Whether a part is one that a ledger planned for this sink.
-    pub(crate) fn is_planned(&self, file: &str) -> bool {
-        let id = || {
-            let rest = file.strip_prefix(&self.prefix)?.strip_prefix('-')?;
-            Some(rest.strip_suffix(ENDING)?.split_once('-')?.0)
-        };
-        id().is_some_and(|id| id.len() >= 10 && digits(id))
+    /// The prefix of the sink that it is of.
+    pub(crate) fn owner(&self) -> &'n str {
+        owner(self.prefix)
     }
+}
+
+/// What a replay of dead letters adds to the prefix of its sink, whose name never has a `_`.
+const REPLAY: &str = "_dlq";
+
+/// The prefix of the sink itself, of that of whoever writes for it.
+pub(crate) fn owner(prefix: &str) -> &str {
+    prefix.strip_suffix(REPLAY).unwrap_or(prefix)
 }
 
 /// Whether a file is a part that is to be looked at.
 pub(crate) fn is_published(file: &str) -> bool {
-    !file.starts_with('.') && file.ends_with(ENDING)
-}
-
-/// Whether a file is one of an index at all.
-pub(crate) fn is_ours(file: &str) -> bool {
-    file.ends_with(ENDING)
+    PartName::parse(file).is_some_and(|part| !part.is_staged)
 }
 
 fn digits(text: &str) -> bool {
@@ -87,8 +115,6 @@ mod tests {
         assert_eq!(names.published(planned, 0xab), "log-search-0000000012-000000ab.part");
         assert_eq!(names.published(merged, 0xab), "log-search-m0000000003-000000ab.part");
         assert!(names.is_staged(&names.staged(planned)) && names.is_staged(&names.staged(merged)));
-        assert!(names.is_planned(&names.published(planned, 1)));
-        assert!(!names.is_planned(&names.published(merged, 1)));
         for other in [
             "log-search-0000000012-000000ab.part",
             ".log-search-0000000012.x.part",
@@ -99,6 +125,35 @@ mod tests {
         ] {
             assert!(!names.is_staged(other), "{other}");
         }
-        assert!(!names.is_planned("log-search_dlq-0000000012-000000ab.part"));
+    }
+
+    #[test]
+    fn names_are_taken_apart() {
+        for prefix in ["log-search", "log-search_dlq", "a-0000000001"] {
+            let names = Names { prefix: prefix.to_owned(), worker_tag: 7 };
+            for number in [Number::Planned(12), Number::Merged(3), Number::Planned(u64::MAX)] {
+                let (staged, published) = (names.staged(number), names.published(number, 0xab));
+                let told = |is_staged| Some(PartName { prefix, number, is_staged });
+                assert_eq!(PartName::parse(&staged), told(true), "{staged}");
+                assert_eq!(PartName::parse(&published), told(false), "{published}");
+            }
+        }
+        assert_eq!(
+            (owner("log-search_dlq"), owner("log_dlq-search")),
+            ("log-search", "log_dlq-search")
+        );
+        for other in [
+            "foo.part",
+            ".foo.part",
+            "log-search-0000000012.part",
+            "log-search-0000000012-000000ab",
+            "log-search-12-000000ab.part",
+            "log-search-0000000012-xyz.part",
+            "log-search-x0000000012-000000ab.part",
+            "-0000000012-000000ab.part",
+            "log-search-99999999999999999999999-000000ab.part",
+        ] {
+            assert_eq!(PartName::parse(other), None, "{other}");
+        }
     }
 }

@@ -10,7 +10,8 @@ pub struct IndexOptions {
     pub to: PathBuf,
     /// What columns become.
     pub mapping: Mapping,
-    /// What the names of parts begin with. Sinks of one directory have different ones.
+    /// What the names of parts begin with. A directory has those of one sink alone, and of the
+    /// replays of its dead letters, which add `_dlq`.
     pub name_prefix: String,
     /// Different for every run of the pipeline, so that a worker that lost its lease does not write
     /// into the staging of its successor.

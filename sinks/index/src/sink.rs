@@ -51,7 +51,8 @@ const UPKEEP_MS: u64 = 60_000;
 
 impl IndexSink {
     /// Opens the sink where an earlier one got to. `next_part_id` is a number that no planned part
-    /// of this sink ever had, and neither had any after it.
+    /// of this sink ever had, and neither had any after it. A directory that says otherwise is
+    /// refused, and so is one that is another sink's.
     pub fn open(
         disk: Arc<dyn Disk>,
         options: IndexOptions,
@@ -60,8 +61,10 @@ impl IndexSink {
     ) -> Result<Self, OptionsError> {
         options.check()?;
         disk.create_dir_durably(&options.to).map_err(IndexError::from)?;
+        Staging { disk: disk.as_ref(), to: &options.to }.is_own(&options.name_prefix)?;
         let library = Library::open(disk.as_ref(), &options.to)?;
         library.expect(&options.mapping)?;
+        library.is_planned(&options.name_prefix, next_part_id)?;
         let names = Names { prefix: options.name_prefix.clone(), worker_tag: options.worker_tag };
         Ok(Self {
             fields: options.mapping.to_tantivy(),
@@ -189,6 +192,8 @@ impl IndexSink {
             Cut::Due => every.is_some_and(|every| now.mono_ms >= open.opened_at_ms + every),
         })?;
         if !self.closed.is_empty() {
+            // Another sink may have begun in the same empty directory.
+            self.staging().is_own(&self.names.prefix)?;
             self.staging().sync()?;
         }
         let parts = std::mem::take(&mut self.closed);
@@ -200,6 +205,7 @@ impl IndexSink {
         if !self.grown && !self.kept_at_ms.is_none_or(is_due) {
             return Ok(());
         }
+        self.staging().is_own(&self.names.prefix)?;
         let upkeep = Upkeep {
             staging: Staging { disk: self.disk.as_ref(), to: &self.options.to },
             names: &self.names,

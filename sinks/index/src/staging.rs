@@ -9,7 +9,7 @@ use millrace_disk::{Access, Disk};
 
 use crate::error::IndexError;
 use crate::library::Library;
-use crate::names::{Names, is_ours};
+use crate::names::{Names, PartName, owner};
 
 /// The directory of an index, for who writes to it.
 pub(crate) struct Staging<'a> {
@@ -17,18 +17,23 @@ pub(crate) struct Staging<'a> {
     pub(crate) to: &'a Path,
 }
 
-/// Removes all parts of an index, so that it can be written again.
-pub fn erase(disk: &dyn Disk, to: &Path) -> Result<u64, IndexError> {
-    let entries = match disk.list(to) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
-        entries => entries?,
-    };
-    let mut erased = 0;
-    for entry in entries.iter().filter(|entry| !entry.is_dir && is_ours(&entry.name)) {
-        remove(disk, &to.join(&entry.name))?;
-        erased += 1;
+/// Removes the parts of an index, staged or published, so that it can be written again. A part of
+/// another sink is an error, and then nothing is removed. Other files stay in any case.
+pub fn erase(disk: &dyn Disk, to: &Path, name_prefix: &str) -> Result<u64, IndexError> {
+    let staging = Staging { disk, to };
+    match staging.is_own(name_prefix) {
+        Err(IndexError::Io(error)) if error.kind() == ErrorKind::NotFound => return Ok(0),
+        own => own?,
     }
-    disk.sync_dir(to)?;
+    let mut erased = 0;
+    for entry in disk.list(to)?.iter().filter(|entry| !entry.is_dir) {
+        let part = PartName::parse(&entry.name);
+        if part.is_some_and(|part| part.owner() == owner(name_prefix)) {
+            staging.remove(&entry.name)?;
+            erased += 1;
+        }
+    }
+    staging.sync()?;
     Ok(erased)
 }
 
@@ -40,6 +45,20 @@ fn remove(disk: &dyn Disk, path: &Path) -> Result<(), IndexError> {
 }
 
 impl Staging<'_> {
+    /// Fails if a part of another sink is published here: an index is one sink's alone, because
+    /// what is known by queue and offset only would replace the documents of another topic. What
+    /// is merely staged does not count, so whoever publishes first has the directory.
+    pub(crate) fn is_own(&self, name_prefix: &str) -> Result<(), IndexError> {
+        for entry in self.disk.list(self.to)?.into_iter().filter(|entry| !entry.is_dir) {
+            let part = PartName::parse(&entry.name).filter(|part| !part.is_staged);
+            if let Some(of) = part.map(|part| part.owner()).filter(|of| *of != owner(name_prefix)) {
+                let (to, owner) = (self.to.to_owned(), of.to_owned());
+                return Err(IndexError::Taken { to, owner, part: entry.name });
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) fn sync(&self) -> Result<(), IndexError> {
         Ok(self.disk.sync_dir(self.to)?)
     }

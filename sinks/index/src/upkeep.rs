@@ -18,7 +18,7 @@ use crate::builder::{around, components};
 use crate::error::IndexError;
 use crate::library::Library;
 use crate::mapping::STORE_TIME;
-use crate::names::{Names, Number, UPKEEP_LOCK};
+use crate::names::{Names, Number, PartName, UPKEEP_LOCK};
 use crate::part_file::{self, Contents, PartFile};
 use crate::shelf::{Shelf, alive_bytes, settings};
 use crate::staging::Staging;
@@ -173,7 +173,9 @@ impl Upkeep<'_> {
             for (prefix, names) in &part.contents.absorbed {
                 absorbed.entry(prefix.clone()).or_default().extend(names.iter().cloned());
             }
-            if let Some(prefix) = planned_by(&part.name) {
+            if let Some(PartName { prefix, number: Number::Planned(_), .. }) =
+                PartName::parse(&part.name)
+            {
                 absorbed.entry(prefix.to_owned()).or_default().push(part.name.clone());
             }
         }
@@ -222,12 +224,4 @@ fn is_before(part: &PartFile, cutoff: i64) -> bool {
 /// The tier of a part by its size: each has parts [`FACTOR`] times as large as the one before.
 fn tier(bytes: u64) -> u32 {
     (bytes / TIER_BYTES).max(1).ilog(FACTOR as u64)
-}
-
-/// The prefix of a part that a ledger planned.
-fn planned_by(name: &str) -> Option<&str> {
-    let stem = name.strip_suffix(".part")?;
-    let (prefix, _) = stem.rsplit_once('-')?.0.rsplit_once('-')?;
-    let names = Names { prefix: prefix.to_owned(), worker_tag: 0 };
-    names.is_planned(name).then_some(prefix)
 }

@@ -174,10 +174,48 @@ fn a_damaged_index_is_written_again() {
 }
 
 #[test]
-fn a_lost_data_directory_doubles_nothing() {
+fn after_the_loss_of_a_data_directory_nothing_is_replaced_in_silence() {
     let home = indexed();
     std::fs::remove_dir_all(home.path("millrace-data")).unwrap();
+    home.write("orders.jsonl", &ORDERS.replace(r#""id":"#, r#""id":1"#));
+    for _ in 0..2 {
+        let ran = home.run(&["run", "orders.yaml"]).expect(1);
+        assert!(ran.err.contains("error[E-INDEX-05]: sink `search`: "), "{}", ran.err);
+        assert!(ran.err.contains("--rebuild SINK`; or keep it"), "{}", ran.err);
+        assert_eq!(ids(&home, &["*"]), [1, 2, 4]);
+    }
+    // One way out is another directory,
+    home.write("elsewhere.yaml", &ORDERS_YAML.replace("lake/index", "lake/new"));
+    home.run(&["run", "elsewhere.yaml"]).expect(0);
+    let new = home.run(&["search", "lake/new", "*", "--count"]).expect(0);
+    assert_eq!(new.out, "3\n");
+    // and another one the topic, which the ledger has been through meanwhile.
+    home.run(&["run", "orders.yaml", "--rebuild", "search"]).expect(0);
+    assert_eq!(ids(&home, &["*"]), [11, 12, 14]);
     home.run(&["run", "orders.yaml"]).expect(0);
-    assert_eq!(ids(&home, &["*"]), [1, 2, 4]);
     assert_eq!(search(&home, &["*", "--count"]).expect(0).out, "3\n");
+}
+
+#[test]
+fn the_index_of_another_pipeline_is_left_alone() {
+    let home = indexed();
+    home.write("lake/index/foo.part", "not of an index");
+    let before = files(&home.path("lake/index"), "");
+    let others = ORDERS_YAML.replace("pipeline: orders", "pipeline: others");
+    home.write("others.yaml", &others.replace("name: orders", "name: others"));
+    for arguments in [&["run", "others.yaml"][..], &["run", "others.yaml", "--rebuild", "search"]] {
+        let ran = home.run(arguments).expect(2);
+        let told = "error[E-INDEX-04]: sink `search`: lake/index has the index of `orders-search`";
+        assert!(ran.err.contains(told), "{}", ran.err);
+        assert!(ran.err.contains("write to another directory"), "{}", ran.err);
+        assert_eq!(files(&home.path("lake/index"), ""), before);
+        assert_eq!(ids(&home, &["*"]), [1, 2, 4]);
+    }
+    home.run(&["run", "orders.yaml", "--rebuild", "search"]).expect(0);
+    assert_eq!(ids(&home, &["*"]), [1, 2, 4]);
+    assert_eq!(std::fs::read(home.path("lake/index/foo.part")).unwrap(), b"not of an index");
+
+    let twice = ORDERS_YAML.replace("sinks:\n", "sinks:\n  same: {index: {to: ./lake/index/}}\n");
+    home.write("twice.yaml", &twice);
+    home.run(&["validate", "twice.yaml"]).expect(2);
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use millrace_connect_api::Column;
 
+use self::index::Indexes;
 use super::columns::{Available, Listed, columns};
 use super::names::Scope;
 use super::steps::{Before, steps};
@@ -37,7 +38,7 @@ pub(super) fn sinks(
     if map.is_empty() && !entry.node.has_more() {
         reader.error(code::RANGE, &entry.at.span, "there is no sink", "add one");
     }
-    let mut sinks = Vec::new();
+    let (mut sinks, mut indexes) = (Vec::new(), Indexes::default());
     let mut without_pieces = None;
     for (key, value) in &map {
         let legal = sink_name(reader, key);
@@ -46,7 +47,7 @@ pub(super) fn sinks(
         if component.is_some_and(|name| !Abilities::of(name).takes_pieces) {
             without_pieces.get_or_insert_with(|| key.text.clone());
         }
-        let sink = sink(reader, key, &fields, scope);
+        let sink = sink(reader, key, &fields, scope, &mut indexes);
         if legal {
             sinks.extend(sink);
         }
@@ -108,6 +109,7 @@ fn sink(
     key: &Key,
     fields: &Fields<'_>,
     scope: &Scope,
+    indexes: &mut Indexes,
 ) -> Option<SinkSpec> {
     let where_ = fields.get("where").map(|entry| {
         let condition = scope.condition(reader, entry)?;
@@ -140,7 +142,10 @@ fn sink(
         let format = match chosen.name {
             "jsonl" => jsonl,
             "csv" => csv,
-            "index" => return index::index(reader, &own, scope).map(SinkKind::Index),
+            "index" => {
+                let index = index::index(reader, &own, scope, &key.text, indexes);
+                return index.map(SinkKind::Index);
+            }
             "stdout" => return stdout(reader, &own, scope),
             "blackhole" => return Some(SinkKind::Blackhole),
             _ => parquet,

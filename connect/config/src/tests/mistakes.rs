@@ -146,6 +146,22 @@ fn sinks_without_files_have_their_own_mistakes() {
 }
 
 #[test]
+fn an_index_has_a_directory_of_its_own() {
+    for other in ["x", "./x", "x/", "./x/.//", "file://x", "file://./x"] {
+        let sinks = format!(
+            "sinks: {{s: {{index: {{to: x}}}}, o: {{index: {{to: «{other}»}}}}, l: {{jsonl: {{to: x}}}}}}\n"
+        );
+        let found = check_json("E-KEY-04", &sinks);
+        assert!(found.message.contains("the sink `s` has its index"), "{}", found.message);
+    }
+    for other in ["y", "/x", "../x", "x/y", "X"] {
+        let sinks = format!("sinks: {{s: {{index: {{to: x}}}}, o: {{index: {{to: {other}}}}}}}\n");
+        let file = format!("version: 1\npipeline: p\ntopic: t\nschema: {{id: int}}\n{sinks}");
+        assert!(parse(&file).is_ok(), "{other}");
+    }
+}
+
+#[test]
 fn an_index_has_its_own_mistakes() {
     let index = |code, marked: &str| {
         check_json(code, &format!("sinks: {{s: {{index: {{to: x, {marked}}}}}}}\n"))

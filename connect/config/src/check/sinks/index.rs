@@ -1,3 +1,5 @@
+use std::path::{Component, Path, PathBuf};
+
 use millrace_connect_api::DataType;
 
 use super::directory;
@@ -18,11 +20,40 @@ const KINDS: [FieldKind; 6] = [
     FieldKind::Json,
 ];
 
+/// The directories of the indexes so far, and whose they are.
+#[derive(Default)]
+pub(super) struct Indexes(Vec<(PathBuf, String)>);
+
+impl Indexes {
+    /// Adds that of one more sink, which must be its own: a document is known by the place of its
+    /// message alone, so the rows of two sinks would replace each other.
+    fn add(&mut self, reader: &mut Reader<'_>, entry: &Entry<'_>, to: &Path, sink: &str) {
+        // `x`, `./x`, `x/` and `x//.` are one.
+        let to = to.components().filter(|part| *part != Component::CurDir).collect::<PathBuf>();
+        if let Some((_, other)) = self.0.iter().find(|(taken, _)| *taken == to) {
+            let message = format!("the sink `{other}` has its index in this directory");
+            let help = "an index is one sink's alone: choose another directory";
+            reader.error(code::KEY_CONFLICT, &entry.node.span, message, help);
+        }
+        self.0.push((to, sink.to_owned()));
+    }
+}
+
 /// What every document has beside its columns.
 const RESERVED: [&str; 3] = ["_queue", "_offset", "_store_time"];
 
-pub(super) fn index(reader: &mut Reader<'_>, own: &Fields<'_>, scope: &Scope) -> Option<IndexSpec> {
-    let to = own.get("to").and_then(|entry| directory(reader, entry));
+pub(super) fn index(
+    reader: &mut Reader<'_>,
+    own: &Fields<'_>,
+    scope: &Scope,
+    sink: &str,
+    indexes: &mut Indexes,
+) -> Option<IndexSpec> {
+    let to = own.get("to").and_then(|entry| {
+        let to = directory(reader, entry)?;
+        indexes.add(reader, entry, &to, sink);
+        Some(to)
+    });
     let available = Available::of(scope);
     let fields = match own.get("mapping") {
         Some(entry) => mapping(reader, entry, &available),

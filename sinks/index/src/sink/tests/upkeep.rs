@@ -61,8 +61,8 @@ fn what_is_read_again_replaces_and_never_doubles() {
     commit(&mut sink, &batch(0, 0, 10), at(0)).unwrap();
     commit(&mut sink, &batch(1, 0, 10), at(0)).unwrap();
     drop(sink);
-    // A pipeline whose ledger was lost begins anew, with the numbers of before.
-    let mut sink = open(&disk, options());
+    // A sink that was to begin anew was killed before anything was erased.
+    let mut sink = reopen(&disk, options(), Resume::default(), 3);
     commit(&mut sink, &marked(0, 4, 6, "second"), at(1)).unwrap();
     assert_eq!(find(&disk, "second"), [4, 5]);
     assert_eq!(find(&disk, "first"), [0, 0, 1, 1, 2, 2, 3, 3, 4, 5, 6, 6, 7, 7, 8, 8, 9, 9]);
@@ -82,7 +82,7 @@ fn a_part_whose_documents_are_all_replaced_goes() {
     let mut sink = open(&disk, options());
     let first = commit(&mut sink, &batch(0, 0, 10), at(0)).unwrap();
     drop(sink);
-    let mut sink = open(&disk, options());
+    let mut sink = reopen(&disk, options(), Resume::default(), 2);
     commit(&mut sink, &marked(0, 0, 10, "second"), at(1)).unwrap();
     ready(sink.plan(at(2), Cut::All)).unwrap();
     assert_eq!(visible(&disk).len(), 1);
