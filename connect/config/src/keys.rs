@@ -478,7 +478,7 @@ pub(crate) static STEPS: Components = Components {
             Kind::Number,
             Optional,
             "Keeps this share of the messages, from 0 to 1: the same ones however often they are \
-             read.",
+             read. Of several on the way to a sink each chooses for itself.",
         ),
         key(
             "split",

@@ -51,6 +51,8 @@ struct Steps<'a> {
     passage: Passage,
     before: Vec<Named>,
     after: Vec<Named>,
+    /// How many of them keep a share.
+    samples: usize,
     /// What the next module shares with those before it, as far as they get the same messages.
     shared: Shared,
 }
@@ -99,7 +101,7 @@ impl Chain {
         passage: Passage,
     ) -> Result<Self, RunError> {
         let (before, after, shared) = (Vec::new(), Vec::new(), Shared::default());
-        let mut steps = Steps { pipeline, filters, passage, before, after, shared };
+        let mut steps = Steps { pipeline, filters, passage, before, after, samples: 0, shared };
         for (number, spec) in pipeline.steps.iter().enumerate() {
             steps.add(spec, StepAt { sink: None, number })?;
         }
@@ -234,7 +236,11 @@ impl Steps<'_> {
                 let name = format!("{at} cast");
                 self.late(name.clone(), Cast::new(name, columns)?);
             }
-            StepSpec::Sample { rate } => self.early(format!("{at} sample"), Sample::new(*rate)),
+            StepSpec::Sample { rate } => {
+                let sample = Sample::new(self.samples, *rate);
+                self.samples += 1;
+                self.early(format!("{at} sample"), sample);
+            }
             // What was never delivered is no duplicate.
             StepSpec::Dedupe(_) if self.passage == Passage::Replay => {}
             StepSpec::Dedupe(spec) => {

@@ -230,6 +230,20 @@ fn a_sample_is_counted_and_comes_out_the_same_again() {
 }
 
 #[test]
+fn each_sample_on_the_way_chooses_for_itself() {
+    let rows = vec![(r#"{"a":1}"#, ""); 10_000];
+    let kept =
+        |mut chain: Chain| chain.apply(messages(&rows), &mut Vec::new()).unwrap().selection().len();
+    let after = kept(try_chain_to("[sample: 0.2]", "[filter: body.a = 1, sample: 0.5]").unwrap());
+    assert!((900..1_100).contains(&after), "{after}");
+    let after = kept(chain("[sample: 0.5, sample: 0.5, sample: 0.5]"));
+    assert!((1_150..1_350).contains(&after), "{after}");
+    // What is kept where there is only one does not follow from where it stands.
+    let one = kept(try_chain_to("[]", "[filter: body.a = 1, sample: 0.5]").unwrap());
+    assert_eq!(one, kept(chain("[sample: 0.5]")));
+}
+
+#[test]
 fn filters_keep_what_is_true_and_count_the_rest() {
     let rows = [(r#"{"a":1}"#, ""), (r#"{"a":2}"#, ""), (r#"{"b":"x"}"#, "")];
     check(
