@@ -71,8 +71,10 @@ pub enum Cut {
 /// What became of a batch.
 #[derive(Debug, Default)]
 pub struct Written {
-    /// Rows now in open parts.
+    /// Rows now in open parts, or done.
     pub rows: u64,
+    /// Of these, rows that are done, as those of a sink that has no parts.
+    pub done: u64,
     /// Rows that were already committed for their partition before a restart.
     pub skipped: u64,
     /// Rows that will never fit, by row number of the batch.

@@ -148,11 +148,15 @@ pub(crate) fn tell(summary: &Summary) -> String {
             let before = figures::count(sink.lettered_before);
             part += &format!(", {before} dead letters of before");
         }
-        let made = match sink.bulks {
-            0 => figures::counted(sink.files, "file"),
-            bulks => figures::counted(bulks, "bulk"),
+        let made = match (sink.files, sink.bulks) {
+            // Rows that were seen as they were written.
+            (0, 0) if sink.visible_rows > 0 => None,
+            (files, 0) => Some(figures::counted(files, "file")),
+            (_, bulks) => Some(figures::counted(bulks, "bulk")),
         };
-        part += &format!(", {made} ({})", figures::bytes(sink.visible_bytes));
+        if let Some(made) = made {
+            part += &format!(", {made} ({})", figures::bytes(sink.visible_bytes));
+        }
         parts.push(part);
     }
     format!("{}: {}", summary.pipeline, parts.join("; "))

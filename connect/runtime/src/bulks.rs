@@ -173,7 +173,7 @@ impl<S: RowSink> FileSink for Bulks<S> {
         items.into_iter().for_each(|item| self.put(item, now));
         let messages = batch.messages();
         self.taken.insert(messages.queue().clone(), messages.to());
-        Ok(Written { rows, skipped: 0, rejected })
+        Ok(Written { rows, rejected, ..Written::default() })
     }
 
     async fn plan(&mut self, now: Now, cut: Cut) -> Result<Plan, SinkError> {

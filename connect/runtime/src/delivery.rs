@@ -217,6 +217,7 @@ impl Delivery {
             sink.read += messages.len() as u64;
             sink.made += made;
             sink.written += written.rows;
+            sink.visible_rows += written.done;
             sink.skipped += written.skipped;
             if let Some(filtered) = filtered {
                 sink.filtered = filtered;

@@ -63,7 +63,7 @@ pub struct SinkProgress {
     pub files: u64,
     /// Bulks that a destination took, of a sink that makes no files.
     pub bulks: u64,
-    /// Rows in them.
+    /// Rows in them, and rows of a sink that makes neither.
     pub visible_rows: u64,
     /// Of these, rows that an earlier run wrote, in parts that it planned and this one finished.
     pub recovered_rows: u64,

@@ -39,7 +39,8 @@ impl<R: Rows> FileSink for AtOnce<R> {
         self.rows.write(batch).map_err(|error| SinkError::Broken(Box::new(error)))?;
         let messages = batch.messages();
         self.next.insert(messages.queue().clone(), messages.to());
-        Ok(Written { rows: batch.selection().len() as u64, ..Written::default() })
+        let rows = batch.selection().len() as u64;
+        Ok(Written { rows, done: rows, ..Written::default() })
     }
 
     async fn plan(&mut self, _now: Now, _cut: Cut) -> Result<Plan, SinkError> {

@@ -176,7 +176,9 @@ fn rows_on_standard_output_are_all_that_is_there() {
     let mut lines: Vec<_> = ran.out.lines().collect();
     lines.sort_unstable();
     assert_eq!(lines, (0..5).map(|id| format!("{{\"id\":{id}}}")).collect::<Vec<_>>());
-    assert!(ran.err.starts_with("numbers: source read 5; "), "{}", ran.err);
+    let told = |sink: &str| format!("sink {sink} read 5, wrote 5 rows, 0 dead letters");
+    let summary = format!("numbers: source read 5; {}; {}; ", told("all"), told("lake"));
+    assert!(ran.err.starts_with(&summary), "{}", ran.err);
     let again = home.run(&["run", "numbers.yaml", "--json"]).expect(0);
     assert_eq!(again.out.lines().count(), 1, "{}", again.out);
     assert_eq!(again.json()["result"]["sinks"]["all"]["read"], 0);
