@@ -1,19 +1,22 @@
+mod columns; // single values of fields that have no terms for them
 mod count; // documents by the value of a field
+mod excluded; // documents that are not to be found
+mod language; // how the pieces of a query are put together
 mod mistake; // what is wrong with a query, and where
-mod reserved; // questions about the fields that every document has
 mod unasked; // what looks like a question and is none
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
 use std::ops::{Bound, Range};
 use std::path::Path;
 
 use millrace_disk::Disk;
 use tantivy::collector::{Collector, Count, TopDocs};
-use tantivy::query::{BooleanQuery, Occur, Query, QueryParser, QueryParserError, RangeQuery};
-use tantivy::query_grammar::parse_query;
+use tantivy::query::{BooleanQuery, Occur, Query, QueryParser, RangeQuery};
+use tantivy::query_grammar::{Delimiter, UserInputLeaf};
 use tantivy::schema::{Field, OwnedValue, Value as _};
 use tantivy::tokenizer::TokenStream;
-use tantivy::{DateTime, DocAddress, ReloadPolicy, Searcher, TantivyDocument, TantivyError, Term};
+use tantivy::{DateTime, DocAddress, ReloadPolicy, Searcher, TantivyDocument, Term};
 
 pub use mistake::QueryError;
 
@@ -41,7 +44,7 @@ struct Open {
 /// A question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
-    /// In the language of tantivy's query parser; words that stand side by side must all be there.
+    /// In the language that the README shows; words that stand side by side must all be there.
     pub query: String,
     /// Only documents of this time or later, by the mapping's time, microseconds.
     pub from: Option<i64>,
@@ -151,15 +154,6 @@ impl Search {
 
 impl Open {
     fn ask(&self, asked: &Asked) -> Result<Found, QueryError> {
-        self.answer(asked).map_err(|error| match error {
-            QueryError::Index(IndexError::Engine(TantivyError::SchemaError(_))) => {
-                mistake::of_any_value(&self.mapping, &asked.query).unwrap_or(error)
-            }
-            error => error,
-        })
-    }
-
-    fn answer(&self, asked: &Asked) -> Result<Found, QueryError> {
         let query = self.query(asked)?;
         let total = self.collect(&query, &Count)? as u64;
         let counts = match &asked.count_by {
@@ -192,15 +186,18 @@ impl Open {
         let fields = fields.filter_map(|field| self.fields.schema.get_field(&field.name).ok());
         let tokenizers = self.searcher.index().tokenizers().clone();
         let schema = self.mapping.to_be_asked();
-        let mut parser = QueryParser::new(schema.clone(), fields.collect(), tokenizers);
-        parser.set_conjunction_by_default();
-        mistake::check_depth(&asked.query)?;
-        let wrong = |error| mistake::in_query(&self.mapping, &asked.query, &error);
-        let query = parse_query(&asked.query)
-            .map_err(|_| wrong(QueryParserError::SyntaxError(asked.query.clone())))?;
-        Unasked { mapping: &self.mapping, schema: &schema, text: &asked.query }.check(&query)?;
-        let query = reserved::as_ranges(query)?;
-        let query = parser.build_query_from_user_input_ast(query).map_err(wrong)?;
+        let parser = QueryParser::new(schema.clone(), fields.collect(), tokenizers);
+        let words = self.searcher.index().tokenizers().get("default").unwrap_or_default();
+        let unasked =
+            Unasked { mapping: &self.mapping, schema: &schema, text: &asked.query, words };
+        let query = language::read(&asked.query, &|mut piece| {
+            any_value(&mut piece.leaf);
+            unasked.check(&piece)?;
+            unescape(&mut piece.leaf);
+            let leaf = columns::as_range(&self.mapping, piece.leaf)?;
+            let query = parser.build_query_from_user_input_ast(leaf);
+            query.map_err(|error| mistake::in_query(&self.mapping, &asked.query, &error))
+        })?;
         let time = self.fields.schema.get_field(self.mapping.time());
         let time = time.map_err(IndexError::from)?;
         let at = |micros: i64| {
@@ -342,5 +339,26 @@ impl Open {
             }
         }
         Ok(matched)
+    }
+}
+
+/// A range without ends has any value. Tantivy drops it.
+fn any_value(leaf: &mut UserInputLeaf) {
+    if let UserInputLeaf::Range { field: Some(field), lower, upper } = leaf
+        && lower.term_str() == "*"
+        && upper.term_str() == "*"
+    {
+        *leaf = UserInputLeaf::Exists { field: mem::take(field) };
+    }
+}
+
+/// Takes the `\` away that tantivy leaves before signs which mean nothing to it.
+fn unescape(leaf: &mut UserInputLeaf) {
+    if let UserInputLeaf::Literal(literal) = leaf
+        && matches!(literal.delimiter, Delimiter::None)
+    {
+        for sign in ["*", "?", "!", "&", "|"] {
+            literal.phrase = literal.phrase.replace(&format!("\\{sign}"), sign);
+        }
     }
 }

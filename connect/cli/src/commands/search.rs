@@ -48,10 +48,14 @@ pub(crate) struct SearchIndex {
     /// Answer in one line of JSON.
     #[arg(long)]
     pub(crate) json: bool,
+    /// For those who look for it here.
+    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "SINK", value_parser = refuse_rebuild)]
+    rebuild: Option<String>,
 }
 
 const AFTER_HELP: &str = "\
-Words must all be there; `OR`, `NOT` and brackets say otherwise. `field:word` looks in one field,
+Words must all be there; `OR`, `NOT` (or `-`) and brackets say otherwise: `a OR b c` is
+`a OR (b AND c)`, and `NOT a` all that is not `a`. `field:word` looks in one field,
 `field:\"two words\"` for a phrase, or for the whole of a keyword. `status:[400 TO 499]` is a range,
 `{…}` leaves its ends out, and `status:>=400` has one end. `field:*` has any value.
 `_queue:\"broker-a/orders/0\" _offset:17` is the document of one message.
@@ -179,6 +183,10 @@ fn place(query: &str, at: &Range<usize>) -> String {
 
 fn parse_instant(text: &str) -> Result<i64, String> {
     parse_timestamp(text).map_err(|error| format!("as a time it is {error}"))
+}
+
+fn refuse_rebuild(_: &str) -> Result<String, String> {
+    Err("an index is written again from its topic: `millrace run FILE --rebuild SINK`".into())
 }
 
 fn parse_sort(text: &str) -> Result<(String, Descending), String> {

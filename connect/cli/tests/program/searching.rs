@@ -90,6 +90,12 @@ fn a_wrong_question_names_its_place() {
     let ran = search(&home, &["*", "--sort", "note"]).expect(2);
     ran.one_error("E-QUERY-01", "cannot sort by `note`, which is of kind `text`");
     search(&home, &["*", "--from", "yesterday"]).expect(2);
+    wrong("", "the query is empty");
+    wrong("fox && !dog || not", "column 16, `not`: `not` is no operator here");
+    wrong("region:e?", "column 8, `e?`: `*` and `?` do not stand for other characters");
+    // Both were the end of the process.
+    wrong(&format!("'\"' {}", "(".repeat(20_000)), "more than 100 brackets within each other");
+    assert_eq!(ids(&home, &[&format!("* {}fox", "NOT ".repeat(5_001))]), [4]);
     home.run(&["search", "lake/nothing", "*"]).expect(2).one_error("E-FILE-01", "lake/nothing");
     // Neither the directory around the index nor one of another kind, with or without files.
     std::fs::create_dir(home.path("empty")).unwrap();
@@ -97,6 +103,28 @@ fn a_wrong_question_names_its_place() {
         let ran = home.run(&["search", dir, "*"]).expect(2);
         ran.one_error("E-FILE-01", &format!("{dir} is no search index"));
         assert!(ran.err.contains("hint: name the directory that an `index` sink"), "{}", ran.err);
+    }
+}
+
+#[test]
+fn and_or_and_not_mean_what_they_say() {
+    let home = indexed();
+    assert_eq!(ids(&home, &["fox AND NOT region:us"]), [1]);
+    assert_eq!(ids(&home, &["* AND NOT region:us"]), [1, 4]);
+    assert_eq!(ids(&home, &["NOT region:us AND dog"]), [4]);
+    assert_eq!(ids(&home, &["amount:20 OR NOT fox"]), [2, 4]);
+    assert_eq!(ids(&home, &["amount:10 OR dog region:eu"]), [1, 4]);
+    assert_eq!(ids(&home, &["dog || fox && !region:us"]), [1, 2, 4]);
+    assert_eq!(ids(&home, &["at:\"2026-01-02T03:59:59.5Z\""]), [2]);
+    assert!(ids(&home, &["at:\"2026-01-02T03:59:59Z\""]).is_empty());
+}
+
+#[test]
+fn what_writes_an_index_again_is_told_where_it_is_looked_for() {
+    let home = indexed();
+    for arguments in [&["--rebuild"][..], &["*", "--rebuild", "search"]] {
+        let ran = search(&home, arguments).expect(2);
+        assert!(ran.err.contains("`millrace run FILE --rebuild SINK`"), "{}", ran.err);
     }
 }
 

@@ -1,7 +1,6 @@
 use std::ops::Range;
 
 use tantivy::query::QueryParserError;
-use tantivy::query_grammar::parse_query_lenient;
 
 use crate::error::IndexError;
 use crate::mapping::{FieldKind, MappedField, Mapping, OFFSET, QUEUE, STORE_TIME};
@@ -46,16 +45,6 @@ pub(super) fn in_query(mapping: &Mapping, query: &str, error: &QueryParserError)
             let at = place_of(query, path).unwrap_or(whole);
             wrong(at, no_field(name), names(mapping))
         }
-        QueryParserError::SyntaxError(_) => {
-            let (_, mistakes) = parse_query_lenient(query);
-            let first = mistakes.first();
-            let at = first.map_or(0, |mistake| floor(query, mistake.pos));
-            let message = first.map_or("this is no query".to_owned(), |mistake| {
-                format!("this is no query: {}", mistake.message)
-            });
-            let help = "quote what is not a word, as in `path:\"/a b\"`; brackets come in pairs";
-            wrong(at..query.len().max(at), message, help.to_owned())
-        }
         QueryParserError::ExpectedInt(_) => {
             let parses = |text: &str| text.parse::<i64>().is_ok();
             typed(FieldKind::Int, parses, "for example `status:404` or `status:[400 TO 499]`")
@@ -73,10 +62,6 @@ pub(super) fn in_query(mapping: &Mapping, query: &str, error: &QueryParserError)
             "for example `time:[2026-01-02T03:00:00Z TO 2026-01-02T04:00:00Z}`, or `--from` and \
              `--to`",
         ),
-        QueryParserError::AllButQueryForbidden => {
-            let help = "put `*` before it: `* -status:200`".to_owned();
-            wrong(whole, "the query says only what is not wanted".to_owned(), help)
-        }
         QueryParserError::NoDefaultFieldDeclared => {
             let help = format!("say which field, as in `{}:…`", mapping.fields[0].name);
             wrong(whole, "the index has no field of text or keywords".to_owned(), help)
@@ -98,59 +83,26 @@ pub(super) fn in_query(mapping: &Mapping, query: &str, error: &QueryParserError)
     }
 }
 
-/// Brackets within brackets: the parser calls itself for each.
-const DEPTH_MAX: usize = 100;
-
-/// Refuses a query with so many brackets within each other that the parser would run out of stack.
-pub(super) fn check_depth(query: &str) -> Result<(), QueryError> {
-    let (mut depth, mut quoted, mut escaped) = (0usize, false, false);
-    for (at, char) in query.char_indices() {
-        match char {
-            _ if escaped => escaped = false,
-            '\\' => escaped = true,
-            '"' => quoted = !quoted,
-            '(' if !quoted => depth += 1,
-            ')' if !quoted => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        if depth > DEPTH_MAX {
-            return Err(QueryError::Wrong {
-                at: Some(at..at + 1),
-                message: format!("more than {DEPTH_MAX} brackets within each other"),
-                help: "ask for less at a time".to_owned(),
-            });
-        }
+/// `field:*` of a field of which nothing says where it has a value.
+pub(super) fn any_value(field: &MappedField, at: Range<usize>) -> QueryError {
+    let (name, kind) = (&field.name, field.kind.name());
+    QueryError::Wrong {
+        at: Some(at),
+        message: format!("of `{name}`, which is of kind `{kind}`, `*` finds nothing"),
+        help: "`*` finds any value in fields of other kinds than `text` and `json`".to_owned(),
     }
-    Ok(())
 }
 
-/// `field:*` of a field of which nothing says where it has a value, if there is one in the query.
-pub(super) fn of_any_value(mapping: &Mapping, query: &str) -> Option<QueryError> {
-    let has_none = |kind| matches!(kind, FieldKind::Text | FieldKind::Json);
-    for field in mapping.fields.iter().filter(|field| has_none(field.kind)) {
-        for (at, name) in query.match_indices(&field.name) {
-            let Some((path, value)) = query[at + name.len()..].split_once(':') else {
-                continue;
-            };
-            let is_path = path.is_empty() || path.starts_with('.') && !path.contains(' ');
-            if is_path && value.trim_start().starts_with('*') {
-                let (name, kind) = (&field.name, field.kind.name());
-                return Some(QueryError::Wrong {
-                    at: Some(at..at + name.len() + path.len()),
-                    message: format!("of `{name}`, which is of kind `{kind}`, `*` finds nothing"),
-                    help: "`*` finds any value in fields of other kinds than `text` and `json`"
-                        .to_owned(),
-                });
-            }
-        }
-    }
-    None
+/// A field that is not there.
+pub(super) fn unknown(mapping: &Mapping, path: &str, at: Range<usize>) -> QueryError {
+    let name = path.split('.').next().unwrap_or(path);
+    QueryError::Wrong { at: Some(at), message: no_field(name), help: names(mapping) }
 }
 
 /// A range within a field that is indexed by single values only.
-pub(super) fn json_range(query: &str, path: &str) -> QueryError {
+pub(super) fn json_range(path: &str, at: Range<usize>) -> QueryError {
     QueryError::Wrong {
-        at: place_of(query, path).or(Some(0..query.len())),
+        at: Some(at),
         message: format!("`{path}` is within a field of kind `json`, which has no ranges"),
         help:
             "ask for its single values, as in `extra.id:7 OR extra.id:8`, or give it a column and \
@@ -159,21 +111,57 @@ pub(super) fn json_range(query: &str, path: &str) -> QueryError {
     }
 }
 
-/// A word that ends in `*`, of which only what stands before would be looked for.
-pub(super) fn beginning(query: &str, field: &MappedField, word: &str) -> QueryError {
-    let (start, next) = following(word.trim_end_matches('*')).unwrap_or(("word", "wore".into()));
+/// A word with `*` or `?`, which would be looked for as characters, or not at all.
+pub(super) fn wildcard(field: &MappedField, word: &str, at: Range<usize>) -> QueryError {
+    let beginning = word.trim_end_matches('*');
+    let is_beginning = beginning.len() < word.len() && !beginning.contains(['*', '?']);
+    let (start, next) = following(beginning).unwrap_or(("word", "wore".into()));
     let (start, next) = match field.kind {
         FieldKind::Text => (start.to_lowercase(), next.to_lowercase()),
         _ => (start.to_owned(), next),
     };
+    let message = match is_beginning {
+        true => "`*` does not stand for the rest of a word",
+        false => "`*` and `?` do not stand for other characters",
+    };
+    let quoted = "in quotes `*` and `?` are characters";
+    let help = match field.kind {
+        FieldKind::Json => quoted.to_owned(),
+        _ => {
+            let name = &field.name;
+            format!("a range finds what begins so, as in `{name}:[{start} TO {next}}}`; {quoted}")
+        }
+    };
+    QueryError::Wrong { at: Some(at), message: message.to_owned(), help }
+}
+
+/// A word that looks like an operator and would be looked for.
+pub(super) fn operator(word: &str, at: Range<usize>) -> QueryError {
     QueryError::Wrong {
-        at: query.find(word).map_or(Some(0..query.len()), |at| Some(at..at + word.len())),
-        message: "`*` does not stand for the rest of a word".to_owned(),
-        help: format!(
-            "a range finds what begins so, as in `{}:[{start} TO {next}}}`; in quotes `*` is a \
-             character",
-            field.name
-        ),
+        at: Some(at),
+        message: format!("`{word}` is no operator here"),
+        help:
+            "`AND`, `OR` and `NOT` are written in capitals, `&&` and `||` between blanks; to look \
+               for it as a word, quote it"
+                .to_owned(),
+    }
+}
+
+/// Signs and nothing else, asked of a field of words.
+pub(super) fn no_word(at: Range<usize>) -> QueryError {
+    QueryError::Wrong {
+        at: Some(at),
+        message: "there is no word in it that a text could have".to_owned(),
+        help: "words are letters and digits, at most 40 bytes of them".to_owned(),
+    }
+}
+
+/// A pattern between two `/`.
+pub(super) fn pattern(at: Range<usize>) -> QueryError {
+    QueryError::Wrong {
+        at: Some(at),
+        message: "between two `/` stands a pattern, and patterns are not looked for".to_owned(),
+        help: "quote what is no pattern, as in `path:\"/static/\"`".to_owned(),
     }
 }
 
@@ -243,7 +231,7 @@ fn place_of(query: &str, name: &str) -> Option<Range<usize>> {
 fn places<'q>(query: &'q str, name: &'q str) -> impl Iterator<Item = usize> + 'q {
     let begins = |at: usize| {
         let before = query[..at].chars().next_back();
-        before.is_none_or(|char| char.is_whitespace() || "(+-".contains(char))
+        before.is_none_or(|char| char.is_whitespace() || "(+-!".contains(char))
     };
     let named = query.match_indices(name).map(|(at, _)| at);
     named.filter(move |at| begins(*at) && query[at + name.len()..].trim_start().starts_with(':'))
@@ -277,9 +265,4 @@ fn wrong_value<'m>(
         }
     }
     (0..query.len(), None)
-}
-
-/// The place itself, or the one before it at which a character begins. Positions count characters.
-fn floor(query: &str, chars: usize) -> usize {
-    query.char_indices().nth(chars).map_or(query.len(), |(at, _)| at)
 }
