@@ -48,14 +48,7 @@ impl Quarantine {
         }
         let is_last = noted.damaged.len() == PLACES_MAX;
         drop(noted);
-        error!(
-            topic = place.topic.as_ref().map_or("?", TopicName::as_str),
-            queue_id = place.queue_id.0,
-            queue_offset = %place.offset,
-            physical_offset = %at,
-            error = %damage,
-            "a stored message is damaged and lost; what follows it is served",
-        );
+        tell(place, at, damage, "a stored message is damaged and lost; what follows it is served");
         if is_last {
             warn!(messages = PLACES_MAX, "more damaged messages are neither told nor counted");
         }
@@ -75,15 +68,13 @@ impl Quarantine {
         }
         noted.unread.insert(at, now_ms);
         drop(noted);
-        error!(
-            topic = place.topic.as_ref().map_or("?", TopicName::as_str),
-            queue_id = place.queue_id.0,
-            queue_offset = %place.offset,
-            physical_offset = %at,
-            error = %crate::refusal::with_cause(why),
+        tell(
+            place,
+            at,
+            &crate::refusal::with_cause(why),
             "a stored message cannot be read and its readers wait for it; mend the disk or the \
-             file, or go on without it: move the group behind it (`millrace group reset`) \
-             or, for all readers, restart with --repair",
+             file, or go on without it: move the group behind it (`millrace group reset`) or, for \
+             all readers, restart with --repair",
         );
     }
 
@@ -95,6 +86,17 @@ impl Quarantine {
     fn lock(&self) -> MutexGuard<'_, Noted> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn tell(place: &Place<'_>, at: PhysicalOffset, error: &dyn fmt::Display, what: &str) {
+    error!(
+        topic = place.topic.as_ref().map_or("?", TopicName::as_str),
+        queue_id = place.queue_id.0,
+        queue_offset = %place.offset,
+        physical_offset = %at,
+        error = %error,
+        "{what}",
+    );
 }
 
 fn place_of(error: &ReadError) -> PhysicalOffset {

@@ -474,7 +474,7 @@ mod tests {
 
     /// What the other test has another process do.
     #[test]
-    #[ignore = "ends its process"]
+    #[ignore = "ends its process; a_panic_ends_the_broker_with_an_error runs it"]
     fn panicking() {
         end_with_a_panic();
         let named = |name: &str| {

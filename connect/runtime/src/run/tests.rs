@@ -545,8 +545,8 @@ async fn a_pipeline_may_stop_at_the_first_refusal() {
     assert_eq!(world.broker.messages("%DLQ%p_all").len(), 0);
 }
 
-#[tokio::test(start_paused = true)]
-async fn messages_that_retention_took_are_never_passed_over_in_silence() {
+/// A hundred messages, of which sinks have had as many as they could until the last was there.
+async fn with_all_lines_in_the_topic() -> World {
     let mut world = World::new(PIPELINE, lines(100, 1000), 1, Chances::default(), 0);
     let run = world.run();
     let control = run.control();
@@ -554,7 +554,12 @@ async fn messages_that_retention_took_are_never_passed_over_in_silence() {
     while control.progress().source.is_none_or(|source| !source.ended) {
         crash_after(&mut run, 1).await;
     }
-    drop(run);
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_that_retention_took_are_never_passed_over_in_silence() {
+    let mut world = with_all_lines_in_the_topic().await;
     let resume = world.state().await.sinks["all"].resume.clone().unwrap();
     let queue = world.broker.messages("t")[0].0;
     let known = resume.next.iter().find(|(known, _)| known.queue == QueueId(queue));
@@ -574,14 +579,7 @@ async fn messages_that_retention_took_are_never_passed_over_in_silence() {
 
 #[tokio::test(start_paused = true)]
 async fn messages_that_damage_took_are_never_passed_over_in_silence() {
-    let mut world = World::new(PIPELINE, lines(100, 1000), 1, Chances::default(), 0);
-    let run = world.run();
-    let control = run.control();
-    let mut run = Box::pin(run.finish());
-    while control.progress().source.is_none_or(|source| !source.ended) {
-        crash_after(&mut run, 1).await;
-    }
-    drop(run);
+    let mut world = with_all_lines_in_the_topic().await;
     let queue = world.broker.messages("t")[0].0;
     for offset in [95, 96] {
         world.broker.lose("t", queue, offset);

@@ -1,8 +1,13 @@
 use super::*;
 
+/// A pipeline of JSON bodies with these steps.
+#[track_caller]
+fn steps(code: &str, marked: &str) -> Diagnostic {
+    check_json(code, &format!("steps: [{marked}]\n"))
+}
+
 #[test]
 fn columns_that_are_gone_cannot_be_named() {
-    let steps = |code, marked: &str| check_json(code, &format!("steps: [{marked}]\n"));
     let found = steps("E-COL-01", "drop: [id], filter: «body.id» > 1");
     assert_eq!(found.message, "an earlier step has taken the column `body.id` out");
     steps("E-COL-01", "keep: [region], set: {x: «body.id» + 1}");
@@ -69,7 +74,6 @@ fn a_cast_goes_only_where_values_can() {
     cast("E-KEY-04", "region: {to: int, «format»: \"%F\"}");
     cast("E-KEY-04", "id: {to: string, «null»: \"-\"}");
     cast("E-COL-03", "id: double, «body.id»: string");
-    let steps = |code, marked: &str| check_json(code, &format!("steps: [{marked}]\n"));
     // Its type is another one behind it, and only there.
     steps("E-SQL-07", "cast: {region: int}, filter: «body.region» LIKE 'a%'");
     steps("E-SQL-07", "filter: «body.id» LIKE 'a%', cast: {id: string}");
@@ -86,7 +90,6 @@ fn a_cast_goes_only_where_values_can() {
 
 #[test]
 fn a_split_comes_first_and_once() {
-    let steps = |code, marked: &str| check_json(code, &format!("steps: [{marked}]\n"));
     let found = steps("E-COL-01", "split: «items»");
     assert_eq!(found.help, "write `body.items`");
     assert_eq!(steps("E-COL-01", "split: «body.»").help, "write `body.body`");
@@ -139,7 +142,6 @@ fn a_split_comes_first_and_once() {
 
 #[test]
 fn a_dedupe_has_a_key_and_a_window() {
-    let steps = |code, marked: &str| check_json(code, &format!("steps: [{marked}]\n"));
     let found = steps("E-KEY-03", "«dedupe»: {by: body.id}");
     assert_eq!(found.help, "add `within: 10m`, or `offsets: 10000`");
     steps("E-KEY-03", "«dedupe»: {within: 10m}");
