@@ -44,6 +44,7 @@ pub(crate) fn load(path: &Path) -> Result<Checked, Unusable> {
                 FilterFault::NotApart(_) => {
                     "write the rows into files, or take messages apart before they are produced"
                 }
+                FilterFault::BehindColumns(_) => "move the module before it",
                 FilterFault::OfOneSink(_) => {
                     "move it into the pipeline's own `steps`, or let it keep or change messages as a \
                      whole"

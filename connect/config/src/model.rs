@@ -201,6 +201,13 @@ pub struct Resolved {
     pub slots: Vec<Slot>,
 }
 
+impl Resolved {
+    /// Whether it reads what is only there once bodies are decoded.
+    pub fn needs_columns(&self) -> bool {
+        self.slots.iter().any(|slot| matches!(slot, Slot::Body(_) | Slot::Set(_)))
+    }
+}
+
 /// Where the value of a column comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Slot {
@@ -272,6 +279,22 @@ pub enum StepSpec {
     Dedupe(DedupeSpec),
     /// Runs a module in WebAssembly.
     Wasm(WasmSpec),
+}
+
+impl StepSpec {
+    /// The name of a step that needs columns, and so runs once bodies are decoded.
+    pub fn with_columns(&self) -> Option<&'static str> {
+        match self {
+            StepSpec::Filter { condition, .. } => condition.needs_columns().then_some("filter"),
+            StepSpec::Dedupe(spec) => spec.by.needs_columns().then_some("dedupe"),
+            StepSpec::Set(_) => Some("set"),
+            StepSpec::Rename(_) => Some("rename"),
+            StepSpec::Cast(_) => Some("cast"),
+            StepSpec::Drop | StepSpec::Sample { .. } | StepSpec::Split(_) | StepSpec::Wasm(_) => {
+                None
+            }
+        }
+    }
 }
 
 /// The `dedupe` step. A row is a duplicate if another one of its queue with the same key lies

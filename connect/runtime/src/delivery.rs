@@ -27,6 +27,7 @@ use millrace_types::{GroupName, QueueId, QueueOffset};
 use tokio::sync::watch;
 
 pub use gaps::OnLoss;
+use gaps::{Missing, gaps};
 use letters::DeadLetters;
 use lookback::Lookback;
 pub(crate) use patient::Patient;
@@ -158,10 +159,8 @@ impl Delivery {
         let Reading { queue, next: from, .. } = &self.queues[at];
         let (queue, from) = (queue.clone(), *from);
         // What was removed is part of what the pull covers: for sinks a queue has no gaps.
-        let begin = match pulled.min > from {
-            true => self.removed(&queue, from, &pulled)?,
-            false => from,
-        };
+        let removed = (pulled.min > from).then(|| Missing::removed(from, pulled.min));
+        self.stop_before(&queue, removed.as_ref()).await?;
         if pulled.max < from {
             return Err(RunError::WentBack { queue, known: from, end: pulled.max });
         }
@@ -171,11 +170,8 @@ impl Delivery {
         }
         let messages = Messages::parse(queue.clone(), from, pulled.next, pulled.runs)
             .map_err(|source| RunError::Damaged { queue: queue.clone(), source })?;
-        if let Err(error) = self.damaged(&queue, (begin, pulled.next), &messages) {
-            // What came before it is good.
-            self.commit(Cut::All).await?;
-            return Err(error);
-        }
+        let damaged = gaps(from.max(pulled.min), pulled.next, &messages);
+        self.stop_before(&queue, damaged.first()).await?;
         match self.write(Arc::new(messages)).await {
             // None of them is in the sink, so they are as good as not read.
             Err(RunError::Step(StepError::Stopped { .. })) => {
@@ -185,6 +181,7 @@ impl Delivery {
             written => written?,
         }
         self.queues[at].next = pulled.next;
+        removed.iter().chain(&damaged).for_each(|missing| self.note_missing(&queue, missing));
         Ok(true)
     }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use millrace_config::{Pipeline, SinkSpec, StepSpec, WasmSpec};
+use millrace_config::{Pipeline, Resolved, SinkSpec, StepSpec, WasmSpec};
 use millrace_disk::{Access, Disk};
 use millrace_wasm_host::{Filter, Host, Kind, Limits, LoadError, Module, StartError};
 
@@ -73,6 +73,12 @@ pub enum FilterFault {
     /// It may be good before other sinks.
     #[error("it is a flat map, and the sink `{0}` cannot tell several rows of one message apart")]
     NotApart(String),
+    /// It may be good earlier.
+    #[error(
+        "it replaces messages, so it must stand before `set` and all that reads columns; here a \
+         `{0}` comes before it"
+    )]
+    BehindColumns(&'static str),
     /// It may be good before all sinks.
     #[error(
         "it is a flat map, and stands in the `steps` of the sink `{0}`: all sinks count the same rows"
@@ -112,7 +118,8 @@ impl Filters {
             let name = sink.name.clone();
             modules.into_iter().map(move |(step, module)| ((name.clone(), step), module))
         };
-        let own = pipeline.sinks.iter().flat_map(of_sink).collect();
+        let own: BTreeMap<(String, usize), Arc<Module>> =
+            pipeline.sinks.iter().flat_map(of_sink).collect();
         let mut errors = loader.errors;
         // One step may do that, wherever a `split` stands.
         let has_split = pipeline.steps.iter().any(|step| matches!(step, StepSpec::Split(_)));
@@ -128,6 +135,14 @@ impl Filters {
         }
         let too_many = flat_maps.into_iter().skip(usize::from(!has_split));
         errors.extend(too_many.map(|spec| FilterError::new(spec, FilterFault::Twice)));
+        let mut behind = None;
+        behind_columns(&pipeline.steps, &mut behind, |step| shared.get(&step), &mut errors);
+        for sink in &pipeline.sinks {
+            let reads = sink.where_.as_ref().is_some_and(Resolved::needs_columns);
+            let mut behind = behind.or(reads.then_some("where"));
+            let module = |step| own.get(&(sink.name.clone(), step));
+            behind_columns(&sink.steps, &mut behind, module, &mut errors);
+        }
         if !errors.is_empty() {
             return Err(errors);
         }
@@ -219,6 +234,24 @@ impl Filters {
             sealed.fingerprint = sealed.fingerprint.rotate_left(1) ^ part;
         }
         Arc::new(sealed)
+    }
+}
+
+/// Refuses modules that replace messages behind what needs columns of these: what `behind` names,
+/// or one of the steps, which it names from then on.
+fn behind_columns<'a>(
+    steps: &[StepSpec],
+    behind: &mut Option<&'static str>,
+    module: impl Fn(usize) -> Option<&'a Arc<Module>>,
+    errors: &mut Vec<FilterError>,
+) {
+    for (number, step) in steps.iter().enumerate() {
+        *behind = behind.or(step.with_columns());
+        if let (StepSpec::Wasm(spec), Some(before)) = (step, *behind)
+            && module(number).is_some_and(|module| module.kind() != Kind::Filter)
+        {
+            errors.push(FilterError::new(spec, FilterFault::BehindColumns(before)));
+        }
     }
 }
 

@@ -14,7 +14,8 @@ pub(crate) static SINK: Table = Table {
             Optional,
             "What happens to the rows of this sink alone, behind `where`. What looks at more than one \
              row, or makes several of one, stands in the pipeline's `steps`: `split`, `dedupe`, and \
-             modules that are flat maps.",
+             modules that are flat maps. A module that replaces messages stands before all that \
+             reads columns, also before a `where` that does.",
         ),
         key(
             "delivery",

@@ -1,7 +1,6 @@
 //! Queue offsets that no message has any more: damage took them, or removal was faster.
 
-use millrace_client::Pulled;
-use millrace_connect_api::{Messages, QueueRef};
+use millrace_connect_api::{Cut, Messages, QueueRef};
 use millrace_types::QueueOffset;
 use tracing::warn;
 
@@ -18,45 +17,45 @@ pub enum OnLoss {
     GoOn,
 }
 
+/// Offsets without a message, and why.
+pub(super) struct Missing {
+    from: QueueOffset,
+    to: QueueOffset,
+    was_removed: bool,
+}
+
+impl Missing {
+    /// Messages that went before they were read.
+    pub(super) fn removed(from: QueueOffset, to: QueueOffset) -> Self {
+        Self { from, to, was_removed: true }
+    }
+}
+
 impl Delivery {
-    /// What was removed before it was read: from where reading goes on instead.
-    pub(super) fn removed(
+    /// Stops before messages that are missing, if that is what is wanted. What came before them is
+    /// good, and perhaps nobody can be given it again.
+    pub(super) async fn stop_before(
         &mut self,
         queue: &QueueRef,
-        from: QueueOffset,
-        pulled: &Pulled,
-    ) -> Result<QueueOffset, RunError> {
-        let (sink, to) = (self.name.clone(), pulled.min);
-        match self.on_loss {
-            OnLoss::Stop => Err(RunError::Lost { sink, queue: queue.clone(), from, to }),
-            OnLoss::GoOn => {
-                self.note_lost(queue, from, to, "messages were removed before they were read");
-                Ok(to)
-            }
-        }
-    }
-
-    /// What damage took of the messages of a pull, which covered `from..to`. They are either all
-    /// passed over, or none of the pull is delivered.
-    pub(super) fn damaged(
-        &mut self,
-        queue: &QueueRef,
-        (from, to): (QueueOffset, QueueOffset),
-        messages: &Messages,
+        missing: Option<&Missing>,
     ) -> Result<(), RunError> {
-        for (from, to) in gaps(from, to, messages) {
-            match self.on_loss {
-                OnLoss::Stop => {
-                    let (sink, queue) = (self.name.clone(), queue.clone());
-                    return Err(RunError::Gap { sink, queue, from, to });
-                }
-                OnLoss::GoOn => self.note_lost(queue, from, to, "messages are lost to damage"),
-            }
-        }
-        Ok(())
+        let (OnLoss::Stop, Some(missing)) = (self.on_loss, missing) else { return Ok(()) };
+        self.commit(Cut::All).await?;
+        let (sink, queue) = (self.name.clone(), queue.clone());
+        let Missing { from, to, was_removed } = *missing;
+        Err(match was_removed {
+            true => RunError::Lost { sink, queue, from, to },
+            false => RunError::Gap { sink, queue, from, to },
+        })
     }
 
-    fn note_lost(&self, queue: &QueueRef, from: QueueOffset, to: QueueOffset, why: &str) {
+    /// Takes in that the sink has gone on behind missing messages.
+    pub(super) fn note_missing(&self, queue: &QueueRef, missing: &Missing) {
+        let Missing { from, to, was_removed } = *missing;
+        let why = match was_removed {
+            true => "messages were removed before they were read",
+            false => "messages are lost to damage",
+        };
         warn!(
             sink = %self.name, topic = %queue.topic, queue_id = queue.queue.0, queue_offset = %from,
             to = %to, "{why}; the sink goes on without them",
@@ -66,11 +65,7 @@ impl Delivery {
 }
 
 /// The stretches of `from..to` without a message.
-fn gaps(
-    from: QueueOffset,
-    to: QueueOffset,
-    messages: &Messages,
-) -> Vec<(QueueOffset, QueueOffset)> {
+pub(super) fn gaps(from: QueueOffset, to: QueueOffset, messages: &Messages) -> Vec<Missing> {
     let mut gaps = Vec::new();
     if to.since(from) == messages.len() as u64 {
         return gaps;
@@ -79,7 +74,7 @@ fn gaps(
     let offsets = messages.iter().map(|message| message.queue_offset);
     for offset in offsets.chain([to]) {
         if offset > next {
-            gaps.push((next, offset));
+            gaps.push(Missing { from: next, to: offset, was_removed: false });
         }
         next = offset + 1;
     }

@@ -577,6 +577,36 @@ async fn messages_that_retention_took_are_never_passed_over_in_silence() {
     assert!(world.destination.rows("all").iter().any(behind), "it came to the end");
 }
 
+/// What was read before them may be gone as well, so it is not thrown away with the run.
+#[tokio::test(start_paused = true)]
+async fn what_comes_before_removed_messages_is_committed() {
+    let mut world = World::new(PIPELINE, lines(100, 1000), 1, Chances::default(), 0);
+    let run = world.run();
+    let control = run.control();
+    let mut run = Box::pin(run.finish());
+    let is_open = |summary: Summary| {
+        summary.sinks.get("all").is_some_and(|sink| sink.read > sink.visible_rows && sink.read < 90)
+    };
+    while !is_open(control.progress()) {
+        assert!(crash_after(&mut run, 1).await.is_none(), "nothing was ever open");
+    }
+    let queue = world.broker.messages("t")[0].0;
+    world.broker.expire("t", queue, 95);
+    let failed = loop {
+        if let Some(done) = crash_after(&mut run, 1).await {
+            break done;
+        }
+    };
+    drop(run);
+    let (sink, from) = match failed {
+        Err(RunError::Lost { sink, from, .. }) => (sink, from),
+        other => panic!("{other:?}"),
+    };
+    let resume = world.state().await.sinks[&sink].resume.clone().unwrap();
+    let next = resume.next.iter().find(|(known, _)| known.queue == QueueId(queue));
+    assert_eq!(*next.unwrap().1, from, "what was read is committed");
+}
+
 #[tokio::test(start_paused = true)]
 async fn messages_that_damage_took_are_never_passed_over_in_silence() {
     let mut world = with_all_lines_in_the_topic().await;

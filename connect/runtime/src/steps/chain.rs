@@ -118,8 +118,7 @@ impl Chain {
         })?;
         let names = wanted.iter().map(|column| column.name.as_str().into()).collect();
         let takes_apart = filters.take_apart(pipeline);
-        let mut specs = pipeline.steps.iter().chain(&sink.steps);
-        let takes_long = specs.any(|spec| matches!(spec, StepSpec::Wasm(_)));
+        let takes_long = pipeline.steps_to(sink).any(|spec| matches!(spec, StepSpec::Wasm(_)));
         let uncounted = Counts::default();
         Ok(Self { before, decoder, names, after, takes_apart, takes_long, uncounted })
     }
@@ -186,7 +185,8 @@ impl Chain {
 
     /// Rows made beyond one for each message.
     pub(crate) fn made(&self) -> u64 {
-        self.counts().made - self.uncounted.made
+        let steps = self.before.iter().chain(&self.after);
+        steps.map(|named| named.step.made()).sum::<u64>() - self.uncounted.made
     }
 
     /// Rows taken out on purpose, by step and reason.

@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use millrace_config::{DedupeSpec, Pipeline, Slot};
+use millrace_config::{DedupeSpec, Pipeline};
 use millrace_connect_api::{Batch, QueueRef, Reject, RowAt, Selection, Step, StepError};
 use millrace_sql_filter::Value;
 use tracing::warn;
@@ -42,8 +42,7 @@ impl Dedupe {
 
     /// Whether it can run on messages that nobody has decoded.
     pub(crate) fn needs_no_columns(&self) -> bool {
-        let of_message = |slot: &Slot| matches!(slot, Slot::Property { .. } | Slot::Meta(_));
-        self.spec.by.slots.iter().all(of_message)
+        !self.spec.by.needs_columns()
     }
 }
 

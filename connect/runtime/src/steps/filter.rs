@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use millrace_config::{OnUnknown, Pipeline, Resolved, Slot};
+use millrace_config::{OnUnknown, Pipeline, Resolved};
 use millrace_connect_api::{Batch, Reject, Selection, Step, StepError};
 use millrace_sql_filter::Truth;
 
@@ -28,8 +28,7 @@ impl Filter {
 
     /// Whether it can run on messages that nobody has decoded.
     pub(crate) fn needs_no_columns(&self) -> bool {
-        let of_message = |slot: &Slot| matches!(slot, Slot::Property { .. } | Slot::Meta(_));
-        self.condition.slots.iter().all(of_message)
+        !self.condition.needs_columns()
     }
 }
 

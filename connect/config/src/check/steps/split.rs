@@ -1,7 +1,7 @@
 use super::super::names::{Scope, is_plain_name, known};
 use crate::code;
 use crate::keys;
-use crate::model::{KeptField, OnMissing, Slot, SplitSpec, StepSpec};
+use crate::model::{KeptField, OnMissing, SplitSpec, StepSpec};
 use crate::parse;
 use crate::read::{Entry, Fields, Reader};
 use crate::suggest::nearest;
@@ -27,24 +27,6 @@ impl Beside {
 fn at_key<'n>(node: &'n Node, name: &str) -> Option<&'n Node> {
     let Value::Map(map) = &node.value else { return None };
     map.iter().find(|(key, _)| key.text == name).map(|(_, value)| value)
-}
-
-/// The name of a step that reads columns.
-fn reads(step: &StepSpec) -> Option<&'static str> {
-    match step {
-        StepSpec::Filter { condition, .. } => {
-            let of_row = |slot: &Slot| matches!(slot, Slot::Body(_) | Slot::Set(_));
-            condition.slots.iter().any(of_row).then_some("filter")
-        }
-        StepSpec::Set(_) => Some("set"),
-        StepSpec::Rename(_) => Some("rename"),
-        StepSpec::Cast(_) => Some("cast"),
-        StepSpec::Dedupe(dedupe) => {
-            let of_row = |slot: &Slot| matches!(slot, Slot::Body(_) | Slot::Set(_));
-            dedupe.by.slots.iter().any(of_row).then_some("dedupe")
-        }
-        StepSpec::Drop | StepSpec::Sample { .. } | StepSpec::Split(_) | StepSpec::Wasm(_) => None,
-    }
 }
 
 /// The columns that a message has itself, if some step splits it: what its rows keep under the same
@@ -83,7 +65,7 @@ pub(super) fn split(
         reader.error(code::KEY_CONFLICT, &entry.at.span, message, help);
         is_right = false;
     }
-    if let Some(step) = steps.iter().find_map(reads) {
+    if let Some(step) = steps.iter().find_map(StepSpec::with_columns) {
         let message = format!("`split` comes behind a `{step}` that reads columns");
         let help = "the columns are those of the rows that it makes: move it before that step";
         reader.error(code::KEY_CONFLICT, &entry.at.span, message, help);

@@ -176,6 +176,21 @@ fn steps_of_a_sink_run_behind_its_condition() {
 }
 
 #[test]
+fn a_map_before_one_sink_stands_before_what_reads_columns() {
+    let own = "[wasm: {module: mask.wasm, params: {fields: [b], instead: x}}]";
+    for (shared, own, before) in [
+        ("[set: {c: body.b}]", own.to_owned(), "set"),
+        ("[filter: body.a > 1]", own.to_owned(), "filter"),
+        ("[]", own.replace("[wasm", "[rename: {b: c}, wasm"), "rename"),
+    ] {
+        let Err(error) = try_chain_to(shared, &own) else { panic!("{shared} {own}") };
+        let expected = format!("here a `{before}` comes before it");
+        assert!(error.contains(&expected), "`{error}` does not say `{expected}`");
+    }
+    try_chain_to("[filter: p = 1, sample: 0.5]", own).unwrap();
+}
+
+#[test]
 fn columns_that_only_steps_of_a_sink_read_are_decoded() {
     let text = "version: 1\npipeline: p\ntopic: t\nschema: {a: int, b: string}\n\
                 sinks: {s: {steps: [set: {c: body.a + 1}], stdout: {columns: [c]}}}\n";

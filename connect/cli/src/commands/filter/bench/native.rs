@@ -31,9 +31,10 @@ impl Native {
             return Err("no source of the module lies beside it".to_owned());
         }
         let dir = std::env::temp_dir().join(format!("millrace-bench-{}", std::process::id()));
+        // Only what it has made itself is removed in the end.
+        fs::create_dir(&dir).map_err(|error| format!("cannot make {}: {error}", dir.display()))?;
         let here = Self(dir);
         let given = || -> std::io::Result<()> {
-            fs::create_dir(&here.0)?;
             fs::write(here.0.join("params"), serde_json::to_vec(params)?)?;
             batches.iter().try_for_each(|(size, batch)| fs::write(here.file(*size, "batch"), batch))
         };
