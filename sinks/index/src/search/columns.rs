@@ -4,6 +4,8 @@
 //! written; and of an instant, terms know the second only. Tantivy looks ranges up in columns, but
 //! not single values; a single value is a range with two equal ends.
 
+use std::ops::Range;
+
 use tantivy::query_grammar::{Occur, UserInputAst, UserInputBound, UserInputLeaf};
 
 use super::mistake::QueryError;
@@ -20,7 +22,7 @@ pub(super) fn as_range(mapping: &Mapping, leaf: UserInputLeaf) -> Result<UserInp
         UserInputLeaf::Literal(literal) if is_column(literal.field_name.as_ref()) => {
             let field = literal.field_name.unwrap_or_default();
             if literal.prefix || literal.slop > 0 {
-                return Err(only_whole(&field));
+                return Err(only_whole(&field, None));
             }
             Ok(one(mapping, field, literal.phrase))
         }
@@ -52,9 +54,9 @@ fn to_micros(mut instant: String) -> String {
     instant
 }
 
-fn only_whole(field: &str) -> QueryError {
+pub(super) fn only_whole(field: &str, at: Option<Range<usize>>) -> QueryError {
     QueryError::Wrong {
-        at: None,
+        at,
         message: format!("`{field}` is asked for as a whole or by a range"),
         help: "for example `_offset:[100 TO 199]`, or `_queue:\"broker-a/orders/0\"`".to_owned(),
     }

@@ -5,6 +5,7 @@ use tantivy::query_grammar::{Delimiter, UserInputLeaf, UserInputLiteral};
 use tantivy::schema::Schema;
 use tantivy::tokenizer::{TextAnalyzer, TokenStream as _};
 
+use super::columns::only_whole;
 use super::language::Piece;
 use super::mistake::{self, QueryError};
 use crate::mapping::{FieldKind, MappedField, Mapping, RESERVED};
@@ -60,7 +61,14 @@ impl Unasked<'_> {
             Some(path) => self.field(path),
             None => self.mapping.fields.iter().find(|field| has_words(field.kind)),
         };
-        let Some(field) = field else { return Ok(()) };
+        let Some(field) = field else {
+            // What every document has is a column, which has values and no words.
+            let path = literal.field_name.as_deref().filter(|path| RESERVED.contains(path));
+            return match path {
+                Some(path) if is_bare && has_wildcard(written) => Err(only_whole(path, Some(at))),
+                _ => Ok(()),
+            };
+        };
         let has_texts = has_words(field.kind) || field.kind == FieldKind::Json;
         if is_bare && has_texts && has_wildcard(written) {
             return Err(mistake::wildcard(field, written, at));

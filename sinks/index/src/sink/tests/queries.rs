@@ -190,6 +190,7 @@ fn what_other_languages_mean_otherwise_is_refused() {
         ("key:*y", "*y", "do not stand for other characters"),
         ("key:K*y", "K*y", "do not stand for other characters"),
         ("text:eve?", "eve?", "in quotes `*` and `?` are characters"),
+        ("_queue:b/orders*", "b/orders*", "as a whole"),
         ("text:\"!!\"", "\"!!\"", "there is no word in it"),
         ("key:/Key.*/", "/Key.*/", "patterns are not looked for"),
         ("kee:*", "kee", "no field is called `kee`"),
