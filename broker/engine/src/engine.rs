@@ -325,10 +325,9 @@ impl Engine {
         &self.config
     }
 
-    /// What a queue is called. Looks at all of them.
-    pub fn queue_name(&self, queue: QueueNo) -> Option<(TopicName, QueueId)> {
-        let named = self.store.queues().find(|(_, _, no)| *no == queue);
-        named.map(|(topic, id, _)| (topic.clone(), id))
+    /// What a queue is called.
+    pub fn queue_name(&self, queue: QueueNo) -> (&TopicName, QueueId) {
+        self.store.queue_name(queue)
     }
 
     /// A reader of the records that pulls name.

@@ -6,6 +6,7 @@
 //! is logged now and then, and once there is no room at all, as soon as there is some again.
 
 use std::collections::BTreeSet;
+use std::ops::Bound;
 
 use millrace_types::{GroupName, Now, QueueId, QueueOffset, TopicName};
 use tracing::{info, warn};
@@ -20,9 +21,14 @@ use crate::state::StateRecord;
 type Whose = (GroupName, TopicName, QueueId);
 
 /// Offsets that the log does not have yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Unlogged {
     whose: BTreeSet<Whose>,
+    /// So many are logged at a time.
+    pub(crate) logged_max: usize,
+    /// The last one that was. It goes on behind that, or the groups whose names come first, which
+    /// commit again and again, would keep the others out as long as the disk is short of room.
+    last: Option<Whose>,
     /// Not before this is it tried again while the disk is short of room, ms.
     next_ms: u64,
     /// Whether the operator has been told that the log cannot take them.
@@ -32,10 +38,25 @@ pub(crate) struct Unlogged {
 /// How often changed offsets are logged while the disk is short of room: a thousand of them take a
 /// reserve of 16 MiB in half an hour, one in weeks.
 const SHORT_MS: u64 = 30_000;
-/// So many are logged at a time.
-const LOGGED_MAX: usize = 10_000;
+
+impl Default for Unlogged {
+    fn default() -> Self {
+        let whose = BTreeSet::new();
+        Self { whose, logged_max: 10_000, last: None, next_ms: 0, is_told: false }
+    }
+}
 
 impl Unlogged {
+    /// Those whose turn it is.
+    fn next(&self) -> Vec<Whose> {
+        let Some(last) = &self.last else {
+            return self.whose.iter().take(self.logged_max).cloned().collect();
+        };
+        let behind = self.whose.range((Bound::Excluded(last), Bound::Unbounded));
+        let rest = self.whose.range(..=last);
+        behind.chain(rest).take(self.logged_max).cloned().collect()
+    }
+
     pub(crate) fn forget_topic(&mut self, topic: &TopicName) {
         self.whose.retain(|(_, known, _)| known != topic);
     }
@@ -102,8 +123,7 @@ impl Engine {
             return;
         }
         self.unlogged.next_ms = now.mono_ms.saturating_add(SHORT_MS);
-        let due: Vec<Whose> = self.unlogged.whose.iter().take(LOGGED_MAX).cloned().collect();
-        for whose in due {
+        for whose in self.unlogged.next() {
             let (group, topic, queue) = &whose;
             if let Some(offset) = self.groups.get(group, topic, *queue) {
                 match self.log_offset(now, &whose, offset) {
@@ -114,6 +134,7 @@ impl Engine {
                 }
             }
             self.unlogged.whose.remove(&whose);
+            self.unlogged.last = Some(whose);
         }
         if self.unlogged.whose.is_empty() && std::mem::take(&mut self.unlogged.is_told) {
             info!("all committed offsets are in the log again");

@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::cell::LazyCell;
 
 use bytes::Bytes;
 use millrace_engine::{Answer as Answered, Found, Held, PullStatus as EngineStatus, finish};
@@ -154,29 +155,28 @@ pub(crate) struct Unread {
 /// What is damaged will never be read again, so it is told once and passed over; its offsets are
 /// gone. What cannot be read now may be read later, so whoever comes to it is refused, and comes
 /// again. A lost record of the broker's own state, such as that of a ledger, is never passed over:
-/// whoever reads it would believe something else than what was written.
+/// whoever reads it would believe something else than what was written. Nor is one of a queue whose
+/// name nobody knows any more.
 pub(crate) fn read(found: &Found, shared: &Shared) -> Result<(QueueOffset, Vec<Bytes>), Unread> {
     let mut next = found.next;
     let mut kept = Vec::new();
+    let name = LazyCell::new(|| shared.queue_name(found.queue));
+    let place = |offset| Place { topic: &name.0, queue_id: name.1, offset };
     for (begin, entries) in found.stretches() {
         let past = shared.reader.read_past_damage(entries);
         let at = |n: usize| found.plan.from + (begin + n) as u64;
-        if !past.damaged.is_empty() {
-            let (topic, queue_id) = shared.queue_name(found.queue);
-            for (n, error) in past.damaged {
-                let place = Place { topic: &topic, queue_id, offset: at(n) };
-                shared.quarantine.damaged(&place, &error);
-                if topic.as_ref().is_some_and(is_system_topic) {
-                    return Err(Unread { place: Some(place.to_string()), error });
-                }
+        for (n, error) in past.damaged {
+            let place = place(at(n));
+            shared.quarantine.damaged(&place, &error);
+            if place.topic.as_ref().is_none_or(is_system_topic) {
+                return Err(Unread { place: Some(place.to_string()), error });
             }
         }
         kept = finish(&found.verdicts, past.runs);
         next = at(entries.len());
         if let Some((n, error)) = past.unread {
             next = at(n);
-            let (topic, queue_id) = shared.queue_name(found.queue);
-            let place = Place { topic: &topic, queue_id, offset: next };
+            let place = place(next);
             shared.quarantine.unread(&place, &error, shared.now().mono_ms);
             // What comes before it is given all the same.
             if begin + n == 0 {

@@ -415,10 +415,15 @@ impl Shared {
         Some(result)
     }
 
-    /// What a queue is called; no topic if the broker is closed. Looks at all queues.
+    /// What a queue is called; no topic if the broker is closed.
     pub(crate) fn queue_name(&self, queue: QueueNo) -> (Option<TopicName>, QueueId) {
-        let named = self.step(Needs::Policy, |step| step.engine.queue_name(queue)).flatten();
-        named.map_or((None, QueueId(0)), |(topic, id)| (Some(topic), id))
+        match &self.lock().engine {
+            Some(engine) => {
+                let (topic, id) = engine.queue_name(queue);
+                (Some(topic.clone()), id)
+            }
+            None => (None, QueueId(0)),
+        }
     }
 
     /// Whether there is no reactor.

@@ -18,10 +18,30 @@ struct Noted {
     unread: BTreeMap<PhysicalOffset, u64>,
 }
 
-/// So many places of each kind are remembered, and told; it is plain by then what is wrong.
+/// So many places of each kind are remembered, and told; it is plain by then what is wrong. Of those
+/// that cannot be read, at a time.
 const PLACES_MAX: usize = 10_000;
 /// What cannot be read is told again after this.
 const AGAIN_MS: u64 = 600_000;
+
+impl Noted {
+    /// Whether a place that cannot be read is to be told now; if so, it is noted.
+    fn is_to_tell(&mut self, at: PhysicalOffset, now_ms: u64) -> bool {
+        let is_recent = |told: &u64| now_ms < told + AGAIN_MS;
+        if self.unread.get(&at).is_some_and(is_recent) {
+            return false;
+        }
+        if self.unread.len() >= PLACES_MAX {
+            // Those that were told long ago make room, this one among them.
+            self.unread.retain(|_, told| is_recent(told));
+        }
+        if self.unread.len() >= PLACES_MAX {
+            return false;
+        }
+        self.unread.insert(at, now_ms);
+        true
+    }
+}
 
 /// A message that cannot be given.
 pub(crate) struct Place<'a> {
@@ -41,7 +61,7 @@ impl fmt::Display for Place<'_> {
 impl Quarantine {
     /// A record is damaged, for ever.
     pub(crate) fn damaged(&self, place: &Place<'_>, damage: &ReadError) {
-        let at = place_of(damage);
+        let at = damage.at();
         let mut noted = self.lock();
         if noted.damaged.len() >= PLACES_MAX || !noted.damaged.insert(at) {
             return;
@@ -60,13 +80,11 @@ impl Quarantine {
         if matches!(why, ReadError::Removed { .. }) {
             return;
         }
-        let at = place_of(why);
+        let at = why.at();
         let mut noted = self.lock();
-        let is_known = noted.unread.get(&at).is_some_and(|told| now_ms < told + AGAIN_MS);
-        if is_known || noted.unread.len() >= PLACES_MAX {
+        if !noted.is_to_tell(at, now_ms) {
             return;
         }
-        noted.unread.insert(at, now_ms);
         drop(noted);
         tell(
             place,
@@ -99,12 +117,27 @@ fn tell(place: &Place<'_>, at: PhysicalOffset, error: &dyn fmt::Display, what: &
     );
 }
 
-fn place_of(error: &ReadError) -> PhysicalOffset {
-    match error {
-        ReadError::Damaged { at, .. }
-        | ReadError::Absent { at, .. }
-        | ReadError::BeyondLimit { at }
-        | ReadError::Removed { at }
-        | ReadError::Io { at, .. } => *at,
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_that_cannot_be_read_are_told_again_and_old_ones_make_room() {
+        let mut noted = Noted::default();
+        let mut tell = |at, now_ms| noted.is_to_tell(PhysicalOffset(at), now_ms);
+        let max = PLACES_MAX as u64;
+        // The last one is told a moment after the others.
+        assert!((1..max).all(|at| tell(at, 5)));
+        assert!(tell(max, 7));
+        assert!(!tell(max + 1, 8), "there is no room");
+        assert!([1, 2, max - 1, max].iter().all(|at| !tell(*at, AGAIN_MS + 4)), "each was told");
+        // However many there are, a known one is told again.
+        assert!(tell(1, AGAIN_MS + 5));
+        assert!(!tell(1, AGAIN_MS + 6));
+        // All but the first and the last are forgotten.
+        assert!((max + 1..2 * max - 1).all(|at| tell(at, AGAIN_MS + 6)));
+        assert!(!tell(2 * max, AGAIN_MS + 6), "there is no room again");
+        assert!(tell(2 * max, AGAIN_MS + 7), "the last one has become old");
+        assert!(!tell(2 * max - 2, AGAIN_MS + 7), "it is remembered");
     }
 }

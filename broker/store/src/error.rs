@@ -159,3 +159,16 @@ pub enum ReadError {
         source: io::Error,
     },
 }
+
+impl ReadError {
+    /// Where the record starts, or should.
+    pub fn at(&self) -> PhysicalOffset {
+        match self {
+            Self::Damaged { at, .. }
+            | Self::Absent { at, .. }
+            | Self::BeyondLimit { at }
+            | Self::Removed { at }
+            | Self::Io { at, .. } => *at,
+        }
+    }
+}

@@ -76,11 +76,15 @@ impl RunExchange {
 pub(crate) struct CheckpointDue {
     /// What the durable checkpoint says.
     synced: PhysicalOffset,
+    /// Where it was last tried, whether that worked or not.
+    tried: PhysicalOffset,
     /// Flushes since.
     flushes: u32,
     flushes_max: u32,
     /// Whether there was a flush since house was kept.
     is_busy: bool,
+    /// Whether the operator has been told that it fails.
+    is_told: bool,
 }
 
 const CHECKPOINT_BYTES_MAX: u64 = 16 << 20;
@@ -93,31 +97,58 @@ impl CheckpointDue {
             // Some seconds, unless somebody waits for flushes.
             FlushMode::Async { .. } => 16,
         };
-        Self { synced, flushes: 0, flushes_max, is_busy: false }
+        Self { synced, tried: synced, flushes: 0, flushes_max, is_busy: false, is_told: false }
     }
 
-    /// Notes a flush, and answers whether that made it due.
-    fn on_flush(&mut self, durable: PhysicalOffset) -> bool {
+    fn on_flush(&mut self) {
         self.flushes += 1;
         self.is_busy = true;
-        self.flushes >= self.flushes_max || durable.since(self.synced) >= CHECKPOINT_BYTES_MAX
     }
 
-    /// Notes that house is kept, and answers whether it is due because nothing was flushed since
-    /// the last time.
+    /// Whether as much has become durable since the last try as is bearable.
+    fn is_due(&self, durable: PhysicalOffset) -> bool {
+        self.flushes >= self.flushes_max || durable.since(self.tried) >= CHECKPOINT_BYTES_MAX
+    }
+
+    /// Notes that house is kept, and answers whether it is due, if only because nothing was flushed
+    /// since the last time.
     fn on_housekeeping(&mut self, durable: PhysicalOffset) -> bool {
-        !std::mem::take(&mut self.is_busy) && self.synced < durable
+        let is_quiet = !std::mem::take(&mut self.is_busy);
+        self.is_due(durable) || (is_quiet && self.synced < durable)
     }
 
-    fn on_sync(&mut self, synced: PhysicalOffset) {
-        (self.synced, self.flushes) = (synced, 0);
+    /// Notes a try. One that failed is made again when as much more is durable, or it is quiet, and
+    /// not at once: the disk has something else to do, and the operator to read.
+    fn on_sync(&mut self, durable: PhysicalOffset, synced: &io::Result<()>) {
+        (self.tried, self.flushes) = (durable, 0);
+        match synced {
+            Ok(()) => {
+                self.synced = durable;
+                if std::mem::take(&mut self.is_told) {
+                    info!("the checkpoint is written again");
+                }
+            }
+            Err(error) => self.tell(error),
+        }
+    }
+
+    /// Tells a failure, the first of a row.
+    fn tell(&mut self, error: &io::Error) {
+        if !std::mem::replace(&mut self.is_told, true) {
+            warn!(
+                error = %error,
+                "the checkpoint cannot be written, so it lags behind what was answered; trying \
+                 again",
+            );
+        }
     }
 }
 
 impl Flusher {
     /// Makes everything appended so far durable, whatever was appended by whom, and says how far
     /// that is. After an error the store is poisoned (P2): calling again cannot mend it, because
-    /// the system may have dropped the pages.
+    /// the system may have dropped the pages. After each flush, once those who waited for it are
+    /// answered, [`Flusher::housekeep`] is to be called.
     pub fn flush(&mut self) -> Result<PhysicalOffset, FlushError> {
         let (from, (to, tally)) = (self.marks.durable(), self.marks.appended_and_tally());
         if self.marks.poisoned() {
@@ -125,6 +156,10 @@ impl Flusher {
         }
         if from == to {
             return Ok(to);
+        }
+        // Still due if nobody has kept house since: before more is answered behind the mark.
+        if self.checkpoint_due.is_due(from) {
+            let _ = self.sync_mark(self.mark_at(from));
         }
         #[cfg(feature = "faults")]
         if self.faults.answer_early {
@@ -146,9 +181,9 @@ impl Flusher {
         Ok(to)
     }
 
-    /// Does what is due besides flushing: the next segment ahead of time, and the index of a
-    /// frozen stretch. Failures are reported and tried again; nothing is lost by them. Answers
-    /// whether something is left that should not wait for the next flush.
+    /// Does what is due besides flushing: the next segment ahead of time, a durable checkpoint, and
+    /// the index of a frozen stretch. Failures are reported and tried again; nothing is lost by
+    /// them. Answers whether something is left that should not wait for the next flush.
     pub fn housekeep(&mut self) -> bool {
         let appended = self.marks.appended();
         if let Some(active) = self.segments.holding(appended)
@@ -162,13 +197,7 @@ impl Flusher {
         let mut is_left = false;
         let durable = self.marks.durable();
         if self.checkpoint_due.on_housekeeping(durable) {
-            match self.checkpoint.sync() {
-                Ok(()) => self.checkpoint_due.on_sync(durable),
-                Err(error) => {
-                    is_left = true;
-                    warn!(error = %error, "checkpoint not written");
-                }
-            }
+            is_left = self.sync_mark(self.mark_at(durable)).is_err();
         }
         let frozen = self.runs.frozen();
         if let Some(frozen) = frozen.filter(|frozen| frozen.to <= self.marks.durable()) {
@@ -197,10 +226,8 @@ impl Flusher {
             return Ok(());
         }
         let durable = self.marks.durable();
-        self.checkpoint.write(Mark { min: Some(min), ..self.mark_at(durable) })?;
-        self.checkpoint.sync()?;
+        self.sync_mark(Mark { min: Some(min), ..self.mark_at(durable) })?;
         self.min = min;
-        self.checkpoint_due.on_sync(durable);
         let dir = self.segments.dir();
         for base in segment::list(&*self.disk, dir)?.into_iter().filter(|base| *base < min) {
             segment::remove(&*self.disk, dir, base)?;
@@ -219,8 +246,7 @@ impl Flusher {
     /// Leaves a mark that the store was closed with everything durable.
     pub(crate) fn mark_clean(&mut self) -> io::Result<()> {
         let durable = self.marks.durable();
-        self.checkpoint.write(Mark { clean: true, ..self.mark_at(durable) })?;
-        self.checkpoint.sync()
+        self.sync_mark(Mark { clean: true, ..self.mark_at(durable) })
     }
 
     /// What the checkpoint has to say about the durable watermark.
@@ -228,19 +254,23 @@ impl Flusher {
         Mark { durable, clean: false, min: Some(self.min), tally: Some(self.tally) }
     }
 
+    /// Writes a mark that survives the process, and the power only once it is synced.
     fn mark(&mut self, mark: Mark) {
-        let is_due = self.checkpoint_due.on_flush(mark.durable);
-        let written = self.checkpoint.write(mark).and_then(|()| {
-            if is_due {
-                self.checkpoint.sync()?;
-                self.checkpoint_due.on_sync(mark.durable);
-            }
-            Ok(())
-        });
-        // The mark may lag, so a missing one costs a longer scan at the next start and no data.
-        if let Err(error) = written {
-            warn!(error = %error, "checkpoint not written");
+        self.checkpoint_due.on_flush();
+        // Whole records behind the last mark are found all the same. But there the first place that
+        // does not verify ends the log, so an old mark costs more than a longer scan: where one of
+        // them decays, all that follow it. That is why it must not lag by much.
+        if let Err(error) = self.checkpoint.write(mark) {
+            self.checkpoint_due.tell(&error);
         }
+    }
+
+    /// Writes a mark and makes it durable. A sync alone would not do: where an earlier one has
+    /// failed, the system takes the page for written that never was, and passes over it.
+    fn sync_mark(&mut self, mark: Mark) -> io::Result<()> {
+        let synced = self.checkpoint.write(mark).and_then(|()| self.checkpoint.sync());
+        self.checkpoint_due.on_sync(mark.durable, &synced);
+        synced
     }
 }
 

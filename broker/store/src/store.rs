@@ -331,6 +331,11 @@ impl Store {
         self.index.find(topic, id)
     }
 
+    /// What a queue of this store is called.
+    pub fn queue_name(&self, queue: QueueNo) -> (&TopicName, QueueId) {
+        self.index.name(queue)
+    }
+
     /// All queues.
     pub fn queues(&self) -> impl Iterator<Item = (&TopicName, QueueId, QueueNo)> {
         self.index.all()

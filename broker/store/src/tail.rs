@@ -222,8 +222,9 @@ impl Tail {
         let torn = dir.join("torn");
         let mut copy = torn.join(format!("{:020}", self.end.0));
         for again in 1.. {
-            // What has none was left by a start that did not come to the end of this.
-            let is_taken = disk.exists(&copy.join("format"))? || is_file(disk, &copy)?;
+            // What has no `format` was left by a start that did not come to the end of this. A file
+            // is the copy of an older version, and to look for anything in it is an error.
+            let is_taken = is_file(disk, &copy)? || disk.exists(&copy.join("format"))?;
             if !is_taken {
                 break;
             }

@@ -65,6 +65,24 @@ fn groups_that_commit_all_the_time_do_not_use_up_the_reserve() {
 }
 
 #[test]
+fn no_group_keeps_the_others_out_of_the_log_while_the_disk_is_full() {
+    let mut rig = full();
+    rig.engine.unlogged.logged_max = 3;
+    let groups: Vec<String> = (0..10).map(|n| format!("g{n}")).collect();
+    // All commit all the time, and are logged in turn, the first ones twice.
+    for round in 1..=4 {
+        for group in &groups {
+            assert!(matches!(commit(&mut rig, group, round), Some(Answer::Done)));
+        }
+        rig.let_pass(31_000);
+    }
+    let mut rig = rig.restart();
+    for (group, round) in groups.iter().zip([4, 4, 1, 2, 2, 2, 3, 3, 3, 4]) {
+        check(&mut rig, group, round);
+    }
+}
+
+#[test]
 fn offsets_that_the_log_had_no_room_for_are_logged_once_it_has_some() {
     for closes in [false, true] {
         let mut rig = full();

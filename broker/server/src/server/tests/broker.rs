@@ -1,5 +1,6 @@
 use std::borrow::Cow;
 
+use millrace_engine::Found;
 use millrace_protocol::{
     AppendGroupWriter, AppendWait, Appended, BatchItem, Call, CheckClient, ClusterInfo,
     ConsumeFrom, ConsumeType, ConsumerData, ConsumerList, ConsumerListByGroup, CreateTopic,
@@ -10,7 +11,8 @@ use millrace_protocol::{
     SendMessage, SendStatus, StoredAnswer, Subscription, TimestampAnswer, TopicAnswer, TopicRoute,
     UnregisterClient, UpdateConsumerOffset, ViewMessage, pull_flag, push_batch_item,
 };
-use millrace_types::{PhysicalOffset, PropertiesBuf, QueueId, QueueOffset, keys, record};
+use millrace_store::{Entry, Plan, QueueNo, ReadError};
+use millrace_types::{PhysicalOffset, PropertiesBuf, QueueId, QueueOffset, TagsCode, keys, record};
 
 use super::peer::{Bare, Received, long_pull, message, pull};
 use super::*;
@@ -208,6 +210,44 @@ fn a_damaged_message_hides_none_of_its_neighbours() {
     let head = PullAnswer::decode(&peer.call(&alone).header()).unwrap();
     assert_eq!((head.status, head.next), (PullStatus::NothingMatched, QueueOffset(2)));
     assert_eq!(peer.call(&pull("t", head.next)).bodies(), ["third"]);
+}
+
+#[test]
+fn a_damaged_record_of_a_queue_without_a_name_is_not_passed_over() {
+    let disk = SimDisk::new(1);
+    let server = Server::start(Arc::new(disk.clone()), config()).unwrap();
+    server.connect(HeaderKind::Json).send("t", b"x");
+    let segment = "/data/commitlog/00000000000000000000";
+    let bytes = disk.file_bytes(segment).unwrap();
+    let size = u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+    disk.flip_bit(segment, u64::from(size) - 1, 1);
+
+    let core = server.local().core().clone();
+    let shared = core.shared();
+    let mut queues = (0..).map(QueueNo::from_index);
+    let named = |no: &QueueNo, topic: &str| {
+        shared.queue_name(*no).0.is_some_and(|name| name.as_str() == topic)
+    };
+    let queue = queues.find(|no| named(no, "t")).unwrap();
+    let entry = Entry { physical_offset: PhysicalOffset(0), size, tags_code: TagsCode(0) };
+    let plan = Plan { from: QueueOffset(0), entries: vec![entry] };
+    let offset = QueueOffset(1);
+    let found = Found {
+        queue,
+        plan,
+        verdicts: Vec::new(),
+        count_max: 1,
+        bytes_max: 1 << 20,
+        held: None,
+        next: offset,
+        min: QueueOffset(0),
+        max: offset,
+    };
+    assert!(matches!(crate::answers::read(&found, shared), Ok((next, _)) if next == offset));
+    core.close().unwrap();
+    let unread = crate::answers::read(&found, shared).unwrap_err();
+    assert!(matches!(unread.error, ReadError::Damaged { .. }), "{unread:?}");
+    assert_eq!(unread.place.unwrap(), "?/0 offset 0");
 }
 
 #[test]
