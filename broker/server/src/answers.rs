@@ -1,5 +1,6 @@
 use std::borrow::Cow;
 use std::cell::LazyCell;
+use std::convert::Infallible;
 
 use bytes::Bytes;
 use millrace_engine::{Answer as Answered, Found, Held, PullStatus as EngineStatus, finish};
@@ -9,7 +10,7 @@ use millrace_protocol::{
     write_stored_head,
 };
 use millrace_store::{LogReader, Placed, ReadError};
-use millrace_types::record;
+use millrace_types::record::{self, Record};
 use millrace_types::{QueueId, QueueOffset, is_system_topic};
 use tracing::error;
 
@@ -17,6 +18,7 @@ use crate::core::Shared;
 use crate::quarantine::Place;
 use crate::reactor::Output;
 use crate::refusal::{Dialect, unreadable, write_refusal};
+use crate::traffic::{GivenTo, Traffic};
 use crate::waiting::{Awaited, ReplyTo, UniqueKey};
 
 /// Writes what the engine answered. Records that were found are not read yet: they are given back,
@@ -106,6 +108,12 @@ pub(crate) fn write_records(
     awaited: &Awaited,
     output: &mut Output,
 ) {
+    if let Awaited::Records(number) = awaited
+        && found.verdicts.is_empty()
+        && Writer::to(to).planned(found, *number, shared, output).is_ok()
+    {
+        return;
+    }
     match read(found, shared) {
         Ok((next, runs)) => give(found, (next, runs), to, awaited, shared, output),
         Err(Unread { place, error }) => {
@@ -205,11 +213,13 @@ fn give(
     match awaited {
         Awaited::Stored(end) => write.stored(*end, (next, min, max), &runs, output),
         Awaited::Records(number) => {
-            let messages = write.records((next, min, max), &runs, output);
-            match messages {
-                0 => traffic.gave_nothing(),
-                _ => traffic.gave(*number, messages, runs.iter().map(Bytes::len).sum()),
-            }
+            let Ok(given) = write.records((next, min, max), 0, output, |each| {
+                // Whatever was read has been verified.
+                let records = runs.iter().flat_map(|run| record::iter(run).map_while(Result::ok));
+                records.for_each(|record| each(&record));
+                Ok::<(), Infallible>(())
+            });
+            given.count(*number, traffic);
         }
         Awaited::Send(_)
         | Awaited::Batch
@@ -218,6 +228,26 @@ fn give(
         | Awaited::Done => unexpected(awaited, &found.next, &write, output),
     }
 }
+
+/// What a consumer was given.
+#[derive(Default)]
+struct Given {
+    messages: usize,
+    /// As stored.
+    bytes: usize,
+}
+
+impl Given {
+    fn count(&self, number: GivenTo, traffic: &Traffic) {
+        match self.messages {
+            0 => traffic.gave_nothing(),
+            _ => traffic.gave(number, self.messages, self.bytes),
+        }
+    }
+}
+
+/// The head of an answer with records has fewer.
+const HEAD_BYTES: usize = 512;
 
 struct Writer {
     to: ReplyTo,
@@ -269,30 +299,56 @@ impl Writer {
         self.answer(&answer, output);
     }
 
-    /// For a RocketMQ client: without the log's own properties. Tells how many there were.
-    fn records(&self, (next, min, max): Offsets, runs: &[Bytes], output: &mut Output) -> usize {
-        if runs.iter().all(|run| run.is_empty()) {
-            let nothing = nothing(EngineStatus::NoneMatched, next, min, max);
-            self.answer(&nothing, output);
-            return 0;
-        }
-        let mut messages = 0;
+    /// For a RocketMQ client, all that was found, in one pass from the log to the peer. Nothing is
+    /// written if any of it is damaged or cannot be read.
+    fn planned(
+        &self,
+        found: &Found,
+        number: GivenTo,
+        shared: &Shared,
+        output: &mut Output,
+    ) -> Result<(), ReadError> {
+        let entries = &found.plan.entries;
+        let bytes = entries.iter().map(|entry| entry.size as usize).sum();
+        let offsets = (found.next, found.min, found.max);
+        let given =
+            self.records(offsets, bytes, output, |each| shared.reader.read_each(entries, each))?;
+        given.count(number, &shared.traffic);
+        Ok(())
+    }
+
+    /// For a RocketMQ client: without the log's own properties. `bytes` is about how many they are.
+    fn records<E>(
+        &self,
+        (next, min, max): Offsets,
+        bytes: usize,
+        output: &mut Output,
+        read: impl FnOnce(&mut dyn FnMut(&Record<'_>)) -> Result<(), E>,
+    ) -> Result<Given, E> {
+        let (mut given, mut done) = (Given::default(), Ok(()));
         let status = PullStatus::Found;
         let head = PullAnswer { status, next, min, max, suggested_broker: 0 };
         output.write(|out| {
             let start = out.len();
+            out.reserve(HEAD_BYTES + bytes);
             write_pull_head(&head, self.to.kind, self.to.opaque, 0, out);
-            for run in runs {
-                // Whatever was read has been verified.
-                for record in record::iter(run).map_while(Result::ok) {
-                    record.write_for_client(out);
-                    messages += 1;
-                }
+            done = read(&mut |record| {
+                record.write_for_client(out);
+                given.messages += 1;
+                given.bytes += record.as_bytes().len();
+            });
+            if done.is_err() || given.messages == 0 {
+                return out.truncate(start);
             }
             let len = u32::try_from(out.len() - start - 4).expect("a pull is bounded");
             out[start..start + 4].copy_from_slice(&len.to_be_bytes());
         });
-        messages
+        done?;
+        if given.messages == 0 {
+            let nothing = nothing(EngineStatus::NoneMatched, next, min, max);
+            self.answer(&nothing, output);
+        }
+        Ok(given)
     }
 
     /// For our own client: slices of the log.

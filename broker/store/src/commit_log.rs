@@ -75,6 +75,11 @@ impl Segments {
         oldest.is_none_or(|oldest| list[oldest].base <= at)
     }
 
+    /// From where on a segment is read through a map.
+    pub(crate) fn hot_from(&self, segment: &Segment) -> PhysicalOffset {
+        if self.is_recent(segment.base) { self.hot_from.max(segment.base) } else { segment.end() }
+    }
+
     /// Whether a position is read through a map.
     pub(crate) fn is_hot(&self, at: PhysicalOffset) -> bool {
         at >= self.hot_from && self.is_recent(at)

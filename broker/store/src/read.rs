@@ -51,7 +51,32 @@ impl LogReader {
     /// read at once.
     pub fn read(&self, entries: &[Entry]) -> Result<Vec<Bytes>, ReadError> {
         let mut runs = Vec::new();
+        self.read_runs(entries, &mut |run, at| {
+            verify(&run, at, &mut |_| {})?;
+            runs.push(run);
+            Ok(())
+        })?;
+        Ok(runs)
+    }
+
+    /// The same records one by one, each handed over as soon as it is verified. After an error
+    /// those before it have been.
+    pub fn read_each(
+        &self,
+        entries: &[Entry],
+        each: &mut dyn FnMut(&Record<'_>),
+    ) -> Result<(), ReadError> {
+        self.read_runs(entries, &mut |run, at| verify(&run, at, each))
+    }
+
+    fn read_runs(
+        &self,
+        entries: &[Entry],
+        take: &mut dyn FnMut(Bytes, PhysicalOffset) -> Result<(), ReadError>,
+    ) -> Result<(), ReadError> {
         let mut window: Option<(PhysicalOffset, Bytes)> = None;
+        // The segment of the record before, and from where on it is hot.
+        let mut last: Option<(Segment, PhysicalOffset)> = None;
         let mut rest = entries.iter().filter(|entry| entry.size > 0).peekable();
         while let Some(first) = rest.next() {
             let start = first.physical_offset;
@@ -60,7 +85,14 @@ impl LogReader {
                 return Err(ReadError::Absent { at: start, reason });
             }
             let mut end = start + u64::from(first.size);
-            let segment = self.holding(start)?;
+            let (segment, hot_from) = match last.take() {
+                Some(same) if same.0.base <= start && start < same.0.end() => &*last.insert(same),
+                _ => {
+                    let segment = self.holding(start)?;
+                    let hot_from = self.segments.hot_from(&segment);
+                    &*last.insert((segment, hot_from))
+                }
+            };
             while let Some(next) = rest
                 .next_if(|next| next.physical_offset == end && next.physical_offset < segment.end())
             {
@@ -71,27 +103,26 @@ impl LogReader {
                 return Err(ReadError::Absent { at: start, reason });
             }
             let len = end.since(start);
-            let bytes = if self.is_hot(start) {
+            let bytes = if start >= *hot_from {
                 segment.slice(start, len).map_err(|source| ReadError::Io { at: start, source })?
             } else if let Some(within) = window.as_ref().and_then(|ahead| part(ahead, start, len)) {
                 within
             } else {
                 let ahead = reach(start, end, rest.clone(), segment.end());
-                match self.read_file(&segment, start, ahead.since(start)) {
+                match self.read_file(segment, start, ahead.since(start)) {
                     Ok(bytes) => {
                         let within = bytes.slice(..len as usize);
                         window = Some((start, bytes));
                         within
                     }
                     // What lies further on must not hide this one.
-                    Err(_) if ahead > end => self.read_file(&segment, start, len)?,
+                    Err(_) if ahead > end => self.read_file(segment, start, len)?,
                     Err(error) => return Err(error),
                 }
             };
-            verify(&bytes, start)?;
-            runs.push(bytes);
+            take(bytes, start)?;
         }
-        Ok(runs)
+        Ok(())
     }
 
     /// The same, passing over damaged records, up to the first entry whose record cannot be read
@@ -137,7 +168,7 @@ impl LogReader {
             return Err(damaged("no record starts here"));
         }
         let bytes = read(u64::from(size))?;
-        verify(&bytes, at)?;
+        verify(&bytes, at, &mut |_| {})?;
         Ok(bytes)
     }
 
@@ -200,7 +231,11 @@ fn part((from, bytes): &(PhysicalOffset, Bytes), start: PhysicalOffset, len: u64
     (at + len <= bytes.len() as u64).then(|| bytes.slice(at as usize..(at + len) as usize))
 }
 
-fn verify(mut bytes: &[u8], mut at: PhysicalOffset) -> Result<(), ReadError> {
+fn verify(
+    mut bytes: &[u8],
+    mut at: PhysicalOffset,
+    each: &mut dyn FnMut(&Record<'_>),
+) -> Result<(), ReadError> {
     while !bytes.is_empty() {
         let record = Record::parse(bytes)
             .and_then(|record| record.verify_whole().map(|()| record))
@@ -209,6 +244,7 @@ fn verify(mut bytes: &[u8], mut at: PhysicalOffset) -> Result<(), ReadError> {
             let reason = format!("it was written for {}", record.physical_offset());
             return Err(ReadError::Damaged { at, reason });
         }
+        each(&record);
         let len = record.as_bytes().len();
         bytes = &bytes[len..];
         at = at + len as u64;

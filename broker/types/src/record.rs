@@ -435,11 +435,11 @@ impl<'a> Record<'a> {
 
     /// Bytes of the log's own properties at the end.
     fn own_len(&self) -> usize {
-        match (self.whole_checksum().is_some(), self.more()) {
-            (false, _) => 0,
-            (true, false) => TRAILER_BYTES,
-            (true, true) => TRAILER_BYTES + MORE_PROPERTY.len(),
+        if self.whole_checksum().is_none() {
+            return 0;
         }
+        let mark = without_mark(self.without_trailer()).map_or(0, |_| MORE_PROPERTY.len());
+        TRAILER_BYTES + mark
     }
 
     fn without_trailer(&self) -> &'a [u8] {
