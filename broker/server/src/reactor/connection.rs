@@ -130,8 +130,7 @@ impl Connection {
         let Self { input, output, in_flight, held_pulls, caller, deferred, role, .. } = self;
         let pending = input.pending();
         let frames = shell.limits.frames();
-        let mut used = 0;
-        let mut wanted = 0;
+        let (mut used, mut wanted, mut longest) = (0, 0, 0);
         self.stalled = false;
         while used < pending.len() {
             if is_full(output, *in_flight, deferred, &shell.limits) || shell.planned > PLANNED_MAX {
@@ -144,6 +143,7 @@ impl Connection {
                         Destination { role: *role, caller, output, in_flight, held_pulls };
                     dispatch(step, shell, destination, &frame)?;
                     used += len;
+                    longest = longest.max(len);
                 }
                 Split::Partial(missing) => {
                     wanted = pending.len() - used + missing;
@@ -153,6 +153,9 @@ impl Connection {
         }
         let since_ms = self.partial_since_ms.filter(|_| used == 0).unwrap_or(step.now.mono_ms);
         self.partial_since_ms = (wanted > 0).then_some(since_ms);
+        if used > 0 {
+            input.expect(longest);
+        }
         input.consume(used);
         input.make_room(wanted, buffers);
         Ok(())

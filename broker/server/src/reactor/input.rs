@@ -6,6 +6,9 @@ pub(crate) const BUFFER_BYTES: usize = 64 << 10;
 /// A beginning of a frame up to this size gets memory of its own until more of it comes, so that
 /// those who send half a frame and wait do not hold a buffer each.
 const LITTLE_BYTES_MAX: usize = 4 << 10;
+/// A connection whose last frame was larger than [`BUFFER_BYTES`] gets a buffer for another one at
+/// once, up to this size. It would be moved there otherwise when most of it has come.
+const EXPECTED_BYTES_MAX: usize = 1 << 20;
 /// Bytes of empty buffers kept for the next burst; more are given back to the system.
 const SPARE_BYTES_MAX: usize = 32 << 20;
 
@@ -15,6 +18,8 @@ pub(crate) struct Input {
     bytes: Vec<u8>,
     start: usize,
     end: usize,
+    /// How large a frame is expected.
+    expected: usize,
 }
 
 /// Empty buffers that connections borrow.
@@ -53,6 +58,11 @@ impl Input {
         self.start += len;
     }
 
+    /// A whole frame of `len` bytes has come; the next one is expected to be as large.
+    pub(crate) fn expect(&mut self, len: usize) {
+        self.expected = len.min(EXPECTED_BYTES_MAX);
+    }
+
     /// Makes room for more of a frame of `len` bytes whose beginning is pending. A peer that only
     /// announces a large frame does not get it: the room doubles with what it has sent. (Memory
     /// that is only reserved is not free: what was used before is given out again, and zeroed.)
@@ -68,8 +78,8 @@ impl Input {
     fn move_to(&mut self, mut bytes: Vec<u8>, buffers: &mut Buffers) {
         let end = self.pending().len();
         bytes[..end].copy_from_slice(self.pending());
-        let before = std::mem::replace(self, Self { bytes, start: 0, end });
-        buffers.give_back(before.bytes);
+        (self.start, self.end) = (0, end);
+        buffers.give_back(std::mem::replace(&mut self.bytes, bytes));
     }
 
     /// Reads once, as much as there is room for. `closing` says that the peer is known to have
@@ -81,7 +91,8 @@ impl Input {
         buffers: &mut Buffers,
     ) -> io::Result<Filled> {
         if self.bytes.len() < BUFFER_BYTES {
-            self.move_to(buffers.take(BUFFER_BYTES), buffers);
+            let len = self.expected.next_multiple_of(BUFFER_BYTES);
+            self.move_to(buffers.take(len), buffers);
         } else if self.start > 0 {
             self.bytes.copy_within(self.start..self.end, 0);
             self.end -= self.start;
@@ -112,7 +123,7 @@ impl Input {
     pub(crate) fn rest(&mut self, buffers: &mut Buffers) {
         let pending = self.pending().len();
         if pending == 0 {
-            buffers.give_back(std::mem::take(self).bytes);
+            self.move_to(Vec::new(), buffers);
         } else if pending <= LITTLE_BYTES_MAX && self.bytes.len() >= BUFFER_BYTES {
             self.move_to(vec![0; pending], buffers);
         }
@@ -202,6 +213,20 @@ mod tests {
             assert!(input.held() <= 2 * input.pending().len(), "{}", input.held());
         }
         assert_eq!(input.pending(), &sent[..4 * BUFFER_BYTES]);
+    }
+
+    #[test]
+    fn who_sent_a_large_frame_gets_room_for_the_next_one_and_no_more_than_that() {
+        let (mut buffers, sent) = (Buffers::default(), vec![7; 16 << 20]);
+        let mut input = Input::default();
+        for (last, room) in [(70_000, 2 * BUFFER_BYTES), (300, BUFFER_BYTES), (16 << 20, 1 << 20)] {
+            input.expect(last);
+            input.fill(&mut &sent[..], false, &mut buffers).unwrap();
+            assert_eq!((input.held(), input.pending().len()), (room, room));
+            input.consume(room);
+            input.rest(&mut buffers);
+            assert_eq!(input.held(), 0);
+        }
     }
 
     #[test]
