@@ -4,8 +4,11 @@
 //! server's own threads, which is the figure that survives a busy machine. The load is a closed
 //! loop: it says what a request costs, not how long one waits. The data lies in `TMPDIR`.
 //!
-//! The rows of the *bare echo* are what no broker gets below: they read as many bytes over as many
-//! connections, look for the ends of frames, and answer each with a fixed one.
+//! The *bare* rows are what no broker gets below. They read as many bytes over as many connections
+//! and look for the ends of frames. An *echo* answers each with a fixed one; *writes* first writes
+//! what a burst brought to a file whose blocks are reserved, in one piece, as another thread syncs
+//! it now and then; *gives* answers with as many bytes as a pull gets, from a piece of memory that
+//! is larger than the caches.
 //!
 //! ```text
 //! cargo bench -p millrace-server --bench loopback -- [SECONDS] [PART OF A NAME]
@@ -15,13 +18,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use millrace_disk::RealDisk;
+use millrace_disk::{Disk, RealDisk};
 use millrace_protocol::{
     Answer, BatchItem, Call, CallMode, Frame, HeaderKind, Limits, MessageIds, PullMessage,
     SendAnswer, SendMessage, SendStatus, Split, pull_flag, push_batch_item,
@@ -42,8 +46,15 @@ struct Shape {
     connections: usize,
     window: usize,
     what: What,
-    /// Served by a bare echo and not by a broker.
-    bare: bool,
+    /// What serves instead of a broker.
+    bare: Option<Bare>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Bare {
+    Echoes,
+    Writes,
+    Gives,
 }
 
 #[derive(Clone, Copy)]
@@ -67,18 +78,25 @@ fn main() {
         connections,
         window,
         what: What::Send,
-        bare: false,
+        bare: None,
     };
     let shapes = [
         send("send 16 x 16", 16, 16),
         Shape { kind: HeaderKind::Binary, ..send("send 16 x 16, binary", 16, 16) },
-        Shape { bare: true, ..send("bare echo 16 x 16", 16, 16) },
+        Shape { bare: Some(Bare::Echoes), ..send("bare echo 16 x 16", 16, 16) },
+        Shape { bare: Some(Bare::Writes), ..send("bare writes 16 x 16", 16, 16) },
         send("send 64 x 1", 64, 1),
-        Shape { bare: true, ..send("bare echo 64 x 1", 64, 1) },
+        Shape { bare: Some(Bare::Echoes), ..send("bare echo 64 x 1", 64, 1) },
         send("send 1 x 1", 1, 1),
         Shape { what: What::Batch(64), ..send("batches of 64, 4 x 1", 4, 1) },
         Shape { what: What::Batch(64), ..send("batches of 64, 4 x 4", 4, 4) },
+        Shape {
+            what: What::Batch(64),
+            bare: Some(Bare::Writes),
+            ..send("bare writes 4 x 1 of 64", 4, 1)
+        },
         Shape { what: What::Pull, ..send("pulls of 32, 8 x 1", 8, 1) },
+        Shape { what: What::Pull, bare: Some(Bare::Gives), ..send("bare gives 8 x 1 of 32", 8, 1) },
         Shape { flush: FlushMode::Sync, ..send("send 16 x 16, sync", 16, 16) },
     ];
     println!("messages of {BODY_BYTES} B, {seconds} s each, in {}", dir.display());
@@ -101,14 +119,16 @@ fn run(shape: &Shape, each: Duration, dir: &Path) {
         ..ServerConfig::new(&dir)
     };
     let mut echo = None;
-    let (server, address) = if shape.bare {
+    let (server, address) = if let Some(kind) = shape.bare {
         let bound = TcpListener::bind(anywhere).expect("a port");
         let address = bound.local_addr().expect("an address");
         // It goes by the reactor's name, so that its time is found.
         let named = thread::Builder::new().name("millrace-reactor".into());
         let stop = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&stop);
-        let thread = named.spawn(move || serve_bare(bound, &told)).expect("a thread");
+        fs::create_dir_all(&dir).expect("a directory");
+        let log = dir.join("bare");
+        let thread = named.spawn(move || serve_bare(bound, kind, &log, &told)).expect("a thread");
         echo = Some((thread, stop));
         (None, address)
     } else {
@@ -116,7 +136,7 @@ fn run(shape: &Shape, each: Duration, dir: &Path) {
         let address = server.addresses().broker.unwrap();
         (Some(server), address)
     };
-    if let What::Pull = shape.what {
+    if let (What::Pull, None) = (shape.what, shape.bare) {
         // Something to pull, written as fast as it goes.
         load(address, &Shape { what: What::Batch(64), connections: 1, ..*shape }, 40_000);
     }
@@ -148,12 +168,13 @@ fn run(shape: &Shape, each: Duration, dir: &Path) {
     }
     if let Some(server) = server {
         server.stop().expect("a clean stop");
-        fs::remove_dir_all(&dir).expect("the data directory can be removed");
     }
+    fs::remove_dir_all(&dir).expect("the data directory can be removed");
 }
 
 /// Answers every frame with the same one, in bursts like the reactor's.
-fn serve_bare(listener: std::net::TcpListener, stop: &AtomicBool) {
+fn serve_bare(listener: std::net::TcpListener, kind: Bare, log: &Path, stop: &Arc<AtomicBool>) {
+    let mut log = (kind == Bare::Writes).then(|| BareLog::create(log, stop));
     let answer = SendAnswer {
         status: SendStatus::Ok,
         message_ids: MessageIds::Text("7F0000010000FFFF00000000000004D2".into()),
@@ -163,6 +184,13 @@ fn serve_bare(listener: std::net::TcpListener, stop: &AtomicBool) {
     };
     let mut bytes = Vec::new();
     answer.write(HeaderKind::Json, 4711, &mut bytes);
+    // A record has some 90 bytes besides its body and properties.
+    let given = vec![7; if kind == Bare::Gives { 256 << 20 } else { 0 }];
+    let (given_len, mut given_at) = (32 * (BODY_BYTES + 190), 0);
+    if kind == Bare::Gives {
+        let frame = u32::from_be_bytes(*bytes.first_chunk().expect("a frame"));
+        bytes[..4].copy_from_slice(&(frame + given_len as u32).to_be_bytes());
+    }
     listener.set_nonblocking(true).expect("an option");
     let mut listener = mio::net::TcpListener::from_std(listener);
     let mut poll = Poll::new().expect("a poll");
@@ -175,8 +203,14 @@ fn serve_bare(listener: std::net::TcpListener, stop: &AtomicBool) {
         for event in &events {
             if event.token() != own {
                 let peer = &mut peers[event.token().0];
-                let frames = peer.count_frames();
-                (0..frames).for_each(|_| peer.write.extend_from_slice(&bytes));
+                let frames = peer.count_frames(log.as_mut().map(|log| &mut log.staged));
+                for _ in 0..frames {
+                    peer.write.extend_from_slice(&bytes);
+                    if kind == Bare::Gives {
+                        given_at = (given_at + given_len) % (given.len() - given_len);
+                        peer.write.extend_from_slice(&given[given_at..][..given_len]);
+                    }
+                }
                 ready.push(event.token().0);
                 continue;
             }
@@ -190,7 +224,59 @@ fn serve_bare(listener: std::net::TcpListener, stop: &AtomicBool) {
                 peers.push(Client { stream, read, filled: 0, write: Vec::new(), written: 0 });
             }
         }
+        if let Some(log) = &mut log {
+            log.write();
+        }
         ready.iter().for_each(|peer| peers[*peer].send());
+    }
+}
+
+/// A file that is written from its beginning to its end, again and again under new names.
+struct BareLog {
+    path: std::path::PathBuf,
+    file: Arc<fs::File>,
+    at: u64,
+    staged: Vec<u8>,
+    synced: std::sync::mpsc::Sender<Arc<fs::File>>,
+}
+
+impl BareLog {
+    const BYTES: u64 = 1 << 30;
+
+    fn create(path: &Path, stop: &Arc<AtomicBool>) -> Self {
+        let (synced, to_sync) = std::sync::mpsc::channel::<Arc<fs::File>>();
+        let told = Arc::clone(stop);
+        let thread = thread::Builder::new().name("millrace-flush".into());
+        let sync = move || {
+            let mut newest = None;
+            while !told.load(Ordering::Acquire) {
+                newest = to_sync.try_iter().last().or(newest);
+                thread::sleep(Duration::from_millis(500));
+                let file: Option<&Arc<fs::File>> = newest.as_ref();
+                file.map_or(Ok(()), |file| file.sync_data()).expect("the disk works");
+            }
+        };
+        thread.spawn(sync).expect("a thread");
+        let file = Self::file(path, &synced);
+        Self { path: path.into(), file, at: 0, staged: Vec::new(), synced }
+    }
+
+    fn file(path: &Path, synced: &std::sync::mpsc::Sender<Arc<fs::File>>) -> Arc<fs::File> {
+        let _ = fs::remove_file(path);
+        let disk = RealDisk::new();
+        disk.create(path).and_then(|file| file.allocate(Self::BYTES)).expect("room on the disk");
+        let file = Arc::new(fs::File::options().write(true).open(path).expect("a file"));
+        synced.send(Arc::clone(&file)).expect("the other thread");
+        file
+    }
+
+    fn write(&mut self) {
+        if self.at + self.staged.len() as u64 > Self::BYTES {
+            (self.file, self.at) = (Self::file(&self.path, &self.synced), 0);
+        }
+        self.file.write_all_at(&self.staged, self.at).expect("the disk works");
+        self.at += self.staged.len() as u64;
+        self.staged.clear();
     }
 }
 
@@ -259,8 +345,9 @@ fn drive(address: SocketAddr, shape: &Shape, go_on: &mut dyn FnMut(u64) -> bool)
 }
 
 impl Client {
-    /// Counts the requests that have come, and looks into none; 0 also if the peer is gone.
-    fn count_frames(&mut self) -> u64 {
+    /// Counts the requests that have come, looks into none, and copies them if they are wanted; 0
+    /// also if the peer is gone.
+    fn count_frames(&mut self, copies: Option<&mut Vec<u8>>) -> u64 {
         let Ok(n) = self.stream.read(&mut self.read[self.filled..]) else {
             return 0;
         };
@@ -273,6 +360,9 @@ impl Client {
             }
             at += len;
             frames += 1;
+        }
+        if let Some(copies) = copies {
+            copies.extend_from_slice(&self.read[..at]);
         }
         self.read.copy_within(at..self.filled, 0);
         self.filled -= at;
