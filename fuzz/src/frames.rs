@@ -1,7 +1,8 @@
 use millrace_protocol::{
-    AppendGroup, Appended, ClusterInfo, ConsumerList, Done, Fenced, Frame, Header, HeaderKind,
-    HelloAnswer, Limits, LockedQueues, OffsetAnswer, PullAnswer, PullStored, Registry, Request,
-    RequestCode, ResponseCode, SendAnswer, Split, StoredAnswer, TopicRoute, batch_items,
+    AppendGroup, Appended, CallMode, ClusterInfo, ConsumerList, Done, Fenced, Frame, Header,
+    HeaderKind, HelloAnswer, Limits, LockedQueues, OffsetAnswer, PullAnswer, PullStored, QuickSend,
+    Registry, Request, RequestCode, ResponseCode, SendAnswer, Split, StoredAnswer, TopicRoute,
+    batch_items,
 };
 
 const LIMITS: Limits = Limits { frame_bytes_max: 1 << 20, header_bytes_max: 1 << 18 };
@@ -20,6 +21,7 @@ pub fn frame(mut bytes: &[u8]) {
         if let Ok(header) = frame.header() {
             read_header(&header);
             std::hint::black_box(Request::decode(&header, frame.body).is_ok());
+            read_quickly(&frame, &header);
         }
         bytes = &bytes[total..];
     }
@@ -39,6 +41,22 @@ fn header(header_kind: HeaderKind, header: &[u8]) {
     let frame = Frame { header_kind, header, body: &[] };
     if let Ok(header) = frame.header() {
         read_header(&header);
+        read_quickly(&frame, &header);
+    }
+}
+
+/// What is read the quick way is what the general way makes of it.
+fn read_quickly(frame: &Frame<'_>, header: &Header<'_>) {
+    if let Some(quick) = QuickSend::read(frame) {
+        let Ok(Request::Send(message)) = Request::decode(header, frame.body) else {
+            panic!("read the quick way only");
+        };
+        assert_eq!(quick.message, message);
+        let is_oneway = quick.mode == CallMode::Oneway;
+        assert_eq!(
+            (quick.opaque, is_oneway, quick.language, quick.version),
+            (header.opaque, header.is_oneway(), header.language, header.version)
+        );
     }
 }
 
