@@ -589,6 +589,7 @@ impl Reactor {
                 }
                 self.remove(slot);
             }
+            self.count(slot);
         }
         self.tell_changed();
         self.pass_on(now);

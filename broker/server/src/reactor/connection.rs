@@ -213,7 +213,7 @@ impl Connection {
 
     /// Bytes held for this peer.
     pub(super) fn held(&self) -> usize {
-        self.input.held() + self.output.len() + self.deferred.bytes + self.to_judge.bytes
+        self.input.held() + self.output.held() + self.deferred.bytes + self.to_judge.bytes
     }
 }
 

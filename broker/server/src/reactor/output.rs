@@ -7,8 +7,9 @@ use bytes::Bytes;
 const COPIED_BYTES_MAX: usize = 4 << 10;
 /// Slices that one write hands to the system at most.
 const SLICES_MAX: usize = 64;
-/// An emptied buffer up to this size is kept for the next burst.
-const KEPT_BYTES_MAX: usize = 64 << 10;
+/// About as many bytes are encoded into one chunk. It is freed as a whole, so a peer that always
+/// leaves something must not find everything in one; a single answer may be longer.
+const CHUNK_BYTES: usize = 64 << 10;
 
 /// What a peer has not taken yet, in order: answers encoded here, and slices of the log.
 #[derive(Debug, Default)]
@@ -18,6 +19,9 @@ pub(crate) struct Output {
     sent: usize,
     /// Bytes not sent.
     bytes: usize,
+    /// What the chunks take of memory, sent bytes and room for more included.
+    held: usize,
+    /// An emptied buffer for the next chunk.
     spare: Vec<u8>,
 }
 
@@ -34,6 +38,13 @@ impl Chunk {
             Self::Shared(bytes) => bytes,
         }
     }
+
+    fn held(&self) -> usize {
+        match self {
+            Self::Own(bytes) => bytes.capacity(),
+            Self::Shared(bytes) => bytes.len(),
+        }
+    }
 }
 
 impl Output {
@@ -46,16 +57,36 @@ impl Output {
         self.bytes == 0
     }
 
+    /// Bytes of memory that are taken, which may be more than are to be sent.
+    pub(crate) fn held(&self) -> usize {
+        self.held + self.spare.capacity()
+    }
+
     /// Adds what `encode` appends to a buffer; what it finds there already is not its own.
     pub(crate) fn write(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
-        if !matches!(self.chunks.back(), Some(Chunk::Own(_))) {
-            self.chunks.push_back(Chunk::Own(std::mem::take(&mut self.spare)));
+        match self.chunks.back() {
+            Some(Chunk::Own(last)) if last.len() + COPIED_BYTES_MAX <= CHUNK_BYTES => {}
+            Some(Chunk::Own(_)) if self.spare.capacity() < CHUNK_BYTES => {
+                // It is likely to be filled too.
+                self.add(Chunk::Own(Vec::with_capacity(CHUNK_BYTES)));
+            }
+            _ => {
+                let spare = std::mem::take(&mut self.spare);
+                self.add(Chunk::Own(spare));
+            }
         }
         if let Some(Chunk::Own(buffer)) = self.chunks.back_mut() {
-            let before = buffer.len();
+            let (len, capacity) = (buffer.len(), buffer.capacity());
             encode(buffer);
-            self.bytes += buffer.len() - before;
+            self.bytes += buffer.len() - len;
+            self.held += buffer.capacity() - capacity;
         }
+    }
+
+    fn add(&mut self, chunk: Chunk) {
+        self.bytes += chunk.as_slice().len();
+        self.held += chunk.held();
+        self.chunks.push_back(chunk);
     }
 
     /// Adds bytes, without a copy if they are long.
@@ -63,8 +94,7 @@ impl Output {
         if bytes.len() < COPIED_BYTES_MAX {
             self.write(|buffer| buffer.extend_from_slice(&bytes));
         } else {
-            self.bytes += bytes.len();
-            self.chunks.push_back(Chunk::Shared(bytes));
+            self.add(Chunk::Shared(bytes));
         }
     }
 
@@ -76,10 +106,7 @@ impl Output {
                 Chunk::Own(own) if own.len() < COPIED_BYTES_MAX => {
                     self.write(|buffer| buffer.extend_from_slice(&own));
                 }
-                chunk => {
-                    self.bytes += chunk.as_slice().len();
-                    self.chunks.push_back(chunk);
-                }
+                chunk => self.add(chunk),
             }
         }
     }
@@ -128,9 +155,9 @@ impl Output {
                 break;
             }
             self.sent -= len;
+            self.held -= first.held();
             if let Some(Chunk::Own(mut buffer)) = self.chunks.pop_front()
-                && self.chunks.is_empty()
-                && buffer.capacity() <= KEPT_BYTES_MAX
+                && (self.spare.capacity()..=CHUNK_BYTES).contains(&buffer.capacity())
             {
                 buffer.clear();
                 self.spare = buffer;
@@ -197,7 +224,69 @@ mod tests {
         }
         assert!(peer.taken == expected);
         assert!(output.chunks.is_empty());
+        assert_eq!(output.held, 0);
         output.write(|buffer| buffer.push(1));
         assert_eq!(output.len(), 1);
+    }
+
+    /// Leaves one byte of everything it is offered.
+    struct Nibbler;
+
+    impl Write for Nibbler {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.write_vectored(&[IoSlice::new(bytes)])
+        }
+
+        fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+            match slices.iter().map(|slice| slice.len()).sum() {
+                0 | 1 => Err(ErrorKind::WouldBlock.into()),
+                offered => Ok(offered - 1),
+            }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_peer_that_always_leaves_a_byte_does_not_make_it_grow() {
+        let mut output = Output::default();
+        for _ in 0..10_000 {
+            output.write(|buffer| buffer.extend_from_slice(&[7; 300]));
+            output.send(&mut Nibbler).unwrap();
+            assert_eq!(output.len(), 1);
+            assert!(output.held() <= 4 * CHUNK_BYTES, "{}", output.held());
+        }
+    }
+
+    #[test]
+    fn what_is_held_is_counted_and_given_back() {
+        let mut output = Output::default();
+        let really = |output: &Output| -> usize {
+            let chunks = output.chunks.iter().map(|chunk| match chunk {
+                Chunk::Own(own) => own.capacity(),
+                Chunk::Shared(shared) => shared.len(),
+            });
+            chunks.sum::<usize>() + output.spare.capacity()
+        };
+        for n in 0..2_000usize {
+            match n % 100 {
+                0 => output.push(vec![1; 50_000].into()),
+                1 => output.write(|buffer| buffer.resize(buffer.len() + 200_000, 2)),
+                _ => output.write(|buffer| buffer.resize(buffer.len() + n, 3)),
+            }
+            assert_eq!(output.held(), really(&output));
+        }
+        // What nobody takes is little more than the answers themselves.
+        assert!(output.held() < output.len() * 3 / 2, "{} of {}", output.held(), output.len());
+        let mut peer = SlowPeer { taken: Vec::new(), turn: 0 };
+        while !output.is_empty() {
+            output.send(&mut peer).unwrap();
+            assert_eq!(output.held(), really(&output));
+        }
+        assert!(output.held() <= CHUNK_BYTES);
+        output.rest();
+        assert_eq!(output.held(), 0);
     }
 }

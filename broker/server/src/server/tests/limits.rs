@@ -109,6 +109,10 @@ fn a_silent_connection_is_closed_and_one_that_waits_is_not() {
 fn half_a_frame_holds_no_more_than_its_bytes() {
     let server = start_default();
     let mut good = server.connect(HeaderKind::Json);
+    good.handled_so_far();
+    good.handled_so_far();
+    // Room for its next answer.
+    let before = server.load().held_bytes;
     let mut halves: Vec<Peer> = (0..50).map(|_| server.connect(HeaderKind::Json)).collect();
     for half in &mut halves {
         half.write(&[0, 0, 4, 0, 0, 0, 0, 200, b'{']);
@@ -117,7 +121,8 @@ fn half_a_frame_holds_no_more_than_its_bytes() {
     good.handled_so_far();
     good.handled_so_far();
     assert_eq!(server.load().connections, 51);
-    assert!(server.load().held_bytes <= 50 * 9, "{} bytes", server.load().held_bytes);
+    let held = server.load().held_bytes - before;
+    assert!(held <= 50 * 9, "{held} bytes");
 }
 
 #[test]
