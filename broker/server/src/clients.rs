@@ -40,7 +40,6 @@ struct Member {
 pub(crate) struct KnownSubscription {
     /// When the client made it; the highest one holds.
     pub(crate) version: i64,
-    expression_type: String,
     /// Ready to use, or why it cannot be.
     pub(crate) filter: Result<Filter, String>,
     /// What it takes of memory, about.
@@ -310,7 +309,6 @@ impl Group {
             if known.is_none_or(|known| known.gives_way_to(subscription)) {
                 let made = KnownSubscription {
                     version: subscription.version,
-                    expression_type: subscription.expression_type.clone(),
                     filter: filter(subscription, conditions),
                     bytes: weight.ready,
                 };
@@ -351,9 +349,11 @@ impl Group {
 }
 
 impl KnownSubscription {
-    /// Whether a client that says this wants something else.
+    /// Whether a client that says this wants something newer. What kind of expression it is does
+    /// not matter: while a group changes from one kind to the other, member by member, both are
+    /// said again and again, and members with the newer one are refused while the older one holds.
     fn gives_way_to(&self, said: &Subscription) -> bool {
-        self.version < said.version || self.expression_type != said.expression_type
+        self.version < said.version
     }
 }
 
@@ -485,6 +485,20 @@ mod tests {
         assert!(clients.subscription("g", "u").is_none());
         assert_eq!(beat(&mut clients, 0, 1, &heartbeat("a", &[("t", "y", 3)])), [1]);
         assert_eq!(clients.subscription("g", "t").unwrap().version, 3);
+    }
+
+    #[test]
+    fn a_group_that_changes_to_conditions_member_by_member_keeps_the_newer_subscription() {
+        let mut clients = Clients::default();
+        let (old, new) = (heartbeat("a", &[("t", "x", 1)]), heartbeat("b", &[("t", "x = 1", 2)]));
+        assert_eq!(beat(&mut clients, 0, 1, &old), [1]);
+        assert_eq!(beat(&mut clients, 0, 2, &new), [1, 2]);
+        for _ in 0..2 {
+            for (connection, member) in [(1, &old), (2, &new)] {
+                assert_eq!(beat(&mut clients, 1, connection, member), [0u64; 0]);
+                assert_eq!(clients.subscription("g", "t").unwrap().version, 2);
+            }
+        }
     }
 
     #[test]
