@@ -2,7 +2,8 @@ use std::collections::BTreeMap;
 
 use millrace_engine::{Conditions, ConnectionId, Filter};
 use millrace_protocol::{
-    ConnectedClient, ConsumerConnections, ConsumerData, Heartbeat, MessageModel, Subscription,
+    ConnectedClient, ConsumeFrom, ConsumeType, ConsumerConnections, ConsumerData, Heartbeat,
+    MessageModel, Subscription,
 };
 
 /// Which clients consume in which group, and what the groups want. (In RocketMQ,
@@ -18,13 +19,11 @@ pub(crate) struct Clients {
 #[derive(Debug)]
 struct Group {
     model: MessageModel,
-    /// What the latest heartbeat said.
-    described: Option<ConsumerData>,
+    /// What the latest heartbeat said of how the group consumes.
+    described: Option<(ConsumeType, ConsumeFrom)>,
     members: BTreeMap<String, Member>,
     subscriptions: BTreeMap<String, KnownSubscription>,
-    /// What `described` takes of memory, about.
-    described_bytes: usize,
-    /// The same for all of it.
+    /// What all of it takes of memory, about.
     bytes: usize,
 }
 
@@ -38,8 +37,8 @@ struct Member {
 /// What a group wants of a topic.
 #[derive(Debug)]
 pub(crate) struct KnownSubscription {
-    /// When the client made it; the highest one holds.
-    pub(crate) version: i64,
+    /// As a client said it. Of several versions the highest one holds.
+    pub(crate) said: Subscription,
     /// Ready to use, or why it cannot be.
     pub(crate) filter: Result<Filter, String>,
     /// What it takes of memory, about.
@@ -84,7 +83,7 @@ impl Clients {
         let mut heard = Heard::default();
         for consumer in &heartbeat.consumers {
             let group = self.groups.get(&consumer.group);
-            let weights: Vec<Weight> = consumer.subscriptions.iter().map(Weight::of).collect();
+            let weights: Vec<usize> = consumer.subscriptions.iter().map(weight).collect();
             if let Some(reason) = self.no_room(group, &heartbeat.client_id, consumer, &weights) {
                 heard.refused = Some(reason);
                 continue;
@@ -100,9 +99,7 @@ impl Clients {
             if !heartbeat.without_subscriptions {
                 news |= group.subscribe(consumer, &weights, conditions);
             }
-            if !heartbeat.without_subscriptions || group.described.is_none() {
-                group.describe(consumer, &weights);
-            }
+            group.described = Some((consumer.consume_type, consumer.consume_from));
             self.bytes = self.bytes + group.bytes - before;
             if news {
                 heard.changed.extend(group.changed(&consumer.group));
@@ -117,7 +114,7 @@ impl Clients {
         group: Option<&Group>,
         client_id: &str,
         consumer: &ConsumerData,
-        weights: &[Weight],
+        weights: &[usize],
     ) -> Option<&'static str> {
         let is_member = group.is_some_and(|group| group.members.contains_key(client_id));
         let members = group.map_or(0, |group| group.members.len());
@@ -130,7 +127,7 @@ impl Clients {
         let then = consumer.subscriptions.iter().zip(weights).map(|(wanted, weight)| {
             let known = group.and_then(|group| group.subscriptions.get(&wanted.topic));
             let stays = known.filter(|known| !known.gives_way_to(wanted));
-            weight.as_it_came + stays.map_or(weight.ready, |known| known.bytes)
+            stays.map_or(*weight, |known| known.bytes)
         });
         let now = group.map_or(0, Group::wanted_bytes);
         let grows = then.sum::<usize>().saturating_sub(now);
@@ -186,13 +183,13 @@ impl Clients {
     /// Who consumes in a group, and what; `None` if nobody does.
     pub(crate) fn connections(&self, group: &str) -> Option<ConsumerConnections> {
         let group = self.groups.get(group)?;
-        let described = group.described.as_ref()?;
+        let (consume_type, consume_from) = group.described?;
         Some(ConsumerConnections {
             members: group.members.values().filter_map(|member| member.client.clone()).collect(),
-            consume_type: described.consume_type.name(),
-            message_model: described.message_model.name(),
-            consume_from: described.consume_from.name(),
-            subscriptions: described.subscriptions.clone(),
+            consume_type: consume_type.name(),
+            message_model: group.model.name(),
+            consume_from: consume_from.name(),
+            subscriptions: group.subscriptions.values().map(|known| known.said.clone()).collect(),
         })
     }
 
@@ -217,18 +214,12 @@ impl Clients {
         self.groups.get(group)?.members.get(client_id).map(|member| member.connection)
     }
 
-    /// What a group wants of a topic, as its latest heartbeat said it.
-    pub(crate) fn wants(&self, group: &str, topic: &str) -> Option<&Subscription> {
-        let described = self.groups.get(group)?.described.as_ref()?;
-        described.subscriptions.iter().find(|wanted| wanted.topic == topic)
-    }
-
     /// How a group's members share messages.
     pub(crate) fn model(&self, group: &str) -> Option<MessageModel> {
         self.groups.get(group).map(|group| group.model)
     }
 
-    /// What a group wants of a topic, as its last heartbeat said.
+    /// What a group wants of a topic.
     pub(crate) fn subscription(&self, group: &str, topic: &str) -> Option<&KnownSubscription> {
         self.groups.get(group)?.subscriptions.get(topic)
     }
@@ -263,7 +254,6 @@ impl Group {
             described: None,
             members: BTreeMap::new(),
             subscriptions: BTreeMap::new(),
-            described_bytes: 0,
             bytes: ENTRY_BYTES + consumer.group.len(),
         }
     }
@@ -297,7 +287,7 @@ impl Group {
     fn subscribe(
         &mut self,
         consumer: &ConsumerData,
-        weights: &[Weight],
+        weights: &[usize],
         conditions: &dyn Conditions,
     ) -> bool {
         let wanted = &consumer.subscriptions;
@@ -308,9 +298,9 @@ impl Group {
             let known = self.subscriptions.get(&subscription.topic);
             if known.is_none_or(|known| known.gives_way_to(subscription)) {
                 let made = KnownSubscription {
-                    version: subscription.version,
+                    said: subscription.clone(),
                     filter: filter(subscription, conditions),
-                    bytes: weight.ready,
+                    bytes: *weight,
                 };
                 self.subscriptions.insert(subscription.topic.clone(), made);
                 news = true;
@@ -320,20 +310,9 @@ impl Group {
         news
     }
 
-    /// Keeps what tools show of the group.
-    fn describe(&mut self, consumer: &ConsumerData, weights: &[Weight]) {
-        if self.described.as_ref() != Some(consumer) {
-            let bytes = weights.iter().map(|weight| weight.as_it_came).sum();
-            let before = std::mem::replace(&mut self.described_bytes, bytes);
-            self.bytes = self.bytes - before + bytes;
-            self.described = Some(consumer.clone());
-        }
-    }
-
     /// What its subscriptions take of memory, about: as they came and ready to use.
     fn wanted_bytes(&self) -> usize {
-        let ready: usize = self.subscriptions.values().map(|known| known.bytes).sum();
-        self.described_bytes + ready
+        self.subscriptions.values().map(|known| known.bytes).sum()
     }
 
     /// Members of a broadcasting group share nothing, so there is nothing to tell them.
@@ -353,32 +332,23 @@ impl KnownSubscription {
     /// not matter: while a group changes from one kind to the other, member by member, both are
     /// said again and again, and members with the newer one are refused while the older one holds.
     fn gives_way_to(&self, said: &Subscription) -> bool {
-        self.version < said.version
+        self.said.version < said.version
     }
 }
 
-/// What a subscription takes of memory, about.
-struct Weight {
-    /// For tools.
-    as_it_came: usize,
-    /// As a filter. A kind that is not known is repeated in the reason why there is none.
-    ready: usize,
-}
-
-impl Weight {
-    fn of(wanted: &Subscription) -> Self {
-        let Subscription { topic, expression, expression_type, tags, codes, .. } = wanted;
-        let told: usize = tags.iter().map(|tag| tag.len() + size_of::<String>()).sum();
-        let texts = topic.len() + expression.len() + expression_type.len();
-        let hashes = expression.matches("||").count() + tags.len() + codes.len();
-        Self {
-            as_it_came: ENTRY_BYTES + texts + told + size_of_val(codes.as_slice()),
-            ready: ENTRY_BYTES
-                + texts
-                + expression_type.len()
-                + hashes * size_of::<millrace_types::TagsCode>(),
-        }
-    }
+/// What a subscription takes of memory, about: as it came, for tools, and as a filter. A kind that
+/// is not known is repeated in the reason why there is none.
+fn weight(wanted: &Subscription) -> usize {
+    let Subscription { topic, expression, expression_type, tags, codes, .. } = wanted;
+    let told: usize = tags.iter().map(|tag| tag.len() + size_of::<String>()).sum();
+    let texts = topic.len() + expression.len() + expression_type.len();
+    let hashes = expression.matches("||").count() + tags.len() + codes.len();
+    let as_it_came = ENTRY_BYTES + texts + told + size_of_val(codes.as_slice());
+    let ready = ENTRY_BYTES
+        + texts
+        + expression_type.len()
+        + hashes * size_of::<millrace_types::TagsCode>();
+    as_it_came + ready
 }
 
 /// Makes the filter of a subscription.
@@ -481,10 +451,14 @@ mod tests {
         let mut clients = Clients::default();
         beat(&mut clients, 0, 1, &heartbeat("a", &[("t", "x", 2), ("u", "*", 2)]));
         beat(&mut clients, 0, 1, &heartbeat("a", &[("t", "y", 1)]));
-        assert_eq!(clients.subscription("g", "t").unwrap().version, 2);
+        assert_eq!(clients.subscription("g", "t").unwrap().said.version, 2);
         assert!(clients.subscription("g", "u").is_none());
         assert_eq!(beat(&mut clients, 0, 1, &heartbeat("a", &[("t", "y", 3)])), [1]);
-        assert_eq!(clients.subscription("g", "t").unwrap().version, 3);
+        assert_eq!(clients.subscription("g", "t").unwrap().said.version, 3);
+        beat(&mut clients, 0, 1, &heartbeat("b", &[("t", "x", 2)]));
+        let shown = clients.connections("g").unwrap().subscriptions;
+        let shown: Vec<_> = shown.iter().map(|each| (&*each.expression, each.version)).collect();
+        assert_eq!(shown, [("y", 3)], "tools are shown what holds");
     }
 
     #[test]
@@ -496,7 +470,7 @@ mod tests {
         for _ in 0..2 {
             for (connection, member) in [(1, &old), (2, &new)] {
                 assert_eq!(beat(&mut clients, 1, connection, member), [0u64; 0]);
-                assert_eq!(clients.subscription("g", "t").unwrap().version, 2);
+                assert_eq!(clients.subscription("g", "t").unwrap().said.version, 2);
             }
         }
     }
@@ -570,8 +544,8 @@ mod tests {
         let heard = clients.heartbeat(0, ConnectionId(1), &refused, &SqlConditions);
         assert!(heard.refused.is_some());
         clients.describe(&refused, &client);
-        assert_eq!(clients.subscription("g", "t").unwrap().version, 1);
-        assert_eq!(clients.wants("g", "t").map_or("", |wanted| &wanted.expression), "a");
+        assert_eq!(clients.subscription("g", "t").unwrap().said.version, 1);
+        assert_eq!(clients.subscription("g", "t").unwrap().said.expression, "a");
     }
 
     #[test]

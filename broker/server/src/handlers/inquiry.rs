@@ -26,7 +26,8 @@ pub(crate) fn answer(exchange: &mut Exchange<'_, '_>, request: &Inquiry<'_>) {
         }
         Inquiry::RunningInfo(of) => running_info(exchange, of),
         Inquiry::Subscription(of) => {
-            let subscription = exchange.shell.clients.wants(&of.group, &of.topic).cloned();
+            let subscription = exchange.shell.clients.subscription(&of.group, &of.topic);
+            let subscription = subscription.map(|known| known.said.clone());
             let (group, topic) = (of.group.to_string(), of.topic.to_string());
             exchange.answer(&GroupSubscription { group, topic, subscription });
         }

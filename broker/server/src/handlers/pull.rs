@@ -103,7 +103,7 @@ fn wanted(
             format!("the consumer's subscription not exist, group: {group}, topic: {topic}");
         return Err((ResponseCode::SUBSCRIPTION_NOT_EXIST, remark));
     };
-    if known.version < request.subscription_version {
+    if known.said.version < request.subscription_version {
         let remark = "the consumer's subscription not latest".to_owned();
         return Err((ResponseCode::SUBSCRIPTION_NOT_LATEST, remark));
     }
