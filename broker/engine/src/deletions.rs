@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use millrace_types::{Now, PhysicalOffset, TopicName, is_system_topic};
+use millrace_types::{Now, PhysicalOffset, QueueId, QueueOffset, TopicName, is_system_topic};
 
 use crate::answer::{Answer, Out, Refusal};
 use crate::deliveries::is_delivered_from;
@@ -16,26 +16,46 @@ use crate::request::{Ticket, Wait};
 use crate::state::StateRecord;
 use crate::transactions::HALF_TOPIC;
 
-/// Where each deleted topic ends, for as long as the log has anything of it.
+/// Where each deleted topic ends.
 #[derive(Debug, Default)]
-pub(crate) struct Deletions(BTreeMap<TopicName, PhysicalOffset>);
+pub(crate) struct Deletions {
+    /// For as long as the log has anything of it.
+    below: BTreeMap<TopicName, PhysicalOffset>,
+    /// Where the queues of the next topic of the name begin, but for those that begin at 0. Kept as
+    /// long as the store remembers the queues: where the log begins tells nothing of it any more
+    /// once messages were removed.
+    begins: BTreeMap<TopicName, BTreeMap<u32, u64>>,
+}
 
 impl Deletions {
     /// Where the messages of a topic of this name begin to count.
     pub(crate) fn begin(&self, topic: &str) -> PhysicalOffset {
-        self.0.get(topic).copied().unwrap_or(PhysicalOffset(0))
+        self.below.get(topic).copied().unwrap_or(PhysicalOffset(0))
     }
 
     /// Forgets the topics of which the log, which begins at `from`, has nothing any more.
     pub(crate) fn prune(&mut self, from: PhysicalOffset) {
-        self.0.retain(|_, below| *below > from);
+        self.below.retain(|_, below| *below > from);
     }
 
     /// What a later start has to know, if the log begins at `from`.
     pub(crate) fn records(&self, from: PhysicalOffset) -> impl Iterator<Item = StateRecord> {
-        let within = self.0.iter().filter(move |(_, below)| **below > from);
+        let within = self.below.iter().filter(move |(_, below)| **below > from);
         within
             .map(|(topic, below)| StateRecord::Deleted { topic: topic.to_string(), below: below.0 })
+    }
+
+    /// Takes in where the queues of the next topic of a name begin.
+    pub(crate) fn put_begins(&mut self, topic: TopicName, queues: Vec<(u32, u64)>) {
+        self.begins.insert(topic, queues.into_iter().collect());
+    }
+
+    /// The same, for a later start.
+    pub(crate) fn begins(&self) -> impl Iterator<Item = StateRecord> {
+        self.begins.iter().map(|(topic, queues)| StateRecord::Begins {
+            topic: topic.to_string(),
+            queues: queues.iter().map(|(queue, offset)| (*queue, *offset)).collect(),
+        })
     }
 }
 
@@ -55,7 +75,15 @@ impl Engine {
             return Err(Refusal::NotWritable(topic.to_owned()));
         }
         let below = self.store.staged_end();
+        let begins = self.ends_of(&name);
+        if !begins.is_empty() {
+            let (topic, queues) = (topic.to_owned(), begins.clone());
+            self.stage_state(now, &StateRecord::Begins { topic, queues })?;
+        }
         self.stage_state(now, &StateRecord::Deleted { topic: topic.to_owned(), below: below.0 })?;
+        if !begins.is_empty() {
+            self.deletions.put_begins(name.clone(), begins);
+        }
         let queues = self.topics.find(topic).map_or(&[][..], |(_, queues)| queues);
         for pull in queues.iter().flat_map(|queue| self.held.take(*queue)) {
             out.push(pull.ticket, Answer::Refused(Refusal::UnknownTopic(topic.to_owned())));
@@ -63,6 +91,20 @@ impl Engine {
         self.forget_topic(&name, below);
         self.answer_when_stored(now, ticket, Wait::Policy, Answer::Done);
         Ok(None)
+    }
+
+    /// The offset of the very first message that a queue of a topic has got or will get: not 0 if
+    /// there was a topic of the name before.
+    pub fn beginning(&self, topic: &str, queue: QueueId) -> QueueOffset {
+        let begins = self.deletions.begins.get(topic);
+        QueueOffset(begins.and_then(|queues| queues.get(&queue.0)).copied().unwrap_or(0))
+    }
+
+    /// Where the queues of a topic end that have ever had messages.
+    fn ends_of(&self, name: &TopicName) -> Vec<(u32, u64)> {
+        let queues = self.store.queues().filter(|(topic, ..)| *topic == name);
+        let ends = queues.map(|(_, queue, no)| (queue.0, self.store.bounds(no).end.0));
+        ends.filter(|(_, end)| *end > 0).collect()
     }
 
     /// Lets nothing of a topic be seen that lies before `below`.
@@ -76,6 +118,6 @@ impl Engine {
         self.groups.forget_topic(name);
         self.unlogged.forget_topic(name);
         self.settings.forget_topic(name.as_str());
-        self.deletions.0.insert(name.clone(), below);
+        self.deletions.below.insert(name.clone(), below);
     }
 }

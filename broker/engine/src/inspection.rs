@@ -96,8 +96,10 @@ impl StateInspection {
             StateRecord::Checked { half, checks } => {
                 self.transactions.take_checked(QueueOffset(half), checks);
             }
-            StateRecord::Queue { .. } | StateRecord::Epoch { .. } | StateRecord::Forgone { .. } => {
-            }
+            StateRecord::Begins { .. }
+            | StateRecord::Queue { .. }
+            | StateRecord::Epoch { .. }
+            | StateRecord::Forgone { .. } => {}
         }
     }
 

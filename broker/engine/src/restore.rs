@@ -268,6 +268,11 @@ impl Engine {
                     self.forget_topic(&name, PhysicalOffset(below));
                 }
             }
+            StateRecord::Begins { topic, queues } => {
+                if let Ok(name) = TopicName::parse(&topic) {
+                    self.deletions.put_begins(name, queues);
+                }
+            }
             StateRecord::Queue { topic, queue, next } => {
                 if let Ok(topic) = TopicName::parse(&topic) {
                     let no = self.store.queue(&topic, QueueId(queue));

@@ -87,6 +87,7 @@ impl Engine {
     /// The state, in an order in which it can be taken in again.
     fn live_state(&self, cut: PhysicalOffset) -> Vec<StateRecord> {
         let mut state: Vec<StateRecord> = self.deletions.records(self.store.log_min()).collect();
+        state.extend(self.deletions.begins());
         let topics = self.topics.iter().filter(|topic| topic.name.as_str() != META_TOPIC);
         state.extend(topics.map(|topic| StateRecord::Topic {
             name: topic.name.to_string(),

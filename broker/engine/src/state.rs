@@ -73,6 +73,14 @@ pub(crate) enum StateRecord {
         /// Physical offset.
         below: u64,
     },
+    /// The next topic of a name that was deleted begins at these offsets, where its queues had
+    /// messages.
+    Begins {
+        /// Its name.
+        topic: String,
+        /// Queue, and queue offset.
+        queues: Vec<(u32, u64)>,
+    },
     /// From where on somebody needs messages, as a queue of the ledger says.
     Hold {
         /// Queue of the ledger.

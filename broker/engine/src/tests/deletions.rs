@@ -68,6 +68,32 @@ fn s17_a_deleted_topic_stays_away_however_the_state_is_read_again() {
 }
 
 #[test]
+fn where_a_topic_begins_that_was_deleted_and_created_again_is_known() {
+    let config = EngineConfig { state_bytes_min: 1 << 10, ..EngineConfig::default() };
+    let mut rig = Rig::open_with(SimDisk::new(1), ASYNC, config);
+    let begins = |rig: &Rig| [0, 1].map(|queue| rig.engine.beginning("orders", QueueId(queue)).0);
+    for body in [b"a", b"b"] {
+        rig.send("orders", 1, body, "x");
+    }
+    rig = rig.restart();
+    assert_eq!(begins(&rig), [0, 0]);
+    delete(&mut rig, "orders");
+    rig = rig.restart();
+    rig.send("orders", 1, b"c", "x");
+    // From snapshots, too: each of these messages may bring one.
+    for cycle in 0..200u64 {
+        rig.send("other", 0, &cycle.to_be_bytes(), "x");
+        if cycle.is_multiple_of(20) {
+            delete(&mut rig, "other");
+            rig = rig.restart();
+        }
+        assert_eq!(begins(&rig), [0, 2]);
+    }
+    delete(&mut rig, "orders");
+    assert_eq!(begins(&rig.restart()), [0, 3]);
+}
+
+#[test]
 fn who_waits_for_a_deleted_topic_is_told() {
     let mut rig = Rig::new(ASYNC);
     rig.send("orders", 0, b"a", "x");

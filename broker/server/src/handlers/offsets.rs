@@ -23,16 +23,23 @@ pub(crate) fn query(exchange: &mut Exchange<'_, '_>, request: &QueryConsumerOffs
     }
     // RocketMQ lets the consumers of a young topic start at its beginning, whatever they ask for.
     let may_be_zero = request.zero_if_not_found != Some(false);
-    if may_be_zero && first_is_recent(exchange, topic, queue) {
-        return exchange.answer(&OffsetAnswer { offset: QueueOffset(0) });
+    // A topic that was deleted and created again begins where the old one ended.
+    let offset = exchange.step.engine.beginning(topic, queue);
+    if may_be_zero && is_recent(exchange, topic, queue, offset) {
+        return exchange.answer(&OffsetAnswer { offset });
     }
     let remark = "Not found, V3_0_6_SNAPSHOT maybe this group consumer boot first";
     exchange.refuse(ResponseCode::QUERY_NOT_FOUND, remark);
 }
 
-/// Whether a queue still has its very first message, among the newest of the log.
-fn first_is_recent(exchange: &mut Exchange<'_, '_>, topic: &str, queue: QueueId) -> bool {
-    let Ok(Answered::Found(found)) = exchange.ask(one(topic, queue, QueueOffset(0))) else {
+/// Whether a queue still has a message, among the newest of the log.
+fn is_recent(
+    exchange: &mut Exchange<'_, '_>,
+    topic: &str,
+    queue: QueueId,
+    offset: QueueOffset,
+) -> bool {
+    let Ok(Answered::Found(found)) = exchange.ask(one(topic, queue, offset)) else {
         return false;
     };
     let reader = &exchange.shell.shared.reader;

@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use millrace_protocol::{
     Call, FieldWriter, FrameWriter, Head, HeaderKind, PullAnswer, RequestCode, ResponseCode,
     UpdateConsumerOffset,
@@ -319,6 +321,22 @@ fn a_deleted_topic_has_no_route_and_a_new_one_none_of_its_messages() {
     peer.call(&message("orders", b"y"));
     let stats = body(&peer.call(&Tool(RequestCode::GET_TOPIC_STATS_INFO, &topic, "")));
     assert!(stats.contains(r#""maxOffset":4,"minOffset":3"#), "{stats}");
+}
+
+#[test]
+fn a_new_group_starts_where_a_topic_that_was_created_again_begins() {
+    let server = start_default();
+    let mut peer = server.connect(HeaderKind::Json);
+    let fields = [("consumerGroup", "g"), ("topic", "orders"), ("queueId", "0")];
+    let offset = Tool(RequestCode::QUERY_CONSUMER_OFFSET, &fields, "");
+    let delete = Tool(RequestCode::DELETE_TOPIC_IN_BROKER, &[("topic", "orders")], "");
+    for begin in ["0", "3", "6"] {
+        (0..3).for_each(|_| drop(peer.call(&message("orders", b"x"))));
+        let answer = peer.call(&offset);
+        let offset = answer.header().fields.get("offset").map(Cow::into_owned);
+        assert_eq!(offset.as_deref(), Some(begin), "{}", answer.remark());
+        assert_eq!(peer.call(&delete).code(), ResponseCode::SUCCESS);
+    }
 }
 
 #[test]
