@@ -95,14 +95,16 @@ impl Answer for Records {
 }
 
 /// Code 33. Only where the queue index says that a message starts is one looked for, so no offset
-/// a client makes up is read.
+/// a client makes up is read. The topic that newer clients name is looked into first; the message
+/// may be in another one, as the id of a delayed message, or of one that is tried again, points to
+/// where it waited.
 pub(crate) fn view(exchange: &mut Exchange<'_, '_>, request: &ViewMessage<'_>) {
     let topic = request.topic.as_deref().filter(|topic| !topic.is_empty());
-    // Older clients do not say which topic. The broker's own topics are nobody's business.
+    // The broker's own topics are nobody's business.
     let known = exchange.step.engine.topics().map(|topic| &topic.name);
     let topics = known.filter(|name| !is_system_topic(name));
-    let topics = topics.filter(|name| topic.is_none_or(|topic| name.as_str() == topic));
-    let topics: Vec<String> = topics.map(ToString::to_string).collect();
+    let mut topics: Vec<String> = topics.map(ToString::to_string).collect();
+    topics.sort_by_key(|name| Some(name.as_str()) != topic);
     let (at, to) = (request.physical_offset, exchange.to);
     let lookup = Lookup::new(&exchange.shell.shared);
     exchange.job(move || {

@@ -2,7 +2,7 @@ use millrace_engine::DelayLevels;
 use millrace_protocol::{
     ConsumeFrom, ConsumeType, ConsumerData, Heartbeat, LockQueues, LockedQueues, MessageModel,
     MessageQueue, OffsetMessageId, PullAnswer, PullStatus, RequestCode, ResponseCode, SendAnswer,
-    SendBack, SendMessage, Subscription,
+    SendBack, SendMessage, Subscription, ViewMessage,
 };
 use millrace_types::{PhysicalOffset, QueueId, QueueOffset};
 
@@ -64,6 +64,10 @@ fn a_delayed_message_arrives_as_it_was_sent() {
         let sent = peer.call(&SendMessage { queue_id: Some(QueueId(0)), ..delayed("99") });
         let sent = SendAnswer::decode(&sent.header()).unwrap();
         assert_eq!((sent.queue_id, sent.queue_offset), (QueueId(0), QueueOffset(0)));
+        // Whoever has the id of the answer finds what waits there, as of the topic it is for.
+        let at = sent.message_ids.iter().next().unwrap().physical_offset;
+        let view = ViewMessage { topic: Some("orders".into()), physical_offset: at };
+        assert_eq!(peer.call(&view).bodies(), ["fails"]);
         let waiting = peer.call(&pull("orders", QueueOffset(0)));
         let waiting = PullAnswer::decode(&waiting.header()).unwrap();
         assert_eq!((waiting.status, waiting.max), (PullStatus::NotFound, QueueOffset(0)));
