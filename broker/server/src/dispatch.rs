@@ -41,6 +41,8 @@ pub(crate) struct Exchange<'a, 's> {
     pub(crate) in_flight: &'a mut usize,
     /// How many of these are pulls that wait for a message.
     pub(crate) held_pulls: &'a mut usize,
+    /// The version that the topics had before.
+    topics: u64,
 }
 
 /// Where the frames of a connection go.
@@ -63,7 +65,20 @@ impl<'a> Destination<'a> {
         version: i32,
     ) -> Exchange<'a, 's> {
         let Self { caller, output, in_flight, held_pulls, .. } = self;
-        Exchange { step, shell, caller, to, mode, language, version, output, in_flight, held_pulls }
+        let topics = step.engine.topics_version();
+        Exchange {
+            step,
+            shell,
+            caller,
+            to,
+            mode,
+            language,
+            version,
+            output,
+            in_flight,
+            held_pulls,
+            topics,
+        }
     }
 }
 
@@ -204,12 +219,17 @@ impl Exchange<'_, '_> {
             CallMode::Oneway => NOBODY,
             CallMode::Answered => {
                 *self.in_flight += 1;
-                self.shell.waiting.add(Waiting { to: self.to, awaited, until_ms, is_held: false })
+                let (to, is_held, topics) = (self.to, false, None);
+                self.shell.waiting.add(Waiting { to, awaited, until_ms, is_held, topics })
             }
         };
         let Step { engine, now, out, .. } = &mut *self.step;
         let answered = out.answers.len();
         engine.handle(*now, self.caller, ticket, request, out);
+        let topics = engine.topics_version();
+        if topics != self.topics && self.shell.known.is_some() {
+            self.shell.waiting.note_topics(ticket, topics);
+        }
         match out.answers.get(answered) {
             Some((_, Answered::Found(found))) => self.shell.planned += found.plan.entries.len(),
             None if matches!(awaited, Awaited::Records(_) | Awaited::Stored(_)) => {

@@ -59,6 +59,8 @@ pub(crate) struct Reactor {
     ready: Vec<usize>,
     dirty: Vec<usize>,
     answers: Vec<(Ticket, Answered)>,
+    /// Answers that wait for name servers to know of changed topics.
+    untold: Vec<Untold>,
     /// Bytes held for all peers.
     held: usize,
     swept_ms: u64,
@@ -88,6 +90,14 @@ pub(crate) struct Control {
     pub(crate) consumers: AtomicUsize,
 }
 
+/// An answer to who has changed topics, and until when it waits for name servers, ms.
+struct Untold {
+    version: u64,
+    until_ms: u64,
+    waiting: Waiting,
+    answer: Answered,
+}
+
 const WAKER: Token = Token(0);
 /// How often is looked for what has expired.
 const SWEEP_MS: u64 = 10_000;
@@ -103,6 +113,8 @@ pub(crate) const AT_JUDGES_MAX: usize = 8;
 pub(crate) const TO_JUDGE_MAX: usize = 64;
 /// No connection has this id: what is read for the engine answers nobody.
 const NOBODY: ConnectionId = ConnectionId(0);
+/// Name servers that can be reached get so long to take what has changed; producers wait for 3 s.
+const UNTOLD_MS_MAX: u64 = 1_000;
 /// A stopping reactor waits so long for the disk and for slow peers.
 const STOP: Duration = Duration::from_secs(5);
 
@@ -142,6 +154,7 @@ impl Reactor {
             ready: Vec::new(),
             dirty: Vec::new(),
             answers: Vec::new(),
+            untold: Vec::new(),
             held: 0,
             swept_ms: 0,
             engine_reads: Vec::new(),
@@ -197,7 +210,7 @@ impl Reactor {
             }
         }
         self.serve(now, &ready);
-        self.write_answers();
+        self.write_answers(now);
         self.ask_producers();
         self.tell_changed();
         self.pass_on(now);
@@ -266,35 +279,58 @@ impl Reactor {
         }
     }
 
-    /// Gives the engine's answers to the connections that asked.
-    fn write_answers(&mut self) {
+    /// Gives the engine's answers to the connections that asked. Who has changed topics and asks a
+    /// name server next is to find there what it did.
+    fn write_answers(&mut self, now: Now) {
+        let is_known = |version| {
+            let known = self.shell.known.as_ref();
+            known.is_none_or(|known| known.reaches(version))
+        };
+        let is_over =
+            |untold: &mut Untold| untold.until_ms <= now.mono_ms || is_known(untold.version);
+        let told: Vec<Untold> = self.untold.extract_if(.., is_over).collect();
+        for Untold { waiting, answer, .. } in told {
+            self.write(waiting, answer);
+        }
         let mut answers = std::mem::take(&mut self.answers);
         for (ticket, answer) in answers.drain(..) {
             let Some(waiting) = self.shell.waiting.take(ticket) else {
                 continue;
             };
-            let Some((slot, connection)) = self.connections.find(waiting.to.connection) else {
-                continue;
-            };
-            connection.in_flight -= 1;
-            connection.held_pulls -= usize::from(waiting.is_held);
-            let host = self.shell.names.host;
-            let output = &mut connection.output;
-            if let (Awaited::Records(_), Answered::NotFound { .. }) = (&waiting.awaited, &answer) {
-                self.shared.traffic.gave_nothing();
-            }
-            if let Some(found) = write_answer(answer, waiting.to, &waiting.awaited, host, output) {
-                if found.takes_long() {
-                    self.have_judged(slot, waiting, found);
-                } else {
-                    connection.deferred.push_back(waiting, found);
-                    self.pump(slot);
+            let known = self.shell.known.as_ref();
+            match (waiting.topics, known, &answer) {
+                (_, _, Answered::Refused(_)) => self.write(waiting, answer),
+                (Some(version), Some(known), _) if !known.reaches(version) => {
+                    let until_ms = now.mono_ms + UNTOLD_MS_MAX;
+                    self.untold.push(Untold { version, until_ms, waiting, answer });
                 }
-                self.count(slot);
+                _ => self.write(waiting, answer),
             }
-            self.mark_dirty(slot);
         }
         self.answers = answers;
+    }
+
+    fn write(&mut self, waiting: Waiting, answer: Answered) {
+        let Some((slot, connection)) = self.connections.find(waiting.to.connection) else {
+            return;
+        };
+        connection.in_flight -= 1;
+        connection.held_pulls -= usize::from(waiting.is_held);
+        let host = self.shell.names.host;
+        let output = &mut connection.output;
+        if let (Awaited::Records(_), Answered::NotFound { .. }) = (&waiting.awaited, &answer) {
+            self.shared.traffic.gave_nothing();
+        }
+        if let Some(found) = write_answer(answer, waiting.to, &waiting.awaited, host, output) {
+            if found.takes_long() {
+                self.have_judged(slot, waiting, found);
+            } else {
+                connection.deferred.push_back(waiting, found);
+                self.pump(slot);
+            }
+            self.count(slot);
+        }
+        self.mark_dirty(slot);
     }
 
     /// Reads and writes the records of pulls, as far as the peer takes them.
@@ -678,7 +714,8 @@ impl Reactor {
         let Self { shell, shared, accept_at_ms, swept_ms, .. } = self;
         let question = shell.questions.front().map(|oldest| oldest.asked_ms + QUESTION_MS_MAX);
         let (request, relay) = (shell.waiting.earliest_ms(), shell.relays.earliest_ms());
-        let others = [question, request, relay, *accept_at_ms].into_iter().flatten();
+        let untold = self.untold.first().map(|oldest| oldest.until_ms);
+        let others = [question, request, relay, untold, *accept_at_ms].into_iter().flatten();
         others.fold(shared.due_ms().min(swept_ms + SWEEP_MS), u64::min)
     }
 

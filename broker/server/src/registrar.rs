@@ -1,5 +1,5 @@
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -26,6 +26,33 @@ use crate::shell::Names;
 pub(crate) struct Registrar {
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
+    known: Arc<Known>,
+}
+
+/// Which topics the name servers know of, so that an answer can wait for them.
+pub(crate) struct Known {
+    /// By name server, the last version that it took, 0 before the first one; `None` if it cannot
+    /// be reached.
+    versions: Mutex<Vec<Option<u64>>>,
+    shared: Arc<Shared>,
+}
+
+impl Known {
+    /// Whether every name server that can be reached has been told of this version of the topics.
+    pub(crate) fn reaches(&self, version: u64) -> bool {
+        self.lock().iter().flatten().all(|known| *known >= version)
+    }
+
+    fn note(&self, server: usize, version: Option<u64>) {
+        let before = std::mem::replace(&mut self.lock()[server], version);
+        if before != version {
+            self.shared.wake_reactor();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Option<u64>>> {
+        self.versions.lock().expect("nothing panics while it holds the versions")
+    }
 }
 
 /// RocketMQ's own; a name server forgets a broker after four of them.
@@ -50,17 +77,24 @@ impl Registrar {
     ) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopping) = watch::channel(false);
-        let broker = Arc::new(Announced::new(names, shared));
+        let versions = Mutex::new(vec![None; name_servers.len()]);
+        let known = Arc::new(Known { versions, shared: Arc::clone(&shared) });
+        let broker = Arc::new(Announced::new(names, shared, Arc::clone(&known)));
         let thread = thread::Builder::new().name("millrace-registrar".into()).spawn(move || {
             runtime.block_on(async {
                 let mut tasks = JoinSet::new();
-                for address in name_servers {
-                    tasks.spawn(keep_registered(address, Arc::clone(&broker), stopping.clone()));
+                for (n, address) in name_servers.into_iter().enumerate() {
+                    let (broker, stopping) = (Arc::clone(&broker), stopping.clone());
+                    tasks.spawn(keep_registered((n, address), broker, stopping));
                 }
                 while tasks.join_next().await.is_some() {}
             });
         })?;
-        Ok(Self { stop, thread: Some(thread) })
+        Ok(Self { stop, thread: Some(thread), known })
+    }
+
+    pub(crate) fn known(&self) -> Arc<Known> {
+        Arc::clone(&self.known)
     }
 }
 
@@ -82,14 +116,15 @@ struct Announced {
     shared: Arc<Shared>,
     /// Part of the version, so that topics of an earlier process are not taken for these.
     started_at_ms: i64,
+    known: Arc<Known>,
 }
 
 impl Announced {
-    fn new(names: Names, shared: Arc<Shared>) -> Self {
+    fn new(names: Names, shared: Arc<Shared>, known: Arc<Known>) -> Self {
         let host = names.host;
         let ha_address = format!("{}:{}", host.ip(), host.port().saturating_add(1));
         let started_at_ms = shared.now().wall_ms;
-        Self { address: host.to_string(), ha_address, names, shared, started_at_ms }
+        Self { address: host.to_string(), ha_address, names, shared, started_at_ms, known }
     }
 
     fn identity(&self) -> BrokerIdentity<'_> {
@@ -129,7 +164,7 @@ enum Ended {
 }
 
 async fn keep_registered(
-    address: String,
+    (number, address): (usize, String),
     broker: Arc<Announced>,
     mut stopping: watch::Receiver<bool>,
 ) {
@@ -139,9 +174,12 @@ async fn keep_registered(
     while !*stopping.borrow() {
         let reason = match Connection::connect(&*address, &Config::default()).await {
             Ok((connection, callbacks)) => {
-                let mut link = Link { address: &address, broker: &broker, connection, callbacks };
+                let mut link =
+                    Link { number, address: &address, broker: &broker, connection, callbacks };
                 let mut registered = false;
+                broker.known.note(number, Some(0));
                 let ended = link.serve(&mut stopping, &mut registered).await;
+                broker.known.note(number, None);
                 if registered {
                     (retry, is_told) = (RETRY, false);
                 }
@@ -167,6 +205,7 @@ async fn keep_registered(
 
 /// One name server for as long as its connection lasts.
 struct Link<'a> {
+    number: usize,
     address: &'a str,
     broker: &'a Announced,
     connection: Connection,
@@ -197,6 +236,7 @@ impl Link<'_> {
             if let Err(reason) = self.register(&topics).await {
                 return Ended::Lost(reason);
             }
+            self.broker.known.note(self.number, u64::try_from(topics.version.counter).ok());
             if !*registered {
                 *registered = true;
                 let topics = topics.topics.len();

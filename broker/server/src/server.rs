@@ -213,7 +213,8 @@ impl Server {
                 "the process may open few files, so there are fewer connections"
             );
         }
-        let shell = Shell::new(names, limits, Arc::clone(core.shared()), Arc::clone(&filters));
+        let mut shell = Shell::new(names, limits, Arc::clone(core.shared()), Arc::clone(&filters));
+        shell.known = registrar.as_ref().map(Registrar::known);
         let control = Arc::new(Control::default());
         let listeners = namesrv.into_iter().chain(broker).collect();
         let (reactor, waker) = Reactor::new(core.shared(), shell, listeners, Arc::clone(&control))

@@ -15,6 +15,7 @@ use crate::filters::Filters;
 use crate::locks::QueueLocks;
 use crate::producers::Producers;
 use crate::readers::Question;
+use crate::registrar::Known;
 use crate::relays::Relays;
 use crate::resets::Resets;
 use crate::rules::Rules;
@@ -37,6 +38,8 @@ pub(crate) struct Shell {
     pub(crate) routes: RouteTable,
     pub(crate) unique_ids: UniqueIds,
     pub(crate) waiting: WaitingList,
+    /// What name servers of other processes know, if there are any.
+    pub(crate) known: Option<Arc<Known>>,
     /// Groups whose members are to be told of a change after this burst.
     pub(crate) changed: Vec<Changed>,
     /// What waits for a reader, oldest first.
@@ -118,6 +121,7 @@ impl Shell {
             shared,
             routes,
             waiting: WaitingList::default(),
+            known: None,
             changed: Vec::new(),
             questions: VecDeque::new(),
             chores: VecDeque::new(),

@@ -28,6 +28,8 @@ pub(crate) struct Waiting {
     pub(crate) until_ms: Option<u64>,
     /// It is a pull that waits for a message.
     pub(crate) is_held: bool,
+    /// It has changed topics: name servers are to know this version of them before it is answered.
+    pub(crate) topics: Option<u64>,
 }
 
 /// Where an answer goes, and how it is written.
@@ -94,10 +96,19 @@ impl WaitingList {
 
     /// The engine holds this pull.
     pub(crate) fn note_held(&mut self, ticket: Ticket) {
+        self.note(ticket, |waiting| waiting.is_held = true);
+    }
+
+    /// This request has changed topics, which have this version now.
+    pub(crate) fn note_topics(&mut self, ticket: Ticket, version: u64) {
+        self.note(ticket, |waiting| waiting.topics = Some(version));
+    }
+
+    fn note(&mut self, ticket: Ticket, note: impl FnOnce(&mut Waiting)) {
         let place = self.places.get_mut(ticket.0 as u32 as usize);
         let place = place.filter(|place| u64::from(place.generation) == ticket.0 >> 32);
         if let Some(waiting) = place.and_then(|place| place.waiting.as_mut()) {
-            waiting.is_held = true;
+            note(waiting);
         }
     }
 
@@ -176,7 +187,7 @@ mod tests {
     fn waiting(connection: u64, until_ms: Option<u64>) -> Waiting {
         let to =
             ReplyTo { connection: ConnectionId(connection), opaque: 1, kind: HeaderKind::Json };
-        Waiting { to, awaited: Awaited::Done, until_ms, is_held: false }
+        Waiting { to, awaited: Awaited::Done, until_ms, is_held: false, topics: None }
     }
 
     #[test]

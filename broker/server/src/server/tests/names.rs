@@ -93,6 +93,34 @@ fn brokers_register_with_all_name_servers_and_leave_them() {
 }
 
 #[test]
+fn who_makes_a_topic_finds_it_at_all_name_servers() {
+    let names = [start(namesrv_alone()), start(namesrv_alone())];
+    // One that cannot be reached delays nobody.
+    let gone = start(namesrv_alone());
+    let broker = start(broker_alone(&[&names[0], &gone, &names[1]]));
+    gone.stop().unwrap();
+    let mut servers = names.each_ref().map(Server::connect_namesrv);
+    for server in &mut servers {
+        becomes_true("the registration", || route_of(server, "TBW102").is_some());
+    }
+    let mut peer = broker.connect(HeaderKind::Json);
+    let queues = [("readQueueNums", "1"), ("writeQueueNums", "1"), ("perm", "6")];
+    for n in 0..3 {
+        let (made, sent) = (format!("made-{n}"), format!("sent-{n}"));
+        let fields = [&[("topic", &*made)], &queues[..]].concat();
+        let answer = peer.call(&Tool(RequestCode::UPDATE_AND_CREATE_TOPIC, &fields, ""));
+        has(&answer, ResponseCode::SUCCESS, "");
+        for server in &mut servers {
+            assert!(route_of(server, &made).is_some(), "{made}");
+        }
+        peer.send(&sent, b"x");
+        for server in &mut servers {
+            assert!(route_of(server, &sent).is_some(), "{sent}");
+        }
+    }
+}
+
+#[test]
 fn a_broker_comes_back_to_a_name_server_that_was_restarted() {
     let first = start(namesrv_alone());
     let at = first.addresses().namesrv.unwrap();
