@@ -83,17 +83,6 @@ impl Cluster {
         done.map(|Done| ()).map_err(|error| ClientError::of_answer(error, &answered))
     }
 
-    /// Commits a group's offset without waiting for an answer.
-    pub(crate) async fn commit_oneway(
-        &self,
-        group: &GroupName,
-        queue: &MessageQueue,
-        offset: QueueOffset,
-    ) -> Result<(), ClientError> {
-        let address = self.master(queue).await?;
-        self.send_oneway(&address, &commit(group, queue, offset)).await
-    }
-
     async fn ask_offset(
         &self,
         queue: &MessageQueue,

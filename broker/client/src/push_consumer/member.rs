@@ -182,17 +182,22 @@ impl Member {
         }
     }
 
-    /// Commits an offset without waiting for anybody.
-    pub(super) async fn commit(&self, queue: &MessageQueue, offset: QueueOffset) {
+    /// Commits an offset, and tells whether the broker has it. Java's consumers do not wait for an
+    /// answer, but they commit everything each time, changed or not.
+    pub(super) async fn commit(&self, queue: &MessageQueue, offset: QueueOffset) -> bool {
         match &self.options.sharing {
             Sharing::Clustering => {
-                let sent = self.cluster.commit_oneway(&self.group, queue, offset).await;
-                if let Err(error) = sent {
+                let taken = self.cluster.commit(&self.group, queue, offset).await;
+                if let Err(error) = &taken {
                     let MessageQueue { topic, queue_id, .. } = queue;
                     warn!(topic, queue = queue_id.0, %error, "an offset was not committed");
                 }
+                taken.is_ok()
             }
-            Sharing::Broadcasting(offsets) => offsets.put(queue, offset),
+            Sharing::Broadcasting(offsets) => {
+                offsets.put(queue, offset);
+                true
+            }
         }
     }
 

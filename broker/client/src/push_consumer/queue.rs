@@ -173,7 +173,10 @@ impl Run {
     /// Tells others how far it is.
     fn report(&self) {
         self.progress.update(|figures| {
-            figures.committable = Some(self.window.committable());
+            let committable = self.window.committable();
+            // What lies behind the place where the queue goes on is not skipped, whatever happens
+            // until then.
+            figures.committable = Some(self.moved.map_or(committable, |to| to.min(committable)));
             (figures.open, figures.open_bytes) = self.window.load();
         });
     }
@@ -253,6 +256,11 @@ impl Run {
             Err(error) => {
                 let MessageQueue { topic, queue_id, .. } = &self.queue;
                 debug!(topic, queue = queue_id.0, %error, "a pull failed");
+                if matches!(error, ClientError::Unreachable { .. } | ClientError::Unanswered { .. })
+                {
+                    // A broker that starts anew may have forgotten the last commits.
+                    self.progress.update(|figures| figures.committed = None);
+                }
                 self.pull_after = Instant::now() + PAUSE;
                 return;
             }
@@ -263,6 +271,8 @@ impl Run {
             let (from, to) = (self.window.next().0, outcome.next.0);
             warn!(topic, queue = queue_id.0, from, to, "the broker moved the offset");
             self.moved = Some(outcome.next);
+            // What was committed before is not what the group is at now.
+            self.progress.update(|figures| figures.committed = None);
             self.pull_after = Instant::now() + PAUSE;
             return;
         }

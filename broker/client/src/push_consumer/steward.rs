@@ -142,28 +142,33 @@ impl Steward {
 
     /// A queue is not consumed any more: commits, and lets others have it.
     async fn left(&mut self, queue: MessageQueue) {
-        let Some(consuming) = self.consuming.remove(&queue) else { return };
-        let figures = consuming.progress.get();
-        if let Some(offset) = consuming.moved_to.or(figures.uncommitted()) {
-            self.member.commit(&queue, offset).await;
+        if let Some(consuming) = self.consuming.remove(&queue) {
+            hand_over(Arc::clone(&self.member), queue, consuming).await;
+            self.rebalance_soon();
         }
-        if figures.locked_at.is_some() {
-            self.member.unlock(&queue).await;
-        }
-        self.rebalance_soon();
     }
 
-    /// Commits what has changed.
+    /// Commits what has changed, all at once. What was not taken is tried again the next time.
     async fn commit(&mut self) {
+        let mut commits = JoinSet::new();
         for (queue, consuming) in &self.consuming {
             if consuming.moved_to.is_some() {
                 continue;
             }
             if let Some(offset) = consuming.progress.get().uncommitted() {
-                self.member.commit(queue, offset).await;
-                consuming.progress.update(|figures| figures.committed = Some(offset));
+                let (member, queue) = (Arc::clone(&self.member), queue.clone());
+                let progress = Arc::clone(&consuming.progress);
+                // Now and not afterwards: the queue may be moved meanwhile, and then this does not
+                // count any more.
+                progress.update(|figures| figures.committed = Some(offset));
+                commits.spawn(async move {
+                    if !member.commit(&queue, offset).await {
+                        progress.update(|figures| figures.committed = None);
+                    }
+                });
             }
         }
+        commits.join_all().await;
         self.member.save_offsets().await;
     }
 
@@ -200,12 +205,28 @@ impl Steward {
         for consuming in self.consuming.values() {
             consuming.stop.send_replace(true);
         }
+        let mut last = JoinSet::new();
         while let Some(queue) = self.ended.join_next().await {
-            self.left(joined(queue)).await;
+            let queue = joined(queue);
+            if let Some(consuming) = self.consuming.remove(&queue) {
+                last.spawn(hand_over(Arc::clone(&self.member), queue, consuming));
+            }
         }
+        last.join_all().await;
         self.member.save_offsets().await;
         self.answering.shutdown().await;
         self.member.say_goodbye().await;
+    }
+}
+
+/// Commits what a queue came to that is not consumed any more, and lets others have it.
+async fn hand_over(member: Arc<Member>, queue: MessageQueue, consuming: Consuming) {
+    let figures = consuming.progress.get();
+    if let Some(offset) = consuming.moved_to.or(figures.uncommitted()) {
+        member.commit(&queue, offset).await;
+    }
+    if figures.locked_at.is_some() {
+        member.unlock(&queue).await;
     }
 }
 

@@ -1,3 +1,5 @@
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use millrace_protocol::{
@@ -331,6 +333,99 @@ async fn a_broker_may_move_a_group_while_it_consumes() {
     let open = consumer.next().await;
     rig.asked(&["UpdateConsumerOffset(", "queue_id: QueueId(0), offset: QueueOffset(40)"]).await;
     drop(open);
+    consumer.stop().await;
+}
+
+/// How often an offset of `orders`, queue 0, was committed.
+fn commits_of(request: &Request<'_>, offset: u64, count: &AtomicU32) -> Option<u32> {
+    match request {
+        Request::UpdateConsumerOffset(commit)
+            if commit.topic == "orders"
+                && (commit.queue_id, commit.offset) == (QueueId(0), QueueOffset(offset)) =>
+        {
+            Some(count.fetch_add(1, Relaxed))
+        }
+        _ => None,
+    }
+}
+
+async fn waited_for(count: &AtomicU32, at_least: u32) {
+    let waiting = async {
+        while count.load(Relaxed) < at_least {
+            tokio::task::yield_now().await;
+        }
+    };
+    let in_time = tokio::time::timeout(Duration::from_secs(60), waiting).await;
+    assert!(in_time.is_ok(), "{} of {at_least}", count.load(Relaxed));
+}
+
+#[tokio::test]
+async fn what_is_consumed_again_after_a_move_is_committed_again() {
+    let commits = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&commits);
+    let rig = Rig::start(Box::new(move |request| match request {
+        Request::QueryConsumerOffset(_) => answer(OffsetAnswer { offset: QueueOffset(1) }),
+        // Somebody resets the group once it has committed.
+        Request::Pull(pull) if pull.offset == Some(QueueOffset(1)) && &*pull.topic == "orders" => {
+            Some(match count.load(Relaxed) {
+                0 => pulled(PullStatus::NotFound, 1, Vec::new()),
+                1 if pull.queue_id == QueueId(0) => pulled(PullStatus::OffsetMoved, 0, Vec::new()),
+                _ => Reply::Silence,
+            })
+        }
+        _ => commits_of(request, 1, &count).and_then(|_| answer(Done)),
+    }))
+    .await;
+    // No commit falls between the move and the message that comes again, a second later.
+    let commit_interval = Duration::from_millis(1500);
+    let options = PushOptions { commit_interval, ..PushOptions::default() };
+    let mut consumer = rig.join(options).await;
+    consumer.next().await.done();
+    consumer.stop().await;
+    assert_eq!(commits.load(Relaxed), 2);
+}
+
+#[tokio::test]
+async fn a_commit_that_failed_is_made_again() {
+    let commits = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&commits);
+    let rig = Rig::start(Box::new(move |request| {
+        // Nothing fails but the commits.
+        match commits_of(request, 1, &count)? {
+            0..3 => answer(Refused::new(ResponseCode::SYSTEM_BUSY, "not now")),
+            _ => answer(Done),
+        }
+    }))
+    .await;
+    let commit_interval = Duration::from_millis(20);
+    let options = PushOptions { commit_interval, ..PushOptions::default() };
+    let mut consumer = rig.join(options).await;
+    consumer.next().await.done();
+    waited_for(&commits, 4).await;
+    consumer.stop().await;
+    assert_eq!(commits.load(Relaxed), 4, "and no more once it has succeeded");
+}
+
+#[tokio::test]
+async fn a_broker_that_was_away_is_told_the_offsets_again() {
+    let commits = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&commits);
+    let rig = Rig::start(Box::new(move |request| match request {
+        Request::Pull(pull) if pull.offset == Some(QueueOffset(1)) => {
+            Some(match count.load(Relaxed) {
+                0 => pulled(PullStatus::NotFound, 1, Vec::new()),
+                1 => Reply::HangUp,
+                _ => Reply::Silence,
+            })
+        }
+        _ => commits_of(request, 1, &count).and_then(|_| answer(Done)),
+    }))
+    .await;
+    let commit_interval = Duration::from_millis(20);
+    let options = PushOptions { commit_interval, ..PushOptions::default() };
+    let mut consumer = rig.join(options).await;
+    consumer.next().await.done();
+    waited_for(&commits, 2).await;
     consumer.stop().await;
 }
 
