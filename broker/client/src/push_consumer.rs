@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_types::{GroupName, TopicName};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::cluster::now_ms;
@@ -73,6 +73,9 @@ pub struct PushOptions {
     pub heartbeat_interval: Duration,
     /// How often offsets are committed.
     pub commit_interval: Duration,
+    /// After how long without a sign of life brokers take a member for gone, so that others have
+    /// its queues. One that stood still for longer begins anew where the group is.
+    pub absence_max: Duration,
     /// How the cluster is found.
     pub cluster: ClusterOptions,
 }
@@ -91,6 +94,7 @@ impl Default for PushOptions {
             rebalance_interval: Duration::from_secs(20),
             heartbeat_interval: Duration::from_secs(30),
             commit_interval: Duration::from_secs(5),
+            absence_max: Duration::from_secs(120),
             cluster: ClusterOptions::default(),
         }
     }
@@ -154,6 +158,7 @@ impl PushConsumer {
             version: now_ms(),
             options,
             deliveries: sender,
+            beat: Notify::new(),
         });
         member.check_conditions().await?;
         let (stop, stopped) = watch::channel(false);

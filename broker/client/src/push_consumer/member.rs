@@ -7,7 +7,7 @@ use millrace_protocol::{
     UnregisterClient,
 };
 use millrace_types::{GroupName, QueueOffset};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tracing::warn;
 
@@ -28,6 +28,8 @@ pub(super) struct Member {
     /// For messages that go back by themselves.
     pub(super) producer: Producer,
     pub(super) deliveries: mpsc::Sender<Delivery>,
+    /// Asks for a heartbeat before its time.
+    pub(super) beat: Notify,
 }
 
 impl Member {

@@ -21,6 +21,8 @@ pub(super) struct Figures {
     pub(super) open_bytes: usize,
     pub(super) pulled_at_ms: i64,
     pub(super) locked_at: Option<Instant>,
+    /// When the consumer of the queue was last at work.
+    pub(super) seen_at: Option<Instant>,
 }
 
 impl Figures {
@@ -29,9 +31,12 @@ impl Figures {
         self.locked_at.is_some_and(|at| now.saturating_duration_since(at) < LOCK_AGE_MAX)
     }
 
-    /// What is to be committed now, if anything is.
-    pub(super) fn uncommitted(&self) -> Option<QueueOffset> {
-        self.committable.filter(|_| self.committable != self.committed)
+    /// What is to be committed now, if anything is. Of a consumer that stood still for longer than
+    /// brokers wait, nothing is: another member may be further.
+    pub(super) fn uncommitted(&self, now: Instant, absence_max: Duration) -> Option<QueueOffset> {
+        let is_here = |at: Instant| now.saturating_duration_since(at) <= absence_max;
+        let is_new = self.committable != self.committed && self.seen_at.is_some_and(is_here);
+        self.committable.filter(|_| is_new)
     }
 }
 
@@ -56,15 +61,19 @@ mod tests {
 
     #[test]
     fn only_what_has_changed_is_committed() {
-        let mut figures = Figures::default();
-        assert_eq!(figures.uncommitted(), None);
+        let (now, absence_max) = (Instant::now(), Duration::from_secs(120));
+        let mut figures = Figures { seen_at: Some(now), ..Figures::default() };
+        assert_eq!(figures.uncommitted(now, absence_max), None);
         figures.committable = Some(QueueOffset(5));
-        assert_eq!(figures.uncommitted(), Some(QueueOffset(5)));
+        assert_eq!(figures.uncommitted(now, absence_max), Some(QueueOffset(5)));
         figures.committed = Some(QueueOffset(5));
-        assert_eq!(figures.uncommitted(), None);
+        assert_eq!(figures.uncommitted(now, absence_max), None);
         // Also backwards: a broker may have moved the group.
         figures.committable = Some(QueueOffset(2));
-        assert_eq!(figures.uncommitted(), Some(QueueOffset(2)));
+        assert_eq!(figures.uncommitted(now, absence_max), Some(QueueOffset(2)));
+        // Another member may be further by now.
+        let later = now + absence_max + Duration::from_millis(1);
+        assert_eq!(figures.uncommitted(later, absence_max), None);
     }
 
     #[test]

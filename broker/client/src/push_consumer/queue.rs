@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_protocol::{MessageQueue, PullStatus};
+use millrace_protocol::{MessageQueue, PullStatus, ResponseCode};
 use millrace_types::QueueOffset;
 use tokio::select;
 use tokio::sync::{mpsc, watch};
@@ -39,6 +39,8 @@ enum End {
     Stopped,
     /// Another member may have the queue by now.
     LockLost,
+    /// The same: it stood still for longer than brokers wait for a member.
+    Away,
 }
 
 impl QueueConsumer {
@@ -62,6 +64,14 @@ impl QueueConsumer {
                 End::Stopped => break,
                 // Whoever has the queue meanwhile may be further than we are.
                 End::LockLost => self.progress.update(|figures| *figures = Figures::default()),
+                End::Away => {
+                    let MessageQueue { topic, queue_id, .. } = &self.queue;
+                    warn!(topic, queue = queue_id.0, "stood still; goes on where the group is");
+                    self.progress.update(|figures| *figures = Figures::default());
+                    // Whoever has the queue meanwhile hears of it, and commits.
+                    self.member.beat.notify_one();
+                    self.pause().await;
+                }
             }
         }
         self.queue
@@ -115,6 +125,8 @@ struct Run {
     broker_id: u64,
     /// The queue begins or ends elsewhere; to be followed once the window is empty.
     moved: Option<QueueOffset>,
+    /// When it was last at work. (In RocketMQ, `ProcessQueue.isPullExpired` looks at the last pull.)
+    seen_at: Instant,
 }
 
 impl Run {
@@ -137,18 +149,22 @@ impl Run {
             hand_out_after: now,
             broker_id: 0,
             moved: None,
+            seen_at: now,
         }
     }
 
     async fn go(mut self, stop: &mut watch::Receiver<bool>) -> End {
         let deliveries = self.member.deliveries.clone();
         loop {
-            self.report();
             let now = Instant::now();
+            if self.was_away(now) {
+                return End::Away;
+            }
+            self.report(now);
             if self.member.keeps_order() && self.lock_is_lost(now) {
                 return End::LockLost;
             }
-            self.follow_move();
+            self.follow_move(now);
             self.wake(now);
             self.start_pull(now);
             let alarm = self.alarm(now);
@@ -156,7 +172,10 @@ impl Run {
                 () = asked_to_stop(stop) => break,
                 Some(verdict) = self.verdicts.recv() => self.settle(verdict),
                 room = deliveries.reserve(), if self.may_hand_out(now) => {
-                    if let (Ok(room), Some(message)) = (room, self.ready.pop_front()) {
+                    if let Ok(room) = room
+                        && !self.was_away(Instant::now())
+                        && let Some(message) = self.ready.pop_front()
+                    {
                         self.handed_out += 1;
                         room.send(Delivery::new(message, self.verdict_sender.clone()));
                     }
@@ -170,9 +189,17 @@ impl Run {
         End::Stopped
     }
 
+    /// Whether it stood still for so long that another member may be further: while it waits it
+    /// looks up every few seconds.
+    fn was_away(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.seen_at) > self.member.options.absence_max
+    }
+
     /// Tells others how far it is.
-    fn report(&self) {
+    fn report(&mut self, now: Instant) {
+        self.seen_at = now;
         self.progress.update(|figures| {
+            figures.seen_at = Some(now);
             let committable = self.window.committable();
             // What lies behind the place where the queue goes on is not skipped, whatever happens
             // until then.
@@ -192,13 +219,13 @@ impl Run {
         is_free && !self.ready.is_empty()
     }
 
-    fn follow_move(&mut self) {
+    fn follow_move(&mut self, now: Instant) {
         if let Some(to) = self.moved
             && self.window.is_empty()
         {
             self.window = Window::starting_at(to);
             self.moved = None;
-            self.report();
+            self.report(now);
         }
     }
 
@@ -260,6 +287,16 @@ impl Run {
                 {
                     // A broker that starts anew may have forgotten the last commits.
                     self.progress.update(|figures| figures.committed = None);
+                }
+                if let ClientError::Refused { refused, .. } = &error
+                    && matches!(
+                        refused.code,
+                        ResponseCode::SUBSCRIPTION_NOT_EXIST
+                            | ResponseCode::SUBSCRIPTION_NOT_LATEST
+                    )
+                {
+                    // It starts anew, or took this member for gone.
+                    self.member.beat.notify_one();
                 }
                 self.pull_after = Instant::now() + PAUSE;
                 return;
@@ -327,6 +364,7 @@ impl Run {
     /// Waits for what is in the application's hands and on its way back, but not for ever. What
     /// failed in the meantime is left where it is: it comes again to whoever has the queue then.
     async fn end(mut self) {
+        let is_stale = self.was_away(Instant::now());
         self.pulls.shutdown().await;
         let deadline = Instant::now() + self.member.options.grace;
         while self.handed_out > 0 || !self.returns.is_empty() {
@@ -351,7 +389,9 @@ impl Run {
             }
         }
         self.returns.shutdown().await;
-        self.report();
+        if !is_stale {
+            self.report(Instant::now());
+        }
     }
 }
 

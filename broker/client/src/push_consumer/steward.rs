@@ -21,6 +21,9 @@ const LOCK_INTERVAL: Duration = Duration::from_secs(20);
 /// News of a group come in bursts, one from each broker: they are answered once.
 const BETWEEN_REBALANCES: Duration = Duration::from_millis(200);
 
+/// Heartbeats that queues ask for are no closer.
+const BETWEEN_HEARTBEATS: Duration = Duration::from_millis(500);
+
 /// Keeps a member in its group: tells brokers that it is there, shares the queues, commits.
 pub(super) struct Steward {
     pub(super) member: Arc<Member>,
@@ -67,6 +70,7 @@ impl Steward {
         let mut commits = every(options.commit_interval);
         let mut locks = every(LOCK_INTERVAL);
         let mut stop = self.stop.clone();
+        let mut beaten_at = Instant::now();
         loop {
             select! {
                 // Brokers give the members of a group in the answer to a question that comes
@@ -74,6 +78,14 @@ impl Steward {
                 biased;
                 () = asked_to_stop(&mut stop) => break,
                 _ = heartbeats.tick() => self.member.send_heartbeats().await,
+                () = self.member.beat.notified() => {
+                    // Several queues notice the same, and a second attempt is theirs.
+                    if beaten_at.elapsed() >= BETWEEN_HEARTBEATS {
+                        self.member.send_heartbeats().await;
+                        beaten_at = Instant::now();
+                        heartbeats.reset();
+                    }
+                }
                 () = sleep_until(self.rebalance_at) => self.rebalance().await,
                 Some(called) = self.called.recv() => self.called(called).await,
                 Some(queue) = self.ended.join_next() => self.left(joined(queue)).await,
@@ -155,7 +167,9 @@ impl Steward {
             if consuming.moved_to.is_some() {
                 continue;
             }
-            if let Some(offset) = consuming.progress.get().uncommitted() {
+            let absence_max = self.member.options.absence_max;
+            let figures = consuming.progress.get();
+            if let Some(offset) = figures.uncommitted(Instant::now(), absence_max) {
                 let (member, queue) = (Arc::clone(&self.member), queue.clone());
                 let progress = Arc::clone(&consuming.progress);
                 // Now and not afterwards: the queue may be moved meanwhile, and then this does not
@@ -222,7 +236,8 @@ impl Steward {
 /// Commits what a queue came to that is not consumed any more, and lets others have it.
 async fn hand_over(member: Arc<Member>, queue: MessageQueue, consuming: Consuming) {
     let figures = consuming.progress.get();
-    if let Some(offset) = consuming.moved_to.or(figures.uncommitted()) {
+    let uncommitted = figures.uncommitted(Instant::now(), member.options.absence_max);
+    if let Some(offset) = consuming.moved_to.or(uncommitted) {
         member.commit(&queue, offset).await;
     }
     if figures.locked_at.is_some() {

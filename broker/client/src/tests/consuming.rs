@@ -430,6 +430,65 @@ async fn a_broker_that_was_away_is_told_the_offsets_again() {
 }
 
 #[tokio::test]
+async fn a_member_that_stood_still_goes_on_where_the_group_is() {
+    let (beats, commits) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+    let (counted, count) = (Arc::clone(&beats), Arc::clone(&commits));
+    let handed_out = Arc::new(AtomicU32::new(0));
+    let there = Arc::clone(&handed_out);
+    let rig = Rig::start(Box::new(move |request| match request {
+        Request::Heartbeat(_) => {
+            counted.fetch_add(1, Relaxed);
+            None
+        }
+        // Another member has had the queue.
+        Request::QueryConsumerOffset(_) if there.load(Relaxed) > 0 => {
+            answer(OffsetAnswer { offset: QueueOffset(40) })
+        }
+        _ => commits_of(request, 1, &count).and_then(|_| answer(Done)),
+    }))
+    .await;
+    let (absence_max, heartbeat_interval) = (Duration::from_secs(1), Duration::from_millis(100));
+    let options = PushOptions { absence_max, heartbeat_interval, ..PushOptions::default() };
+    let mut consumer = rig.join(options).await;
+    let delivery = consumer.next().await;
+    handed_out.store(1, Relaxed);
+    // The queue is looked at only every few seconds if nothing happens.
+    waited_for(&beats, beats.load(Relaxed) + 13).await;
+    delivery.done();
+    rig.asked(&[
+        "Pull(",
+        "topic: \"orders\"",
+        "queue_id: QueueId(0)",
+        "offset: Some(QueueOffset(40))",
+    ])
+    .await;
+    consumer.stop().await;
+    assert_eq!(commits.load(Relaxed), 0, "the other member is further");
+}
+
+#[tokio::test]
+async fn a_broker_that_starts_anew_gets_a_heartbeat_at_once() {
+    let beats = AtomicU32::new(0);
+    let rig = Rig::start(Box::new(move |request| match request {
+        Request::Heartbeat(_) => {
+            beats.fetch_add(1, Relaxed);
+            None
+        }
+        Request::Pull(_) if beats.load(Relaxed) < 2 => {
+            answer(Refused::new(ResponseCode::SUBSCRIPTION_NOT_EXIST, "who are you?"))
+        }
+        _ => None,
+    }))
+    .await;
+    let heartbeat_interval = Duration::from_secs(3600);
+    let options = PushOptions { heartbeat_interval, ..PushOptions::default() };
+    let mut consumer = rig.join(options).await;
+    let next = tokio::time::timeout(Duration::from_secs(60), consumer.next()).await;
+    next.expect("the broker heard of the member").done();
+    consumer.stop().await;
+}
+
+#[tokio::test]
 async fn queues_are_read_by_choice_and_again() {
     let rig = Rig::start(Box::new(|_| None)).await;
     let cluster = cluster(&rig.fake.address).await;
