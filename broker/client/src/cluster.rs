@@ -70,6 +70,11 @@ impl Known {
     fn now(route: Arc<TopicRoute>) -> Self {
         Self { route, asked_at: Instant::now(), in_doubt: false }
     }
+
+    /// The same route, which is not asked for before every call anew.
+    fn again(&self) -> Self {
+        Self::now(Arc::clone(&self.route))
+    }
 }
 
 /// How old a route may be in which a broker did not answer.
@@ -160,25 +165,25 @@ impl Cluster {
         if let Some(known) = known.filter(is_fresh) {
             return Ok(Some(Arc::clone(&known.route)));
         }
-        match (self.ask_route(topic).await, known) {
-            (Ok(Some(route)), _) => {
-                let route = Arc::new(route);
-                *place = Some(Known::now(Arc::clone(&route)));
-                Ok(Some(route))
-            }
-            (Ok(None), _) => {
-                *place = None;
-                Ok(None)
-            }
+        let found = match (self.ask_route(topic).await, known) {
+            (Ok(Some(route)), _) => Known::now(Arc::new(route)),
             (Err(error), Some(known)) => {
                 warn!(topic, %error, "no name server answers; the route of before is used");
-                let route = Arc::clone(&known.route);
-                // Not before every call anew.
-                *place = Some(Known::now(Arc::clone(&route)));
-                Ok(Some(route))
+                known.again()
             }
-            (Err(error), None) => Err(error),
-        }
+            // A name server that has just started knows no broker yet, and one whose broker starts
+            // anew has forgotten it. Whoever gave all queues up for that would have to take them
+            // again. (In RocketMQ, `updateTopicRouteInfoFromNameServer` keeps the route, too.)
+            (Ok(None), Some(known)) => {
+                warn!(topic, "a name server knows no such topic; the route of before is used");
+                known.again()
+            }
+            (Ok(None), None) => return Ok(None),
+            (Err(error), None) => return Err(error),
+        };
+        let route = Arc::clone(&found.route);
+        *place = Some(found);
+        Ok(Some(route))
     }
 
     /// Which brokers serve a topic that has to exist.

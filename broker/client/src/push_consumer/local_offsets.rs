@@ -45,7 +45,10 @@ impl LocalOffsets {
             let MessageQueue { topic, broker_name, queue_id } = queue;
             text.push_str(&format!("{topic} {broker_name} {queue_id} {offset}\n"));
         }
-        let draft = self.path.with_extension("new");
+        // The whole name, so that no two files have the same draft.
+        let mut draft = self.path.clone().into_os_string();
+        draft.push(".new");
+        let draft = PathBuf::from(draft);
         if self.disk.exists(&draft)? {
             self.disk.remove(&draft)?;
         }

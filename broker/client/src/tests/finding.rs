@@ -1,3 +1,5 @@
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::*;
@@ -35,6 +37,28 @@ async fn what_was_known_holds_while_no_name_server_answers() {
     // Nothing is known of this one.
     let lost = cluster.route("letters").await;
     assert!(matches!(lost, Err(ClientError::Unreachable { .. })), "{lost:?}");
+}
+
+#[tokio::test]
+async fn what_was_known_holds_while_a_name_server_knows_nothing_yet() {
+    let (routes, starting) = (Routes::default(), Arc::new(AtomicBool::new(false)));
+    routes.put(&[("a", "127.0.0.1:1")]);
+    let (known, is_starting) = (routes.clone(), Arc::clone(&starting));
+    let name_server = Fake::start(move |request| match request {
+        Request::Route(_) if is_starting.load(Relaxed) => {
+            answer(Refused::new(ResponseCode::TOPIC_NOT_EXIST, "no route"))
+        }
+        _ => known.reply(request),
+    })
+    .await;
+    let options = ClusterOptions { route_age_max: Duration::ZERO, ..ClusterOptions::default() };
+    let cluster = Cluster::new(&name_server.address, options).await.unwrap();
+    assert_eq!(brokers_of_orders(&cluster).await, ["a"]);
+    starting.store(true, Relaxed);
+    assert_eq!(brokers_of_orders(&cluster).await, ["a"]);
+    // Whoever deletes a topic forgets it.
+    cluster.forget_route("orders");
+    assert_eq!(cluster.find_route("orders").await.unwrap(), None);
 }
 
 #[tokio::test]
