@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use millrace_types::{GroupName, TopicName};
@@ -73,6 +74,9 @@ pub struct PushOptions {
     pub heartbeat_interval: Duration,
     /// How often offsets are committed.
     pub commit_interval: Duration,
+    /// How often the locks of queues are renewed, where an order is kept. A lock that was not
+    /// counts for half as long again.
+    pub lock_interval: Duration,
     /// After how long without a sign of life brokers take a member for gone, so that others have
     /// its queues. One that stood still for longer begins anew where the group is.
     pub absence_max: Duration,
@@ -94,6 +98,7 @@ impl Default for PushOptions {
             rebalance_interval: Duration::from_secs(20),
             heartbeat_interval: Duration::from_secs(30),
             commit_interval: Duration::from_secs(5),
+            lock_interval: Duration::from_secs(20),
             absence_max: Duration::from_secs(120),
             cluster: ClusterOptions::default(),
         }
@@ -159,6 +164,7 @@ impl PushConsumer {
             options,
             deliveries: sender,
             beat: Notify::new(),
+            asked: AtomicUsize::new(0),
         });
         member.check_conditions().await?;
         let (stop, stopped) = watch::channel(false);
@@ -174,8 +180,14 @@ impl PushConsumer {
 
     /// The next message, once there is one. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Delivery {
-        let next = self.deliveries.recv().await;
-        next.expect("the member itself holds a sender")
+        loop {
+            let next = self.deliveries.recv().await;
+            let next = next.expect("the member itself holds a sender");
+            // It may have waited here while its queue was given up.
+            if !next.is_stale() {
+                return next;
+            }
+        }
     }
 
     /// Leaves the group: waits for messages in the application's hands as long as

@@ -77,7 +77,7 @@ impl Steward {
                 committed: figures.committable.unwrap_or_default(),
                 open: figures.open,
                 open_bytes: figures.open_bytes,
-                locked: figures.is_locked(Instant::now()),
+                locked: figures.is_locked(Instant::now(), self.member.options.lock_interval),
                 pulled_at_ms: figures.pulled_at_ms,
             }
         });

@@ -59,6 +59,11 @@ impl Delivery {
         self.settle(|message| Verdict::Later(message, -1));
     }
 
+    /// Whether its queue is consumed by somebody else by now, who gets the message as well.
+    pub(super) fn is_stale(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.verdicts.is_closed())
+    }
+
     fn settle(&mut self, verdict: impl FnOnce(Box<Received>) -> Verdict) {
         if let Some(Open { message, verdicts }) = self.open.take() {
             // Without a receiver the queue is another member's by now, and the message comes there.

@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 
 use millrace_protocol::{
     CheckClient, ConsumeFrom, ConsumeType, ConsumerData, ConsumerList, ConsumerListByGroup, Done,
@@ -30,6 +32,8 @@ pub(super) struct Member {
     pub(super) deliveries: mpsc::Sender<Delivery>,
     /// Asks for a heartbeat before its time.
     pub(super) beat: Notify,
+    /// Which broker of a route is asked for the members.
+    pub(super) asked: AtomicUsize,
 }
 
 impl Member {
@@ -142,10 +146,17 @@ impl Member {
             if !self.is_clustering() {
                 return Ok(queues);
             }
-            let mut brokers = route.brokers.iter().flat_map(|broker| broker.addresses.values());
-            let address = brokers.next().cloned();
+            let brokers = route.brokers.iter().flat_map(|broker| broker.addresses.values());
+            let brokers: Vec<&String> = brokers.collect();
+            let turn = self.asked.load(Relaxed);
+            let address = turn.checked_rem(brokers.len()).map(|at| brokers[at]);
             let address = address.ok_or_else(|| ClientError::NoRoute(topic.to_owned()))?;
-            let members = self.members(&address).await?;
+            let members = self.members(address).await;
+            if members.is_err() {
+                // All brokers know the members. One that is silent is not asked again and again.
+                self.asked.store(turn.wrapping_add(1), Relaxed);
+            }
+            let members = members?;
             Ok(allocation::averagely(&queues, &members, self.cluster.client_id()))
         };
         match share.await {

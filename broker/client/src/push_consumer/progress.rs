@@ -3,9 +3,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use millrace_types::QueueOffset;
 use tokio::time::{Duration, Instant};
 
-/// How long a lock counts after a broker gave it. The broker keeps it for 60 s.
-const LOCK_AGE_MAX: Duration = Duration::from_secs(30);
-
 /// What is known from outside of a queue that is being consumed.
 #[derive(Debug, Default)]
 pub(super) struct Progress(Mutex<Figures>);
@@ -26,9 +23,11 @@ pub(super) struct Figures {
 }
 
 impl Figures {
-    /// Whether the queue's lock is still ours.
-    pub(super) fn is_locked(&self, now: Instant) -> bool {
-        self.locked_at.is_some_and(|at| now.saturating_duration_since(at) < LOCK_AGE_MAX)
+    /// Whether the queue's lock is still ours, which is renewed so often. A broker keeps it for
+    /// 60 s.
+    pub(super) fn is_locked(&self, now: Instant, lock_interval: Duration) -> bool {
+        let age_max = lock_interval * 3 / 2;
+        self.locked_at.is_some_and(|at| now.saturating_duration_since(at) < age_max)
     }
 
     /// What is to be committed now, if anything is. Of a consumer that stood still for longer than
@@ -78,10 +77,10 @@ mod tests {
 
     #[test]
     fn a_lock_counts_for_half_its_time() {
-        let now = Instant::now();
+        let (now, interval) = (Instant::now(), Duration::from_secs(20));
         let figures = Figures { locked_at: Some(now), ..Figures::default() };
-        assert!(figures.is_locked(now));
-        assert!(!figures.is_locked(now + LOCK_AGE_MAX));
-        assert!(!Figures::default().is_locked(now));
+        assert!(figures.is_locked(now, interval));
+        assert!(!figures.is_locked(now + Duration::from_secs(30), interval));
+        assert!(!Figures::default().is_locked(now, interval));
     }
 }

@@ -46,6 +46,8 @@ enum End {
 impl QueueConsumer {
     /// Ends with what may be committed in `progress`, and with nothing of it left running.
     pub(super) async fn run(mut self) -> MessageQueue {
+        // What the group had committed when the lock lapsed, and how far it was.
+        let mut lapsed: Option<(QueueOffset, Option<QueueOffset>)> = None;
         while !*self.stop.borrow() {
             if self.member.keeps_order() && !self.lock().await {
                 self.pause().await;
@@ -60,10 +62,17 @@ impl QueueConsumer {
                     continue;
                 }
             };
-            match Run::new(&self, start).go(&mut self.stop.clone()).await {
+            // If nobody has committed since, nobody else was there.
+            let same = lapsed.take().filter(|(committed, _)| *committed == start);
+            let begin = same.and_then(|(_, committable)| committable).unwrap_or(start);
+            match Run::new(&self, begin).go(&mut self.stop.clone()).await {
                 End::Stopped => break,
                 // Whoever has the queue meanwhile may be further than we are.
-                End::LockLost => self.progress.update(|figures| *figures = Figures::default()),
+                End::LockLost => {
+                    let Figures { committed, committable, .. } = self.progress.get();
+                    lapsed = Some((committed.unwrap_or(start), committable));
+                    self.progress.update(|figures| *figures = Figures::default());
+                }
                 End::Away => {
                     let MessageQueue { topic, queue_id, .. } = &self.queue;
                     warn!(topic, queue = queue_id.0, "stood still; goes on where the group is");
@@ -161,8 +170,11 @@ impl Run {
                 return End::Away;
             }
             self.report(now);
-            if self.member.keeps_order() && self.lock_is_lost(now) {
-                return End::LockLost;
+            if self.lock_is_lost(now) {
+                if self.finish_in_hand(stop).await {
+                    return End::LockLost;
+                }
+                break;
             }
             self.follow_move(now);
             self.wake(now);
@@ -174,6 +186,7 @@ impl Run {
                 room = deliveries.reserve(), if self.may_hand_out(now) => {
                     if let Ok(room) = room
                         && !self.was_away(Instant::now())
+                        && !self.lock_is_lost(Instant::now())
                         && let Some(message) = self.ready.pop_front()
                     {
                         self.handed_out += 1;
@@ -187,6 +200,38 @@ impl Run {
         }
         self.end().await;
         End::Stopped
+    }
+
+    /// In order, what is in the application's hands must not be beside what comes after it, or come
+    /// again: waits for it. Tells whether it came to that, and was not asked to stop before.
+    async fn finish_in_hand(&mut self, stop: &mut watch::Receiver<bool>) -> bool {
+        self.pulls.shutdown().await;
+        while self.handed_out > 0 || !self.returns.is_empty() {
+            select! {
+                () = asked_to_stop(stop) => return false,
+                () = self.next_end() => {}
+            }
+        }
+        self.report(Instant::now());
+        true
+    }
+
+    /// The next message is done with, or left where it is.
+    async fn next_end(&mut self) {
+        select! {
+            Some(verdict) = self.verdicts.recv() => {
+                self.handed_out -= 1;
+                if let Verdict::Done(message) = verdict {
+                    self.window.done(message.offset);
+                }
+            }
+            Some(returned) = self.returns.join_next() => {
+                let (message, taken) = joined(returned);
+                if taken {
+                    self.window.done(message.offset);
+                }
+            }
+        }
     }
 
     /// Whether it stood still for so long that another member may be further: while it waits it
@@ -209,7 +254,10 @@ impl Run {
     }
 
     fn lock_is_lost(&self, now: Instant) -> bool {
-        self.member.is_clustering() && !self.progress.get().is_locked(now)
+        let lock_interval = self.member.options.lock_interval;
+        self.member.keeps_order()
+            && self.member.is_clustering()
+            && !self.progress.get().is_locked(now, lock_interval)
     }
 
     /// In order, the next message waits for the verdict on the one before.
@@ -244,7 +292,8 @@ impl Run {
         let woken = self.later.keys().next().map(|(at, _)| *at);
         let next = pauses.into_iter().chain(woken).filter(|at| *at > now).min();
         // A lock is looked at now and then.
-        next.unwrap_or(now + LOCAL_PAUSE)
+        let look = now + if self.member.keeps_order() { PAUSE } else { LOCAL_PAUSE };
+        next.map_or(look, |next| next.min(look))
     }
 
     fn start_pull(&mut self, now: Instant) {
@@ -342,8 +391,11 @@ impl Run {
                 }
                 let member = Arc::clone(&self.member);
                 self.returns.spawn(async move {
-                    let taken =
-                        !member.is_clustering() || member.send_to_retry_topic(&message).await;
+                    let taken = if level < 0 {
+                        member.send_back(&message, level).await
+                    } else {
+                        !member.is_clustering() || member.send_to_retry_topic(&message).await
+                    };
                     (*message, taken)
                 });
             }
@@ -368,23 +420,7 @@ impl Run {
         self.pulls.shutdown().await;
         let deadline = Instant::now() + self.member.options.grace;
         while self.handed_out > 0 || !self.returns.is_empty() {
-            let step = async {
-                select! {
-                    Some(verdict) = self.verdicts.recv() => {
-                        self.handed_out -= 1;
-                        if let Verdict::Done(message) = verdict {
-                            self.window.done(message.offset);
-                        }
-                    }
-                    Some(returned) = self.returns.join_next() => {
-                        let (message, taken) = joined(returned);
-                        if taken {
-                            self.window.done(message.offset);
-                        }
-                    }
-                }
-            };
-            if timeout_at(deadline, step).await.is_err() {
+            if timeout_at(deadline, self.next_end()).await.is_err() {
                 break;
             }
         }

@@ -16,8 +16,6 @@ use super::progress::Progress;
 use super::queue::{QueueConsumer, asked_to_stop, joined};
 use crate::peers::Called;
 
-/// How often the locks of queues are renewed; brokers keep them for 60 s.
-const LOCK_INTERVAL: Duration = Duration::from_secs(20);
 /// News of a group come in bursts, one from each broker: they are answered once.
 const BETWEEN_REBALANCES: Duration = Duration::from_millis(200);
 
@@ -68,7 +66,7 @@ impl Steward {
         let options = &self.member.options;
         let mut heartbeats = every(options.heartbeat_interval);
         let mut commits = every(options.commit_interval);
-        let mut locks = every(LOCK_INTERVAL);
+        let mut locks = every(options.lock_interval);
         let mut stop = self.stop.clone();
         let mut beaten_at = Instant::now();
         loop {
@@ -200,12 +198,14 @@ impl Steward {
         }
         let requests: Vec<_> = by_broker.into_values().collect();
         for queues in requests {
-            match self.member.lock(queues).await {
+            match self.member.lock(queues.clone()).await {
                 Ok(locked) => {
-                    for queue in locked {
+                    let now = Instant::now();
+                    for queue in queues {
+                        // One that was refused is another member's already.
+                        let locked_at = locked.contains(&queue).then_some(now);
                         if let Some(consuming) = self.consuming.get(&queue) {
-                            let now = Some(Instant::now());
-                            consuming.progress.update(|figures| figures.locked_at = now);
+                            consuming.progress.update(|figures| figures.locked_at = locked_at);
                         }
                     }
                 }

@@ -1,11 +1,11 @@
-use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::time::Duration;
 
 use millrace_protocol::{
     Answer, CallMode, ConsumerList, Done, FrameWriter, Head, HeaderKind, HeartbeatAnswer,
-    LockedQueues, MessageIds, OffsetAnswer, PullAnswer, PullMessage, PullStatus, RequestCode,
-    SendAnswer, SendMessage, SendStatus, write_pull_head,
+    LockedQueues, MessageIds, MessageQueue, OffsetAnswer, PullAnswer, PullMessage, PullStatus,
+    RequestCode, SendAnswer, SendMessage, SendStatus, write_pull_head,
 };
 use millrace_types::record::{Draft, Stamp, encode};
 use millrace_types::{PhysicalOffset, QueueId, QueueOffset};
@@ -17,6 +17,7 @@ use crate::{Filter, Ordering, Place, PullConsumer, PushConsumer, PushOptions};
 /// What a test says comes first; everything that was asked is kept.
 struct Rig {
     fake: Fake,
+    routes: Routes,
     seen: Arc<Mutex<Vec<String>>>,
 }
 
@@ -48,7 +49,7 @@ impl Rig {
         })
         .await;
         routes.put(&[("b", &fake.address)]);
-        Self { fake, seen }
+        Self { fake, routes, seen }
     }
 
     async fn join(&self, options: PushOptions) -> PushConsumer {
@@ -249,6 +250,80 @@ async fn a_message_in_order_comes_again_here_until_it_has_failed_too_often() {
     consumer.stop().await;
     rig.asked(&["UpdateConsumerOffset(", "queue_id: QueueId(0), offset: QueueOffset(1)"]).await;
     rig.asked(&["Unlock("]).await;
+}
+
+#[tokio::test]
+async fn a_broker_that_is_gone_does_not_keep_the_queues_of_others_from_being_shared() {
+    let rig = Rig::start(Box::new(|_| None)).await;
+    rig.routes.put(&[("a", "127.0.0.1:1"), ("b", &rig.fake.address)]);
+    let rebalance_interval = Duration::from_millis(50);
+    let mut consumer = rig.join(PushOptions { rebalance_interval, ..PushOptions::default() }).await;
+    let next = tokio::time::timeout(Duration::from_secs(60), consumer.next()).await;
+    next.expect("a message of the other one").done();
+    consumer.stop().await;
+}
+
+#[tokio::test]
+async fn a_message_in_order_that_can_never_be_consumed_is_a_dead_letter() {
+    let rig = Rig::start(Box::new(|request| match request {
+        Request::Lock(lock) => answer(LockedQueues(lock.queues.clone())),
+        Request::SendBack(_) => answer(Done),
+        _ => None,
+    }))
+    .await;
+    let options = PushOptions { ordering: Ordering::InOrder, ..PushOptions::default() };
+    let mut consumer = rig.join(options).await;
+    consumer.next().await.never();
+    rig.asked(&["SendBack(", "delay_level: -1"]).await;
+    consumer.stop().await;
+}
+
+#[tokio::test]
+async fn a_lock_that_lapses_does_not_bring_again_what_is_in_hand() {
+    let first = |queue: &MessageQueue| queue.topic == "orders" && queue.queue_id == QueueId(0);
+    let [in_hand, refused] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
+    let (is_in_hand, is_refused) = (Arc::clone(&in_hand), Arc::clone(&refused));
+    let rig = Rig::start(Box::new(move |request| match request {
+        // Refused once, as by a broker that has started anew.
+        Request::Lock(lock) => {
+            let mut locked = lock.queues.clone();
+            let concerned = locked.iter().any(first) && is_in_hand.load(Relaxed);
+            if concerned && !is_refused.swap(true, Relaxed) {
+                locked.retain(|queue| !first(queue));
+            }
+            answer(LockedQueues(locked))
+        }
+        _ => None,
+    }))
+    .await;
+    let lock_interval = Duration::from_millis(50);
+    let options =
+        PushOptions { ordering: Ordering::InOrder, lock_interval, ..PushOptions::default() };
+    let mut consumer = rig.join(options).await;
+    let delivery = consumer.next().await;
+    in_hand.store(true, Relaxed);
+    let waiting = async {
+        while !refused.load(Relaxed) {
+            tokio::task::yield_now().await;
+        }
+        let before = rig.seen.lock().unwrap().len();
+        delivery.done();
+        loop {
+            // The first pull of the queue once its lock was asked for again.
+            let seen = rig.seen.lock().unwrap()[before..].to_vec();
+            let mut seen = seen.into_iter().filter(|text| text.contains("topic: \"orders\""));
+            if seen.any(|text| text.starts_with("Lock("))
+                && let Some(pull) =
+                    seen.find(|text| text.starts_with("Pull(") && text.contains("QueueId(0)"))
+            {
+                return pull;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let pull = tokio::time::timeout(Duration::from_secs(60), waiting).await.unwrap();
+    assert!(pull.contains("offset: Some(QueueOffset(1))"), "{pull}");
+    consumer.stop().await;
 }
 
 #[tokio::test]
