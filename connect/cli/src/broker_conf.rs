@@ -1,6 +1,6 @@
 //! The `broker.conf` of RocketMQ tutorials: Java properties, of which we take what we can keep.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -106,7 +106,7 @@ const REPLICATION: &str = "replication";
 /// Sets what a file says; gives back what a person should know about the rest of it.
 pub(crate) fn apply(text: &str, config: &mut ServerConfig) -> Result<Vec<String>, Failure> {
     let mut warnings = Vec::new();
-    let mut listen_ip = None;
+    let mut ip = None;
     // RocketMQ does this unless told otherwise; here somebody has to ask for it.
     let (mut forcibly, mut forcibly_at) = (None, 85);
     for (n, line) in text.lines().enumerate() {
@@ -130,7 +130,7 @@ pub(crate) fn apply(text: &str, config: &mut ServerConfig) -> Result<Vec<String>
             "brokerClusterName" => config.cluster_name = value.to_owned(),
             "brokerName" => config.broker_name = value.to_owned(),
             "storePathRootDir" => config.dir = PathBuf::from(value),
-            "brokerIP1" => listen_ip = Some(parsed::<IpAddr>(at, key, value)?),
+            "brokerIP1" => ip = Some(reachable(at, key, value)?),
             "listenPort" => set_port(config, parsed(at, key, value)?),
             "autoCreateTopicEnable" => config.auto_create_topics = parsed(at, key, value)?,
             "defaultTopicQueueNums" => {
@@ -191,10 +191,35 @@ pub(crate) fn apply(text: &str, config: &mut ServerConfig) -> Result<Vec<String>
     if let Some(forcibly) = forcibly {
         config.retention.sacrifice_percent = forcibly.then_some(forcibly_at);
     }
-    if let (Some(ip), Some(listen)) = (listen_ip, &mut config.broker_listen) {
-        listen.set_ip(ip);
+    if let Some(ip) = ip {
+        advertise(ip, config);
     }
     Ok(warnings)
+}
+
+/// Has clients told this address. Whoever gives one that others reach wants to be reached by them,
+/// at an address which inside of a container, or behind one that translates addresses, is not of
+/// this machine: so the broker listens on all. (RocketMQ does so always.)
+fn advertise(ip: IpAddr, config: &mut ServerConfig) {
+    config.advertised = Some(ip);
+    if let Some(listen) = &mut config.broker_listen {
+        listen.set_ip(match ip {
+            ip if ip.is_loopback() => ip,
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        });
+    }
+}
+
+/// Reads an address that clients can be told.
+fn reachable(at: usize, key: &str, value: &str) -> Result<IpAddr, Failure> {
+    let ip = value.parse::<IpAddr>().ok().filter(|ip| !ip.is_unspecified());
+    ip.ok_or_else(|| {
+        let message = format!(
+            "`{key}` cannot be `{value}`: it is the IP address that clients are told to connect to"
+        );
+        wrong(at, message)
+    })
 }
 
 /// Reads hours of the day, `04` or `04;16`.
@@ -325,6 +350,7 @@ mod tests {
         let warnings = apply(text, &mut config).unwrap();
         assert_eq!(config.broker_name, "broker-a");
         assert_eq!(config.flush, FlushMode::Sync);
+        assert_eq!(config.advertised, Some("127.0.0.2".parse().unwrap()));
         assert_eq!(config.broker_listen, Some("127.0.0.2:10921".parse().unwrap()));
         // The name server of this process needs no registration.
         assert_eq!(config.name_servers, [""; 0]);
@@ -342,6 +368,24 @@ mod tests {
                  `autoCreateTopicEnable`?",
             ]
         );
+    }
+
+    #[test]
+    fn the_address_of_a_broker_is_told_and_not_listened_on() {
+        for (ip, listen) in [
+            ("192.168.56.10", "0.0.0.0:10911"),
+            ("2001:db8::7", "[::]:10911"),
+            ("127.0.0.2", "127.0.0.2:10911"),
+        ] {
+            let mut config = ServerConfig::new("d");
+            apply(&format!("brokerIP1={ip}\n"), &mut config).unwrap();
+            assert_eq!(config.advertised, Some(ip.parse().unwrap()));
+            assert_eq!(config.broker_listen, Some(listen.parse().unwrap()));
+        }
+        for ip in ["0.0.0.0", "::", "broker", ""] {
+            let text = format!("brokerIP1={ip}\n");
+            assert!(apply(&text, &mut ServerConfig::new("d")).is_err(), "{ip}");
+        }
     }
 
     #[test]

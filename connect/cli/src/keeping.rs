@@ -10,16 +10,16 @@ use crate::figures::parse_size;
 #[derive(Args, Debug)]
 pub(crate) struct Keeping {
     /// Hours that messages are kept, while the broker runs; a topic's attribute `reserve.time` says
-    /// otherwise for it.
-    #[arg(long, value_name = "HOURS", default_value_t = 72)]
-    keep_hours: u64,
+    /// otherwise for it [default: 72]
+    #[arg(long, value_name = "HOURS")]
+    keep_hours: Option<u64>,
     /// Remove the oldest messages earlier rather than have more bytes of log.
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     keep_bytes: Option<u64>,
     /// Hours beyond their time that messages are kept for a sink or a group that needs them. Then
-    /// they go, and what is lost is reported.
-    #[arg(long, value_name = "HOURS", default_value_t = 168)]
-    hold_hours: u64,
+    /// they go, and what is lost is reported [default: 168]
+    #[arg(long, value_name = "HOURS")]
+    hold_hours: Option<u64>,
     /// A consumer group whose unread messages are held; can be given several times. Sinks always
     /// hold theirs.
     #[arg(long, value_name = "GROUP", value_parser = parse_group)]
@@ -35,41 +35,47 @@ pub(crate) struct Keeping {
 /// When there is no room for more.
 #[derive(Args, Debug)]
 pub(crate) struct Room {
-    /// Refuse producers while more of the disk is in use, in percent.
-    #[arg(long, value_name = "PERCENT", default_value_t = 95,
-        value_parser = clap::value_parser!(u8).range(1..=100))]
-    pub(crate) refuse_at: u8,
+    /// Refuse producers while more of the disk is in use, in percent [default: 95]
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub(crate) refuse_at: Option<u8>,
 }
 
 impl Room {
     /// For who keeps messages as long as usual.
     pub(crate) fn config(&self) -> RetentionConfig {
-        RetentionConfig { refuse_percent: self.refuse_at, ..RetentionConfig::default() }
+        let mut config = RetentionConfig::default();
+        self.overrule(&mut config);
+        config
+    }
+
+    fn overrule(&self, config: &mut RetentionConfig) {
+        config.refuse_percent = self.refuse_at.unwrap_or(config.refuse_percent);
     }
 }
 
 const HOUR_MS: u64 = 3_600_000;
 
-impl Keeping {
-    /// What is allowed and probably not meant.
-    pub(crate) fn doubt(&self) -> Option<String> {
-        let refuse_at = self.room.refuse_at;
-        let sacrifice_at = self.sacrifice_at.filter(|sacrifice_at| *sacrifice_at < refuse_at)?;
-        Some(format!(
-            "with --sacrifice-at {sacrifice_at} below --refuse-at {refuse_at} the oldest messages \
-             go, read or unread, before any producer is refused"
-        ))
-    }
+/// What is allowed and probably not meant.
+pub(crate) fn doubt(config: &RetentionConfig) -> Option<String> {
+    let refuse_at = config.refuse_percent;
+    let sacrifice_at = config.sacrifice_percent.filter(|percent| *percent < refuse_at)?;
+    Some(format!(
+        "the oldest messages go, read or unread, from {sacrifice_at} percent of the disk on \
+         (--sacrifice-at, cleanFileForciblyEnable), before any producer is refused at {refuse_at} \
+         (--refuse-at, diskSpaceWarningLevelRatio)"
+    ))
+}
 
-    pub(crate) fn config(&self) -> RetentionConfig {
-        RetentionConfig {
-            keep_ms: self.keep_hours.saturating_mul(HOUR_MS),
-            bytes_max: self.keep_bytes,
-            hold_max_ms: self.hold_hours.saturating_mul(HOUR_MS),
-            hold_groups: self.hold_group.clone(),
-            sacrifice_percent: self.sacrifice_at,
-            ..self.room.config()
-        }
+impl Keeping {
+    /// Sets what flags say, whatever was said before.
+    pub(crate) fn overrule(&self, config: &mut RetentionConfig) {
+        let ms = |hours: u64| hours.saturating_mul(HOUR_MS);
+        config.keep_ms = self.keep_hours.map_or(config.keep_ms, ms);
+        config.hold_max_ms = self.hold_hours.map_or(config.hold_max_ms, ms);
+        config.bytes_max = self.keep_bytes.or(config.bytes_max);
+        config.sacrifice_percent = self.sacrifice_at.or(config.sacrifice_percent);
+        config.hold_groups.clone_from(&self.hold_group);
+        self.room.overrule(config);
     }
 }
 

@@ -24,7 +24,7 @@ use crate::causes::open_store;
 use crate::embedded::findings;
 use crate::exit::{Exit, Failure, codes};
 use crate::figures::{bytes, counted, parse_size};
-use crate::keeping::Keeping;
+use crate::keeping::{self, Keeping};
 use crate::output::{Answer, complain, print};
 use crate::signals::Signals;
 
@@ -45,17 +45,20 @@ pub(crate) struct RunServer {
     /// `;` between them.
     #[arg(short = 'n', long, value_name = "ADDRS")]
     namesrv: Option<String>,
-    /// A broker.conf of RocketMQ; what it says cannot be said by a flag, too.
-    #[arg(short = 'c', long, value_name = "FILE",
-        conflicts_with_all = ["data_dir", "listen", "advertise", "flush", "broker_name"])]
+    /// A broker.conf of RocketMQ. A flag given beside it wins over what the file says.
+    ///
+    /// Its brokerIP1 is what clients are told to connect to. If that is no address of loopback,
+    /// the broker listens on all addresses of this machine, unless --listen says otherwise; there
+    /// is no access control.
+    #[arg(short = 'c', long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Where the files are kept [default: ./millrace-data, ./millrace-names for a name server
     /// alone]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Where clients send and pull; port 0 takes any free one.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:10911")]
-    listen: SocketAddr,
+    /// Where clients send and pull; port 0 takes any free one [default: 127.0.0.1:10911]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
     /// Where clients ask which broker has a topic; port 0 takes any free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9876")]
     namesrv_listen: SocketAddr,
@@ -64,9 +67,9 @@ pub(crate) struct RunServer {
     #[arg(long, value_name = "IP")]
     advertise: Option<IpAddr>,
     /// What the answer to a producer waits for: the disk, or nothing. Async writes what was
-    /// answered to the disk every 500 ms, so a power cut may lose that much.
-    #[arg(long, value_enum, default_value_t = Flush::Async)]
-    flush: Flush,
+    /// answered to the disk every 500 ms, so a power cut may lose that much [default: async]
+    #[arg(long, value_enum)]
+    flush: Option<Flush>,
     /// Where Prometheus asks for figures (`GET /metrics`); nowhere unless given. Port 0 takes any
     /// free one.
     #[arg(long, value_name = "ADDR")]
@@ -74,9 +77,10 @@ pub(crate) struct RunServer {
     /// Bytes of one file of the log; reserved whole [default: 1GiB, 16MiB for a name server alone]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     segment_size: Option<u64>,
-    /// The broker's name, part of every queue's identity. Change it when there are several.
-    #[arg(long, value_name = "NAME", default_value = "millrace")]
-    broker_name: String,
+    /// The broker's name, part of every queue's identity. Change it when there are several
+    /// [default: millrace]
+    #[arg(long, value_name = "NAME")]
+    broker_name: Option<String>,
     #[command(flatten)]
     keeping: Keeping,
     /// Go on without what is damaged or missing and cannot be replaced, after saying what that is.
@@ -104,7 +108,7 @@ enum Flush {
     Async,
 }
 
-/// The longest time between two flushes in async-flush mode.
+/// The longest time between two flushes in async-flush mode, unless a file says otherwise.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The line that a program waits for.
@@ -161,7 +165,7 @@ struct TornQueue {
 impl RunServer {
     pub(crate) fn execute(&self) -> Result<Answer, Failure> {
         let signals = Signals::listen()?;
-        let mut config = self.config()?;
+        let mut config = self.usual()?;
         if let Some(file) = &self.config {
             let text = std::fs::read_to_string(file).map_err(|error| {
                 let message = format!("cannot read {}", file.display());
@@ -171,6 +175,7 @@ impl RunServer {
                 complain(&format!("warning: {}: {warning}\n", file.display()));
             }
         }
+        self.overrule(&mut config);
         if let Some(addresses) = &self.namesrv {
             let all = broker_conf::parse_name_servers(addresses).map_err(argument)?;
             config.name_servers = broker_conf::others(&all, config.namesrv_listen);
@@ -180,8 +185,10 @@ impl RunServer {
             let hint = "name it with --namesrv HOST:PORT, or be one as well: --role all";
             return Err(argument(message).hint(hint));
         }
-        if let Some(doubt) = self.keeping.doubt() {
-            complain(&format!("warning: {doubt}\n"));
+        for doubt in [keeping::doubt(&config.retention), unreachable_names(&config)] {
+            if let Some(doubt) = doubt {
+                complain(&format!("warning: {doubt}\n"));
+            }
         }
         raise_open_files();
         end_with_a_panic();
@@ -196,7 +203,8 @@ impl RunServer {
         Ok(Answer::line(Exit::Done, summary, json!(null)))
     }
 
-    fn config(&self) -> Result<ServerConfig, Failure> {
+    /// What holds where neither a file nor a flag says anything.
+    fn usual(&self) -> Result<ServerConfig, Failure> {
         let (dir, segment_bytes) = match self.role {
             Role::Namesrv => ("./millrace-names", 16 << 20),
             Role::Broker | Role::All => ("./millrace-data", 1 << 30),
@@ -206,30 +214,47 @@ impl RunServer {
             let message = "a name server alone registers nowhere and reads no broker's file";
             return Err(argument(message));
         }
-        let dir = self.data_dir.clone().unwrap_or_else(|| dir.into());
-        Ok(ServerConfig {
+        let mut config = ServerConfig {
             namesrv_listen: (self.role != Role::Broker).then_some(self.namesrv_listen),
-            broker_listen: (!is_alone).then_some(self.listen),
             metrics_listen: self.metrics_listen,
-            advertised: self.advertise,
-            flush: match self.flush {
-                Flush::Sync => FlushMode::Sync,
-                Flush::Async => FlushMode::Async { interval: FLUSH_INTERVAL },
-            },
-            segment_bytes: self.segment_size.unwrap_or(segment_bytes),
-            broker_name: self.broker_name.clone(),
-            retention: self.keeping.config(),
+            flush: FlushMode::Async { interval: FLUSH_INTERVAL },
+            segment_bytes,
             ..ServerConfig::new(dir)
-        })
+        };
+        if is_alone {
+            config.broker_listen = None;
+        }
+        Ok(config)
+    }
+
+    /// Sets what flags say, whatever a file said before.
+    fn overrule(&self, config: &mut ServerConfig) {
+        if let Some(dir) = &self.data_dir {
+            config.dir = dir.clone();
+        }
+        if let (Some(given), Some(listen)) = (self.listen, &mut config.broker_listen) {
+            *listen = given;
+        }
+        config.advertised = self.advertise.or(config.advertised);
+        match (self.flush, config.flush) {
+            (Some(Flush::Sync), _) => config.flush = FlushMode::Sync,
+            (Some(Flush::Async), FlushMode::Sync) => {
+                config.flush = FlushMode::Async { interval: FLUSH_INTERVAL };
+            }
+            (Some(Flush::Async), FlushMode::Async { .. }) | (None, _) => {}
+        }
+        if let Some(bytes) = self.segment_size {
+            config.segment_bytes = bytes;
+        }
+        if let Some(name) = &self.broker_name {
+            config.broker_name = name.clone();
+        }
+        self.keeping.overrule(&mut config.retention);
     }
 
     fn announce(&self, server: &Server, config: &ServerConfig) {
         let Addresses { namesrv, broker, advertised } = server.addresses();
         let recovered = server.recovered();
-        let flush = match config.flush {
-            FlushMode::Sync => Flush::Sync,
-            FlushMode::Async { .. } => Flush::Async,
-        };
         if self.json {
             let line = Listening {
                 event: "listening",
@@ -239,9 +264,9 @@ impl RunServer {
                 registers_with: &config.name_servers,
                 metrics: server.metrics_address(),
                 name: &config.broker_name,
-                flush: match flush {
-                    Flush::Sync => "sync",
-                    Flush::Async => "async",
+                flush: match config.flush {
+                    FlushMode::Sync => "sync",
+                    FlushMode::Async { .. } => "async",
                 },
                 copies_before_answer: u32::from(config.flush == FlushMode::Sync),
                 loss_window_ms: match config.flush {
@@ -262,7 +287,7 @@ impl RunServer {
                 told_of_start(recovered),
             ));
             if broker.is_some() {
-                print(&format!("flush       {}\n", flush.promise()));
+                print(&format!("flush       {}\n", promise(config.flush)));
             }
         }
         if let Some(at) = server.metrics_address().filter(|_| !self.json) {
@@ -406,20 +431,39 @@ fn argument(message: impl Into<String>) -> Failure {
     Failure::new(Exit::Input, codes::ARGUMENT, message)
 }
 
-impl Flush {
-    /// What a power cut can take, in one sentence.
-    fn promise(self) -> &'static str {
-        match self {
-            Flush::Sync => {
-                "sync: 1 copy is on disk before the answer; neither kill -9 nor a power cut loses an \
-                 answered message"
-            }
-            Flush::Async => {
-                "async: 0 copies are on disk before the answer; kill -9 loses nothing, but a power \
-                 cut can lose what was answered in the last 500 ms (--flush sync waits for the disk)"
-            }
-        }
+/// What a power cut can take, in one sentence.
+fn promise(flush: FlushMode) -> String {
+    match flush {
+        FlushMode::Sync => "sync: 1 copy is on disk before the answer; neither kill -9 nor a power \
+                            cut loses an answered message"
+            .to_owned(),
+        FlushMode::Async { interval } => format!(
+            "async: 0 copies are on disk before the answer; kill -9 loses nothing, but a power cut \
+             can lose what was answered in the last {} (--flush sync waits for the disk)",
+            span(interval)
+        ),
     }
+}
+
+/// Whole seconds as such, anything else in milliseconds.
+fn span(time: Duration) -> String {
+    match time.as_millis() {
+        ms if ms >= 1_000 && ms % 1_000 == 0 => format!("{} s", ms / 1_000),
+        ms => format!("{ms} ms"),
+    }
+}
+
+/// Whether clients elsewhere are to use the broker and cannot ask where it is.
+fn unreachable_names(config: &ServerConfig) -> Option<String> {
+    let names = config.namesrv_listen.filter(|names| names.ip().is_loopback())?;
+    let told = config.advertised.or(config.broker_listen.map(|listen| listen.ip()))?;
+    if told.is_loopback() || told.is_unspecified() || !config.name_servers.is_empty() {
+        return None;
+    }
+    Some(format!(
+        "clients on other machines are told {told}, but do not reach the name server, which \
+         listens on {names}: --namesrv-listen says where"
+    ))
 }
 
 impl Found {

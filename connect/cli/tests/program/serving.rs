@@ -107,7 +107,7 @@ fn a_topic_says_how_long_its_messages_are_kept() {
     let home = Home::new();
     let flags = ["--flush", "sync", "--segment-size", "1MiB", "--sacrifice-at", "80"];
     let (server, listening) = serve(&home, &flags);
-    let doubt = "warning: with --sacrifice-at 80 below --refuse-at 95 the oldest messages go";
+    let doubt = "warning: the oldest messages go, read or unread, from 80 percent of the disk on";
     assert!(server.said().contains(doubt), "{}", server.said());
     let namesrv = listening["namesrv"].as_str().unwrap();
     let at = ["--namesrv", namesrv];
@@ -225,4 +225,60 @@ fn a_server_is_on_loopback_unless_an_address_is_given() {
     let mut open = home.start(&[&args[..], &more].concat());
     open.first_line();
     assert!(open.said().contains(WARNING), "{}", open.said());
+}
+
+/// As in every tutorial with a container or several machines: clients are told an address that the
+/// broker itself cannot listen on. Flags beside the file win over it.
+#[test]
+fn the_address_in_a_brokers_file_is_what_clients_are_told() {
+    let home = Home::new();
+    let usual = "listenPort=0\nstorePathRootDir=conf\nmappedFileSizeCommitLog=1048576\n";
+    // An address for documents, which no machine has.
+    home.write("broker.conf", &format!("{usual}brokerIP1=192.0.2.7\nfileReservedTime=48\n"));
+    let args = ["server", "--json", "-c", "broker.conf", "--namesrv-listen", "127.0.0.1:0"];
+    let start = |more: &[&str]| {
+        let mut server = home.start(&[&args[..], more].concat());
+        let listening: Value = serde_json::from_str(&server.first_line()).unwrap();
+        let at = |key: &str| listening[key].as_str().unwrap().to_owned();
+        let addresses = (at("broker"), at("advertised"));
+        (server, addresses, listening)
+    };
+    let (server, (broker, advertised), _) = start(&[]);
+    assert!(broker.starts_with("0.0.0.0:"), "{broker}");
+    assert!(advertised.starts_with("192.0.2.7:"), "{advertised}");
+    let said = server.said();
+    assert!(said.contains("open to everybody who can reach it"), "{said}");
+    assert!(said.contains("do not reach the name server, which listens on 127.0.0.1"), "{said}");
+    drop(server);
+    let flags = ["--listen", "127.0.0.1:0", "--flush", "sync", "--broker-name", "b"];
+    let (server, (broker, advertised), listening) = start(&flags);
+    assert!(broker.starts_with("127.0.0.1:") && advertised.starts_with("192.0.2.7:"), "{broker}");
+    assert!(!server.said().contains("open to everybody"), "{}", server.said());
+    assert_eq!((&listening["flush"], &listening["name"]), (&"sync".into(), &"b".into()));
+    drop(server);
+    let (_server, (broker, advertised), _) = start(&["--advertise", "127.0.0.1"]);
+    assert!(broker.starts_with("0.0.0.0:") && advertised.starts_with("127.0.0.1:"), "{broker}");
+}
+
+/// What a file allows to be lost is told as if a flag had said it.
+#[test]
+fn what_a_brokers_file_allows_to_be_lost_is_told() {
+    let home = Home::new();
+    let usual = "listenPort=0\nstorePathRootDir=conf\nmappedFileSizeCommitLog=1048576\n";
+    let more = "flushIntervalCommitLog=600000\ncleanFileForciblyEnable=true\n";
+    home.write("broker.conf", &format!("{usual}{more}"));
+    let args = ["server", "-c", "broker.conf", "--namesrv-listen", "127.0.0.1:0"];
+    let run = |flags: &[&str]| {
+        let mut server = home.start(&[&args[..], flags].concat());
+        server.first_line();
+        server.signal("TERM");
+        server.ended().expect(0)
+    };
+    let ran = run(&[]);
+    assert!(ran.out.contains("answered in the last 600 s (--flush"), "{}", ran.out);
+    let doubt = "go, read or unread, from 85 percent of the disk on";
+    assert!(ran.err.contains(doubt) && ran.err.contains("refused at 95"), "{}", ran.err);
+    // A flag wins over the file.
+    let ran = run(&["--sacrifice-at", "97"]);
+    assert!(!ran.err.contains("read or unread"), "{}", ran.err);
 }
