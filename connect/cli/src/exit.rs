@@ -147,6 +147,10 @@ pub(crate) mod codes {
         FILE = "E-FILE-01";
         /// An argument that makes no sense. `millrace <command> --help` shows what does.
         ARGUMENT = "E-ARG-01";
+        /// A line of a `broker.conf` that cannot be obeyed: a value that is none, or one that promises
+        /// what this broker does not keep, such as replication or access control. The message names
+        /// the file and the line.
+        BROKER_CONF = "E-CONF-01";
         /// A test of a pipeline fails, or cannot be made.
         TEST = "E-TEST-01";
         /// The module of a `wasm` step cannot be used: it is not there, is no filter for this

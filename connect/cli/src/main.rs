@@ -23,6 +23,7 @@ mod own_state; // the broker's state in a log
 mod pipeline_file; // pipeline files from the disk
 mod plain; // texts of messages on a terminal
 mod progress; // the line that shows how far a run is
+mod properties; // Java's configuration files
 mod running; // one pipeline on one broker
 mod salvage; // what verifies, for another life
 mod signals; // the wish to end

@@ -167,11 +167,7 @@ impl RunServer {
         let signals = Signals::listen()?;
         let mut config = self.usual()?;
         if let Some(file) = &self.config {
-            let text = std::fs::read_to_string(file).map_err(|error| {
-                let message = format!("cannot read {}", file.display());
-                Failure::new(Exit::Input, "broker-conf", message).caused_by(&error)
-            })?;
-            for warning in broker_conf::apply(&text, &mut config)? {
+            for warning in broker_conf::apply(file, &mut config)? {
                 complain(&format!("warning: {}: {warning}\n", file.display()));
             }
         }
@@ -185,10 +181,9 @@ impl RunServer {
             let hint = "name it with --namesrv HOST:PORT, or be one as well: --role all";
             return Err(argument(message).hint(hint));
         }
-        for doubt in [keeping::doubt(&config.retention), unreachable_names(&config)] {
-            if let Some(doubt) = doubt {
-                complain(&format!("warning: {doubt}\n"));
-            }
+        let doubts = [keeping::doubt(&config.retention), unreachable_names(&config)];
+        for doubt in doubts.into_iter().flatten() {
+            complain(&format!("warning: {doubt}\n"));
         }
         raise_open_files();
         end_with_a_panic();
@@ -434,9 +429,11 @@ fn argument(message: impl Into<String>) -> Failure {
 /// What a power cut can take, in one sentence.
 fn promise(flush: FlushMode) -> String {
     match flush {
-        FlushMode::Sync => "sync: 1 copy is on disk before the answer; neither kill -9 nor a power \
+        FlushMode::Sync => {
+            "sync: 1 copy is on disk before the answer; neither kill -9 nor a power \
                             cut loses an answered message"
-            .to_owned(),
+                .to_owned()
+        }
         FlushMode::Async { interval } => format!(
             "async: 0 copies are on disk before the answer; kill -9 loses nothing, but a power cut \
              can lose what was answered in the last {} (--flush sync waits for the disk)",

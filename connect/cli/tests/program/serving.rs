@@ -282,3 +282,15 @@ fn what_a_brokers_file_allows_to_be_lost_is_told() {
     let ran = run(&["--sacrifice-at", "97"]);
     assert!(!ran.err.contains("read or unread"), "{}", ran.err);
 }
+
+#[test]
+fn a_mistake_in_a_brokers_file_is_told_with_its_place() {
+    let home = Home::new();
+    let args = ["server", "-c", "broker.conf"];
+    let missing = home.run(&args).expect(2);
+    missing.one_error("E-FILE-01", "cannot read broker.conf: No such file");
+    home.write("broker.conf", "# kept for\nfileReservedTime=0\n");
+    let wrong = home.run(&args).expect(2);
+    wrong.one_error("E-CONF-01", "broker.conf: line 2: `fileReservedTime` cannot be `0`");
+    home.run(&["explain", "E-CONF-01"]).expect(0);
+}
