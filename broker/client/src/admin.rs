@@ -190,16 +190,41 @@ impl Admin {
         Ok(None)
     }
 
-    /// Makes a group on all brokers, or changes it. `json` is its settings as RocketMQ writes
-    /// them.
-    pub async fn put_group(&self, group: &str, json: &str) -> Result<(), ClientError> {
+    /// What a group is set to on each broker, as RocketMQ writes it in JSON; `None` where it is not
+    /// known.
+    pub async fn group_configs(
+        &self,
+        group: &str,
+    ) -> Result<Vec<(Master, Option<String>)>, ClientError> {
+        let ask = Ask::GetGroup(OfGroup { group: group.into() });
+        let mut configs = Vec::new();
+        for master in self.masters().await? {
+            let answered = self.cluster.ask(&master.address, &ask).await?;
+            let config = match answered.response.header().response_code() {
+                ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST => None,
+                ResponseCode::SUCCESS => {
+                    Some(String::from_utf8_lossy(answered.response.body()).into_owned())
+                }
+                _ => return Err(refused(&answered)),
+            };
+            configs.push((master, config));
+        }
+        Ok(configs)
+    }
+
+    /// Makes a group on brokers, or changes it. `json` is its settings as RocketMQ writes them.
+    pub async fn put_group(
+        &self,
+        group: &str,
+        json: &str,
+        brokers: &[Master],
+    ) -> Result<(), ClientError> {
         let call = Ask::PutGroup(GroupConfig {
             group: group.to_owned(),
             rules: GroupRules::default(),
             json,
         });
-        let masters = self.masters().await?;
-        self.tell(&call, &masters).await
+        self.tell(&call, brokers).await
     }
 
     /// Removes a group from all brokers.

@@ -196,6 +196,11 @@ pub(crate) mod codes {
         TOPIC_MISSING = "E-TOPIC-01";
         /// The topic is there already.
         TOPIC_EXISTS = "E-TOPIC-02";
+        /// The group is set to something on every broker already.
+        GROUP_EXISTS = "E-GROUP-01";
+        /// No broker knows the group: nobody made it, no member of it is online, and it has no
+        /// offsets. `millrace group list` shows those that are known.
+        GROUP_MISSING = "E-GROUP-02";
         /// Another process runs the same pipeline. One worker at a time may; the one that started
         /// last has it, and nothing is written twice.
         FENCED = "E-RUN-01";

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use clap::{Args, Subcommand};
-use millrace_client::{Admin, ConsumerConnections, Place, QueueProgress, Settings};
-use serde_json::{Value, json};
+use millrace_client::{Admin, ConsumerConnections, Place, QueueProgress};
+use serde_json::{Map, Value, json};
 
 use crate::cluster::{At, run};
 use crate::exit::{Exit, Failure, codes};
@@ -49,7 +49,8 @@ enum Action {
         #[arg(long)]
         topic: Option<String>,
     },
-    /// Make a group on all brokers. A group need not be made: one that consumes is made by itself.
+    /// Make a group on all brokers that do not have it. A group need not be made: one that consumes is
+    /// made by itself.
     Create {
         /// Its name.
         group: String,
@@ -63,7 +64,7 @@ enum Action {
         #[command(flatten)]
         settings: Changes,
     },
-    /// Remove a group from all brokers.
+    /// Remove what a group is set to from all brokers. Where it was in its topics stays.
     Delete {
         /// Its name.
         group: String,
@@ -78,6 +79,9 @@ enum Action {
         /// `earliest`, `latest`, or a time such as 2026-01-02T03:04:05Z.
         #[arg(long, value_name = "PLACE", value_parser = parse_start)]
         to: Start,
+        /// Even if no broker knows the group, so that it begins there once it consumes.
+        #[arg(long)]
+        new: bool,
     },
 }
 
@@ -120,11 +124,14 @@ impl Group {
                 Action::Lag { group, topic } => lag(&admin, group, topic.as_deref()).await,
                 Action::Create { group, settings } => create(&admin, group, settings).await,
                 Action::Update { group, settings } => update(&admin, group, settings).await,
-                Action::Delete { group } => {
-                    admin.delete_group(group).await?;
-                    Ok(done(group, "removed"))
+                Action::Delete { group } => delete(&admin, group).await,
+                Action::Reset { group, topic, to, new } => {
+                    let place = place(*to)?;
+                    if !new {
+                        known(&admin, group, "--new moves it all the same").await?;
+                    }
+                    reset(&admin, group, topic, place).await
                 }
-                Action::Reset { group, topic, to } => reset(&admin, group, topic, *to).await,
             }
         })
     }
@@ -292,7 +299,15 @@ fn lag_by_topic(progress: &[QueueProgress]) -> BTreeMap<String, u64> {
 }
 
 async fn create(admin: &Admin, group: &str, changes: &Changes) -> Result<Answer, Failure> {
-    admin.put_group(group, &changes.over(group, Settings::new())).await?;
+    let configs = admin.group_configs(group).await?;
+    let without: Vec<_> = configs.into_iter().filter(|(_, config)| config.is_none()).collect();
+    if without.is_empty() {
+        let message = format!("the group `{group}` is there already");
+        return Err(Failure::new(Exit::Failed, codes::GROUP_EXISTS, message)
+            .hint("`millrace group update` changes it"));
+    }
+    let masters: Vec<_> = without.into_iter().map(|(master, _)| master).collect();
+    admin.put_group(group, &changes.over(group, Map::new()), &masters).await?;
     Ok(done(group, "made"))
 }
 
@@ -301,14 +316,60 @@ async fn update(admin: &Admin, group: &str, changes: &Changes) -> Result<Answer,
         return Err(Failure::new(Exit::Input, codes::ARGUMENT, "there is nothing to change")
             .hint("say --retries, --enabled or --broadcast"));
     }
-    let settings = admin.group(group).await?.unwrap_or_default();
-    admin.put_group(group, &changes.over(group, settings)).await?;
+    known(admin, group, "`millrace group create` makes it").await?;
+    for (master, config) in admin.group_configs(group).await? {
+        let before = match config.as_deref().map(serde_json::from_str) {
+            Some(Ok(before)) => before,
+            None => Map::new(),
+            // What is not understood must not be lost by writing it back.
+            Some(Err(error)) => {
+                let message =
+                    format!("what {} says of the group `{group}` is not JSON", master.name);
+                return Err(
+                    Failure::new(Exit::Failed, codes::BROKER_REFUSED, message).caused_by(&error)
+                );
+            }
+        };
+        admin.put_group(group, &changes.over(group, before), &[master]).await?;
+    }
     Ok(done(group, "changed"))
 }
 
+/// Refuses a group of which no broker has settings, members or offsets.
+async fn known(admin: &Admin, group: &str, hint: &str) -> Result<(), Failure> {
+    let is_known = admin.group(group).await?.is_some()
+        || !admin.progress(group, None).await?.is_empty()
+        || admin.members(group).await?.is_some();
+    if is_known {
+        return Ok(());
+    }
+    let message = format!("no broker knows a group `{group}`");
+    Err(Failure::new(Exit::Failed, codes::GROUP_MISSING, message).hint(hint))
+}
+
+async fn delete(admin: &Admin, group: &str) -> Result<Answer, Failure> {
+    known(admin, group, "`millrace group list` shows those that are known").await?;
+    admin.delete_group(group).await?;
+    let stays: BTreeSet<_> = admin
+        .progress(group, None)
+        .await?
+        .into_iter()
+        .map(|progress| progress.queue.topic)
+        .collect();
+    let topics: Vec<_> = stays.iter().map(String::as_str).collect();
+    let mut summary = format!("removed what {group} was set to");
+    if !topics.is_empty() {
+        summary.push_str(&format!("; its offsets in {} stay", topics.join(", ")));
+    }
+    let result = json!({ "group": group, "offsets_stay_in": topics });
+    Ok(Answer::line(Exit::Done, summary, result))
+}
+
+const ATTRIBUTES: &str = "attributes";
+
 impl Changes {
     /// The settings as RocketMQ writes them: those of before, or its defaults, and these.
-    fn over(&self, group: &str, before: Settings) -> String {
+    fn over(&self, group: &str, before: Map<String, Value>) -> String {
         let mut settings = json!({
             "groupName": group,
             "consumeEnable": true,
@@ -323,11 +384,13 @@ impl Changes {
             "groupSysFlag": 0,
             "consumeTimeoutMinute": 15,
         });
-        for (name, value) in before {
-            // Numbers and booleans stay what they are; of texts there is only the name.
-            if let Ok(value) = serde_json::from_str::<Value>(&value) {
-                settings[name] = value;
+        for (name, mut value) in before {
+            // Apache takes these for changes, `+name` and `-name`, to what it has, and refuses
+            // anything else.
+            if let (ATTRIBUTES, Value::Object(attributes)) = (name.as_str(), &mut value) {
+                attributes.retain(|name, _| name.starts_with(['+', '-']));
             }
+            settings[name] = value;
         }
         if let Some(retries) = self.retries {
             settings["retryMaxTimes"] = json!(retries);
@@ -343,16 +406,19 @@ impl Changes {
     }
 }
 
-async fn reset(admin: &Admin, group: &str, topic: &str, to: Start) -> Result<Answer, Failure> {
-    let place = match to {
-        Start::Earliest => Place::Earliest,
-        Start::Latest => Place::Latest,
-        Start::Time(at) => Place::Time(at),
+fn place(to: Start) -> Result<Place, Failure> {
+    match to {
+        Start::Earliest => Ok(Place::Earliest),
+        Start::Latest => Ok(Place::Latest),
+        Start::Time(at) => Ok(Place::Time(at)),
         Start::Offset(_) => {
             let message = "a group is moved to `earliest`, `latest` or a time";
-            return Err(Failure::new(Exit::Input, codes::ARGUMENT, message));
+            Err(Failure::new(Exit::Input, codes::ARGUMENT, message))
         }
-    };
+    }
+}
+
+async fn reset(admin: &Admin, group: &str, topic: &str, place: Place) -> Result<Answer, Failure> {
     let moved = admin.reset(group, topic, place).await?;
     let rows: Vec<_> = moved
         .iter()
@@ -386,11 +452,15 @@ mod tests {
 
     #[test]
     fn settings_of_before_stay_unless_they_are_changed() {
-        let before = Settings::from([
-            ("groupName".into(), "billing".into()),
-            ("retryQueueNums".into(), "3".into()),
-            ("consumeEnable".into(), "false".into()),
-        ]);
+        // As Apache RocketMQ answers.
+        let before = json!({
+            "groupName": "billing",
+            "retryQueueNums": 3,
+            "consumeEnable": false,
+            "groupRetryPolicy": {"type": "EXPONENTIAL", "exponentialRetryPolicy": {"max": 7}},
+            "attributes": {"priority.factor": "2", "+x": "1"},
+        });
+        let before = before.as_object().unwrap().clone();
         let changes = Changes { retries: Some(2), enabled: None, broadcast: None };
         let json: Value = serde_json::from_str(&changes.over("billing", before)).unwrap();
         assert_eq!(json["groupName"], "billing");
@@ -398,5 +468,7 @@ mod tests {
         assert_eq!(json["retryQueueNums"], 3);
         assert_eq!(json["consumeEnable"], false);
         assert_eq!(json["consumeTimeoutMinute"], 15);
+        assert_eq!(json["groupRetryPolicy"]["exponentialRetryPolicy"]["max"], 7);
+        assert_eq!(json["attributes"], json!({"+x": "1"}));
     }
 }

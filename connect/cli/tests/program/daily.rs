@@ -163,7 +163,35 @@ fn a_group_is_set_moved_and_looked_at() {
     let lag = rig.result(&["group", "lag", "billing"]);
     assert_eq!((&lag["lag"], &lag["queues"][0]["end"]), (&3.into(), &3.into()));
     rig.run(&["group", "members", "billing"]).expect(4);
-    rig.result(&["group", "delete", "billing"]);
+    let deleted = rig.result(&["group", "delete", "billing"]);
+    assert_eq!(deleted["offsets_stay_in"], serde_json::json!(["t"]));
+}
+
+/// A slip of the pen in a group's name makes, changes and loses nothing.
+#[test]
+fn a_group_that_is_not_there_or_there_already_is_told() {
+    let rig = Rig::start();
+    rig.result(&["topic", "create", "t", "--queues", "1"]);
+    rig.result(&["group", "create", "billing", "--retries", "3"]);
+    rig.run(&["group", "create", "billing"]).expect(1).one_error("E-GROUP-01", "`billing`");
+    let described = rig.result(&["group", "describe", "billing"]);
+    assert_eq!(described["settings"]["retryMaxTimes"], "3");
+    let reset = ["group", "reset", "biling", "--topic", "t", "--to", "latest"];
+    for args in [
+        &reset[..],
+        &["group", "update", "biling", "--retries", "1"],
+        &["group", "delete", "biling"],
+    ] {
+        rig.run(args).expect(1).one_error("E-GROUP-02", "`biling`");
+    }
+    rig.run(&["group", "describe", "biling"]).expect(4);
+    // One that will consume later may be put somewhere before.
+    rig.result(&[&reset[..], &["--new"]].concat());
+    rig.run(&["group", "describe", "biling"]).expect(0);
+    // It has offsets, so it is known.
+    rig.result(&reset);
+    rig.result(&["group", "update", "biling", "--retries", "1"]);
+    assert_eq!(rig.result(&["group", "describe", "biling"])["settings"]["retryMaxTimes"], "1");
 }
 
 #[test]
