@@ -8,9 +8,17 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from typing import Callable, Optional
 
-from record import Ack, Again, Error, Got, Mark, Started, Stopped, Try, Unknown
+from record import Ack, Again, Error, Got, Held, Mark, Started, Stopped, Try, Unknown
 
 SHARDS = 4
+
+#: A client sends its offsets to the broker for the first time so long after its start, and then so
+#: often; the broker may keep them for so long before they are on its disk; and so much later may a
+#: busy machine do either.
+FIRST_COMMIT_SECONDS = 10
+COMMIT_SECONDS = 5
+BROKER_COMMIT_SECONDS = 5
+BUSY_SECONDS = 3
 
 
 @dataclass
@@ -22,8 +30,15 @@ class Reader:
     broadcasting: bool = False
     #: Messages of a shard come in the order of their numbers.
     ordered: bool = False
-    #: A message may come again after a consumer has joined or left or the broker has ended.
+    #: A message may come again after a consumer has joined or left or the broker has ended, unless
+    #: its offset had to be committed by the time that the broker ended.
     repeats: bool = False
+    #: So many messages have to have come early enough for that, or it says nothing; and the broker
+    #: has their offsets when it is there again.
+    committed_min: int = 0
+    #: From which number on messages were sent after a member had joined; it gets one of these as the
+    #: first of all.
+    joined_at: dict = field(default_factory=dict)
     #: What the broker hands out lies where the acknowledgement said.
     in_place: bool = True
     #: The count of deliveries of each number, where failures cause more than one.
@@ -128,6 +143,7 @@ def judge(events, expected):
 def judge_view(events, sending, expected, reader, members, found, again):
     """The complaints about what some consumers got together, who share the work."""
     disturbed = set()  # consumers and brokers that came or went so far
+    committed = committed_at_the_end(events, members)
     place = {}  # attempt -> where it was when it came for the first time
     latest = defaultdict(lambda: -1)  # shard -> the highest number so far
     deliveries = defaultdict(list)  # number -> how often it had failed, each time
@@ -161,8 +177,11 @@ def judge_view(events, sending, expected, reader, members, found, again):
             if place.setdefault(event.attempt, position) != position:
                 yield f"{who} at {position} and at {place[event.attempt]}: it was stored twice"
         # Each consumer's own start is one disturbance; more than that explains a repetition.
-        if again[event.attempt, event.times] > 1 and not (reader.repeats and len(disturbed) > 1):
-            yield f"{who} again, and nothing explains it"
+        if again[event.attempt, event.times] > 1:
+            if not (reader.repeats and len(disturbed) > 1):
+                yield f"{who} again, and nothing explains it"
+            elif event.attempt in committed and any(isinstance(one, Mark) for one in disturbed):
+                yield f"{who} again, although its offset was committed before the broker ended"
         shard = event.number % SHARDS
         if reader.ordered:
             if event.number < latest[shard]:
@@ -176,9 +195,53 @@ def judge_view(events, sending, expected, reader, members, found, again):
             wanted = list(range(reader.deliveries(number)))
             if deliveries[number] != wanted:
                 yield f"number {number} came with {deliveries[number]} failures before, not {wanted}"
+    if reader.committed_min:
+        yield from forgotten(events, members, committed)
+    if len(committed) < reader.committed_min:
+        yield f"only {len(committed)} of {reader.committed_min} came early enough to be committed"
+    for member, number in reader.joined_at.items():
+        if member in members and not any(got.number >= number for got in first_gots(events, members, member)):
+            yield f"{member} got nothing that was sent after it had joined, or only after others"
     for member in members:
         if not any(isinstance(event, Got) and event.consumer == member for event in events):
             yield f"{member} got nothing"
+
+
+def committed_at_the_end(events, members):
+    """The attempts whose offsets had to be on the broker's disk when it ended: those that came so
+    long before that their consumer had to send its offsets, and the broker to store them."""
+    end = next((event.at for event in events if isinstance(event, Mark)), None)
+    if end is None:
+        return set()
+    started = {event.consumer: event.at for event in events if isinstance(event, Started)}
+    slack = BROKER_COMMIT_SECONDS + BUSY_SECONDS
+    return {
+        event.attempt for event in events
+        if isinstance(event, Got) and event.consumer in members and event.consumer in started
+        and max(event.at + COMMIT_SECONDS, started[event.consumer] + FIRST_COMMIT_SECONDS) + slack <= end
+    }
+
+
+def forgotten(events, members, committed):
+    """The complaints about queues of which the broker came back with less than was committed."""
+    held = {event.queue: event.offset for event in events if isinstance(event, Held)}
+    ends = defaultdict(int)
+    for event in events:
+        if isinstance(event, Got) and event.consumer in members and event.attempt in committed:
+            ends[event.queue] = max(ends[event.queue], event.offset + 1)
+    for queue, end in ends.items():
+        if held.get(queue, 0) < end:
+            yield f"the broker came back with offset {held.get(queue)} in queue {queue}, where {end} was committed"
+
+
+def first_gots(events, members, member):
+    """What a member got before any of the others."""
+    seen = set()
+    for event in events:
+        if isinstance(event, Got) and event.consumer in members:
+            if event.consumer == member and event.attempt not in seen:
+                yield event
+            seen.add(event.attempt)
 
 
 def again_attempts(again):
@@ -208,6 +271,18 @@ def spoil(events, expected):
     yield "a message that nobody sent", [*events, replace(victim, attempt="none")]
     if not any(reader.repeats for reader in expected.readers):
         yield "a message twice", [*events, victim]
+    for reader in expected.readers:
+        committed = committed_at_the_end(events, reader.members)
+        early = next((got for got in gots if reader.repeats and got.attempt in committed), None)
+        if early:
+            yield "a committed message again", [*events, early]
+            yield "committed offsets lost", [
+                replace(e, offset=0) if isinstance(e, Held) else e for e in events]
+        for member, number in reader.joined_at.items():
+            other = next(one for one in reader.members if one != member)
+            late = lambda e: isinstance(e, Got) and e.consumer == member and e.number >= number
+            yield "a member that only got what was there before", [
+                replace(e, consumer=other) if late(e) else e for e in events]
     if expected.in_place and victim.times == 0:
         yield "a message elsewhere", [*events, replace(victim, offset=victim.offset + 1)]
     yield "an outcome lost", [e for e in events if not (isinstance(e, Ack) and e.attempt == victim.attempt)]

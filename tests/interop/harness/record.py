@@ -1,10 +1,16 @@
 """What happened, line by line, as drivers and the harness report it.
 
-A line is a word and fields, divided by tabs. The README lists them.
+A line is a word and fields, divided by tabs. The README lists them. When an event came, in seconds
+of a clock that only goes forward, the record adds to those that have a field for it.
 """
 
 import threading
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field, fields, replace
+
+
+def moment():
+    return field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,7 @@ class Got:
     age_ms: int
     topic: str
     body: str
+    at: float = moment()
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,7 @@ class Sent:
 @dataclass(frozen=True)
 class Started:
     consumer: str
+    at: float = moment()
 
 
 @dataclass(frozen=True)
@@ -72,6 +80,7 @@ class Again:
 @dataclass(frozen=True)
 class Stopped:
     consumer: str
+    at: float = moment()
 
 
 @dataclass(frozen=True)
@@ -85,6 +94,15 @@ class Error:
 class Mark:
     """The harness did something to the broker."""
     what: str
+    at: float = moment()
+
+
+@dataclass(frozen=True)
+class Held:
+    """Which offset of a group the broker had when it was there again, as it told the harness."""
+    group: str
+    queue: int
+    offset: int
 
 
 KINDS = {
@@ -95,14 +113,14 @@ KINDS = {
 
 def parse(line):
     """The event of one line. Raises ValueError for what is none."""
-    word, *fields = line.split("\t")
+    word, *texts = line.split("\t")
     kind = KINDS.get(word)
     if kind is None:
         raise ValueError(f"no event: {line!r}")
-    types = list(kind.__annotations__.values())
-    if len(fields) != len(types):
+    types = [one.type for one in fields(kind) if one.name != "at"]
+    if len(texts) != len(types):
         raise ValueError(f"{word} has {len(types)} fields: {line!r}")
-    return kind(*(type_(field) for type_, field in zip(types, fields)))
+    return kind(*(type_(text) for type_, text in zip(types, texts)))
 
 
 class Record:
@@ -114,6 +132,8 @@ class Record:
 
     def add(self, event):
         with self._adding:
+            if hasattr(event, "at"):
+                event = replace(event, at=time.monotonic())
             self._events.append(event)
 
     def events(self):

@@ -8,9 +8,11 @@ import struct
 UPDATE_AND_CREATE_TOPIC = 17
 PULL_MESSAGE = 11
 SEND_MESSAGE = 10
+QUERY_CONSUMER_OFFSET = 14
 CHECK_CLIENT_CONFIG = 46
 ROUTE_OF_TOPIC = 105
 SYSTEM_BUSY = 2
+QUERY_NOT_FOUND = 22
 VERSION = 401
 
 
@@ -102,6 +104,17 @@ def create_topic(broker, topic, queues):
             "topic": topic, "defaultTopic": "TBW102", "readQueueNums": queues, "writeQueueNums": queues,
             "perm": 6, "topicFilterType": "SINGLE_TAG", "topicSysFlag": 0, "order": "false",
         })
+
+
+def committed(broker, group, topic, queues):
+    """The offsets that a broker has of a group, by queue; 0 where it has none."""
+    with Connection(broker) as connection:
+        for queue in range(queues):
+            header, _ = connection.call(
+                QUERY_CONSUMER_OFFSET, {"consumerGroup": group, "topic": topic, "queueId": queue})
+            if header["code"] not in (0, QUERY_NOT_FOUND):
+                raise Refused(header["code"], header.get("remark"))
+            yield queue, int(header["extFields"]["offset"]) if header["code"] == 0 else 0
 
 
 def has_route(namesrv, topic):

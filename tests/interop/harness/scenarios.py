@@ -7,14 +7,16 @@ back what to expect.
 import time
 
 from brokers import DELAY_MS
-from judge import Expectation, Reader, judge
-from record import Ack, Again, Error, Got, Mark, Sent, Started, Stopped
-from remoting import SYSTEM_BUSY, Refused
+from judge import Expectation, Reader, committed_at_the_end, first_gots, judge
+from record import Ack, Again, Error, Got, Held, Mark, Sent, Started, Stopped
+from remoting import SYSTEM_BUSY, Refused, committed
 
 #: The longest that one step of a scenario may take.
 PATIENCE_SECONDS = 120
 #: What comes twice comes within this time after everything has come once.
 SETTLE_SECONDS = 1.5
+#: So many messages are consumed and their offsets committed before a broker ends.
+COMMITTED_MIN = 40
 
 
 class Impatient(Exception):
@@ -74,6 +76,11 @@ class Play:
     def attach(self, group, module, params):
         """Attaches a filter to a group of consumers, who know nothing of it."""
         self._attach(self.group(group), module, params)
+
+    def ask_committed(self, broker, group="readers", queues=4):
+        """Records which offsets of a group a broker has."""
+        for queue, offset in committed(broker, self.group(group), self.topic, queues):
+            self.record.add(Held(self.group(group), queue, offset))
 
     def stop(self, who):
         self._consumers.remove(who)
@@ -220,17 +227,24 @@ def transactions(play):
 
 
 def rebalance(play):
-    """Consumers join and leave while messages come; each gets some."""
+    """Consumers join and leave while messages come; each gets some that were sent since."""
     play.create_topic(queues=6)
-    one = play.consume("one")
-    play.send_until(lambda: play.has(Got, one), "a message for the first")
-    two = play.consume("two")
-    play.send_until(lambda: play.has(Got, two), "a message for the second")
+    members, joined_at = [], {}
+
+    def join(who):
+        member = play.consume(who)
+        members.append(member)
+        joined_at[member] = play.sent
+        news = lambda: any(got.number >= joined_at[member]
+                           for got in first_gots(play.record.events(), members, member))
+        play.send_until(news, f"a new message for the {who}")
+        return member
+    one = join("one")
+    join("two")
     play.stop(one)
-    three = play.consume("three")
-    play.send_until(lambda: play.has(Got, three), "a message for the third")
+    join("three")
     return play.finish(Expectation(
-        play.topic, play.sent, [Reader([one, two, three], repeats=True)], acknowledged_min=play.sent))
+        play.topic, play.sent, [Reader(members, repeats=True, joined_at=joined_at)], acknowledged_min=play.sent))
 
 
 def disturbed(play):
@@ -240,14 +254,18 @@ def disturbed(play):
     kinds = ("sync", "async", "batch")
     enough = lambda: sum(isinstance(event, Ack) for event in play.record.events()) >= 100
     play.send_until(enough, "the first acknowledgements", kinds)
-    play.disturbance.may_begin(play.driver)
+    # What is committed by then must not come again, so there has to be some.
+    early = lambda: len(committed_at_the_end([*play.record.events(), Mark("now", time.monotonic())], [reader]))
+    play.wait(lambda: early() >= COMMITTED_MIN, "offsets that have to be committed")
+    play.disturbance.may_begin(play.driver, play.ask_committed)
     over = lambda: any(isinstance(event, Mark) for event in play.record.events())
     play.send_until(over, "the broker's end", kinds)
     for kind in kinds:
         play.produce(kind, 100, pace_ms=10)
     repeated = play.sent * 2 // 3
     return play.finish(Expectation(
-        play.topic, play.sent, [Reader([reader], repeats=True)], acknowledged_min=repeated,
+        play.topic, play.sent, [Reader([reader], repeats=True, committed_min=COMMITTED_MIN)],
+        acknowledged_min=repeated,
         marks=(play.disturbance.what,)))
 
 
