@@ -9,8 +9,8 @@ use millrace_protocol::{
     ConsumerConnections, CreateTopic, DeleteGroup, Done, FieldWriter, FilterPlace, FilterRequest,
     GroupConfig, GroupNames, GroupProgress, GroupRules, GroupSettings, MessageQueue, MovedTo,
     OfConsumers, OfGroup, OfTopic, OffsetMessageId, QueryAnswer, QueryMessage, QueueProgress,
-    QueueStats, RequestCode, ResetOffset, ResponseCode, TopicConfig, TopicNames, TopicStats,
-    ViewMessage,
+    QueueStats, RequestCode, ResetOffset, ResponseCode, TopicAttributes, TopicConfig, TopicNames,
+    TopicStats, ViewMessage,
 };
 use millrace_types::QueueOffset;
 use tokio::time::Instant;
@@ -34,6 +34,40 @@ pub struct Master {
     pub cluster: String,
     /// Where it is.
     pub address: String,
+}
+
+/// What brokers answered, and who of them did not.
+#[derive(Clone, Debug)]
+pub struct Seen<T> {
+    /// What those say that answered, of whom there is one at least.
+    pub known: T,
+    /// The others, and why.
+    pub missing: Vec<(Master, ClientError)>,
+}
+
+impl<T> Seen<T> {
+    /// What all of them say, for who must not do with less.
+    pub fn whole(self) -> Result<T, ClientError> {
+        match self.missing.into_iter().next() {
+            Some((_, error)) => Err(error),
+            None => Ok(self.known),
+        }
+    }
+
+    fn map<U>(self, of: impl FnOnce(T) -> U) -> Seen<U> {
+        Seen { known: of(self.known), missing: self.missing }
+    }
+}
+
+/// What a topic looks like on a broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicOn {
+    /// Which one.
+    pub broker: Master,
+    /// Its queues and what may be done with it.
+    pub config: TopicConfig,
+    /// What else it is set to, such as `message.type`; nothing if the broker does not say.
+    pub attributes: BTreeMap<String, String>,
 }
 
 /// Where a group is to begin.
@@ -85,32 +119,38 @@ impl Admin {
     }
 
     /// What a topic looks like on each broker that has it.
-    pub async fn topic_configs(
-        &self,
-        topic: &str,
-    ) -> Result<Vec<(Master, TopicConfig)>, ClientError> {
+    pub async fn topic_configs(&self, topic: &str) -> Result<Seen<Vec<TopicOn>>, ClientError> {
         let ask = Ask::TopicConfig(OfTopic { topic: topic.into() });
-        let found = self.ask_masters_of(topic, &ask, TopicConfig::decode).await?;
-        Ok(found)
+        let read =
+            |bytes: &[u8]| Ok((TopicConfig::decode(bytes)?, TopicAttributes::decode(bytes)?.0));
+        let on = |(broker, (config, attributes))| TopicOn { broker, config, attributes };
+        let seen = self.look(self.masters_of(topic).await?, &ask, |a| body(a, read)).await?;
+        Ok(seen.map(|all| all.into_iter().map(on).collect()))
     }
 
     /// Where the queues of a topic begin and end, by broker name and number.
-    pub async fn topic_stats(&self, topic: &str) -> Result<Vec<QueueStats>, ClientError> {
+    pub async fn topic_stats(&self, topic: &str) -> Result<Seen<Vec<QueueStats>>, ClientError> {
         let ask = Ask::TopicStats(OfTopic { topic: topic.into() });
-        let found = self.ask_masters_of(topic, &ask, TopicStats::decode).await?;
-        let mut stats: Vec<_> = found.into_iter().flat_map(|(_, stats)| stats.queues).collect();
-        stats.sort_by(|a, b| a.queue.cmp(&b.queue));
-        Ok(stats)
+        let masters = self.masters_of(topic).await?;
+        let seen = self.look(masters, &ask, |answered| body(answered, TopicStats::decode)).await?;
+        Ok(seen.map(|all| {
+            let mut stats: Vec<_> = all.into_iter().flat_map(|(_, stats)| stats.queues).collect();
+            stats.sort_by(|a, b| a.queue.cmp(&b.queue));
+            stats
+        }))
     }
 
     /// The groups that consume a topic, or have offsets in it.
-    pub async fn groups_of(&self, topic: &str) -> Result<Vec<String>, ClientError> {
+    pub async fn groups_of(&self, topic: &str) -> Result<Seen<Vec<String>>, ClientError> {
         let ask = Ask::ConsumersOf(OfTopic { topic: topic.into() });
-        let found = self.ask_masters_of(topic, &ask, GroupNames::decode).await?;
-        let mut groups: Vec<_> = found.into_iter().flat_map(|(_, groups)| groups.0).collect();
-        groups.sort();
-        groups.dedup();
-        Ok(groups)
+        let masters = self.masters_of(topic).await?;
+        let seen = self.look(masters, &ask, |answered| body(answered, GroupNames::decode)).await?;
+        Ok(seen.map(|all| {
+            let mut groups: Vec<_> = all.into_iter().flat_map(|(_, groups)| groups.0).collect();
+            groups.sort();
+            groups.dedup();
+            groups
+        }))
     }
 
     /// Makes a topic on brokers, or changes it.
@@ -167,27 +207,17 @@ impl Admin {
 
     /// What the groups are set to, on all brokers together: those that somebody set or that were
     /// online.
-    pub async fn groups(&self) -> Result<BTreeMap<String, Settings>, ClientError> {
-        let mut groups = BTreeMap::new();
-        for master in self.masters().await? {
-            let answered = self.cluster.ask(&master.address, &Ask::AllGroups).await?;
-            groups.extend(body(&answered, GroupSettings::decode)?.0);
-        }
-        Ok(groups)
+    pub async fn groups(&self) -> Result<Seen<BTreeMap<String, Settings>>, ClientError> {
+        let decode = |answered: &Answered| body(answered, GroupSettings::decode);
+        let seen = self.look(self.masters().await?, &Ask::AllGroups, decode).await?;
+        Ok(seen.map(|all| all.into_iter().flat_map(|(_, groups)| groups.0).collect()))
     }
 
-    /// What a group is set to; `None` if no broker knows it.
-    pub async fn group(&self, group: &str) -> Result<Option<Settings>, ClientError> {
-        let ask = Ask::GetGroup(OfGroup { group: group.into() });
-        for master in self.masters().await? {
-            let answered = self.cluster.ask(&master.address, &ask).await?;
-            if answered.response.header().response_code()
-                != ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST
-            {
-                return body(&answered, GroupSettings::decode_one).map(Some);
-            }
-        }
-        Ok(None)
+    /// What a group is set to on the first broker that knows it; `None` if none does.
+    pub async fn group(&self, group: &str) -> Result<Seen<Option<Settings>>, ClientError> {
+        let decode = |answered: &Answered| body(answered, GroupSettings::decode_one);
+        let seen = self.look_at_group(group, decode).await?;
+        Ok(seen.map(|all| all.into_iter().find_map(|(_, settings)| settings)))
     }
 
     /// What a group is set to on each broker, as RocketMQ writes it in JSON; `None` where it is not
@@ -195,21 +225,24 @@ impl Admin {
     pub async fn group_configs(
         &self,
         group: &str,
-    ) -> Result<Vec<(Master, Option<String>)>, ClientError> {
+    ) -> Result<Seen<Vec<(Master, Option<String>)>>, ClientError> {
+        let decode = |answered: &Answered| {
+            body(answered, |bytes| Ok(String::from_utf8_lossy(bytes).into_owned()))
+        };
+        self.look_at_group(group, decode).await
+    }
+
+    async fn look_at_group<T>(
+        &self,
+        group: &str,
+        decode: impl Fn(&Answered) -> Result<T, ClientError>,
+    ) -> Result<Seen<Vec<(Master, Option<T>)>>, ClientError> {
         let ask = Ask::GetGroup(OfGroup { group: group.into() });
-        let mut configs = Vec::new();
-        for master in self.masters().await? {
-            let answered = self.cluster.ask(&master.address, &ask).await?;
-            let config = match answered.response.header().response_code() {
-                ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST => None,
-                ResponseCode::SUCCESS => {
-                    Some(String::from_utf8_lossy(answered.response.body()).into_owned())
-                }
-                _ => return Err(refused(&answered)),
-            };
-            configs.push((master, config));
-        }
-        Ok(configs)
+        let decode = |answered: &Answered| match answered.response.header().response_code() {
+            ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST => Ok(None),
+            _ => decode(answered).map(Some),
+        };
+        self.look(self.masters().await?, &ask, decode).await
     }
 
     /// Makes a group on brokers, or changes it. `json` is its settings as RocketMQ writes them.
@@ -234,28 +267,27 @@ impl Admin {
     }
 
     /// The members of a group, broker by broker; `None` if nobody is online.
-    pub async fn members(&self, group: &str) -> Result<Option<ConsumerConnections>, ClientError> {
+    pub async fn members(
+        &self,
+        group: &str,
+    ) -> Result<Seen<Option<ConsumerConnections>>, ClientError> {
         let ask = Ask::ConsumerConnections(OfConsumers { group: group.into(), topic: None });
-        let mut found: Option<ConsumerConnections> = None;
-        for master in self.masters().await? {
-            let answered = self.cluster.ask(&master.address, &ask).await?;
-            if answered.response.header().response_code() == ResponseCode::CONSUMER_NOT_ONLINE {
-                continue;
-            }
-            let here = body(&answered, ConsumerConnections::decode)?;
-            match &mut found {
-                None => found = Some(here),
-                Some(found) => {
-                    // A member is connected to every broker, each time from another port.
-                    for member in here.members {
-                        if found.members.iter().all(|known| known.client_id != member.client_id) {
-                            found.members.push(member);
-                        }
-                    }
+        let decode = |answered: &Answered| match answered.response.header().response_code() {
+            ResponseCode::CONSUMER_NOT_ONLINE => Ok(None),
+            _ => body(answered, ConsumerConnections::decode).map(Some),
+        };
+        let seen = self.look(self.masters().await?, &ask, decode).await?;
+        Ok(seen.map(|all| {
+            let mut all = all.into_iter().filter_map(|(_, members)| members);
+            let mut found = all.next()?;
+            // A member is connected to every broker, each time from another port.
+            for member in all.flat_map(|here| here.members) {
+                if found.members.iter().all(|known| known.client_id != member.client_id) {
+                    found.members.push(member);
                 }
             }
-        }
-        Ok(found)
+            Some(found)
+        }))
     }
 
     /// How far a group is in each queue, in one topic or in all of its topics.
@@ -263,16 +295,16 @@ impl Admin {
         &self,
         group: &str,
         topic: Option<&str>,
-    ) -> Result<Vec<QueueProgress>, ClientError> {
+    ) -> Result<Seen<Vec<QueueProgress>>, ClientError> {
         let topic = topic.map(Into::into);
         let ask = Ask::ConsumeStats(OfConsumers { group: group.into(), topic });
-        let mut progress = Vec::new();
-        for master in self.masters().await? {
-            let answered = self.cluster.ask(&master.address, &ask).await?;
-            progress.extend(body(&answered, GroupProgress::decode)?.queues);
-        }
-        progress.sort_by(|a, b| a.queue.cmp(&b.queue));
-        Ok(progress)
+        let decode = |answered: &Answered| body(answered, GroupProgress::decode);
+        let seen = self.look(self.masters().await?, &ask, decode).await?;
+        Ok(seen.map(|all| {
+            let mut progress: Vec<_> = all.into_iter().flat_map(|(_, here)| here.queues).collect();
+            progress.sort_by(|a, b| a.queue.cmp(&b.queue));
+            progress
+        }))
     }
 
     /// Moves a group in a topic, and tells where each queue begins now.
@@ -463,6 +495,28 @@ impl Admin {
             answers.push((master, body(&answered, &decode)?));
         }
         Ok(answers)
+    }
+
+    /// Asks brokers one after the other. One that does not answer, or says no, keeps nobody from
+    /// hearing the others; if that is all of them, it is an error.
+    async fn look<T>(
+        &self,
+        masters: Vec<Master>,
+        ask: &Ask<'_>,
+        decode: impl Fn(&Answered) -> Result<T, ClientError>,
+    ) -> Result<Seen<Vec<(Master, T)>>, ClientError> {
+        let mut seen = Seen { known: Vec::new(), missing: Vec::new() };
+        for master in masters {
+            let answered = self.cluster.ask(&master.address, ask).await;
+            match answered.and_then(|answered| decode(&answered)) {
+                Ok(said) => seen.known.push((master, said)),
+                Err(error) => seen.missing.push((master, error)),
+            }
+        }
+        match seen.missing.first() {
+            Some((_, error)) if seen.known.is_empty() => Err(error.clone()),
+            _ => Ok(seen),
+        }
     }
 
     /// Has each broker do the same thing, one after the other; the first that refuses ends it.

@@ -31,7 +31,7 @@ mod subscription; // which messages a consumer wants
 mod tests;
 mod unique_ids; // ids of messages
 
-pub use admin::{Admin, FOUND_MAX, Master, Place, Settings};
+pub use admin::{Admin, FOUND_MAX, Master, Place, Seen, Settings, TopicOn};
 pub use broker::{
     Append, Appended, Broker, BrokerError, Fence, Outgoing, PullRequest, Pulled, Wait,
 };

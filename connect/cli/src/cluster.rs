@@ -3,12 +3,17 @@
 use std::sync::Arc;
 
 use clap::Args;
-use millrace_client::{Admin, ClientError, Cluster, ClusterOptions, ResponseCode, StorageTrouble};
+use millrace_client::{
+    Admin, ClientError, Cluster, ClusterOptions, Master, ResponseCode, Seen, StorageTrouble,
+};
 use millrace_types::NameError;
+use serde_json::{Value, json};
 
 use crate::causes::LOOK_AT_DISK;
 use crate::commands::run::one_thread;
 use crate::exit::{Exit, Failure, codes};
+use crate::output::{Answer, complain};
+use crate::plain;
 use crate::wire::parse_namesrv;
 
 /// Where the cluster is, and how to answer.
@@ -46,6 +51,63 @@ pub(crate) fn parse_name<T>(parsed: Result<T, NameError>) -> Result<T, Failure> 
     parsed.map_err(|error| Failure::new(Exit::Input, codes::ARGUMENT, error.to_string()))
 }
 
+/// What is said of a request that nobody answered.
+const CARRIED_OUT: &str = "it may have been carried out; look before doing it again";
+
+/// The failure of a command that changes nothing.
+pub(crate) fn only_looked(mut failure: Failure) -> Failure {
+    if failure.hint.as_deref() == Some(CARRIED_OUT) {
+        failure.hint = Some("nothing was changed; is the broker stopped, or very busy?".to_owned());
+    }
+    failure
+}
+
+/// What brokers did not tell of what a command shows.
+#[derive(Debug, Default)]
+pub(crate) struct Gaps(Vec<(Master, String)>);
+
+impl Gaps {
+    /// Takes what is known, and remembers who did not answer.
+    pub(crate) fn take<T>(&mut self, seen: Seen<T>) -> T {
+        self.0.extend(seen.missing.into_iter().map(|(master, error)| (master, error.to_string())));
+        seen.known
+    }
+
+    /// The same where something is known without it, too: if nobody answered, that is nobody of
+    /// these.
+    pub(crate) fn take_any<T: Default>(
+        &mut self,
+        seen: Result<Seen<T>, ClientError>,
+        all: &[Master],
+    ) -> T {
+        let nothing = |error: ClientError| Seen {
+            known: T::default(),
+            missing: all.iter().map(|master| (master.clone(), error.clone())).collect(),
+        };
+        self.take(seen.unwrap_or_else(nothing))
+    }
+
+    /// The answer with a warning for each such broker, if there are any: it is not whole, because
+    /// of what the command found around it.
+    pub(crate) fn told(mut self, mut answer: Answer) -> Answer {
+        if self.0.is_empty() {
+            return answer;
+        }
+        self.0.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
+        self.0.dedup_by(|(a, _), (b, _)| a.name == b.name);
+        for (master, error) in &self.0 {
+            complain(&format!("warning: without {}: {}\n", master.name, plain::line(error)));
+        }
+        if let Value::Object(result) = &mut answer.result {
+            let missing = self.0.iter().map(|(master, error)| {
+                json!({ "broker": master.name, "address": master.address, "error": error })
+            });
+            result.insert("missing".to_owned(), missing.collect());
+        }
+        Answer { exit: Exit::Environment, ..answer }
+    }
+}
+
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         if let Some(trouble) = error.storage_trouble() {
@@ -57,11 +119,9 @@ impl From<ClientError> for Failure {
                 codes::BROKER_AWAY,
                 Some("is it running, and is --namesrv the address of a name server?"),
             ),
-            ClientError::Unanswered { .. } => (
-                Exit::Environment,
-                codes::BROKER_AWAY,
-                Some("it may have been carried out; look before doing it again"),
-            ),
+            ClientError::Unanswered { .. } => {
+                (Exit::Environment, codes::BROKER_AWAY, Some(CARRIED_OUT))
+            }
             ClientError::NoBroker(_) => (
                 Exit::Environment,
                 codes::BROKER_AWAY,

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use millrace_client::{Admin, ConsumerConnections, Place, QueueProgress};
 use serde_json::{Map, Value, json};
 
-use crate::cluster::{At, run};
+use crate::cluster::{At, Gaps, only_looked, run};
 use crate::exit::{Exit, Failure, codes};
 use crate::figures::counted;
 use crate::moments::{Start, moment, parse_start};
@@ -118,10 +118,12 @@ impl Group {
         run(async {
             let admin = self.at.admin().await?;
             match &self.action {
-                Action::List => list(&admin).await,
-                Action::Describe { group } => describe(&admin, group).await,
-                Action::Members { group } => members(&admin, group).await,
-                Action::Lag { group, topic } => lag(&admin, group, topic.as_deref()).await,
+                Action::List => list(&admin).await.map_err(only_looked),
+                Action::Describe { group } => describe(&admin, group).await.map_err(only_looked),
+                Action::Members { group } => members(&admin, group).await.map_err(only_looked),
+                Action::Lag { group, topic } => {
+                    lag(&admin, group, topic.as_deref()).await.map_err(only_looked)
+                }
                 Action::Create { group, settings } => create(&admin, group, settings).await,
                 Action::Update { group, settings } => update(&admin, group, settings).await,
                 Action::Delete { group } => delete(&admin, group).await,
@@ -138,21 +140,24 @@ impl Group {
 }
 
 async fn list(admin: &Admin) -> Result<Answer, Failure> {
-    let mut groups: BTreeSet<String> = admin.groups().await?.into_keys().collect();
+    let mut gaps = Gaps::default();
+    let mut groups: BTreeSet<String> = gaps.take(admin.groups().await?).into_keys().collect();
     // Whoever consumes has a retry topic, whether anybody set anything or not.
     let topics = admin.topics().await?;
     groups.extend(topics.iter().filter_map(|topic| topic.strip_prefix("%RETRY%")).map(Into::into));
     let text = groups.iter().map(|group| format!("{group}\n")).collect();
     let summary = counted(groups.len() as u64, "group");
-    Ok(Answer { exit: Exit::Done, summary, text, result: json!({ "groups": groups }) })
+    let result = json!({ "groups": groups });
+    Ok(gaps.told(Answer { exit: Exit::Done, summary, text, result }))
 }
 
 async fn describe(admin: &Admin, group: &str) -> Result<Answer, Failure> {
-    let settings = admin.group(group).await?;
-    let members = admin.members(group).await?;
-    let progress = admin.progress(group, None).await?;
+    let mut gaps = Gaps::default();
+    let settings = gaps.take(admin.group(group).await?);
+    let members = gaps.take(admin.members(group).await?);
+    let progress = gaps.take(admin.progress(group, None).await?);
     if settings.is_none() && members.is_none() && progress.is_empty() {
-        return Ok(unknown(group));
+        return Ok(gaps.told(unknown(group)));
     }
     let mut text = String::new();
     for (name, value) in settings.iter().flatten() {
@@ -171,7 +176,7 @@ async fn describe(admin: &Admin, group: &str) -> Result<Answer, Failure> {
         "members": members_json(members.as_ref()),
         "lag": lags,
     });
-    Ok(Answer { exit: Exit::Done, summary, text, result })
+    Ok(gaps.told(Answer { exit: Exit::Done, summary, text, result }))
 }
 
 fn unknown(group: &str) -> Answer {
@@ -180,13 +185,14 @@ fn unknown(group: &str) -> Answer {
 }
 
 async fn members(admin: &Admin, group: &str) -> Result<Answer, Failure> {
-    let found = admin.members(group).await?;
+    let mut gaps = Gaps::default();
+    let found = gaps.take(admin.members(group).await?);
     let online = found.as_ref().map_or(0, |members| members.members.len() as u64);
     let exit = if found.is_some() { Exit::Done } else { Exit::No };
     let summary = format!("{group}: {online} online");
     let text = members_text(found.as_ref());
     let result = json!({ "group": group, "members": members_json(found.as_ref()) });
-    Ok(Answer { exit, summary, text, result })
+    Ok(gaps.told(Answer { exit, summary, text, result }))
 }
 
 fn members_text(found: Option<&ConsumerConnections>) -> String {
@@ -245,9 +251,10 @@ fn members_json(found: Option<&ConsumerConnections>) -> Value {
 }
 
 async fn lag(admin: &Admin, group: &str, topic: Option<&str>) -> Result<Answer, Failure> {
-    let progress = admin.progress(group, topic).await?;
+    let mut gaps = Gaps::default();
+    let progress = gaps.take(admin.progress(group, topic).await?);
     if progress.is_empty() {
-        return Ok(unknown(group));
+        return Ok(gaps.told(unknown(group)));
     }
     let rows: Vec<_> = progress
         .iter()
@@ -283,7 +290,7 @@ async fn lag(admin: &Admin, group: &str, topic: Option<&str>) -> Result<Answer, 
     let mut text = table(heading, &rows);
     text.push_str(&format!("{summary}\n"));
     let result = json!({ "group": group, "lag": total, "queues": queues });
-    Ok(Answer { exit: Exit::Done, summary, text, result })
+    Ok(gaps.told(Answer { exit: Exit::Done, summary, text, result }))
 }
 
 fn behind(progress: &QueueProgress) -> u64 {
@@ -299,7 +306,7 @@ fn lag_by_topic(progress: &[QueueProgress]) -> BTreeMap<String, u64> {
 }
 
 async fn create(admin: &Admin, group: &str, changes: &Changes) -> Result<Answer, Failure> {
-    let configs = admin.group_configs(group).await?;
+    let configs = admin.group_configs(group).await?.whole()?;
     let without: Vec<_> = configs.into_iter().filter(|(_, config)| config.is_none()).collect();
     if without.is_empty() {
         let message = format!("the group `{group}` is there already");
@@ -317,7 +324,7 @@ async fn update(admin: &Admin, group: &str, changes: &Changes) -> Result<Answer,
             .hint("say --retries, --enabled or --broadcast"));
     }
     known(admin, group, "`millrace group create` makes it").await?;
-    for (master, config) in admin.group_configs(group).await? {
+    for (master, config) in admin.group_configs(group).await?.whole()? {
         let before = match config.as_deref().map(serde_json::from_str) {
             Some(Ok(before)) => before,
             None => Map::new(),
@@ -337,9 +344,9 @@ async fn update(admin: &Admin, group: &str, changes: &Changes) -> Result<Answer,
 
 /// Refuses a group of which no broker has settings, members or offsets.
 async fn known(admin: &Admin, group: &str, hint: &str) -> Result<(), Failure> {
-    let is_known = admin.group(group).await?.is_some()
-        || !admin.progress(group, None).await?.is_empty()
-        || admin.members(group).await?.is_some();
+    let is_known = admin.group(group).await?.whole()?.is_some()
+        || !admin.progress(group, None).await?.whole()?.is_empty()
+        || admin.members(group).await?.whole()?.is_some();
     if is_known {
         return Ok(());
     }
@@ -353,6 +360,7 @@ async fn delete(admin: &Admin, group: &str) -> Result<Answer, Failure> {
     let stays: BTreeSet<_> = admin
         .progress(group, None)
         .await?
+        .whole()?
         .into_iter()
         .map(|progress| progress.queue.topic)
         .collect();

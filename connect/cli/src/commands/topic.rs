@@ -1,14 +1,17 @@
 //! `millrace topic`: look at topics and change them.
 
 use clap::{Args, Subcommand};
-use millrace_client::{Admin, Master, QueueStats, TopicConfig, permission};
+use millrace_client::{
+    Admin, ClientError, Master, QueueStats, ResponseCode, TopicConfig, TopicOn, permission,
+};
 use serde_json::{Value, json};
 
-use crate::cluster::{At, run};
+use crate::cluster::{At, Gaps, only_looked, run};
 use crate::exit::{Exit, Failure, codes};
 use crate::figures::{counted, parse_size};
 use crate::moments::moment;
 use crate::output::Answer;
+use crate::plain;
 use crate::table::table;
 
 /// Look at the topics of a cluster and change them.
@@ -47,7 +50,7 @@ enum Action {
         /// Its name.
         topic: String,
     },
-    /// Make a topic.
+    /// Make a topic on those brokers that do not have it.
     Create {
         /// Its name.
         topic: String,
@@ -66,14 +69,16 @@ enum Action {
     Update {
         /// Its name.
         topic: String,
-        /// Queues on each broker.
-        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
-        queues: Option<u32>,
+        #[command(flatten)]
+        queues: Queues,
         /// What may be done: read, write or both.
         #[arg(long, value_name = "r|w|rw", value_parser = parse_permission)]
         permission: Option<u32>,
         #[command(flatten)]
         attributes: Attributes,
+        /// Even if nobody can read messages any more that are there.
+        #[arg(long)]
+        yes: bool,
     },
     /// Remove a topic, its messages and the offsets of its groups.
     Delete {
@@ -83,6 +88,32 @@ enum Action {
         #[arg(long)]
         yes: bool,
     },
+}
+
+/// How many queues a topic has. To have fewer, first give it fewer to write to, and fewer to read
+/// from once the others are read.
+#[derive(Args, Clone, Copy, Debug)]
+struct Queues {
+    /// Queues on each broker, to read from and to write to.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024),
+        conflicts_with_all = ["read_queues", "write_queues"])]
+    queues: Option<u32>,
+    /// Queues on each broker that consumers read from.
+    #[arg(long, value_name = "QUEUES", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    read_queues: Option<u32>,
+    /// Queues on each broker that producers write to.
+    #[arg(long, value_name = "QUEUES", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    write_queues: Option<u32>,
+}
+
+impl Queues {
+    fn read(self) -> Option<u32> {
+        self.queues.or(self.read_queues)
+    }
+
+    fn write(self) -> Option<u32> {
+        self.queues.or(self.write_queues)
+    }
 }
 
 /// What else is set for a topic.
@@ -139,15 +170,15 @@ impl Topic {
         run(async {
             let admin = self.at.admin().await?;
             match &self.action {
-                Action::List { all } => list(&admin, *all).await,
-                Action::Describe { topic } => describe(&admin, topic).await,
-                Action::Status { topic } => status(&admin, topic).await,
-                Action::Route { topic } => route(&admin, topic).await,
+                Action::List { all } => list(&admin, *all).await.map_err(only_looked),
+                Action::Describe { topic } => describe(&admin, topic).await.map_err(only_looked),
+                Action::Status { topic } => status(&admin, topic).await.map_err(only_looked),
+                Action::Route { topic } => route(&admin, topic).await.map_err(only_looked),
                 Action::Create { topic, queues, permission, attributes, on } => {
                     create(&admin, topic, (*queues, *permission), attributes, on).await
                 }
-                Action::Update { topic, queues, permission, attributes } => {
-                    update(&admin, topic, (*queues, *permission), attributes).await
+                Action::Update { topic, queues, permission, attributes, yes } => {
+                    update(&admin, topic, (*queues, *permission), attributes, *yes).await
                 }
                 Action::Delete { topic, yes } => delete(&admin, topic, *yes).await,
             }
@@ -180,22 +211,24 @@ fn is_inner(topic: &str) -> bool {
 }
 
 async fn describe(admin: &Admin, topic: &str) -> Result<Answer, Failure> {
-    let configs = admin.topic_configs(topic).await?;
-    let stats = admin.topic_stats(topic).await?;
-    let groups = admin.groups_of(topic).await?;
+    let mut gaps = Gaps::default();
+    let configs = gaps.take(admin.topic_configs(topic).await?);
+    let brokers: Vec<_> = configs.iter().map(|on| on.broker.clone()).collect();
+    let stats = gaps.take_any(admin.topic_stats(topic).await, &brokers);
+    let groups = gaps.take_any(admin.groups_of(topic).await, &brokers);
     let held = |name: &str| {
         let of_broker = stats.iter().filter(|stats| stats.queue.broker_name == name);
         of_broker.map(messages).sum::<u64>()
     };
     let rows: Vec<_> = configs
         .iter()
-        .map(|(master, config)| {
+        .map(|TopicOn { broker, config, .. }| {
             [
-                master.name.clone(),
+                broker.name.clone(),
                 config.read_queues.to_string(),
                 config.write_queues.to_string(),
                 show_permission(config.permission).to_owned(),
-                held(&master.name).to_string(),
+                held(&broker.name).to_string(),
             ]
         })
         .collect();
@@ -203,24 +236,31 @@ async fn describe(admin: &Admin, topic: &str) -> Result<Answer, Failure> {
         table(["broker", "read queues", "write queues", "permission", "messages"], &rows);
     let consumers = if groups.is_empty() { "none".to_owned() } else { groups.join(", ") };
     text.push_str(&format!("groups: {consumers}\n"));
+    for TopicOn { broker, attributes, .. } in &configs {
+        for (name, value) in attributes {
+            let line = format!("{name} = {value} on {}", broker.name);
+            text.push_str(&format!("{}\n", plain::line(&line)));
+        }
+    }
     let brokers: Vec<Value> = configs
         .iter()
-        .map(|(master, config)| {
+        .map(|TopicOn { broker, config, attributes }| {
             json!({
-                "broker": master.name,
-                "address": master.address,
-                "cluster": master.cluster,
+                "broker": broker.name,
+                "address": broker.address,
+                "cluster": broker.cluster,
                 "read_queues": config.read_queues,
                 "write_queues": config.write_queues,
                 "permission": show_permission(config.permission),
-                "messages": held(&master.name),
+                "messages": held(&broker.name),
+                "attributes": attributes,
             })
         })
         .collect();
     let total: u64 = stats.iter().map(messages).sum();
     let summary = format!("{topic}: {}", counted(total, "message"));
     let result = json!({ "topic": topic, "messages": total, "brokers": brokers, "groups": groups });
-    Ok(Answer { exit: Exit::Done, summary, text, result })
+    Ok(gaps.told(Answer { exit: Exit::Done, summary, text, result }))
 }
 
 fn messages(stats: &QueueStats) -> u64 {
@@ -228,7 +268,17 @@ fn messages(stats: &QueueStats) -> u64 {
 }
 
 async fn status(admin: &Admin, topic: &str) -> Result<Answer, Failure> {
-    let stats = admin.topic_stats(topic).await?;
+    let mut gaps = Gaps::default();
+    let stats = admin.topic_stats(topic).await.map_err(|error| {
+        let forbidden = matches!(&error, ClientError::Refused { refused, .. }
+            if refused.code == ResponseCode::NO_PERMISSION);
+        let failure = Failure::from(error);
+        match forbidden {
+            true => failure.hint("`millrace topic update --permission rw` lets it be read"),
+            false => failure,
+        }
+    })?;
+    let stats = gaps.take(stats);
     let rows: Vec<_> = stats
         .iter()
         .map(|stats| {
@@ -257,7 +307,7 @@ async fn status(admin: &Admin, topic: &str) -> Result<Answer, Failure> {
     let total: u64 = stats.iter().map(messages).sum();
     let summary = format!("{topic}: {}", counted(total, "message"));
     let result = json!({ "topic": topic, "messages": total, "queues": queues });
-    Ok(Answer { exit: Exit::Done, summary, text, result })
+    Ok(gaps.told(Answer { exit: Exit::Done, summary, text, result }))
 }
 
 async fn route(admin: &Admin, topic: &str) -> Result<Answer, Failure> {
@@ -298,12 +348,16 @@ async fn create(
     attributes: &Attributes,
     on: &On,
 ) -> Result<Answer, Failure> {
-    if admin.cluster().find_route(topic).await?.is_some() {
+    let mut masters = on.choose(admin.masters().await?)?;
+    if let Some(route) = admin.cluster().find_route(topic).await? {
+        let has = |master: &Master| route.queues.iter().any(|on| on.broker_name == master.name);
+        masters.retain(|master| !has(master));
+    }
+    if masters.is_empty() {
         let message = format!("the topic `{topic}` is there already");
         return Err(Failure::new(Exit::Failed, codes::TOPIC_EXISTS, message)
             .hint("`millrace topic update` changes it"));
     }
-    let masters = on.choose(admin.masters().await?)?;
     let config = TopicConfig {
         topic: topic.to_owned(),
         read_queues: queues,
@@ -336,27 +390,76 @@ impl On {
 async fn update(
     admin: &Admin,
     topic: &str,
-    (queues, permission): (Option<u32>, Option<u32>),
+    (queues, permission): (Queues, Option<u32>),
     attributes: &Attributes,
+    yes: bool,
 ) -> Result<Answer, Failure> {
     let attributes = attributes.changes();
-    if queues.is_none() && permission.is_none() && attributes.is_none() {
-        return Err(Failure::new(Exit::Input, codes::ARGUMENT, "there is nothing to change")
-            .hint("say --queues, --permission, --keep-hours, --keep-bytes or --attributes"));
+    let counts = queues.read().or(queues.write());
+    if counts.is_none() && permission.is_none() && attributes.is_none() {
+        return Err(Failure::new(Exit::Input, codes::ARGUMENT, "there is nothing to change").hint(
+            "say --queues, --read-queues, --write-queues, --permission, --keep-hours, --keep-bytes \
+             or --attributes",
+        ));
+    }
+    let before = admin.topic_configs(topic).await?.whole()?;
+    let after: Vec<_> = before
+        .into_iter()
+        .map(|TopicOn { broker, config, .. }| {
+            let config = TopicConfig {
+                topic: topic.to_owned(),
+                read_queues: queues.read().unwrap_or(config.read_queues),
+                write_queues: queues.write().unwrap_or(config.write_queues),
+                permission: permission.unwrap_or(config.permission),
+            };
+            (broker, config)
+        })
+        .collect();
+    if counts.is_some() && !yes {
+        let stats = admin.topic_stats(topic).await?.whole()?;
+        refuse_unread(&after, &stats)?;
     }
     let mut changed = Vec::new();
-    for (master, config) in admin.topic_configs(topic).await? {
-        let config = TopicConfig {
-            topic: topic.to_owned(),
-            read_queues: queues.unwrap_or(config.read_queues),
-            write_queues: queues.unwrap_or(config.write_queues),
-            permission: permission.unwrap_or(config.permission),
-        };
+    for (master, config) in after {
         let on = std::slice::from_ref(&master);
         admin.put_topic_with(&config, attributes.as_deref(), on).await?;
         changed.push(master);
     }
     Ok(done(topic, "changed", &changed))
+}
+
+/// Refuses what would leave messages, of now or later, in queues that nobody reads from.
+fn refuse_unread(after: &[(Master, TopicConfig)], stats: &[QueueStats]) -> Result<(), Failure> {
+    for (broker, config) in after {
+        let (read, write) = (config.read_queues, config.write_queues);
+        let name = &broker.name;
+        let gone = stats.iter().filter(|stats| {
+            stats.queue.broker_name == *name
+                && stats.queue.queue_id.0 >= read
+                && messages(stats) > 0
+        });
+        let lost: u64 = gone.map(messages).sum();
+        let (message, hint) = if lost > 0 {
+            let lost = counted(lost, "message");
+            let message = format!("{lost} on {name} would lie in queues that nobody reads from");
+            (
+                message,
+                format!(
+                    "--write-queues {read} first, and --read-queues {read} once they are read; or say --yes"
+                ),
+            )
+        } else if write > read {
+            let message = format!(
+                "{write} queues on {name} would be written to and {read} read from, so that \
+                 messages would lie in the others unread"
+            );
+            (message, "give it more --read-queues; or say --yes".to_owned())
+        } else {
+            continue;
+        };
+        return Err(Failure::new(Exit::Input, codes::ARGUMENT, message).hint(hint));
+    }
+    Ok(())
 }
 
 async fn delete(admin: &Admin, topic: &str, yes: bool) -> Result<Answer, Failure> {

@@ -257,3 +257,100 @@ fn filters_are_attached_used_listed_and_detached() {
     assert_eq!(detached["brokers"], serde_json::json!(["millrace"]));
     assert_eq!(rig.result(&["filter", "list"])["filters"], serde_json::json!([]));
 }
+
+/// Fewer queues to read from would hide what lies in the others.
+#[test]
+fn a_topic_is_not_cut_short_over_messages() {
+    let rig = Rig::start();
+    rig.result(&["topic", "create", "t", "--queues", "4"]);
+    rig.home.write("lines", &"line\n".repeat(8));
+    rig.run(&["produce", "t", "--file", "lines"]).expect(0);
+    let update = |more: &[&str]| rig.run(&[&["topic", "update", "t"], more].concat());
+    let status = || rig.result(&["topic", "status", "t"]);
+    let total = |status: &Value| status["messages"].as_u64().unwrap();
+    assert_eq!(total(&status()), 8);
+    update(&["--queues", "1"]).expect(2).one_error("E-ARG-01", "that nobody reads from");
+    update(&["--read-queues", "3", "--write-queues", "1"]).expect(2);
+    update(&["--write-queues", "5"]).expect(2).one_error("E-ARG-01", "5 queues");
+    update(&["--queues", "1", "--read-queues", "1"]).expect(2);
+    // As in Apache RocketMQ: first less to write to, and then less to read from.
+    update(&["--write-queues", "1"]).expect(0);
+    let on = &rig.result(&["topic", "describe", "t"])["brokers"][0];
+    assert_eq!((&on["read_queues"], &on["write_queues"]), (&4.into(), &1.into()));
+    assert_eq!(total(&status()), 8);
+    update(&["--queues", "1", "--yes"]).expect(0);
+    assert!(total(&status()) < 8);
+    // What there is to say of one that cannot be read is said.
+    update(&["--permission", "w"]).expect(0);
+    let described = rig.run(&["topic", "describe", "t", "--json"]).json();
+    assert_eq!(described["result"]["brokers"][0]["permission"], "w", "{described}");
+}
+
+/// A broker that takes requests and answers none hides nothing of the others.
+#[test]
+fn what_is_known_is_shown_although_a_broker_hangs() {
+    let home = Home::new();
+    let names = home.start(&[
+        "server",
+        "--role",
+        "namesrv",
+        "--json",
+        "--namesrv-listen",
+        "127.0.0.1:0",
+        "--data-dir",
+        "names",
+    ]);
+    let mut names = names;
+    let listening: Value = serde_json::from_str(&names.first_line()).unwrap();
+    let namesrv = listening["namesrv"].as_str().unwrap().to_owned();
+    let start = |name: &str| {
+        let args = [
+            "server",
+            "--role",
+            "broker",
+            "-n",
+            &namesrv,
+            "--listen",
+            "127.0.0.1:0",
+            "--json",
+            "--segment-size",
+            "4MiB",
+            "--broker-name",
+            name,
+            "--data-dir",
+            name,
+        ];
+        let mut broker = home.start(&args);
+        broker.first_line();
+        broker
+    };
+    let (_one, two) = (start("one"), start("two"));
+    let run = |args: &[&str]| home.run(&[args, &["--namesrv", &namesrv, "--json"]].concat());
+    let brokers = |ran: Ran| ran.json()["result"]["brokers"].as_array().map(Vec::len);
+    // A topic of one broker can be made on the other.
+    wait_for("both brokers", || {
+        let made = |name| run(&["topic", "create", "t", "--broker", name, "--queues", "1"]);
+        made("one");
+        made("two");
+        brokers(run(&["topic", "route", "t"])) == Some(2)
+    });
+    run(&["topic", "create", "t"]).expect(1).one_error("E-TOPIC-02", "`t`");
+    run(&["group", "create", "g"]).expect(0);
+    two.signal("STOP");
+    for (args, kept) in [
+        (&["topic", "status", "t"][..], "queues"),
+        (&["topic", "describe", "t"], "brokers"),
+        (&["group", "list"], "groups"),
+        (&["group", "describe", "g"], "settings"),
+    ] {
+        let ran = run(args).expect(3);
+        assert!(ran.err.contains("warning: without two: no answer from"), "{}", ran.err);
+        let result = ran.json()["result"].clone();
+        assert_eq!(result["missing"][0]["broker"], "two", "{result}");
+        assert!(!result[kept].is_null() && result[kept] != serde_json::json!([]), "{result}");
+    }
+    // What only looks has changed nothing.
+    let alone = run(&["group", "update", "g", "--retries", "2"]).expect(3);
+    alone.one_error("E-NET-01", "no answer from");
+    two.signal("CONT");
+}
