@@ -2,13 +2,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use millrace_engine::DEAD_PREFIX;
-use millrace_types::{QueueOffset, TopicName, is_system_topic};
+use millrace_types::{QueueOffset, TopicName, is_reserved_topic, is_system_topic};
 use tracing::warn;
 
 use crate::complaints::Complaints;
@@ -20,8 +20,9 @@ use crate::traffic::GivenSoFar;
 
 /// The broker's figures in Prometheus' text format, over plain HTTP: `GET /metrics`.
 ///
-/// One thread serves one request after the other and closes the connection, so whoever is too slow
-/// delays others for twice [`PATIENCE`] at most and costs one connection.
+/// Each connection has a thread for its one request, so nobody waits for who does not ask; the
+/// figures are gathered for one at a time. Whoever is too slow loses the connection after twice
+/// [`PATIENCE`] at most.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     address: SocketAddr,
@@ -31,6 +32,10 @@ pub(crate) struct Metrics {
 
 /// How long a client may take to ask, and then to take the answer.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Connections at a time; each is a thread.
+pub(crate) const CONNECTIONS_MAX: usize = 64;
+/// Where clients send what they trace, RocketMQ's own name.
+const TRACE_TOPIC: &str = "RMQ_SYS_TRACE_TOPIC";
 /// More than any scraper sends.
 pub(crate) const REQUEST_BYTES_MAX: usize = 8 << 10;
 
@@ -51,20 +56,41 @@ impl Metrics {
         let stopping = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&stopping);
         let builder = thread::Builder::new().name("millrace-metrics".into());
-        let mut complaints = Complaints::default();
-        let thread = builder.spawn(move || {
-            for stream in listener.incoming() {
-                if told.load(Ordering::Acquire) {
-                    return;
-                }
-                let served = stream.and_then(|stream| serve(stream, &shared, &control, &filters));
-                if let Err(error) = served
-                    && complaints.may_say(shared.now().mono_ms)
-                {
+        let (complaints, gathering) = (Mutex::new(Complaints::default()), Mutex::new(()));
+        let give = move || {
+            let gather = || {
+                let _one = gathering.lock();
+                exposition(&shared, &control, &filters)
+            };
+            let complain = |error: &io::Error| {
+                let now_ms = shared.now().mono_ms;
+                if complaints.lock().is_ok_and(|mut complaints| complaints.may_say(now_ms)) {
                     warn!(error = %error, "metrics not given");
                 }
-            }
-        })?;
+            };
+            let open = AtomicUsize::new(0);
+            thread::scope(|scope| {
+                for stream in listener.incoming() {
+                    if told.load(Ordering::Acquire) {
+                        return;
+                    }
+                    let answer = |stream: io::Result<TcpStream>| {
+                        let served = stream.and_then(|stream| serve(stream, &gather));
+                        served.unwrap_or_else(|error| complain(&error));
+                        open.fetch_sub(1, Ordering::AcqRel);
+                    };
+                    if open.fetch_add(1, Ordering::AcqRel) >= CONNECTIONS_MAX {
+                        answer(Err(io::Error::other("there are too many connections")));
+                        continue;
+                    }
+                    let builder = thread::Builder::new().name("millrace-scrape".into());
+                    if let Err(error) = builder.spawn_scoped(scope, move || answer(stream)) {
+                        answer(Err(error));
+                    }
+                }
+            });
+        };
+        let thread = builder.spawn(give)?;
         Ok(Self { address, stopping, thread: Some(thread) })
     }
 
@@ -86,23 +112,22 @@ impl Drop for Metrics {
     }
 }
 
-fn serve(
-    mut stream: TcpStream,
-    shared: &Arc<Shared>,
-    control: &Control,
-    filters: &Filters,
-) -> io::Result<()> {
+fn serve(mut stream: TcpStream, gather: &impl Fn() -> String) -> io::Result<()> {
     let request = read_request(&mut stream)?;
-    let (status, body) = match request.split(' ').collect::<Vec<_>>()[..] {
-        ["GET", "/metrics", ..] => ("200 OK", exposition(shared, control, filters)),
-        ["GET", ..] => ("404 Not Found", "it is at /metrics\n".to_owned()),
-        _ => ("405 Method Not Allowed", "only GET is understood\n".to_owned()),
+    let mut words = request.split(' ');
+    let method = words.next().unwrap_or_default();
+    let path = words.next().and_then(|target| target.split('?').next());
+    let (status, body) = match (method, path) {
+        ("GET" | "HEAD", Some("/metrics")) => ("200 OK", gather()),
+        ("GET" | "HEAD", _) => ("404 Not Found", "it is at /metrics\n".to_owned()),
+        _ => ("405 Method Not Allowed", "only GET and HEAD are understood\n".to_owned()),
     };
     let head = format!(
         "HTTP/1.1 {status}\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n\
          Content-Length: {}\r\nConnection: close\r\n\r\n",
         body.len()
     );
+    let body = if method == "HEAD" { String::new() } else { body };
     let (answer, until) = ([head, body].concat(), Instant::now() + PATIENCE);
     let mut left = answer.as_bytes();
     while !left.is_empty() {
@@ -157,7 +182,9 @@ fn exposition(shared: &Arc<Shared>, control: &Control, filters: &Filters) -> Str
     let name = "rocketmq_storage_message_reserve_time";
     figure(&mut text, name, "How old the oldest message is, ms.", age_ms);
     let name = "rocketmq_topic_number";
-    figure(&mut text, name, "Topics, without the broker's own.", ends.len() as u64);
+    let topics = ends.keys().filter(|topic| !is_reserved_topic(topic));
+    let topics = topics.filter(|topic| topic.as_str() != TRACE_TOPIC).count();
+    figure(&mut text, name, "Topics, without the broker's own.", topics as u64);
     let lags = lags(shared, &ends, &lookup);
     let groups: BTreeSet<_> = lags.keys().map(|(group, _)| group).collect();
     let name = "rocketmq_consumer_group_number";
@@ -225,8 +252,8 @@ fn plain(text: &mut String, shared: &Shared, control: &Control) {
             "Clients that consume, by their heartbeats.",
             load(&control.consumers),
         ),
-        ("millrace_log_appended_bytes", "counter", "Where the log ends.", appended),
-        ("millrace_log_durable_bytes", "counter", "How far the log is on disk.", durable),
+        ("millrace_log_appended_bytes_total", "counter", "Where the log ends.", appended),
+        ("millrace_log_durable_bytes_total", "counter", "How far the log is on disk.", durable),
         (
             "millrace_damaged_messages_total",
             "counter",
@@ -259,7 +286,8 @@ fn plain(text: &mut String, shared: &Shared, control: &Control) {
 fn by_topic(text: &mut String, ends: &Ends) {
     let name = "rocketmq_messages_in_total";
     head(text, name, "counter", "Messages stored, by topic.");
-    for (topic, queues) in ends {
+    // One that waits for its time or its commit is stored in its own topic later, and counts then.
+    for (topic, queues) in ends.iter().filter(|(topic, _)| !is_reserved_topic(topic)) {
         line(text, name, &format!("{{topic=\"{topic}\"}}"), queues.iter().map(|end| end.0).sum());
     }
     let name = "rocketmq_send_to_dlq_messages_total";

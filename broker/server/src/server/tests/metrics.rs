@@ -3,7 +3,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use millrace_protocol::{HeaderKind, RequestCode, ResponseCode, UpdateConsumerOffset};
+use millrace_protocol::{HeaderKind, RequestCode, ResponseCode, SendMessage, UpdateConsumerOffset};
 use millrace_types::{QueueId, QueueOffset};
 
 use super::admin::{Tool, body};
@@ -51,6 +51,44 @@ fn figures_are_those_of_the_log() {
     }
     assert!(ask(&server, "GET / HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 404 "));
     assert!(ask(&server, "POST /metrics HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 405 "));
+}
+
+#[test]
+fn who_does_not_ask_delays_nobody() {
+    let metrics_listen = Some(([127, 0, 0, 1], 0).into());
+    let server = start(ServerConfig { metrics_listen, ..config() });
+    let at = server.metrics_address().unwrap();
+    let mut idle: Vec<TcpStream> = (0..8).map(|_| TcpStream::connect(at).unwrap()).collect();
+    let answer = ask(&server, "GET /metrics?x=1 HTTP/1.1\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    // They came first, and none of them was given up for it.
+    for stream in &mut idle {
+        stream.set_nonblocking(true).unwrap();
+        let error = stream.read(&mut [0]).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+    }
+    let head = ask(&server, "HEAD /metrics HTTP/1.1\r\n\r\n");
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && head.ends_with("\r\n\r\n"), "{head}");
+}
+
+#[test]
+fn a_message_that_waits_for_its_time_is_not_counted_yet() {
+    let hands = Hands::default();
+    let metrics_listen = Some(([127, 0, 0, 1], 0).into());
+    let config = ServerConfig { metrics_listen, ..config() };
+    // Its time never comes.
+    let server = Server::start_at(Arc::new(SimDisk::new(1)), config, hands.clock()).unwrap();
+    let mut peer = server.connect(HeaderKind::Json);
+    peer.send("RMQ_SYS_TRACE_TOPIC", b"x");
+    let delayed =
+        SendMessage { properties: "DELAY\u{1}1\u{2}".into(), ..message("orders", b"later") };
+    peer.call(&delayed);
+    let answer = ask(&server, "GET /metrics HTTP/1.1\r\n\r\n");
+    let of = |name: &str| {
+        let lines = answer.lines().filter(|line| line.starts_with(name));
+        lines.map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).sum::<u64>()
+    };
+    assert_eq!((of("rocketmq_messages_in_total{"), of("rocketmq_topic_number ")), (1, 1));
 }
 
 #[test]
