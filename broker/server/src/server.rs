@@ -158,6 +158,8 @@ impl Server {
         let namesrv = config.namesrv_listen.map(|at| bind(at, Role::NameServer)).transpose()?;
         let metrics = config.metrics_listen.map(bind_metrics).transpose()?;
         let addresses = addresses(&config, broker.as_ref(), namesrv.as_ref())?;
+        // Last, so that it takes the place of nothing that was asked for.
+        let vip = config.broker_listen.and_then(bind_vip);
 
         let core_config = CoreConfig {
             store: StoreConfig {
@@ -216,7 +218,7 @@ impl Server {
         let mut shell = Shell::new(names, limits, Arc::clone(core.shared()), Arc::clone(&filters));
         shell.known = registrar.as_ref().map(Registrar::known);
         let control = Arc::new(Control::default());
-        let listeners = namesrv.into_iter().chain(broker).collect();
+        let listeners = namesrv.into_iter().chain(broker).chain(vip).collect();
         let (reactor, waker) = Reactor::new(core.shared(), shell, listeners, Arc::clone(&control))
             .map_err(StartError::Resources)?;
         let metrics = metrics
@@ -328,6 +330,21 @@ fn bind(address: SocketAddr, role: Role) -> Result<Listener, StartError> {
     })
 }
 
+/// Listens at the broker's VIP port as well: clients before 4.5 send there, and newer ones that are
+/// told to. Whoever is taken in there is served like everybody else. A broker at whatever port is
+/// free has none, and without it newer clients miss nothing, so it is not worth a refusal.
+/// Source: `MixAll.brokerVIPChannel`, Apache RocketMQ 5.3.
+fn bind_vip(broker: SocketAddr) -> Option<Listener> {
+    let port = broker.port().checked_sub(VIP_PORT_BELOW).filter(|port| *port > 0)?;
+    let address = SocketAddr::new(broker.ip(), port);
+    let bound = Listener::bind(address, Role::Broker);
+    bound
+        .inspect_err(|error| {
+            warn!(%address, error = %error, "no VIP port, where clients before 4.5 send");
+        })
+        .ok()
+}
+
 fn bind_metrics(address: SocketAddr) -> Result<TcpListener, StartError> {
     if !address.ip().is_loopback() {
         warn!(%address, "figures are open to everybody who can reach it");
@@ -357,6 +374,9 @@ fn addresses(
     let advertised = SocketAddr::new(reachable, told.port());
     Ok(Addresses { namesrv, broker, advertised })
 }
+
+/// How far the VIP port lies below the broker's.
+const VIP_PORT_BELOW: u16 = 2;
 
 impl From<OpenError> for StartError {
     fn from(error: OpenError) -> Self {

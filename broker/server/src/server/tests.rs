@@ -87,6 +87,29 @@ fn becomes_true(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 #[test]
+fn old_clients_find_the_broker_two_ports_below_its_own() {
+    // Two ports that are free, the way others here have only one.
+    let (vip, port) = (0..100)
+        .find_map(|_| {
+            let above = TcpListener::bind("127.0.0.1:0").unwrap();
+            let port = above.local_addr().unwrap().port();
+            let below = TcpListener::bind(("127.0.0.1", port - 2)).ok()?;
+            Some((below.local_addr().unwrap(), port))
+        })
+        .expect("two ports");
+    let at = Some(([127, 0, 0, 1], port).into());
+    let server = start(ServerConfig { broker_listen: at, ..config() });
+    let mut peer = Peer::connect(vip, HeaderKind::Json);
+    peer.send("orders", b"by the VIP port");
+    assert_eq!(server.connect(HeaderKind::Json).all("orders"), ["by the VIP port"]);
+    server.stop().unwrap();
+
+    // One that is taken is nobody's loss.
+    let _taken = TcpListener::bind(vip).unwrap();
+    start(ServerConfig { broker_listen: at, ..config() });
+}
+
+#[test]
 fn a_directory_is_served_once() {
     let disk = SimDisk::new(1);
     let first = Server::start(Arc::new(disk.clone()), config()).unwrap();
