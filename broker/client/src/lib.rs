@@ -48,7 +48,7 @@ pub use producer::{Producer, ProducerOptions, Sent};
 pub use pull::PullOutcome;
 pub use pull_consumer::PullConsumer;
 pub use push_consumer::{
-    Delivery, LocalOffsets, Ordering, PushConsumer, PushOptions, Sharing, WindowLimits,
+    Delivery, LocalOffsets, Ordering, PushConsumer, PushOptions, Sharing, WindowLimits, Young,
 };
 pub use received::Received;
 pub use remote::{RemoteBroker, RemoteOptions};

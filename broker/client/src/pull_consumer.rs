@@ -46,8 +46,8 @@ struct Assigned {
     broker_id: u64,
     /// Counts seeks: what an earlier pull gives is not wanted any more.
     era: u64,
-    /// Why the last pull failed.
-    failure: Option<ClientError>,
+    /// Why the last pull failed, and since when they have been failing.
+    failure: Option<(ClientError, Instant)>,
 }
 
 #[derive(Debug)]
@@ -99,6 +99,14 @@ impl PullConsumer {
         self.assigned.iter().map(|(queue, assigned)| (queue, assigned.polled))
     }
 
+    /// The queues whose pulls fail, for how long they have been, and why the last one did.
+    pub fn failures(&self) -> impl Iterator<Item = (&MessageQueue, Duration, &ClientError)> {
+        self.assigned.iter().filter_map(|(queue, assigned)| {
+            let (error, since) = assigned.failure.as_ref()?;
+            Some((queue, since.elapsed(), error))
+        })
+    }
+
     /// The next messages, all of one queue, waiting for them as long as is given; none if there
     /// are none. A queue whose pull fails is tried again after a second; only if no queue can be
     /// read is that an error. Dropping the future loses nothing.
@@ -120,7 +128,7 @@ impl PullConsumer {
         }
         let mut failures = self.assigned.values().map(|assigned| &assigned.failure);
         match failures.clone().flatten().next() {
-            Some(failure) if failures.all(Option::is_some) => Err(failure.clone()),
+            Some((failure, _)) if failures.all(Option::is_some) => Err(failure.clone()),
             _ => Ok(Vec::new()),
         }
     }
@@ -205,7 +213,8 @@ impl PullConsumer {
             }
             Err(error) => {
                 debug!(topic = queue.topic, queue = queue.queue_id.0, %error, "a pull failed");
-                assigned.failure = Some(error);
+                let since = assigned.failure.as_ref().map(|(_, since)| *since);
+                assigned.failure = Some((error, since.unwrap_or_else(Instant::now)));
             }
         }
     }

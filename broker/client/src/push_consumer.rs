@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use millrace_types::{GroupName, TopicName};
@@ -48,6 +48,17 @@ pub enum Ordering {
     InOrder,
 }
 
+/// Where a group begins in a queue from which nothing was ever removed, and in which it has no
+/// offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Young {
+    /// At the start, because brokers say so if they are not asked for more: what was sent before
+    /// the first member came is not lost. So it is with Java's consumers.
+    Broker,
+    /// Where [`PushOptions::begin`] says.
+    Begin,
+}
+
 /// How a push consumer works.
 #[derive(Clone, Debug)]
 pub struct PushOptions {
@@ -55,9 +66,10 @@ pub struct PushOptions {
     pub sharing: Sharing,
     /// Whether the messages of a queue are consumed one after the other.
     pub ordering: Ordering,
-    /// Where a queue begins in which the group has no offset. On a young queue brokers say 0 all
-    /// the same.
+    /// Where a queue begins in which the group has no offset.
     pub begin: Place,
+    /// Whose word counts on a young queue, of which brokers say that every group is at its start.
+    pub young: Young,
     /// How much of each queue may be here and not done with.
     pub window: WindowLimits,
     /// Messages that one pull may give.
@@ -91,6 +103,7 @@ impl Default for PushOptions {
             sharing: Sharing::Clustering,
             ordering: Ordering::Concurrent,
             begin: Place::Latest,
+            young: Young::Broker,
             window: WindowLimits::default(),
             pull_messages_max: 32,
             reconsume_times_max: None,
@@ -165,6 +178,7 @@ impl PushConsumer {
             deliveries: sender,
             beat: Notify::new(),
             asked: AtomicUsize::new(0),
+            told: Mutex::default(),
         });
         member.check_conditions().await?;
         let (stop, stopped) = watch::channel(false);

@@ -144,6 +144,10 @@ pub(crate) fn print_bytes(bytes: &[u8]) {
 
 /// The same for who has more to say: an error means that nobody reads any more.
 pub(crate) fn try_print(bytes: &[u8]) -> io::Result<()> {
+    if bytes.is_empty() {
+        // A thread may hold it that is blocked.
+        return Ok(());
+    }
     let mut out = io::stdout().lock();
     out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| {
         let kind = error.kind();

@@ -5,6 +5,8 @@ mod rig; // a directory, processes in it, and what they came to
 
 #[path = "program/benching.rs"]
 mod benching; // load for a broker, and what it came to
+#[path = "program/consuming.rs"]
+mod consuming; // consumers, also when nobody reads and brokers go
 #[path = "program/daily.rs"]
 mod daily; // topics, groups, messages
 #[path = "program/environment.rs"]

@@ -1,7 +1,7 @@
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use millrace_protocol::{
     CheckClient, ConsumeFrom, ConsumeType, ConsumerData, ConsumerList, ConsumerListByGroup, Done,
@@ -13,7 +13,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tracing::warn;
 
-use super::{Delivery, Ordering, PushOptions, Sharing, allocation};
+use super::{Delivery, Ordering, PushOptions, Sharing, Young, allocation};
 use crate::cluster::{garbled, refused};
 use crate::{ClientError, Cluster, Filter, Place, Producer, routes};
 
@@ -34,6 +34,8 @@ pub(super) struct Member {
     pub(super) beat: Notify,
     /// Which broker of a route is asked for the members.
     pub(super) asked: AtomicUsize,
+    /// What it waits for and has told.
+    pub(super) told: Mutex<BTreeSet<String>>,
 }
 
 impl Member {
@@ -43,6 +45,11 @@ impl Member {
 
     pub(super) fn keeps_order(&self) -> bool {
         self.options.ordering == Ordering::InOrder
+    }
+
+    /// Whether this was not told yet: waiting that may have no end is told once.
+    pub(super) fn is_news(&self, what: &str) -> bool {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(what.to_owned())
     }
 
     /// How often a message may come again.
@@ -140,6 +147,10 @@ impl Member {
     pub(super) async fn share_of(&self, topic: &str) -> Option<Vec<MessageQueue>> {
         let share = async {
             let Some(route) = self.cluster.find_route(topic).await? else {
+                // The first failure makes the retry topic.
+                if !topic.starts_with("%RETRY%") && self.is_news(topic) {
+                    warn!(topic, "no broker serves the topic; it is waited for");
+                }
                 return Ok(Vec::new());
             };
             let queues = routes::readable(&route, topic);
@@ -182,7 +193,10 @@ impl Member {
     /// Where the consumption of a queue begins.
     pub(super) async fn start_of(&self, queue: &MessageQueue) -> Result<QueueOffset, ClientError> {
         let stored = match &self.options.sharing {
-            Sharing::Clustering => self.cluster.committed(&self.group, queue, false).await?,
+            Sharing::Clustering => {
+                let exactly = self.options.young == Young::Begin;
+                self.cluster.committed(&self.group, queue, exactly).await?
+            }
             Sharing::Broadcasting(offsets) => offsets.get(queue),
         };
         if let Some(stored) = stored {

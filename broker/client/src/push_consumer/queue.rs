@@ -332,21 +332,7 @@ impl Run {
             Err(error) => {
                 let MessageQueue { topic, queue_id, .. } = &self.queue;
                 debug!(topic, queue = queue_id.0, %error, "a pull failed");
-                if matches!(error, ClientError::Unreachable { .. } | ClientError::Unanswered { .. })
-                {
-                    // A broker that starts anew may have forgotten the last commits.
-                    self.progress.update(|figures| figures.committed = None);
-                }
-                if let ClientError::Refused { refused, .. } = &error
-                    && matches!(
-                        refused.code,
-                        ResponseCode::SUBSCRIPTION_NOT_EXIST
-                            | ResponseCode::SUBSCRIPTION_NOT_LATEST
-                    )
-                {
-                    // It starts anew, or took this member for gone.
-                    self.member.beat.notify_one();
-                }
+                self.refused(&error);
                 self.pull_after = Instant::now() + PAUSE;
                 return;
             }
@@ -368,6 +354,33 @@ impl Run {
             }
         }
         self.window.pulled_up_to(outcome.next);
+    }
+
+    /// What follows from a pull that failed, beside that it is made again.
+    fn refused(&self, error: &ClientError) {
+        match error {
+            // A broker that starts anew may have forgotten the last commits.
+            ClientError::Unreachable { .. } | ClientError::Unanswered { .. } => {
+                self.progress.update(|figures| figures.committed = None);
+            }
+            ClientError::Refused { refused, .. } => match refused.code {
+                // It starts anew, or took this member for gone.
+                ResponseCode::SUBSCRIPTION_NOT_EXIST | ResponseCode::SUBSCRIPTION_NOT_LATEST => {
+                    self.member.beat.notify_one();
+                }
+                // The state of the group or of the topic, which may last.
+                code => {
+                    let topic = &self.queue.topic;
+                    if self.member.is_news(&format!("{topic} {}", code.0)) {
+                        warn!(topic, %error, "a pull is refused; it is made again each second");
+                    }
+                }
+            },
+            ClientError::Garbled { .. }
+            | ClientError::NoRoute(_)
+            | ClientError::NoBroker(_)
+            | ClientError::Invalid(_) => {}
+        }
     }
 
     fn settle(&mut self, verdict: Verdict) {

@@ -11,7 +11,7 @@ use millrace_types::record::{Draft, Stamp, encode};
 use millrace_types::{PhysicalOffset, QueueId, QueueOffset};
 
 use super::*;
-use crate::{Filter, Ordering, Place, PullConsumer, PushConsumer, PushOptions};
+use crate::{Filter, Ordering, Place, PullConsumer, PushConsumer, PushOptions, Young};
 
 /// A broker with one queue that holds one message at offset 0, and the only member of a group.
 /// What a test says comes first; everything that was asked is kept.
@@ -564,6 +564,27 @@ async fn a_broker_that_starts_anew_gets_a_heartbeat_at_once() {
 }
 
 #[tokio::test]
+async fn a_group_may_begin_at_the_end_of_a_young_queue() {
+    let rig = Rig::start(Box::new(|request| match request {
+        Request::QueryConsumerOffset(ask) if ask.zero_if_not_found == Some(false) => {
+            answer(Refused::new(ResponseCode::QUERY_NOT_FOUND, "none"))
+        }
+        Request::GetMaxOffset(_) => answer(OffsetAnswer { offset: QueueOffset(7) }),
+        _ => None,
+    }))
+    .await;
+    for (young, offset) in [(Young::Broker, 0), (Young::Begin, 7)] {
+        let options = PushOptions { begin: Place::Latest, young, ..PushOptions::default() };
+        let topics = [(topic(), Filter::All)];
+        let consumer = PushConsumer::start(&rig.fake.address, group("g"), topics, options).await;
+        let offset = format!("offset: Some(QueueOffset({offset}))");
+        rig.asked(&["Pull(", "topic: \"orders\"", &offset]).await;
+        consumer.unwrap().stop().await;
+        rig.seen.lock().unwrap().clear();
+    }
+}
+
+#[tokio::test]
 async fn queues_are_read_by_choice_and_again() {
     let rig = Rig::start(Box::new(|_| None)).await;
     let cluster = cluster(&rig.fake.address).await;
@@ -579,6 +600,32 @@ async fn queues_are_read_by_choice_and_again() {
     }
     consumer.leave(&queues[0]);
     assert_eq!(consumer.poll(Duration::ZERO).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_queue_that_cannot_be_read_is_told_beside_those_that_can() {
+    let rig = Rig::start(Box::new(|request| match request {
+        Request::Pull(pull) if pull.queue_id == QueueId(1) => {
+            answer(Refused::new(ResponseCode::SYSTEM_ERROR, "a bad sector"))
+        }
+        _ => None,
+    }))
+    .await;
+    let cluster = cluster(&rig.fake.address).await;
+    let queues = cluster.queues("orders").await.unwrap();
+    let mut consumer = PullConsumer::new(cluster, group("g"), Filter::All);
+    for queue in &queues {
+        consumer.seek(queue, QueueOffset(0));
+    }
+    assert_eq!(consumer.poll(Duration::from_secs(60)).await.unwrap().len(), 1);
+    let failing = async {
+        while consumer.failures().next().is_none() {
+            consumer.poll(Duration::from_millis(10)).await.unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), failing).await.unwrap();
+    let failures: Vec<_> = consumer.failures().map(|(queue, _, _)| queue).collect();
+    assert_eq!(failures, [&queues[1]]);
 }
 
 #[tokio::test]

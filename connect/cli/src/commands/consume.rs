@@ -1,24 +1,27 @@
 //! `millrace consume`: messages become lines.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use clap::Args;
 use millrace_client::{
-    Cluster, Filter, MessageQueue, Place, PullConsumer, PushConsumer, PushOptions, QueueId,
-    QueueOffset, Received,
+    ClientError, Cluster, Delivery, Filter, MessageQueue, Place, PullConsumer, PushConsumer,
+    PushOptions, QueueId, QueueOffset, Received, Young,
 };
 use millrace_types::{GroupName, TopicName};
 use serde_json::json;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::cluster::{At, parse_name, run};
 use crate::exit::{Exit, Failure, codes};
 use crate::figures::counted;
 use crate::messages;
 use crate::moments::{Start, parse_start};
-use crate::output::{Answer, try_print};
+use crate::output::{Answer, complain, try_print};
 use crate::plain;
 use crate::signals::Signals;
 
@@ -64,6 +67,12 @@ const READER: &str = "millrace-consume";
 const GRACE: Duration = Duration::from_millis(500);
 /// How long to wait before looking whether there is anything left to wait for.
 const LOOK: Duration = Duration::from_millis(200);
+/// How long a broker may be away of which messages are missing. One that starts anew is back by
+/// then.
+const AWAY_MAX: Duration = Duration::from_secs(10);
+/// Messages that wait for their turn to be printed: enough that the thread need not be woken for
+/// each, and few to come again if nobody reads on.
+const PRINTED_AHEAD: usize = 16;
 
 impl Consume {
     pub(crate) fn execute(&self) -> Result<Answer, Failure> {
@@ -83,7 +92,7 @@ impl Consume {
                 () = signals.requested() => {}
             }
             cluster.close().await;
-            Ok(printed.answer())
+            Ok(self.answer(printed.count))
         })
     }
 
@@ -112,25 +121,47 @@ impl Consume {
                 return Err(Failure::new(Exit::Input, codes::ARGUMENT, message));
             }
         };
-        let options = PushOptions { begin, grace: GRACE, ..PushOptions::default() };
+        let young = Young::Begin;
+        let options = PushOptions { begin, young, grace: GRACE, ..PushOptions::default() };
         let topics = [(topic, filter)];
         let mut consumer = PushConsumer::start(&self.at.namesrv, group, topics, options).await?;
-        let mut printed = Printed::new(self);
-        while !printed.is_enough() {
-            let delivery = tokio::select! {
-                delivery = consumer.next() => delivery,
+        let Printer { deliveries, count, mut ended } = Printer::start(self.lines())?;
+        let mut wanted = self.count.unwrap_or(u64::MAX);
+        while wanted > 0 {
+            // Only what there is a place for is taken: a delivery that is dropped has failed.
+            let place = tokio::select! {
+                place = deliveries.reserve() => place,
                 () = signals.requested() => break,
             };
-            if printed.print(delivery.message()).is_err() {
-                // Nobody read it. Kept until the end, it comes to whoever has the queue next.
-                consumer.stop().await;
-                drop(delivery);
-                return Ok(printed.answer());
+            let Ok(place) = place else { break };
+            tokio::select! {
+                delivery = consumer.next() => place.send(delivery),
+                () = deliveries.closed() => break,
+                () = signals.requested() => break,
             }
-            delivery.done();
+            wanted -= 1;
         }
+        drop(deliveries);
+        // Whoever reads may take its time, and the member stays one as long.
+        let unprinted = tokio::select! {
+            biased;
+            unprinted = &mut ended => unprinted.ok(),
+            () = signals.requested() => None,
+        };
         consumer.stop().await;
-        Ok(printed.answer())
+        // What nobody read is kept until here, so that it comes to whoever has the queue next.
+        drop(unprinted);
+        Ok(self.answer(count.load(Ordering::Relaxed)))
+    }
+
+    fn lines(&self) -> Lines {
+        Lines { json: self.at.json, on_terminal: io::stdout().is_terminal() }
+    }
+
+    fn answer(&self, count: u64) -> Answer {
+        let summary = format!("{} of {}", counted(count, "message"), self.topic);
+        let result = json!({ "topic": self.topic, "messages": count });
+        Answer { exit: Exit::Done, summary, text: String::new(), result }
     }
 
     /// Prints until the end, or for ever. Dropping the future loses nothing that is not printed.
@@ -156,12 +187,22 @@ impl Consume {
                 ends.insert(queue, end);
             }
         }
+        let mut away = BTreeSet::new();
         loop {
             let is_done = |(queue, at): (&MessageQueue, QueueOffset)| at >= ends[queue];
             if printed.is_enough() || (!self.follow && consumer.positions().all(is_done)) {
                 return Ok(());
             }
-            for message in consumer.poll(LOOK).await? {
+            let polled = match consumer.poll(LOOK).await {
+                Err(error) if may_pass(&error) => Vec::new(),
+                polled => polled?,
+            };
+            if self.follow {
+                tell_of(&consumer, &mut away);
+            } else {
+                all_comes(&consumer, &ends)?;
+            }
+            for message in polled {
                 // What came after the start is not part of the answer.
                 let is_part = self.follow || message.offset < ends[&message.queue];
                 if is_part && !printed.is_enough() && printed.print(&message).is_err() {
@@ -185,17 +226,127 @@ impl Consume {
     }
 }
 
+/// Whether a broker that cannot be read may be there again in a moment.
+fn may_pass(error: &ClientError) -> bool {
+    match error {
+        ClientError::Unreachable { .. }
+        | ClientError::Unanswered { .. }
+        | ClientError::NoRoute(_)
+        | ClientError::NoBroker(_) => true,
+        ClientError::Refused { .. } => Failure::from(error.clone()).exit == Exit::Environment,
+        ClientError::Garbled { .. } | ClientError::Invalid(_) => false,
+    }
+}
+
+/// Says once of each broker that it cannot be read, and that it can again.
+fn tell_of(consumer: &PullConsumer, away: &mut BTreeSet<String>) {
+    let failing: BTreeMap<_, _> =
+        consumer.failures().map(|(queue, _, error)| (queue.broker_name.clone(), error)).collect();
+    away.retain(|broker| {
+        let is_away = failing.contains_key(broker);
+        if !is_away {
+            complain(&format!("the broker `{}` is read again\n", plain::line(broker)));
+        }
+        is_away
+    });
+    for (broker, error) in failing {
+        if !away.contains(&broker) {
+            let (broker, error) = (plain::line(&broker), error.to_string());
+            let error = plain::line(&error);
+            complain(&format!("warning: the broker `{broker}` is waited for: {error}\n"));
+            away.insert(broker.into_owned());
+        }
+    }
+}
+
+/// Fails if a queue that is not read to its end has not been readable for a while.
+fn all_comes(
+    consumer: &PullConsumer,
+    ends: &BTreeMap<MessageQueue, QueueOffset>,
+) -> Result<(), Failure> {
+    let positions: BTreeMap<_, _> = consumer.positions().collect();
+    let missing = consumer
+        .failures()
+        .find(|(queue, since, _)| *since >= AWAY_MAX && positions[queue] < ends[*queue]);
+    let Some((MessageQueue { broker_name, queue_id, .. }, _, error)) = missing else {
+        return Ok(());
+    };
+    let mut failure = Failure::from(error.clone());
+    failure.exit = Exit::Environment;
+    failure.message =
+        format!("queue {queue_id} of the broker `{broker_name}` cannot be read: {error}");
+    Err(failure.hint("not all messages were printed; consume again once the broker answers"))
+}
+
+/// How messages are printed.
+#[derive(Clone, Copy, Debug)]
+struct Lines {
+    json: bool,
+    /// Whether somebody reads it, and not a file or a program.
+    on_terminal: bool,
+}
+
+impl Lines {
+    /// Prints a message; an error means that nobody reads any more.
+    fn print(self, message: &Received) -> io::Result<()> {
+        if self.json {
+            try_print(format!("{}\n", messages::line(message)).as_bytes())
+        } else {
+            try_print(&shown(&message.body, self.on_terminal))
+        }
+    }
+}
+
+/// Prints on a thread of its own and says of each message when it is done with. Standard output
+/// may block for hours, and brokers take a member for gone that is not heard of meanwhile.
+struct Printer {
+    deliveries: mpsc::Sender<Delivery>,
+    /// Messages that were printed.
+    count: Arc<AtomicU64>,
+    /// What was not printed, once nobody reads any more or no more comes.
+    ended: oneshot::Receiver<Vec<Delivery>>,
+}
+
+impl Printer {
+    fn start(lines: Lines) -> Result<Self, Failure> {
+        let (deliveries, mut given) = mpsc::channel::<Delivery>(PRINTED_AHEAD);
+        let (end, ended) = oneshot::channel();
+        let count = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&count);
+        let print = move || {
+            let mut unprinted = Vec::new();
+            while let Some(delivery) = given.blocking_recv() {
+                if !unprinted.is_empty() || lines.print(delivery.message()).is_err() {
+                    given.close();
+                    unprinted.push(delivery);
+                    continue;
+                }
+                counter.fetch_add(1, Ordering::Relaxed);
+                delivery.done();
+            }
+            // Without a receiver the consumer is stopped already.
+            let _ = end.send(unprinted);
+        };
+        // Nobody joins it: it may be blocked for good, and then the process ends without it.
+        let started = thread::Builder::new().name("millrace-printer".into()).spawn(print);
+        started.map_err(|error| {
+            let message = format!("cannot start a thread: {error}");
+            Failure::new(Exit::Environment, codes::SYSTEM, message)
+        })?;
+        Ok(Self { deliveries, count, ended })
+    }
+}
+
 /// What was printed so far.
 struct Printed<'a> {
     command: &'a Consume,
-    /// Whether somebody reads it, and not a file or a program.
-    on_terminal: bool,
+    lines: Lines,
     count: u64,
 }
 
 impl<'a> Printed<'a> {
     fn new(command: &'a Consume) -> Self {
-        Self { command, on_terminal: io::stdout().is_terminal(), count: 0 }
+        Self { command, lines: command.lines(), count: 0 }
     }
 
     fn is_enough(&self) -> bool {
@@ -204,19 +355,9 @@ impl<'a> Printed<'a> {
 
     /// Prints a message; an error means that nobody reads any more.
     fn print(&mut self, message: &Received) -> io::Result<()> {
-        if self.command.at.json {
-            try_print(format!("{}\n", messages::line(message)).as_bytes())?;
-        } else {
-            try_print(&shown(&message.body, self.on_terminal))?;
-        }
+        self.lines.print(message)?;
         self.count += 1;
         Ok(())
-    }
-
-    fn answer(&self) -> Answer {
-        let summary = format!("{} of {}", counted(self.count, "message"), self.command.topic);
-        let result = json!({ "topic": self.command.topic, "messages": self.count });
-        Answer { exit: Exit::Done, summary, text: String::new(), result }
     }
 }
 

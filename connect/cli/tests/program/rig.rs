@@ -68,7 +68,8 @@ impl Home {
         self.start_into(args, None)
     }
 
-    fn start_into(&self, args: &[&str], out: Option<Stdio>) -> Started {
+    /// The same with its output somewhere else.
+    pub(crate) fn start_into(&self, args: &[&str], out: Option<Stdio>) -> Started {
         let logs = TempDir::new().unwrap();
         let file = |name: &str| File::create(logs.path().join(name)).unwrap();
         let own = file("out");
