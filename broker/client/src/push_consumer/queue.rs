@@ -184,13 +184,17 @@ impl Run {
                 () = asked_to_stop(stop) => break,
                 Some(verdict) = self.verdicts.recv() => self.settle(verdict),
                 room = deliveries.reserve(), if self.may_hand_out(now) => {
-                    if let Ok(room) = room
-                        && !self.was_away(Instant::now())
-                        && !self.lock_is_lost(Instant::now())
-                        && let Some(message) = self.ready.pop_front()
-                    {
-                        self.handed_out += 1;
-                        room.send(Delivery::new(message, self.verdict_sender.clone()));
+                    let now = Instant::now();
+                    match room {
+                        Ok(room) if !self.was_away(now) && !self.lock_is_lost(now) => {
+                            if let Some(message) = self.ready.pop_front() {
+                                self.handed_out += 1;
+                                room.send(Delivery::new(message, self.verdict_sender.clone()));
+                            }
+                        }
+                        Ok(_) => {}
+                        // Nobody takes any more; it is about to be asked to stop.
+                        Err(_) => self.ready.clear(),
                     }
                 }
                 Some(pulled) = self.pulls.join_next() => self.pulled(joined(pulled)),
