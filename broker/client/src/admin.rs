@@ -210,14 +210,15 @@ impl Admin {
     pub async fn groups(&self) -> Result<Seen<BTreeMap<String, Settings>>, ClientError> {
         let decode = |answered: &Answered| body(answered, GroupSettings::decode);
         let seen = self.look(self.masters().await?, &Ask::AllGroups, decode).await?;
-        Ok(seen.map(|all| all.into_iter().flat_map(|(_, groups)| groups.0).collect()))
+        Ok(seen.map(|all| {
+            // Of several brokers the first one's count.
+            all.into_iter().rev().flat_map(|(_, groups)| groups.0).collect()
+        }))
     }
 
     /// What a group is set to on the first broker that knows it; `None` if none does.
     pub async fn group(&self, group: &str) -> Result<Seen<Option<Settings>>, ClientError> {
-        let decode = |answered: &Answered| body(answered, GroupSettings::decode_one);
-        let seen = self.look_at_group(group, decode).await?;
-        Ok(seen.map(|all| all.into_iter().find_map(|(_, settings)| settings)))
+        Ok(self.groups().await?.map(|mut all| all.remove(group)))
     }
 
     /// What a group is set to on each broker, as RocketMQ writes it in JSON; `None` where it is not
@@ -226,23 +227,21 @@ impl Admin {
         &self,
         group: &str,
     ) -> Result<Seen<Vec<(Master, Option<String>)>>, ClientError> {
-        let decode = |answered: &Answered| {
-            body(answered, |bytes| Ok(String::from_utf8_lossy(bytes).into_owned()))
-        };
-        self.look_at_group(group, decode).await
-    }
-
-    async fn look_at_group<T>(
-        &self,
-        group: &str,
-        decode: impl Fn(&Answered) -> Result<T, ClientError>,
-    ) -> Result<Seen<Vec<(Master, Option<T>)>>, ClientError> {
+        // Apache RocketMQ makes a group of which one asks alone, unless it is told not to.
+        let is_there =
+            |answered: &Answered| Ok(body(answered, GroupSettings::decode)?.0.contains_key(group));
+        let brokers = self.look(self.masters().await?, &Ask::AllGroups, is_there).await?;
+        let mut seen = Seen { known: Vec::new(), missing: brokers.missing };
         let ask = Ask::GetGroup(OfGroup { group: group.into() });
-        let decode = |answered: &Answered| match answered.response.header().response_code() {
-            ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST => Ok(None),
-            _ => decode(answered).map(Some),
-        };
-        self.look(self.masters().await?, &ask, decode).await
+        let text = |bytes: &[u8]| Ok(String::from_utf8_lossy(bytes).into_owned());
+        for (master, is_there) in brokers.known {
+            let config = match is_there {
+                true => Some(body(&self.cluster.ask(&master.address, &ask).await?, text)?),
+                false => None,
+            };
+            seen.known.push((master, config));
+        }
+        Ok(seen)
     }
 
     /// Makes a group on brokers, or changes it. `json` is its settings as RocketMQ writes them.
