@@ -185,24 +185,33 @@ impl Admin {
         self.tell(&call, brokers).await
     }
 
-    /// Removes a topic from brokers and then from all name servers.
+    /// Removes a topic from brokers and then from all name servers. All of either are told, also
+    /// where one of them fails; name servers are not where a broker has kept it, so that it is
+    /// found again.
     pub async fn delete_topic(&self, topic: &str, brokers: &[Master]) -> Result<(), ClientError> {
         let in_broker = DeleteTopic { topic, code: RequestCode::DELETE_TOPIC_IN_BROKER };
-        self.tell(&in_broker, brokers).await?;
+        let mut removed = Ok(());
+        for broker in brokers {
+            removed = removed.and(self.tell(&in_broker, std::slice::from_ref(broker)).await);
+        }
+        removed?;
         let in_namesrv = DeleteTopic { topic, code: RequestCode::DELETE_TOPIC_IN_NAMESRV };
         let name_servers = self.cluster.name_servers();
         let timeout = self.cluster.options().request_timeout;
+        let mut forgotten = Ok(());
         for address in name_servers.addresses() {
-            let answered =
-                name_servers.ask_one(address, &in_namesrv, Instant::now() + timeout).await?;
-            match answered.response.header().response_code() {
-                // One that lives inside of its broker has just forgotten it.
-                ResponseCode::SUCCESS | ResponseCode::REQUEST_CODE_NOT_SUPPORTED => {}
-                _ => return Err(refused(&answered)),
-            }
+            let told = name_servers.ask_one(address, &in_namesrv, Instant::now() + timeout).await;
+            let told = told.map_err(ClientError::from).and_then(|answered| {
+                match answered.response.header().response_code() {
+                    // One that lives inside of its broker has just forgotten it.
+                    ResponseCode::SUCCESS | ResponseCode::REQUEST_CODE_NOT_SUPPORTED => Ok(()),
+                    _ => Err(refused(&answered)),
+                }
+            });
+            forgotten = forgotten.and(told);
         }
         self.cluster.forget_route(topic);
-        Ok(())
+        forgotten
     }
 
     /// What the groups are set to, on all brokers together: those that somebody set or that were

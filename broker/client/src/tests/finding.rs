@@ -3,6 +3,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::*;
+use crate::Admin;
 
 async fn brokers_of_orders(cluster: &Cluster) -> Vec<String> {
     let route = cluster.route("orders").await.unwrap();
@@ -76,4 +77,24 @@ async fn a_name_server_is_an_address() {
         let refused = Cluster::new(wrong, ClusterOptions::default()).await;
         assert!(matches!(refused, Err(ClientError::Invalid(_))), "{wrong}");
     }
+}
+
+#[tokio::test]
+async fn all_name_servers_hear_of_a_topic_that_is_gone() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let keep = Arc::clone(&told);
+    let living = Fake::start(move |request| {
+        keep.lock().unwrap().push(format!("{request:?}"));
+        answer(millrace_protocol::Done)
+    })
+    .await;
+    // The one that is asked first does not answer.
+    let both = format!("127.0.0.1:1;{}", living.address);
+    let removed = Admin::new(cluster(&both).await).delete_topic("orders", &[]).await;
+    assert!(matches!(removed, Err(ClientError::Unreachable { .. })), "{removed:?}");
+    let told = told.lock().unwrap();
+    assert!(
+        told.iter().any(|request| request.contains("DropTopic") || request.contains("216")),
+        "{told:?}"
+    );
 }
