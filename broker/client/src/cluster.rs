@@ -56,7 +56,15 @@ pub struct Cluster {
     routes: Mutex<BTreeMap<String, Arc<Place>>>,
 }
 
-type Place = tokio::sync::Mutex<Option<Known>>;
+type Place = tokio::sync::Mutex<Looked>;
+
+/// What came of looking a topic up.
+#[derive(Debug, Default)]
+struct Looked {
+    known: Option<Known>,
+    /// The last failure, and when it was told.
+    failure: Option<(ClientError, Instant)>,
+}
 
 #[derive(Clone, Debug)]
 struct Known {
@@ -155,8 +163,9 @@ impl Cluster {
             let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(routes.entry(topic.to_owned()).or_default())
         };
-        let mut place = place.lock().await;
-        let known = place.as_ref();
+        let came_at = Instant::now();
+        let mut looked = place.lock().await;
+        let known = looked.known.as_ref();
         let is_fresh = |known: &&Known| {
             // A doubt is not worth more than one question a second.
             let age_max = if known.in_doubt { DOUBT } else { self.options.route_age_max };
@@ -164,6 +173,12 @@ impl Cluster {
         };
         if let Some(known) = known.filter(is_fresh) {
             return Ok(Some(Arc::clone(&known.route)));
+        }
+        if let Some((failure, at)) = &looked.failure
+            && *at >= came_at
+        {
+            // Whoever waited through somebody else's question does not ask once more.
+            return Err(failure.clone());
         }
         let found = match (self.ask_route(topic).await, known) {
             (Ok(Some(route)), _) => Known::now(Arc::new(route)),
@@ -179,10 +194,13 @@ impl Cluster {
                 known.again()
             }
             (Ok(None), None) => return Ok(None),
-            (Err(error), None) => return Err(error),
+            (Err(error), None) => {
+                looked.failure = Some((error.clone(), Instant::now()));
+                return Err(error);
+            }
         };
         let route = Arc::clone(&found.route);
-        *place = Some(found);
+        looked.known = Some(found);
         Ok(Some(route))
     }
 
@@ -203,8 +221,8 @@ impl Cluster {
             let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
             // Whoever is looking it up right now will know it better.
             if let Some(place) = routes.get_mut(topic)
-                && let Ok(mut known) = place.try_lock()
-                && let Some(known) = known.as_mut()
+                && let Ok(mut looked) = place.try_lock()
+                && let Some(known) = looked.known.as_mut()
             {
                 known.in_doubt = true;
             }

@@ -8,7 +8,7 @@ use millrace_protocol::{
     push_batch_item,
 };
 use millrace_types::{GroupName, QueueOffset, TEMPLATE_TOPIC, TopicName, keys};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
 use crate::cluster::{Cluster, Writable, now_ms};
@@ -109,8 +109,8 @@ impl Producer {
         queue: &MessageQueue,
     ) -> Result<Sent, ClientError> {
         let (parcel, id) = self.pack(message)?;
-        let route = self.writable(&message.topic).await?.route;
         let deadline = Instant::now() + self.options.timeout;
+        let route = self.writable(&message.topic).await?.route;
         self.attempt(&parcel, vec![id], queue, &route, deadline).await.map(only)
     }
 
@@ -243,7 +243,13 @@ impl Producer {
     /// Attempts until a broker takes it, or until another attempt would be of no use.
     async fn deliver(&self, parcel: &Parcel, ids: Vec<String>) -> Result<Vec<Sent>, ClientError> {
         let deadline = Instant::now() + self.options.timeout;
-        let Writable { queues, route } = self.writable(&parcel.topic).await?;
+        let writable = timeout_at(deadline, self.writable(&parcel.topic)).await;
+        let Writable { queues, route } = writable.unwrap_or_else(|_| {
+            Err(ClientError::Unreachable {
+                address: self.cluster.name_servers().text(),
+                reason: "the name server does not answer: timed out".into(),
+            })
+        })?;
         let mut failed: Option<(&MessageQueue, ClientError)> = None;
         for _ in 0..=self.options.retries {
             let before = failed.as_ref().map(|(queue, _)| queue.broker_name.as_str());
@@ -285,7 +291,11 @@ impl Producer {
         let address = address_of(route, queue)?;
         let left = deadline.saturating_duration_since(Instant::now());
         let request = self.request(parcel, queue);
-        let answered = self.cluster.call(address, &request, left).await;
+        let answered = timeout_at(deadline, self.cluster.call(address, &request, left)).await;
+        // It includes the time to connect; whether anything was sent by then is not known.
+        let answered = answered.unwrap_or_else(|_| {
+            Err(ClientError::Unanswered { address: address.into(), reason: "timed out".into() })
+        });
         let sent = answered.and_then(|answered| {
             SendAnswer::decode(&answered.response.header())
                 .map(|answer| sent(&answer, ids, queue))

@@ -129,6 +129,37 @@ async fn a_silent_broker_costs_no_more_than_the_time_given() {
 }
 
 #[tokio::test]
+async fn a_silent_name_server_costs_all_messages_together_the_time_given() {
+    let asked = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&asked);
+    let name_server = Fake::start(move |request| match request {
+        Request::Route(route) if route.topic == "orders" => {
+            count.fetch_add(1, Ordering::Relaxed);
+            Some(Reply::Silence)
+        }
+        Request::Route(_) => answer(Refused::new(ResponseCode::TOPIC_NOT_EXIST, "no route")),
+        _ => None,
+    })
+    .await;
+    let cluster = cluster(&name_server.address).await;
+    assert_eq!(cluster.find_route("letters").await.unwrap(), None);
+    let producer = Producer::new(cluster, group("p"), ProducerOptions::default());
+    let producer = Arc::new(producer);
+    tokio::time::pause();
+    let start = tokio::time::Instant::now();
+    let mut sends = JoinSet::new();
+    for _ in 0..8 {
+        let producer = Arc::clone(&producer);
+        sends.spawn(async move { producer.send(&message("x")).await });
+    }
+    for lost in sends.join_all().await {
+        assert!(matches!(lost, Err(ClientError::Unreachable { .. })), "{lost:?}");
+    }
+    assert!(start.elapsed() <= Duration::from_secs(3), "{:?}", start.elapsed());
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
 async fn an_order_is_kept_by_one_queue_and_one_attempt() {
     let (routes, seen) = (Routes::default(), Seen::default());
     let (a, b) = (
