@@ -49,6 +49,7 @@ impl Rig {
             read_queues: QUEUES,
             write_queues: QUEUES,
             permission: 6,
+            ..TopicConfig::default()
         };
         admin.put_topic(&orders, &admin.masters().await.unwrap()).await.unwrap();
         let producer = Producer::new(cluster, group("producers"), ProducerOptions::default());

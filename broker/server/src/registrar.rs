@@ -148,6 +148,7 @@ impl Announced {
             read_queues: template.read_queues,
             write_queues: template.write_queues,
             permission: template.permission,
+            ..TopicConfig::default()
         }));
         let counter = i64::try_from(version).unwrap_or(i64::MAX);
         let version = DataVersion { counter, state: 0, timestamp: self.started_at_ms };

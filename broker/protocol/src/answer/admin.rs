@@ -255,7 +255,7 @@ impl Answer for ConsumerConnections {
 }
 
 /// What a topic looks like. (In RocketMQ, `TopicConfig`.)
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TopicConfig {
     /// Its name.
     pub topic: String,
@@ -265,11 +265,18 @@ pub struct TopicConfig {
     pub write_queues: u32,
     /// See [`crate::permission`].
     pub permission: u32,
+    /// Its attributes, by name.
+    pub attributes: BTreeMap<String, String>,
 }
 
 impl TopicConfig {
     pub(crate) fn members(&self, object: &mut ObjectWriter<'_>) {
-        object.object("attributes", |_| {}).flag("order", false);
+        object.object("attributes", |all| {
+            for (name, value) in &self.attributes {
+                all.text(name, value);
+            }
+        });
+        object.flag("order", false);
         object.int("perm", i64::from(self.permission));
         object.int("readQueueNums", i64::from(self.read_queues));
         object.text("topicFilterType", "SINGLE_TAG").text("topicName", &self.topic);

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use miniz_oxide::deflate::compress_to_vec_zlib;
 use miniz_oxide::inflate::decompress_to_vec_zlib_with_limit;
 
@@ -143,5 +145,6 @@ fn from_line(line: &[u8]) -> Option<TopicConfig> {
         read_queues: parts.next()?.parse().ok()?,
         write_queues: parts.next()?.parse().ok()?,
         permission: parts.next()?.parse().ok()?,
+        attributes: BTreeMap::new(),
     })
 }

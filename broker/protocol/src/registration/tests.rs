@@ -7,6 +7,7 @@ fn topics() -> RegisteredTopics {
         read_queues: queues,
         write_queues: queues,
         permission: 6,
+        ..TopicConfig::default()
     };
     RegisteredTopics {
         version: DataVersion { counter: 12, state: 0, timestamp: 1_700_000_000_000 },

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use millrace_engine::{Answer as Answered, Request, Space, Topic};
+use millrace_engine::{Answer as Answered, Engine, Request, Space, Topic};
 use millrace_protocol::{
     Admin, Answer, GroupConfig, GroupConfigs, GroupNames, GroupProgress, MessageQueue, MovedTo,
     OfConsumers, QueueProgress, QueueStats, ResetOffset, ResponseCode, StoredGroupConfig,
@@ -11,8 +11,8 @@ use millrace_types::{GroupName, QueueId, QueueOffset, TEMPLATE_TOPIC, is_system_
 
 use crate::dispatch::Exchange;
 use crate::handlers::clients::make_retry_topic;
-use crate::handlers::figures;
 use crate::handlers::offsets::write_lookup_error;
+use crate::handlers::{figures, topics};
 use crate::lookup::{Lookup, LookupError};
 use crate::reactor::Output;
 use crate::waiting::Awaited;
@@ -51,13 +51,16 @@ pub(crate) fn answer(exchange: &mut Exchange<'_, '_>, request: &Admin<'_>) {
             }
         }
         Admin::TopicConfig(request) => match described(exchange, &request.topic) {
-            Some(topic) => exchange.answer(&config(&topic)),
+            Some(topic) => {
+                let topic = shown(exchange.step.engine, &topic);
+                exchange.answer(&topic);
+            }
             None => no_topic(exchange, &request.topic),
         },
         Admin::AllTopics => {
-            let topics = exchange.step.engine.topics();
-            let topics = topics.filter(|topic| !is_system_topic(&topic.name)).map(config);
-            let topics = TopicConfigs(topics.collect());
+            let engine = &exchange.step.engine;
+            let topics = engine.topics().filter(|topic| !is_system_topic(&topic.name));
+            let topics = TopicConfigs(topics.map(|topic| shown(engine, topic)).collect());
             exchange.answer(&topics);
         }
         Admin::SystemTopics => {
@@ -93,7 +96,16 @@ pub(crate) fn config(topic: &Topic) -> TopicConfig {
         read_queues: topic.read_queues,
         write_queues: topic.write_queues,
         permission: topic.permission.to_bits(),
+        ..TopicConfig::default()
     }
+}
+
+/// The same with its attributes, for tools.
+fn shown(engine: &Engine, topic: &Topic) -> TopicConfig {
+    let attributes = engine.setting(Space::Topic, topic.name.as_str()).unwrap_or_default();
+    let pairs = topics::attributes(attributes);
+    let owned = pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+    TopicConfig { attributes: owned.collect(), ..config(topic) }
 }
 
 /// Code 200. What is not obeyed is kept and shown.

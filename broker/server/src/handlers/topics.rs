@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use millrace_engine::{Permission, Request, Space};
 use millrace_protocol::{CreateTopic, ResponseCode};
@@ -35,13 +35,14 @@ pub(crate) fn create(exchange: &mut Exchange<'_, '_>, request: &CreateTopic<'_>)
     let changes = request.attributes.as_deref().unwrap_or_default();
     let (space, key) = (Space::Topic, topic.as_str());
     let known = exchange.step.engine.setting(space, key).unwrap_or_default();
-    let attributes = match changed(known, changes) {
+    if changes.split(',').any(|change| change == "+message.type=MIXED") {
+        return exchange.refuse(invalid, "MIXED message type is not supported.");
+    }
+    let is_new = !exchange.step.engine.has_topic(key);
+    let attributes = match changed(known, changes, is_new) {
         Ok(attributes) if attributes == known => return exchange.later(Awaited::Done, None, set),
         Ok(attributes) => attributes,
-        Err(change) => {
-            let remark = format!("`{change}` is none of +name=value and -name");
-            return exchange.refuse(invalid, remark);
-        }
+        Err(remark) => return exchange.refuse(ResponseCode::SYSTEM_ERROR, remark),
     };
     if let Err(refusal) = exchange.ask(set) {
         return exchange.refuse_as(&refusal);
@@ -50,21 +51,83 @@ pub(crate) fn create(exchange: &mut Exchange<'_, '_>, request: &CreateTopic<'_>)
     exchange.later(Awaited::Done, None, Request::PutSetting { space, key, value });
 }
 
-/// Attributes, `name=value,name=value`, after changes such as `+name=value,-name`. An error is the
-/// change that cannot be understood. (In RocketMQ, `AttributeParser`.)
-fn changed(known: &str, changes: &str) -> Result<String, String> {
-    let pairs = known.split(',').filter_map(|pair| pair.split_once('='));
-    let mut attributes: BTreeMap<&str, &str> = pairs.collect();
+/// Attributes as they are kept, `name=value,name=value`.
+pub(super) fn attributes(kept: &str) -> BTreeMap<&str, &str> {
+    kept.split(',').filter_map(|pair| pair.split_once('=')).collect()
+}
+
+/// Attributes after changes such as `+name=value,-name`, or RocketMQ's words for why not.
+/// (In RocketMQ, `AttributeParser` and `AttributeUtil`.)
+fn changed(known: &str, changes: &str, is_new: bool) -> Result<String, String> {
+    let mut attributes = attributes(known);
+    let mut changed = BTreeSet::new();
     for change in changes.split(',').map(str::trim).filter(|change| !change.is_empty()) {
-        let added = change.strip_prefix('+').and_then(|pair| pair.split_once('='));
-        match (added, change.strip_prefix('-')) {
-            (Some((name, value)), _) if !name.is_empty() => drop(attributes.insert(name, value)),
-            (None, Some(name)) if !name.is_empty() => drop(attributes.remove(name)),
-            _ => return Err(change.to_owned()),
+        let (signed, value) = match change.split_once('=') {
+            Some((signed, value)) => (signed, Some(value)),
+            None => (change, None),
+        };
+        let (sign, verb) = if value.is_some() { ('+', "add/alter") } else { ('-', "delete") };
+        let Some(name) = signed.strip_prefix(sign) else {
+            return Err(format!("{verb} attribute format is wrong: {signed}"));
+        };
+        if name.is_empty() || name.contains(['+', '-']) {
+            return Err("kv string format wrong.".to_owned());
+        }
+        if !changed.insert(name) {
+            return Err(format!("alter duplication key. key: {name}"));
+        }
+        match value {
+            Some(value) => {
+                check(name, value, is_new)?;
+                attributes.insert(name, value);
+            }
+            None if is_new => {
+                let remark = "only add attribute is supported while creating topic. key: ";
+                return Err(format!("{remark}{name}"));
+            }
+            None if attributes.remove(name).is_none() => {
+                return Err(format!("attempt to delete a nonexistent key: {name}"));
+            }
+            None if FIXED.contains(&name) => return Err(fixed(name)),
+            None => {}
         }
     }
     let pairs = attributes.iter().map(|(name, value)| format!("{name}={value}"));
     Ok(pairs.collect::<Vec<_>>().join(","))
+}
+
+/// What a topic is only once: when it is created.
+const FIXED: [&str; 2] = ["cleanup.policy", "queue.type"];
+
+fn fixed(name: &str) -> String {
+    format!("attempt to update an unchangeable attribute. key: {name}")
+}
+
+/// Whether an attribute may have a value. `reserve.bytes` is ours.
+/// Source: `TopicAttributes.java`, Apache RocketMQ 5.4.
+fn check(name: &str, value: &str, is_new: bool) -> Result<(), String> {
+    let known: &[&str] = match name {
+        "cleanup.policy" => &["COMPACTION", "DELETE"],
+        "queue.type" => &["BatchCQ", "SimpleCQ"],
+        "message.type" => {
+            &["DELAY", "FIFO", "MIXED", "NORMAL", "PRIORITY", "TRANSACTION", "UNSPECIFIED"]
+        }
+        "reserve.time" | "reserve.bytes" => {
+            return match value.parse::<i64>() {
+                Ok(-1..) => Ok(()),
+                Ok(_) => Err(format!("value is not in range(-1, {})", i64::MAX)),
+                Err(_) => Err(format!("For input string: \"{value}\"")),
+            };
+        }
+        _ => return Err(format!("unsupported key: {name}")),
+    };
+    if !is_new && FIXED.contains(&name) {
+        return Err(fixed(name));
+    }
+    match known.contains(&value) {
+        true => Ok(()),
+        false => Err(format!("value is not in set: [{}]", known.join(", "))),
+    }
 }
 
 #[cfg(test)]
@@ -74,18 +137,38 @@ mod tests {
     #[track_caller]
     fn check(known: &str, changes: &str, expected: Result<&str, &str>) {
         let expected = expected.map(str::to_owned).map_err(str::to_owned);
-        assert_eq!(changed(known, changes), expected, "{known} {changes}");
+        assert_eq!(changed(known, changes, known.is_empty()), expected, "{known} {changes}");
     }
 
     #[test]
     fn attributes_are_added_replaced_and_removed() {
         check("a=1", "", Ok("a=1"));
         check("", "+reserve.time=24", Ok("reserve.time=24"));
-        check("a=1,b=2", "+b=3,-a", Ok("b=3"));
-        check("a=1", "-a", Ok(""));
-        check("a=1", "-b", Ok("a=1"));
-        check("", "reserve.time=24", Err("reserve.time=24"));
-        check("", "+reserve.time", Err("+reserve.time"));
-        check("", "-", Err("-"));
+        check("", "+reserve.time=-1,+reserve.bytes=7", Ok("reserve.bytes=7,reserve.time=-1"));
+        check("", "+queue.type=SimpleCQ", Ok("queue.type=SimpleCQ"));
+        check("message.type=NORMAL", "+message.type=FIFO", Ok("message.type=FIFO"));
+        // One of before names were checked.
+        check("a=1,reserve.time=2", "-a", Ok("reserve.time=2"));
+    }
+
+    #[test]
+    fn attributes_that_mean_nothing_are_refused_in_rocketmqs_words() {
+        check("", "+foo=bar", Err("unsupported key: foo"));
+        let types = "DELAY, FIFO, MIXED, NORMAL, PRIORITY, TRANSACTION, UNSPECIFIED";
+        let not_one = format!("value is not in set: [{types}]");
+        check("", "+message.type=WEIRD", Err(&not_one));
+        let out_of_range = "value is not in range(-1, 9223372036854775807)";
+        check("", "+reserve.time=-2", Err(out_of_range));
+        check("", "+reserve.bytes=x", Err("For input string: \"x\""));
+        let fixed = "attempt to update an unchangeable attribute. key: queue.type";
+        check("a=1", "+queue.type=SimpleCQ", Err(fixed));
+        check("queue.type=SimpleCQ", "-queue.type", Err(fixed));
+        check("a=1", "-b", Err("attempt to delete a nonexistent key: b"));
+        check("", "-b", Err("only add attribute is supported while creating topic. key: b"));
+        let twice = "alter duplication key. key: reserve.time";
+        check("", "+reserve.time=1,+reserve.time=2", Err(twice));
+        check("", "reserve.time=24", Err("add/alter attribute format is wrong: reserve.time"));
+        check("", "+reserve.time", Err("delete attribute format is wrong: +reserve.time"));
+        check("", "-", Err("kv string format wrong."));
     }
 }

@@ -363,6 +363,7 @@ async fn create(
         read_queues: queues,
         write_queues: queues,
         permission,
+        ..TopicConfig::default()
     };
     admin.put_topic_with(&config, attributes.changes().as_deref(), &masters).await?;
     Ok(done(topic, "made", &masters))
@@ -411,6 +412,7 @@ async fn update(
                 read_queues: queues.read().unwrap_or(config.read_queues),
                 write_queues: queues.write().unwrap_or(config.write_queues),
                 permission: permission.unwrap_or(config.permission),
+                ..config
             };
             (broker, config)
         })

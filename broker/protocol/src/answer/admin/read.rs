@@ -125,6 +125,7 @@ impl TopicConfig {
             read_queues: number("readQueueNums")?,
             write_queues: number("writeQueueNums")?,
             permission: number("perm")?,
+            attributes: node.get("attributes").map(scalars).unwrap_or_default(),
         })
     }
 }
@@ -246,8 +247,13 @@ mod tests {
         comes_back(&TopicNames { broker: None, names: vec!["T1".into()] }, TopicNames::decode);
         comes_back(&GroupNames(vec!["G".into()]), GroupNames::decode);
         comes_back(&KvTable(BTreeMap::from([("k".into(), "v".into())])), KvTable::decode);
-        let topic =
-            TopicConfig { topic: "T1".into(), read_queues: 4, write_queues: 3, permission: 6 };
+        let topic = TopicConfig {
+            topic: "T1".into(),
+            read_queues: 4,
+            write_queues: 3,
+            permission: 6,
+            attributes: BTreeMap::from([("message.type".into(), "FIFO".into())]),
+        };
         comes_back(&topic, TopicConfig::decode);
         comes_back(&TopicConfigs(vec![topic]), TopicConfigs::decode);
         let subscription = Subscription {

@@ -340,6 +340,30 @@ fn a_new_group_starts_where_a_topic_that_was_created_again_begins() {
 }
 
 #[test]
+fn the_attributes_of_a_topic_are_shown() {
+    let server = start_default();
+    let mut peer = server.connect(HeaderKind::Json);
+    let mut create = |attributes: &str| {
+        let queues = [("readQueueNums", "1"), ("writeQueueNums", "1"), ("perm", "6")];
+        let fields = [&[("topic", "orders"), ("attributes", attributes)], &queues[..]].concat();
+        peer.call(&Tool(RequestCode::UPDATE_AND_CREATE_TOPIC, &fields, "")).code()
+    };
+    let taken = create("+message.type=FIFO,+reserve.time=24,+reserve.bytes=1000");
+    assert_eq!(taken, ResponseCode::SUCCESS);
+    assert_eq!(create("+foo=bar"), ResponseCode::SYSTEM_ERROR);
+    assert_eq!(create("+message.type=MIXED"), ResponseCode::INVALID_PARAMETER);
+    let shown = r#"{"message.type":"FIFO","reserve.bytes":"1000","reserve.time":"24"}"#;
+    let shown = format!("\"attributes\":{shown},");
+    for (code, fields) in [
+        (RequestCode::GET_TOPIC_CONFIG, &[("topic", "orders")][..]),
+        (RequestCode::GET_ALL_TOPIC_CONFIG, &[]),
+    ] {
+        let told = body(&peer.call(&Tool(code, fields, "")));
+        assert!(told.contains(&shown), "{told}");
+    }
+}
+
+#[test]
 fn a_server_without_clients_looks_after_its_log() {
     let server = start_default();
     // The first look tells the log what was promised, so the log is not empty for long.

@@ -34,6 +34,7 @@ fn topics(names: &[&str]) -> RegisteredTopics {
         read_queues: 4,
         write_queues: 4,
         permission: 6,
+        ..TopicConfig::default()
     };
     let version = DataVersion { counter: 1, state: 0, timestamp: 1 };
     RegisteredTopics { version, topics: names.iter().map(topic).collect() }
