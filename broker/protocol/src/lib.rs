@@ -50,7 +50,7 @@ pub use request::{
     Admin, AttachFilter, CheckClient, CloneOffsets, ConsumerListByGroup, CreateTopic, DeleteGroup,
     EarliestStoreTime, EndTransaction, EnsureTopic, FilterPlace, FilterRequest, FilterTerms,
     GetClusterInfo, GetMaxOffset, GetMinOffset, GetRoute, GroupChanged, GroupConfig, GroupRules,
-    Hello, Inquiry, KvEntry, OfCluster, OfConsumers, OfGroup, OfMember, OfProducers,
+    Hello, Inquiry, KvEntry, OfCluster, OfConsumers, OfGroup, OfMember, OfPage, OfProducers,
     OfSubscription, OfTopic, PullMessage, QueryConsumerOffset, QueryMessage, QuickSend, Request,
     RequestError, ResetOffset, SearchOffset, SendBack, SendMessage, UnregisterClient,
     UpdateConsumerOffset, ViewMessage, pull_flag,

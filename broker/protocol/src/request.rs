@@ -17,8 +17,8 @@ mod send;
 mod topic;
 
 pub use admin::{
-    Admin, DeleteGroup, GroupConfig, GroupRules, KvEntry, OfCluster, OfConsumers, OfGroup, OfTopic,
-    ResetOffset,
+    Admin, DeleteGroup, GroupConfig, GroupRules, KvEntry, OfCluster, OfConsumers, OfGroup, OfPage,
+    OfTopic, ResetOffset,
 };
 pub use client::{CheckClient, ConsumerListByGroup, GroupChanged, UnregisterClient};
 pub use filter::{AttachFilter, FilterPlace, FilterRequest, FilterTerms};

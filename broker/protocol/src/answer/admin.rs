@@ -290,13 +290,42 @@ impl Answer for TopicConfig {
     }
 }
 
-/// What all topics look like, in one page. (In RocketMQ, `TopicConfigAndMappingSerializeWrapper`.)
+/// What topics look like, a page of all. (In RocketMQ, `TopicConfigAndMappingSerializeWrapper`.)
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TopicConfigs(pub Vec<TopicConfig>);
+pub struct TopicConfigs {
+    /// How many there are altogether.
+    pub total: usize,
+    /// Those of the page.
+    pub topics: Vec<TopicConfig>,
+}
+
+impl TopicConfigs {
+    /// Bytes of a page: a Java client closes its connection on frames above 16 MiB.
+    pub const BYTES_MAX: usize = 15 << 20;
+
+    /// As many of these topics as one frame has room for.
+    pub fn page(total: usize, topics: impl Iterator<Item = TopicConfig>) -> Self {
+        let mut bytes = 0;
+        let fits = |topic: &TopicConfig| {
+            bytes += topic.bytes_max();
+            bytes <= Self::BYTES_MAX
+        };
+        Self { total, topics: topics.take_while(fits).collect() }
+    }
+}
+
+impl TopicConfig {
+    /// What it takes in JSON, at most: a name twice, as it is, and texts that may be escaped.
+    fn bytes_max(&self) -> usize {
+        let attributes = self.attributes.iter();
+        let texts: usize = attributes.map(|(name, value)| 6 * (1 + name.len() + value.len())).sum();
+        256 + 2 * self.topic.len() + texts
+    }
+}
 
 impl Answer for TopicConfigs {
     fn fields(&self, to: &mut FieldWriter<'_>) {
-        to.text("totalTopicNum", &self.0.len().to_string());
+        to.text("totalTopicNum", &self.total.to_string());
     }
 
     fn body(&self, out: &mut Vec<u8>) {
@@ -306,7 +335,7 @@ impl Answer for TopicConfigs {
         ObjectWriter::write(out, |object| {
             object.object("dataVersion", version).object("mappingDataVersion", version);
             object.object("topicConfigTable", |table| {
-                for topic in &self.0 {
+                for topic in &self.topics {
                     table.object(&topic.topic, |object| topic.members(object));
                 }
             });
@@ -396,6 +425,23 @@ mod tests {
             &GroupProgress { queues: vec![progress], consume_tps: 12.5 },
             r#"{"consumeTps":12.5,"offsetTable":{{"brokerName":"b-a","queueId":0,"topic":"T1"}:{"brokerOffset":9,"consumerOffset":4,"lastTimestamp":17,"pullOffset":4}}}"#,
         );
+    }
+
+    #[test]
+    fn a_page_of_topics_fits_into_a_frame() {
+        let name = |n: usize| format!("{n:0>127}");
+        let topic = |n| TopicConfig {
+            topic: name(n),
+            read_queues: 16_384,
+            write_queues: 16_384,
+            permission: 6,
+            attributes: BTreeMap::from([("reserve.time".into(), "\u{1}".repeat(20))]),
+        };
+        let page = TopicConfigs::page(105_000, (0..105_000).map(topic));
+        let mut body = Vec::new();
+        page.body(&mut body);
+        assert!((4 << 20..TopicConfigs::BYTES_MAX + 1024).contains(&body.len()), "{}", body.len());
+        assert_eq!(page.topics.last().unwrap().topic, name(page.topics.len() - 1));
     }
 
     #[test]

@@ -35,6 +35,17 @@ fields! {
 }
 
 fields! {
+    /// Which of all topics, in the order of their names. (In RocketMQ,
+    /// `GetAllTopicConfigRequestHeader`.)
+    pub struct OfPage {
+        /// How many are passed over.
+        first: i32 = "topicSeq" or 0,
+        /// The most that are wanted; absent for all.
+        topics_max: Option<i32> = "maxTopicNum",
+    }
+}
+
+fields! {
     /// Names a cluster.
     pub struct OfCluster<'a> {
         /// Which one.
@@ -177,7 +188,7 @@ pub enum Admin<'a> {
     /// Code 351: what a topic looks like.
     TopicConfig(OfTopic<'a>),
     /// Code 21: what all topics look like.
-    AllTopics,
+    AllTopics(OfPage),
     /// Code 305: the broker's own topics.
     SystemTopics,
     /// Code 100, to a name server: sets a key.
@@ -221,7 +232,7 @@ impl<'a> Admin<'a> {
             RequestCode::QUERY_TOPICS_BY_CONSUMER => fields.read().map(Self::TopicsOf),
             RequestCode::DELETE_TOPIC_IN_BROKER => fields.read().map(Self::DeleteTopic),
             RequestCode::GET_TOPIC_CONFIG => fields.read().map(Self::TopicConfig),
-            RequestCode::GET_ALL_TOPIC_CONFIG => Ok(Self::AllTopics),
+            RequestCode::GET_ALL_TOPIC_CONFIG => fields.read().map(Self::AllTopics),
             RequestCode::GET_SYSTEM_TOPIC_LIST_FROM_BROKER => Ok(Self::SystemTopics),
             RequestCode::PUT_KV_CONFIG => fields.read().map(Self::PutKv),
             RequestCode::GET_KV_CONFIG => fields.read().map(Self::GetKv),

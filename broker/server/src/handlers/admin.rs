@@ -57,10 +57,14 @@ pub(crate) fn answer(exchange: &mut Exchange<'_, '_>, request: &Admin<'_>) {
             }
             None => no_topic(exchange, &request.topic),
         },
-        Admin::AllTopics => {
+        Admin::AllTopics(page) => {
             let engine = &exchange.step.engine;
-            let topics = engine.topics().filter(|topic| !is_system_topic(&topic.name));
-            let topics = TopicConfigs(topics.map(|topic| shown(engine, topic)).collect());
+            let topics = || engine.topics().filter(|topic| !is_system_topic(&topic.name));
+            let first = usize::try_from(page.first).unwrap_or(0);
+            let most = page.topics_max.map(|most| usize::try_from(most).unwrap_or(0));
+            let wanted = topics().skip(first).take(most.unwrap_or(usize::MAX));
+            let wanted = wanted.map(|topic| shown(engine, topic));
+            let topics = TopicConfigs::page(topics().count(), wanted);
             exchange.answer(&topics);
         }
         Admin::SystemTopics => {

@@ -143,11 +143,13 @@ impl TopicAttributes {
 }
 
 impl TopicConfigs {
-    /// Reads the answer's body.
+    /// Reads the answer's body; how many there are altogether is in the header.
     pub fn decode(body: &[u8]) -> Result<Self, BodyError> {
         let json = Json::parse_answer(body)?;
         let topics = json.root().get("topicConfigTable").into_iter().flat_map(Node::members);
-        topics.map(|(_, node)| TopicConfig::read(node)).collect::<Result<_, _>>().map(Self)
+        let topics: Vec<_> =
+            topics.map(|(_, node)| TopicConfig::read(node)).collect::<Result<_, _>>()?;
+        Ok(Self { total: topics.len(), topics })
     }
 }
 
@@ -255,7 +257,7 @@ mod tests {
             attributes: BTreeMap::from([("message.type".into(), "FIFO".into())]),
         };
         comes_back(&topic, TopicConfig::decode);
-        comes_back(&TopicConfigs(vec![topic]), TopicConfigs::decode);
+        comes_back(&TopicConfigs { total: 1, topics: vec![topic] }, TopicConfigs::decode);
         let subscription = Subscription {
             topic: "T1".into(),
             expression: "*".into(),

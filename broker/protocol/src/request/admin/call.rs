@@ -19,7 +19,7 @@ impl Call for Admin<'_> {
             Self::TopicsOf(_) => RequestCode::QUERY_TOPICS_BY_CONSUMER,
             Self::DeleteTopic(_) => RequestCode::DELETE_TOPIC_IN_BROKER,
             Self::TopicConfig(_) => RequestCode::GET_TOPIC_CONFIG,
-            Self::AllTopics => RequestCode::GET_ALL_TOPIC_CONFIG,
+            Self::AllTopics(_) => RequestCode::GET_ALL_TOPIC_CONFIG,
             Self::SystemTopics => RequestCode::GET_SYSTEM_TOPIC_LIST_FROM_BROKER,
             Self::PutKv(_) => RequestCode::PUT_KV_CONFIG,
             Self::GetKv(_) => RequestCode::GET_KV_CONFIG,
@@ -36,10 +36,10 @@ impl Call for Admin<'_> {
             Self::PutGroup(_)
             | Self::AllGroups
             | Self::RuntimeInfo
-            | Self::AllTopics
             | Self::SystemTopics
             | Self::TopicNames
             | Self::ReservedNames => {}
+            Self::AllTopics(page) => page.write_fields(to),
             Self::DeleteGroup(group) => group.write_fields(to),
             Self::GetGroup(group) | Self::TopicsOf(group) => group.write_fields(to),
             Self::TopicStats(topic)
@@ -68,7 +68,9 @@ impl Call for Admin<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{CallMode, Frame, HeaderKind, Limits, OfTopic, Request, ResetOffset, Split};
+    use crate::{
+        CallMode, Frame, HeaderKind, Limits, OfPage, OfTopic, Request, ResetOffset, Split,
+    };
 
     #[track_caller]
     fn comes_back(asked: &Admin<'_>) {
@@ -84,7 +86,7 @@ mod tests {
     #[test]
     fn what_a_tool_asks_is_read_back() {
         comes_back(&Admin::TopicStats(OfTopic { topic: "T1".into() }));
-        comes_back(&Admin::AllTopics);
+        comes_back(&Admin::AllTopics(OfPage { first: 2000, topics_max: Some(1000) }));
         comes_back(&Admin::ResetOffset(ResetOffset {
             group: "G".into(),
             topic: "T1".into(),

@@ -2,7 +2,7 @@ use std::borrow::Cow;
 
 use millrace_protocol::{
     Call, FieldWriter, FrameWriter, Head, HeaderKind, PullAnswer, RequestCode, ResponseCode,
-    UpdateConsumerOffset,
+    TopicConfigs, UpdateConsumerOffset,
 };
 use millrace_types::{QueueId, QueueOffset};
 
@@ -360,6 +360,28 @@ fn the_attributes_of_a_topic_are_shown() {
     ] {
         let told = body(&peer.call(&Tool(code, fields, "")));
         assert!(told.contains(&shown), "{told}");
+    }
+}
+
+#[test]
+fn topics_are_told_page_by_page() {
+    let server = start_default();
+    let mut peer = server.connect(HeaderKind::Json);
+    for topic in ["a", "b", "c"] {
+        peer.call(&message(topic, b"x"));
+    }
+    for (first, most, told) in [
+        ("0", "2", &["a", "b"][..]),
+        ("2", "2", &["c"]),
+        ("1", "100", &["b", "c"]),
+        ("9", "2", &[]),
+    ] {
+        let page = [("topicSeq", first), ("maxTopicNum", most)];
+        let answer = peer.call(&Tool(RequestCode::GET_ALL_TOPIC_CONFIG, &page, ""));
+        assert_eq!(answer.header().fields.get("totalTopicNum").as_deref(), Some("3"));
+        let topics = TopicConfigs::decode(answer.body()).unwrap().topics;
+        let names: Vec<_> = topics.iter().map(|topic| topic.topic.as_str()).collect();
+        assert_eq!(names, told);
     }
 }
 
