@@ -199,6 +199,12 @@ impl Clients {
         self.groups.iter().filter(move |(_, group)| wants(group)).map(|(name, _)| name.as_str())
     }
 
+    /// Whether a group is online and wants other topics, but not this one.
+    pub(crate) fn has_left(&self, group: &str, topic: &str) -> bool {
+        let wanted = self.groups.get(group).map(|group| &group.subscriptions);
+        wanted.is_some_and(|wanted| !wanted.is_empty() && !wanted.contains_key(topic))
+    }
+
     /// Whether a group has members.
     pub(crate) fn is_online(&self, group: &str) -> bool {
         self.groups.contains_key(group)

@@ -206,6 +206,8 @@ fn consume_stats(exchange: &mut Exchange<'_, '_>, request: &OfConsumers<'_>) {
         }
     }
     let mut asked = Vec::new();
+    // As in RocketMQ, a topic that the group has subscribed to no longer does not count.
+    committed.retain(|topic, _| !exchange.shell.clients.has_left(&request.group, topic));
     for (topic, committed) in committed {
         if let Some(topic) = described(exchange, &topic) {
             asked.push((topic, committed));

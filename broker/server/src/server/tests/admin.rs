@@ -386,6 +386,29 @@ fn topics_are_told_page_by_page() {
 }
 
 #[test]
+fn a_topic_that_a_group_has_left_does_not_count_for_how_far_it_is_behind() {
+    let server = start_default();
+    let mut peer = server.connect(HeaderKind::Json);
+    for topic in ["orders", "left"] {
+        peer.call(&message(topic, b"x"));
+        let (group, topic) = ("g".into(), topic.into());
+        let (queue_id, offset) = (QueueId(0), QueueOffset(0));
+        peer.call(&UpdateConsumerOffset { group, topic, queue_id, offset });
+    }
+    let stats = Tool(RequestCode::GET_CONSUME_STATS, &[("consumerGroup", "g")], "");
+    let named = |stats: String| ["orders", "left"].map(|topic| stats.contains(topic));
+    assert_eq!(named(body(&peer.call(&stats))), [true, true]);
+    let heartbeat = r#"{"clientID":"c","consumerDataSet":[{"groupName":"g",
+        "consumeType":"CONSUME_PASSIVELY","messageModel":"CLUSTERING","subscriptionDataSet":
+        [{"topic":"orders","subString":"*","expressionType":"TAG","subVersion":1}]}]}"#;
+    let mut member = server.connect(HeaderKind::Json);
+    member.ask(&Tool(RequestCode::HEART_BEAT, &[], heartbeat));
+    // The answer, or a word about the new member.
+    member.receive();
+    assert_eq!(named(body(&peer.call(&stats))), [true, false]);
+}
+
+#[test]
 fn a_server_without_clients_looks_after_its_log() {
     let server = start_default();
     // The first look tells the log what was promised, so the log is not empty for long.
