@@ -15,8 +15,8 @@ mod tag; // the hash by which RocketMQ filters tags
 pub use find::find_either;
 pub use message_id::OffsetMessageId;
 pub use name::{
-    GroupName, NameError, TEMPLATE_TOPIC, TopicName, is_reserved_topic, is_system_topic,
-    is_system_topic_name, takes_no_sends,
+    GroupName, NameError, SYSTEM_TOPICS, TEMPLATE_TOPIC, TopicName, is_reserved_topic,
+    is_system_topic, is_system_topic_name, takes_no_sends,
 };
 pub use now::Now;
 pub use offset::{PhysicalOffset, QueueId, QueueOffset};

@@ -89,6 +89,22 @@ const NO_SENDS: [&str; 6] = [
     "OFFSET_MOVED_EVENT",
 ];
 
+/// Topics that RocketMQ tells tools are its own, whether they exist or not.
+/// Source: `TopicValidator.java`, Apache RocketMQ 5.4; of its timers, `TimerMessageStore.java`.
+pub const SYSTEM_TOPICS: [&str; 11] = [
+    TEMPLATE_TOPIC,
+    "SCHEDULE_TOPIC_XXXX",
+    "BenchmarkTest",
+    "RMQ_SYS_TRANS_HALF_TOPIC",
+    "RMQ_SYS_TRACE_TOPIC",
+    "RMQ_SYS_TRANS_OP_HALF_TOPIC",
+    "TRANS_CHECK_MAX_TIME_TOPIC",
+    "SELF_TEST_TOPIC",
+    "OFFSET_MOVED_EVENT",
+    "CHECKPOINT_TOPIC",
+    "rmq_sys_wheel_timer",
+];
+
 /// Whether no producer may send to a topic, whoever created it.
 pub fn takes_no_sends(topic: &str) -> bool {
     NO_SENDS.contains(&topic)

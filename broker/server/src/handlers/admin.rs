@@ -7,7 +7,9 @@ use millrace_protocol::{
     OfConsumers, QueueProgress, QueueStats, ResetOffset, ResponseCode, StoredGroupConfig,
     TopicConfig, TopicConfigs, TopicNames, TopicStats,
 };
-use millrace_types::{GroupName, QueueId, QueueOffset, TEMPLATE_TOPIC, is_system_topic};
+use millrace_types::{
+    GroupName, QueueId, QueueOffset, SYSTEM_TOPICS, TopicName, is_reserved_topic, is_system_topic,
+};
 
 use crate::dispatch::Exchange;
 use crate::handlers::clients::make_retry_topic;
@@ -44,6 +46,10 @@ pub(crate) fn answer(exchange: &mut Exchange<'_, '_>, request: &Admin<'_>) {
         Admin::TopicsOf(request) => topics_of(exchange, &request.group),
         Admin::DeleteTopic(request) => {
             let topic = &*request.topic;
+            if TopicName::parse(topic).is_ok_and(|topic| is_reserved_topic(&topic)) {
+                let remark = format!("The topic[{topic}] is conflict with system topic.");
+                return exchange.refuse(ResponseCode::INVALID_PARAMETER, remark);
+            }
             let was_there = exchange.step.engine.has_topic(topic);
             exchange.later(Awaited::Done, None, Request::DeleteTopic { topic });
             if was_there && !exchange.step.engine.has_topic(topic) {
@@ -69,10 +75,10 @@ pub(crate) fn answer(exchange: &mut Exchange<'_, '_>, request: &Admin<'_>) {
         }
         Admin::SystemTopics => {
             let topics = exchange.step.engine.topics();
-            let own = topics.filter(|topic| is_system_topic(&topic.name));
-            let mut names: Vec<String> = own.map(|topic| topic.name.to_string()).collect();
-            names.push(TEMPLATE_TOPIC.to_owned());
-            exchange.answer(&TopicNames { broker: None, names });
+            let own = topics.filter(|topic| is_reserved_topic(&topic.name));
+            let mut names: BTreeSet<String> = own.map(|topic| topic.name.to_string()).collect();
+            names.extend(SYSTEM_TOPICS.map(str::to_owned));
+            exchange.answer(&TopicNames { broker: None, names: names.into_iter().collect() });
         }
         other => {
             let remark = format!("{other:?} is not for a broker");

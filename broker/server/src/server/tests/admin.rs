@@ -409,6 +409,20 @@ fn a_topic_that_a_group_has_left_does_not_count_for_how_far_it_is_behind() {
 }
 
 #[test]
+fn the_brokers_own_topics_are_told_and_not_deleted() {
+    let server = start_default();
+    let mut peer = server.connect(HeaderKind::Json);
+    peer.call(&message("orders", b"x"));
+    let told = body(&peer.call(&Bare(RequestCode::GET_SYSTEM_TOPIC_LIST_FROM_BROKER.0)));
+    assert!(!told.contains("orders"));
+    for topic in ["TBW102", "SCHEDULE_TOPIC_XXXX", "RMQ_SYS_TRANS_HALF_TOPIC", "MILLRACE_META"] {
+        assert!(told.contains(&format!("\"{topic}\"")), "{topic} in {told}");
+        let delete = Tool(RequestCode::DELETE_TOPIC_IN_BROKER, &[("topic", topic)], "");
+        assert_eq!(peer.call(&delete).code(), ResponseCode::INVALID_PARAMETER, "{topic}");
+    }
+}
+
+#[test]
 fn a_server_without_clients_looks_after_its_log() {
     let server = start_default();
     // The first look tells the log what was promised, so the log is not empty for long.
