@@ -266,8 +266,17 @@ fn reset(exchange: &mut Exchange<'_, '_>, request: &ResetOffset<'_>) {
         }
         Err(_) => (0..topic.read_queues).map(QueueId).collect(),
     };
+    // As in RocketMQ, an offset is one of a certain queue.
+    let offset = request.offset.filter(|_| request.queue_id >= 0);
+    if let (Some(to), Some(queue)) = (offset, queues.first()) {
+        let (min, max) = exchange.visible(topic.name.as_str(), *queue).unwrap_or_default();
+        if to < min || to > max + 1 {
+            let remark = format!("Target offset {to} not in consume queue range [{min}-{max}]");
+            return exchange.refuse(ResponseCode::SYSTEM_ERROR, remark);
+        }
+    }
     let broker = exchange.shell.names.broker.to_string();
-    let (time_ms, offset, force) = (request.timestamp_ms, request.offset, request.force);
+    let (time_ms, force) = (request.timestamp_ms, request.force);
     answer_from_log(exchange, move |lookup| {
         let name = topic.name.as_str();
         let mut moved = Vec::new();

@@ -423,6 +423,22 @@ fn the_brokers_own_topics_are_told_and_not_deleted() {
 }
 
 #[test]
+fn a_group_is_not_moved_to_an_offset_that_its_queue_does_not_have() {
+    let server = start_default();
+    let mut peer = server.connect(HeaderKind::Json);
+    peer.call(&message("orders", b"x"));
+    let mut move_to = |offset: &str| {
+        let to = [("group", "g"), ("topic", "orders"), ("queueId", "0"), ("offset", offset)];
+        let fields = [&to[..], &[("timestamp", "-1"), ("isForce", "true")]].concat();
+        let answer = peer.call(&Tool(RequestCode::INVOKE_BROKER_TO_RESET_OFFSET, &fields, ""));
+        (answer.code(), answer.remark())
+    };
+    let refused = "Target offset 99 not in consume queue range [0-1]".to_owned();
+    assert_eq!(move_to("99"), (ResponseCode::SYSTEM_ERROR, refused));
+    assert_eq!(move_to("1").0, ResponseCode::SUCCESS);
+}
+
+#[test]
 fn a_server_without_clients_looks_after_its_log() {
     let server = start_default();
     // The first look tells the log what was promised, so the log is not empty for long.
