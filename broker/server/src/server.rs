@@ -190,6 +190,7 @@ impl Server {
         let filters = Arc::new(Filters::open(disk, &config.dir, shared, host));
         let names = Names {
             host: addresses.advertised,
+            namesrv: addresses.namesrv,
             broker: Arc::clone(core.name()),
             cluster: config.cluster_name.as_str().into(),
             auto_create_topics: config.auto_create_topics,

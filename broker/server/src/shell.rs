@@ -66,6 +66,8 @@ pub(crate) struct Shell {
 pub(crate) struct Names {
     /// As clients reach it.
     pub(crate) host: SocketAddr,
+    /// Where the name server listens, if there is one in this process.
+    pub(crate) namesrv: Option<SocketAddr>,
     pub(crate) broker: Arc<str>,
     pub(crate) cluster: Arc<str>,
     pub(crate) auto_create_topics: bool,

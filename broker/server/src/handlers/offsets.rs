@@ -101,7 +101,8 @@ fn offset(exchange: &mut Exchange<'_, '_>, found: Result<QueueOffset, Refusal>) 
     }
 }
 
-/// Code 29. Times are in the messages, which may have to be read from disk.
+/// Code 29. Times are in the messages, which may have to be read from disk. As in RocketMQ, a queue
+/// that does not exist begins at 0.
 pub(crate) fn search(exchange: &mut Exchange<'_, '_>, request: &SearchOffset<'_>) {
     let (topic, queue) = (request.topic.to_string(), request.queue_id);
     let (time_ms, upper) = (request.timestamp_ms, request.is_upper());
@@ -112,18 +113,29 @@ pub(crate) fn search(exchange: &mut Exchange<'_, '_>, request: &SearchOffset<'_>
         } else {
             lookup.first_stored_from(&topic, queue, time_ms)
         };
-        respond(to, found.map(|offset| OffsetAnswer { offset }))
+        let found = if_there_is(found.map(Some));
+        respond(to, found.map(|offset| OffsetAnswer { offset: offset.unwrap_or_default() }))
     });
 }
 
-/// Code 32.
+/// Code 32. In a queue that does not exist nothing was ever stored.
 pub(crate) fn earliest(exchange: &mut Exchange<'_, '_>, request: &EarliestStoreTime<'_>) {
     let (topic, queue) = (request.topic.to_string(), request.queue_id);
     let (lookup, to) = (Lookup::new(&exchange.shell.shared), exchange.to);
     exchange.job(move || {
-        let found = lookup.first_store_time(&topic, queue);
+        let found = if_there_is(lookup.first_store_time(&topic, queue));
         respond(to, found.map(|time| TimestampAnswer { timestamp_ms: time.unwrap_or(-1) }))
     });
+}
+
+/// `None` if there is no such queue.
+fn if_there_is<T>(found: Result<Option<T>, LookupError>) -> Result<Option<T>, LookupError> {
+    match found {
+        Err(LookupError::Refused(Refusal::UnknownTopic(_) | Refusal::NoSuchQueue { .. })) => {
+            Ok(None)
+        }
+        found => found,
+    }
 }
 
 fn respond(to: ReplyTo, found: Result<impl Answer, LookupError>) -> Output {

@@ -45,8 +45,9 @@ pub(crate) fn answer(exchange: &mut Exchange<'_, '_>, request: &Registry<'_>) {
             exchange.answer(&group);
         }
         Registry::Settings => {
-            let host = exchange.shell.names.host;
-            let settings = [("listenPort", host.port().to_string())];
+            let names = &exchange.shell.names;
+            let port = names.namesrv.unwrap_or(names.host).port();
+            let settings = [("listenPort", port.to_string())];
             let values = settings.map(|(key, value)| (key.to_owned(), value)).into();
             exchange.answer(&SettingsText { version: DataVersion::default(), values });
         }

@@ -39,6 +39,7 @@ impl Still {
         let at = listener.address().unwrap();
         let names = Names {
             host: at,
+            namesrv: None,
             broker: Arc::clone(core.name()),
             cluster: "cluster".into(),
             auto_create_topics: true,

@@ -439,6 +439,33 @@ fn a_group_is_not_moved_to_an_offset_that_its_queue_does_not_have() {
 }
 
 #[test]
+fn a_name_server_tells_its_own_port() {
+    let server = start_default();
+    let asked = Bare(RequestCode::GET_NAMESRV_CONFIG.0);
+    let told = body(&server.connect_namesrv().call(&asked));
+    let port = server.addresses().namesrv.unwrap().port();
+    assert!(told.contains(&format!("listenPort={port}\n")), "{told}");
+}
+
+#[test]
+fn a_queue_that_does_not_exist_has_no_times() {
+    let server = start_default();
+    let mut peer = server.connect(HeaderKind::Json);
+    peer.call(&message("orders", b"x"));
+    for (topic, queue) in [("nowhere", "0"), ("orders", "99")] {
+        let fields = [("topic", topic), ("queueId", queue), ("timestamp", "1")];
+        for (code, name, expected) in [
+            (RequestCode::SEARCH_OFFSET_BY_TIMESTAMP, "offset", "0"),
+            (RequestCode::GET_EARLIEST_MSG_STORETIME, "timestamp", "-1"),
+        ] {
+            let answer = peer.call(&Tool(code, &fields, ""));
+            let told = answer.header().fields.get(name).map(Cow::into_owned);
+            assert_eq!(told.as_deref(), Some(expected), "{}", answer.remark());
+        }
+    }
+}
+
+#[test]
 fn a_server_without_clients_looks_after_its_log() {
     let server = start_default();
     // The first look tells the log what was promised, so the log is not empty for long.
