@@ -106,13 +106,13 @@ impl Found {
     }
 
     /// The parts to be read and decided over one after the other, until anything of one is kept;
-    /// each with its place in the plan. There is one, unless deciding takes long: then far more
+    /// each with its place in the plan. There is one if nothing has to be decided; otherwise more
     /// messages were planned than are given, and a part holds no more than are.
     pub fn stretches(&self) -> impl Iterator<Item = (usize, &[Entry])> {
         let entries = self.plan.entries.as_slice();
-        let (count_max, bytes_max) = match self.takes_long() {
-            true => (self.count_max, self.bytes_max),
-            false => (usize::MAX, u64::MAX),
+        let (count_max, bytes_max) = match self.verdicts.is_empty() {
+            true => (usize::MAX, u64::MAX),
+            false => (self.count_max, self.bytes_max),
         };
         let mut at = 0;
         std::iter::from_fn(move || {

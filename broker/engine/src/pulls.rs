@@ -157,6 +157,7 @@ impl Engine {
         let HeldPull { from, count_max, bytes_max, .. } = *pull;
         let verdicts = pull.filter.verdicts();
         let takes_long = verdicts.iter().any(|verdicts| verdicts.takes_long());
+        let planned_max = if verdicts.is_empty() { count_max } else { count_max.max(QUICK_MAX) };
         let found = |plan, next| Found {
             queue,
             plan,
@@ -169,7 +170,7 @@ impl Engine {
             max: next,
         };
         if !takes_long && !pull.filter.goes_by_entry() {
-            let plan = self.store.plan(queue, from, count_max, bytes_max, visible);
+            let plan = self.store.plan(queue, from, planned_max, bytes_max, visible);
             let next = plan.next();
             return found(plan, next);
         }
@@ -199,6 +200,10 @@ impl Engine {
 /// Most index entries that one pull looks at whose messages take long to decide over: far more than
 /// it is given, so that a filter that drops nearly everything is not asked pull by pull.
 const JUDGED_MAX: usize = 1_024;
+
+/// The same for conditions, which are decided over where the pull came in: so many that deciding
+/// over all of them is in nobody's way.
+const QUICK_MAX: usize = 256;
 
 /// Whether a pull has just come, or waits already.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -330,6 +330,31 @@ fn tags_and_conditions_choose_messages() {
     check_refused(&wrong, ResponseCode::SUBSCRIPTION_PARSE_FAILED, "parse");
 }
 
+#[test]
+fn a_condition_passes_over_more_messages_than_a_pull_gives() {
+    let server = start_default();
+    let mut peer = server.connect(HeaderKind::Json);
+    for n in 0..300 {
+        let properties = format!("n\u{1}{n}\u{2}");
+        peer.call(&SendMessage { properties: properties.into(), ..message("t", b"x") });
+    }
+    let mut check = |condition: &'static str, from: u64, found: usize, next: u64| {
+        let answer = peer.call(&PullMessage {
+            subscription: Some(condition.into()),
+            expression_type: Some("SQL92".into()),
+            messages_max: 32,
+            ..pull("t", QueueOffset(from))
+        });
+        let head = PullAnswer::decode(&answer.header()).unwrap();
+        let records = if head.status == PullStatus::Found { answer.records().len() } else { 0 };
+        assert_eq!((records, head.next.0), (found, next), "{condition}");
+    };
+    check("n < 0", 0, 0, 256);
+    check("n < 0", 256, 0, 300);
+    check("n = 200", 0, 1, 224);
+    check("n >= 0", 0, 32, 32);
+}
+
 fn heartbeat(client: &str, expression: &str, version: i64) -> Heartbeat {
     let subscription = |topic: &str| Subscription {
         topic: topic.into(),
