@@ -28,8 +28,8 @@ macro_rules! codes {
     };
 }
 
-/// What a request asks for. Names and numbers are those of `RequestCode.java`, Apache RocketMQ
-/// 5.3; those from 9001 up are ours, far from any range Apache uses, and fit the 16 bits that a
+/// What a request asks for. Names and numbers are those of `RequestCode.java`, Apache RocketMQ 5.4,
+/// and of 4.9 where 5 has none; those from 9001 up are ours, far from any range Apache uses, and fit the 16 bits that a
 /// binary header has for a code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestCode(pub i32);
@@ -38,13 +38,17 @@ codes!(RequestCode {
     SEND_MESSAGE = 10, "One message, with the long field names.";
     PULL_MESSAGE = 11, "Messages of one queue.";
     QUERY_MESSAGE = 12, "Messages by key.";
+    QUERY_BROKER_OFFSET = 13, "How far the broker's log is.";
     QUERY_CONSUMER_OFFSET = 14, "A group's committed offset.";
     UPDATE_CONSUMER_OFFSET = 15, "Commits a group's offset; usually oneway.";
     UPDATE_AND_CREATE_TOPIC = 17, "Creates or overwrites a topic.";
     UPDATE_AND_CREATE_TOPIC_LIST = 18, "The same for several.";
     GET_ALL_TOPIC_CONFIG = 21, "Every topic's configuration.";
+    GET_TOPIC_CONFIG_LIST = 22, "Several topics' configuration.";
+    GET_TOPIC_NAME_LIST = 23, "Names of topics.";
     UPDATE_BROKER_CONFIG = 25, "Changes broker settings.";
     GET_BROKER_CONFIG = 26, "The broker's settings.";
+    TRIGGER_DELETE_FILES = 27, "Applies retention now, of old.";
     GET_BROKER_RUNTIME_INFO = 28, "The broker's figures.";
     SEARCH_OFFSET_BY_TIMESTAMP = 29, "The first offset stored at or after a time.";
     GET_MAX_OFFSET = 30, "The end of a queue.";
@@ -64,6 +68,13 @@ codes!(RequestCode {
     GET_ALL_DELAY_OFFSET = 45, "The offsets of the delay levels.";
     CHECK_CLIENT_CONFIG = 46, "Whether a subscription's expression is usable.";
     GET_CLIENT_CONFIG = 47, "Defined, but Apache has no handler.";
+    UPDATE_AND_CREATE_ACL_CONFIG = 50, "Creates or overwrites an account, 4.x.";
+    DELETE_ACL_CONFIG = 51, "Removes an account, 4.x.";
+    GET_BROKER_CLUSTER_ACL_INFO = 52, "Which version of the accounts is in force, 4.x.";
+    UPDATE_GLOBAL_WHITE_ADDRS_CONFIG = 53, "Addresses that need no account, 4.x.";
+    GET_BROKER_CLUSTER_ACL_CONFIG = 54, "All accounts, 4.x.";
+    GET_TIMER_CHECK_POINT = 60, "How far the timers have got.";
+    GET_TIMER_METRICS = 61, "How many timers wait in which topics.";
     PUT_KV_CONFIG = 100, "Stores a name server key.";
     GET_KV_CONFIG = 101, "Reads a name server key.";
     DELETE_KV_CONFIG = 102, "Removes a name server key.";
@@ -80,6 +91,12 @@ codes!(RequestCode {
     GET_ALL_TOPIC_LIST_FROM_NAMESERVER = 206, "Every topic a name server knows.";
     DELETE_SUBSCRIPTIONGROUP = 207, "Removes a group.";
     GET_CONSUME_STATS = 208, "How far a group is behind.";
+    SUSPEND_CONSUMER = 209, "Stops a group.";
+    RESUME_CONSUMER = 210, "Lets a group go on.";
+    RESET_CONSUMER_OFFSET_IN_CONSUMER = 211, "Moves a group at its clients.";
+    RESET_CONSUMER_OFFSET_IN_BROKER = 212, "Moves a group at the broker.";
+    ADJUST_CONSUMER_THREAD_POOL = 213, "Sets a consumer's threads.";
+    WHO_CONSUME_THE_MESSAGE = 214, "Who has consumed a message.";
     DELETE_TOPIC_IN_BROKER = 215, "Removes a topic from a broker.";
     DELETE_TOPIC_IN_NAMESRV = 216, "Removes a topic from a name server.";
     REGISTER_TOPIC_IN_NAMESRV = 217, "Adds queue data of one topic.";
@@ -91,6 +108,8 @@ codes!(RequestCode {
     GET_TOPICS_BY_CLUSTER = 224, "Topics with a queue in a cluster.";
     UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST = 225, "Creates or overwrites several groups.";
     QUERY_TOPIC_CONSUME_BY_WHO = 300, "The groups of a topic.";
+    REGISTER_FILTER_SERVER = 301, "A filter server is there.";
+    REGISTER_MESSAGE_FILTER_CLASS = 302, "Gives a filter server its code.";
     QUERY_CONSUME_TIME_SPAN = 303, "The times that a group's offsets span.";
     GET_SYSTEM_TOPIC_LIST_FROM_NS = 304, "System topics a name server knows.";
     GET_SYSTEM_TOPIC_LIST_FROM_BROKER = 305, "System topics of a broker.";
@@ -123,6 +142,8 @@ codes!(RequestCode {
     GET_TOPIC_CONFIG = 351, "One topic's configuration.";
     GET_SUBSCRIPTIONGROUP_CONFIG = 352, "One group's configuration.";
     UPDATE_AND_GET_GROUP_FORBIDDEN = 353, "Forbids a group to read a topic.";
+    CHECK_ROCKSDB_CQ_WRITE_PROGRESS = 354, "Compares indexes in files with those in RocksDB.";
+    EXPORT_ROCKSDB_CONFIG_TO_JSON = 355, "Writes what RocksDB has of the configuration to files.";
     LITE_PULL_MESSAGE = 361, "A pull of `DefaultLitePullConsumer`, 5.x.";
     RECALL_MESSAGE = 370, "Takes a timed message back.";
     QUERY_ASSIGNMENT = 400, "Has the broker assign queues to a consumer.";
@@ -130,7 +151,41 @@ codes!(RequestCode {
     GET_ALL_MESSAGE_REQUEST_MODE = 402, "Which groups use POP.";
     UPDATE_AND_CREATE_STATIC_TOPIC = 513, "Creates a topic with logical queues.";
     GET_BROKER_MEMBER_GROUP = 901, "All addresses of one broker name.";
+    ADD_BROKER = 902, "To a broker container: starts a broker.";
+    REMOVE_BROKER = 903, "To a broker container: stops a broker.";
     BROKER_HEARTBEAT = 904, "A broker is still there.";
+    NOTIFY_MIN_BROKER_ID_CHANGE = 905, "Name server to broker: who acts as master.";
+    EXCHANGE_BROKER_HA_INFO = 906, "Between master and replica.";
+    GET_BROKER_HA_STATUS = 907, "How far replicas are.";
+    RESET_MASTER_FLUSH_OFFSET = 908, "Replica to master.";
+    CONTROLLER_ALTER_SYNC_STATE_SET = 1001, "Replicas that are in step.";
+    CONTROLLER_ELECT_MASTER = 1002, "Elects a master.";
+    CONTROLLER_REGISTER_BROKER = 1003, "A broker is there.";
+    CONTROLLER_GET_REPLICA_INFO = 1004, "The replicas of a broker.";
+    CONTROLLER_GET_METADATA_INFO = 1005, "The state of the controllers.";
+    CONTROLLER_GET_SYNC_STATE_DATA = 1006, "Which replicas are in step.";
+    GET_BROKER_EPOCH_CACHE = 1007, "The epochs of a broker's log.";
+    NOTIFY_BROKER_ROLE_CHANGED = 1008, "Controller to broker: who is master.";
+    UPDATE_CONTROLLER_CONFIG = 1009, "Changes settings of a controller.";
+    GET_CONTROLLER_CONFIG = 1010, "The settings of a controller.";
+    CLEAN_BROKER_DATA = 1011, "Forgets a broker.";
+    CONTROLLER_GET_NEXT_BROKER_ID = 1012, "The next free number of a broker.";
+    CONTROLLER_APPLY_BROKER_ID = 1013, "A broker takes a number.";
+    UPDATE_COLD_DATA_FLOW_CTR_CONFIG = 2001, "Limits a group's reading of cold data.";
+    REMOVE_COLD_DATA_FLOW_CTR_CONFIG = 2002, "Lifts that limit.";
+    GET_COLD_DATA_FLOW_CTR_INFO = 2003, "Which groups read cold data.";
+    SET_COMMITLOG_READ_MODE = 2004, "Tells the system how files are read.";
+    AUTH_CREATE_USER = 3001, "Creates a user.";
+    AUTH_UPDATE_USER = 3002, "Changes a user.";
+    AUTH_DELETE_USER = 3003, "Removes a user.";
+    AUTH_GET_USER = 3004, "One user.";
+    AUTH_LIST_USER = 3005, "All users.";
+    AUTH_CREATE_ACL = 3006, "Creates rules.";
+    AUTH_UPDATE_ACL = 3007, "Changes rules.";
+    AUTH_DELETE_ACL = 3008, "Removes rules.";
+    AUTH_GET_ACL = 3009, "One subject's rules.";
+    AUTH_LIST_ACL = 3010, "All rules.";
+    SWITCH_TIMER_ENGINE = 5001, "Moves timers to RocksDB or back, 5.4.";
     MR_HELLO = 9001, "Ours: who are you? Apache RocketMQ answers 3.";
     MR_TOPIC = 9002, "Ours: creates a topic unless it exists, answers its queue count.";
     MR_APPEND_GROUP = 9003, "Ours: messages of any topics and queues, appended as one, fenced.";
@@ -144,6 +199,7 @@ codes!(RequestCode {
     CHANGE_MESSAGE_INVISIBLETIME = 200053, "Prolongs a claim.";
     NOTIFICATION = 200054, "Waits for a message without taking it.";
     POLLING_INFO = 200055, "How many POP requests wait.";
+    POP_ROLLBACK = 200056, "Leaves the new store of POP, 5.x.";
     BATCH_ACK_MESSAGE = 200151, "Settles several claims.";
 });
 
