@@ -40,6 +40,8 @@ pub(crate) fn runtime_info(exchange: &mut Exchange<'_, '_>) {
     };
     put("putTps", rates(&|counts| counts.stored));
     put("getTransferredTps", rates(&|counts| counts.given));
+    // As 4.9 and its tools spell it.
+    put("getTransferedTps", rates(&|counts| counts.given));
     put("getFoundTps", rates(&|counts| counts.found));
     put("getMissTps", rates(&|counts| counts.missed));
     put("getTotalTps", rates(&|counts| counts.found + counts.missed));

@@ -132,6 +132,9 @@ fn topics_and_their_ends_are_shown() {
     assert!(stats.contains(r#""maxOffset":1,"minOffset":0"#), "{stats}");
     let info = body(&peer.call(&Bare(RequestCode::GET_BROKER_RUNTIME_INFO.0)));
     assert!(info.contains(r#""msgPutTotalTodayNow":"1""#), "{info}");
+    for spelling in ["getTransferedTps", "getTransferredTps"] {
+        assert!(info.contains(&format!("\"{spelling}\":\"0.0000 ")), "{info}");
+    }
 }
 
 #[test]
