@@ -19,6 +19,7 @@ use crate::cluster::{At, parse_name, run};
 use crate::exit::{Exit, Failure, codes};
 use crate::figures::counted;
 use crate::output::{Answer, try_print};
+use crate::signals::Signals;
 
 /// Send lines as messages to a topic.
 ///
@@ -83,6 +84,7 @@ impl Produce {
         let group = parse_name(GroupName::parse(&self.group))?;
         let pattern = self.pattern(topic)?;
         let lines = self.open()?;
+        let mut signals = Signals::listen()?;
         run(async {
             let cluster = self.at.cluster().await?;
             let options = ProducerOptions {
@@ -92,7 +94,7 @@ impl Produce {
             };
             let producer = Arc::new(Producer::new(Arc::clone(&cluster), group, options));
             let mut sending = Sending::new(self, producer);
-            let outcome = sending.all(read(lines), &pattern).await;
+            let outcome = sending.all(read(lines), &pattern, &mut signals).await;
             cluster.close().await;
             sending.told(outcome)
         })
@@ -126,8 +128,16 @@ impl Produce {
     }
 }
 
+/// What came of reading a line.
+type Line = Result<Vec<u8>, Unread>;
+
+enum Unread {
+    TooLong,
+    Failed(io::Error),
+}
+
 /// Lines that are read on a thread of their own, because reading may block.
-fn read(mut lines: Box<dyn BufRead + Send>) -> mpsc::Receiver<io::Result<Vec<u8>>> {
+fn read(mut lines: Box<dyn BufRead + Send>) -> mpsc::Receiver<Line> {
     let (sender, receiver) = mpsc::channel(LINES_AHEAD);
     // It ends with its input, or when nobody takes its lines; a terminal may keep it until then.
     std::thread::spawn(move || {
@@ -140,11 +150,15 @@ fn read(mut lines: Box<dyn BufRead + Send>) -> mpsc::Receiver<io::Result<Vec<u8>
                     if line.pop_if(|last| *last == b'\n').is_some() {
                         line.pop_if(|last| *last == b'\r');
                     }
+                    if line.len() > BODY_BYTES_MAX {
+                        // Its rest is no message.
+                        return drop(sender.blocking_send(Err(Unread::TooLong)));
+                    }
                     if sender.blocking_send(Ok(line)).is_err() {
                         return;
                     }
                 }
-                Err(error) => return drop(sender.blocking_send(Err(error))),
+                Err(error) => return drop(sender.blocking_send(Err(Unread::Failed(error)))),
             }
         }
     });
@@ -155,90 +169,173 @@ fn read(mut lines: Box<dyn BufRead + Send>) -> mpsc::Receiver<io::Result<Vec<u8>
 struct Sending<'a> {
     command: &'a Produce,
     producer: Arc<Producer>,
-    in_flight: VecDeque<JoinHandle<Outcome>>,
+    in_flight: VecDeque<InFlight>,
     read: u64,
     stored: u64,
+    /// Those among them that come after a line that failed.
+    stored_behind: u64,
+    /// Of the first line that failed, what is told of it.
+    failure: Option<Failure>,
+    stopped: bool,
     /// Stored, but not as well as was asked for.
     doubtful: u64,
     began: Instant,
 }
 
+/// A request on its way.
+struct InFlight {
+    first_line: u64,
+    lines: u64,
+    sending: JoinHandle<Outcome>,
+}
+
+impl InFlight {
+    /// What its outcome is about.
+    fn name(&self) -> String {
+        let Self { first_line, lines, .. } = self;
+        match lines {
+            1 => format!("line {first_line}"),
+            _ => format!("lines {first_line} to {}", first_line + lines - 1),
+        }
+    }
+}
+
 impl<'a> Sending<'a> {
     fn new(command: &'a Produce, producer: Arc<Producer>) -> Self {
         let (in_flight, began) = (VecDeque::new(), Instant::now());
-        Self { command, producer, in_flight, read: 0, stored: 0, doubtful: 0, began }
+        Self {
+            command,
+            producer,
+            in_flight,
+            read: 0,
+            stored: 0,
+            stored_behind: 0,
+            failure: None,
+            stopped: false,
+            doubtful: 0,
+            began,
+        }
     }
 
-    /// Sends all lines. After the first failure nothing more is sent, but what is on its way is
-    /// waited for.
+    /// Sends all lines. After the first failure, and after a signal, nothing more is sent, but what
+    /// is on its way is waited for.
     async fn all(
         &mut self,
-        mut lines: mpsc::Receiver<io::Result<Vec<u8>>>,
+        mut lines: mpsc::Receiver<Line>,
         pattern: &Message,
+        signals: &mut Signals,
     ) -> Result<(), Failure> {
-        let mut failure = self.send_lines(&mut lines, pattern).await.err();
-        lines.close();
-        while let Some(first) = self.in_flight.pop_front() {
-            if let Err(error) = self.settle(first).await {
-                failure = failure.or(Some(error));
+        let unread = tokio::select! {
+            sent = self.send_lines(&mut lines, pattern) => sent.err(),
+            () = signals.requested() => {
+                self.stopped = true;
+                None
             }
+        };
+        lines.close();
+        while !self.in_flight.is_empty() {
+            self.settle_first().await;
         }
-        failure.map_or(Ok(()), Err)
+        // A line that could not be read comes after all that were sent.
+        self.failure.take().or(unread).map_or(Ok(()), Err)
     }
 
     async fn send_lines(
         &mut self,
-        lines: &mut mpsc::Receiver<io::Result<Vec<u8>>>,
+        lines: &mut mpsc::Receiver<Line>,
         pattern: &Message,
     ) -> Result<(), Failure> {
         let (mut batch, mut bytes) = (Vec::new(), 0);
+        let mut unread = None;
         while let Some(line) = lines.recv().await {
-            let line = line.map_err(|error| {
-                let message = format!("cannot read on after line {}: {error}", self.read);
-                Failure::new(Exit::Failed, codes::SOURCE_IO, message)
-            })?;
-            self.read += 1;
+            let line = match line {
+                Ok(line) => line,
+                Err(reason) => {
+                    unread = Some(self.unread(&reason));
+                    break;
+                }
+            };
             if bytes + line.len() > BATCH_BYTES_MAX && !batch.is_empty() {
-                self.start(std::mem::take(&mut batch)).await?;
+                self.start(std::mem::take(&mut batch)).await;
                 bytes = 0;
             }
+            self.read += 1;
             bytes += line.len();
             batch.push(pattern.clone().body(line));
             if batch.len() >= self.command.batch as usize || lines.is_empty() {
-                self.start(std::mem::take(&mut batch)).await?;
+                self.start(std::mem::take(&mut batch)).await;
                 bytes = 0;
             }
+            if self.failure.is_some() {
+                return Ok(());
+            }
         }
-        if batch.is_empty() { Ok(()) } else { self.start(batch).await }
+        if !batch.is_empty() {
+            self.start(batch).await;
+        }
+        unread.map_or(Ok(()), Err)
     }
 
-    async fn start(&mut self, messages: Vec<Message>) -> Result<(), Failure> {
+    /// Why the next line is not sent.
+    fn unread(&self, reason: &Unread) -> Failure {
+        match reason {
+            Unread::TooLong => {
+                let line = self.read + 1;
+                let message = format!("line {line}: a body has at most {BODY_BYTES_MAX} bytes");
+                Failure::new(Exit::Input, codes::ARGUMENT, message)
+            }
+            Unread::Failed(error) => {
+                let message = format!("cannot read on after line {}: {error}", self.read);
+                Failure::new(Exit::Failed, codes::SOURCE_IO, message)
+            }
+        }
+    }
+
+    /// Sends the last lines that were read, once there is a place for them and if none before has
+    /// failed.
+    async fn start(&mut self, messages: Vec<Message>) {
+        let lines = messages.len() as u64;
+        let before = self.read.saturating_sub(lines);
         if let Some(rate) = self.command.rate {
-            let due = self.read.saturating_sub(messages.len() as u64) as f64 / f64::from(rate);
+            let due = before as f64 / f64::from(rate);
             sleep_until(self.began + Duration::from_secs_f64(due)).await;
         }
-        if self.in_flight.len() >= IN_FLIGHT_MAX
-            && let Some(first) = self.in_flight.pop_front()
-        {
-            self.settle(first).await?;
+        if self.in_flight.len() >= IN_FLIGHT_MAX {
+            self.settle_first().await;
+        }
+        if self.failure.is_some() {
+            return;
         }
         let producer = Arc::clone(&self.producer);
-        self.in_flight.push_back(tokio::spawn(async move {
+        let sending = tokio::spawn(async move {
             match &*messages {
                 [message] => producer.send(message).await.map(|sent| vec![sent]),
                 _ => producer.send_batch(&messages).await,
             }
-        }));
-        Ok(())
+        });
+        self.in_flight.push_back(InFlight { first_line: before + 1, lines, sending });
     }
 
-    async fn settle(&mut self, sending: JoinHandle<Outcome>) -> Result<(), Failure> {
-        let outcome = match sending.await {
+    /// Waits for what was sent first. Dropping the future loses nothing.
+    async fn settle_first(&mut self) {
+        let Some(first) = self.in_flight.front_mut() else { return };
+        let outcome = match (&mut first.sending).await {
             Ok(outcome) => outcome,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
-        for sent in outcome? {
+        let first = self.in_flight.pop_front().expect("it was there");
+        let stored = match outcome {
+            Ok(stored) => stored,
+            Err(error) => {
+                let mut failure = Failure::from(error);
+                failure.message = format!("{}: {}", first.name(), failure.message);
+                self.failure.get_or_insert(failure);
+                return;
+            }
+        };
+        for sent in stored {
             self.stored += 1;
+            self.stored_behind += u64::from(self.failure.is_some());
             self.doubtful += u64::from(sent.status != SendStatus::Ok);
             if self.command.at.json {
                 let line = json!({
@@ -254,19 +351,30 @@ impl<'a> Sending<'a> {
                 let _ = try_print(format!("{line}\n").as_bytes());
             }
         }
-        Ok(())
     }
 
     fn told(&self, outcome: Result<(), Failure>) -> Result<Answer, Failure> {
-        let Self { command, stored, doubtful, .. } = self;
-        let result = json!({ "topic": command.topic, "sent": stored, "doubtful": doubtful });
+        let Self { command, stored, stored_behind: behind, doubtful, .. } = self;
+        let before = stored - behind;
+        let result = json!({
+            "topic": command.topic,
+            "sent": stored,
+            "sent_before_failure": before,
+            "doubtful": doubtful,
+        });
         if let Err(mut failure) = outcome {
-            failure.message =
-                format!("{}; {} stored before", failure.message, counted(*stored, "message"));
+            let message = &mut failure.message;
+            message.push_str(&format!("; {} stored before it", counted(before, "message")));
+            if *behind > 0 {
+                message.push_str(&format!(", and {behind} of those behind it"));
+            }
             failure.result = result;
             return Err(failure);
         }
         let mut summary = format!("sent {} to {}", counted(*stored, "message"), command.topic);
+        if self.stopped {
+            summary.push_str(" until it was stopped");
+        }
         if *doubtful > 0 {
             summary.push_str(&format!(
                 "; {} of them stored, but not known to be on disk and replicated in time",

@@ -81,6 +81,39 @@ fn a_topic_is_made_used_and_looked_at() {
 }
 
 #[test]
+fn a_line_that_cannot_be_sent_is_named() {
+    let rig = Rig::start();
+    rig.home.write("lines", "a\n\nb\nc\n");
+    let ran = rig.run(&["produce", "t", "--file", "lines", "--json"]).expect(1);
+    ran.one_error("E-NET-03", ": line 2: ");
+    ran.one_error("E-NET-03", "the body is empty; 1 message stored before it");
+    let result = ran.json()["result"].clone();
+    let printed = rig.run(&["consume", "t"]).expect(0).out.lines().count();
+    assert_eq!((&result["sent"], &result["sent_before_failure"]), (&printed.into(), &1.into()));
+
+    let long = "x".repeat((4 << 20) + 10);
+    rig.home.write("lines", &format!("a\n{long}\nb\n"));
+    let ran = rig.run(&["produce", "long", "--file", "lines"]).expect(2);
+    ran.one_error("E-ARG-01", "line 2: a body has at most 4194304 bytes; 1 message stored before");
+    assert_eq!(rig.run(&["consume", "long"]).expect(0).out, "a\n");
+}
+
+#[test]
+fn a_producer_that_is_stopped_says_how_much_it_sent() {
+    let rig = Rig::start();
+    rig.home.write("lines", &"a\n".repeat(100));
+    let args = ["produce", "t", "--file", "lines", "--rate", "1", "--json"];
+    let producer = rig.home.start(&[&args[..], &["--namesrv", &rig.namesrv]].concat());
+    // Answers are told once many are on their way, or in the end.
+    wait_for("a message", || !rig.run(&["consume", "t"]).out.is_empty());
+    producer.signal("TERM");
+    let ran = producer.ended().expect(0);
+    let (told, lines) = (ran.json(), ran.out.lines().count() as u64 - 1);
+    assert_eq!(told["result"]["sent"], lines, "{told}");
+    assert!(told["summary"].as_str().unwrap().ends_with("until it was stopped"), "{told}");
+}
+
+#[test]
 fn messages_are_printed_as_lines() {
     let rig = Rig::start();
     rig.home.write("lines", "a\nb\nc\n");
