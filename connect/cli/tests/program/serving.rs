@@ -294,3 +294,26 @@ fn a_mistake_in_a_brokers_file_is_told_with_its_place() {
     wrong.one_error("E-CONF-01", "broker.conf: line 2: `fileReservedTime` cannot be `0`");
     home.run(&["explain", "E-CONF-01"]).expect(0);
 }
+
+#[test]
+fn top_writes_plain_text_to_a_pipe_and_ends_with_who_reads() {
+    let home = Home::new();
+    let (_server, listening) = serve(&home, &["--metrics-listen", "127.0.0.1:0"]);
+    let at = listening["metrics"].as_str().unwrap();
+    let port = at.trim_end_matches("/metrics").rsplit(':').next().unwrap();
+    // By a name, too.
+    let by_name = format!("localhost:{port}");
+    let once = home.run(&["top", "--metrics", &by_name, "--once"]).expect(0);
+    assert!(once.out.contains("millrace_connections "), "{}", once.out);
+    home.run(&["top", "--metrics", "nowhere", "--once"]).expect(2).one_error("metrics", "nowhere");
+
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let args = ["top", "--metrics", &by_name];
+    let reads = std::thread::spawn(move || {
+        let mut first = [0; 256];
+        std::io::Read::read_exact(&mut reader, &mut first).unwrap();
+        first
+    });
+    home.run_into(&args, writer.into()).expect(0);
+    assert!(!reads.join().unwrap().contains(&0x1b));
+}
