@@ -5,7 +5,7 @@ use std::time::Duration;
 use millrace_protocol::{MessageQueue, PullStatus};
 use millrace_types::{GroupName, QueueOffset};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tracing::debug;
 
 use crate::pull::{Pull, PullOutcome};
@@ -118,7 +118,12 @@ impl PullConsumer {
             }
             self.start_pulls();
             match timeout_at(deadline, self.pulls.join_next()).await {
-                Err(_) | Ok(None) => break,
+                Err(_) => break,
+                // There is no queue to pull from.
+                Ok(None) => {
+                    sleep_until(deadline).await;
+                    break;
+                }
                 Ok(Some(Ok(ended))) => self.ended(ended),
                 Ok(Some(Err(error))) => {
                     // Nobody aborts these tasks.

@@ -11,8 +11,10 @@ pub(super) struct Progress(Mutex<Figures>);
 pub(super) struct Figures {
     /// What the group may commit; `None` until that is known.
     pub(super) committable: Option<QueueOffset>,
-    /// What was committed last.
+    /// What was committed last; `None` if that has to be said again.
     pub(super) committed: Option<QueueOffset>,
+    /// The last commit that a broker has taken.
+    pub(super) taken: Option<QueueOffset>,
     /// Messages that were pulled and are not done with.
     pub(super) open: usize,
     pub(super) open_bytes: usize,
@@ -31,8 +33,16 @@ impl Figures {
     }
 
     /// What is to be committed now, if anything is. Of a consumer that stood still for longer than
-    /// brokers wait, nothing is: another member may be further.
-    pub(super) fn uncommitted(&self, now: Instant, absence_max: Duration) -> Option<QueueOffset> {
+    /// brokers wait, or has lost a lock that it needs, nothing is: another member may be further.
+    pub(super) fn uncommitted(
+        &self,
+        now: Instant,
+        absence_max: Duration,
+        lock_interval: Option<Duration>,
+    ) -> Option<QueueOffset> {
+        if lock_interval.is_some_and(|interval| !self.is_locked(now, interval)) {
+            return None;
+        }
         let is_here = |at: Instant| now.saturating_duration_since(at) <= absence_max;
         let is_new = self.committable != self.committed && self.seen_at.is_some_and(is_here);
         self.committable.filter(|_| is_new)
@@ -62,17 +72,22 @@ mod tests {
     fn only_what_has_changed_is_committed() {
         let (now, absence_max) = (Instant::now(), Duration::from_secs(120));
         let mut figures = Figures { seen_at: Some(now), ..Figures::default() };
-        assert_eq!(figures.uncommitted(now, absence_max), None);
+        assert_eq!(figures.uncommitted(now, absence_max, None), None);
         figures.committable = Some(QueueOffset(5));
-        assert_eq!(figures.uncommitted(now, absence_max), Some(QueueOffset(5)));
+        assert_eq!(figures.uncommitted(now, absence_max, None), Some(QueueOffset(5)));
         figures.committed = Some(QueueOffset(5));
-        assert_eq!(figures.uncommitted(now, absence_max), None);
+        assert_eq!(figures.uncommitted(now, absence_max, None), None);
         // Also backwards: a broker may have moved the group.
         figures.committable = Some(QueueOffset(2));
-        assert_eq!(figures.uncommitted(now, absence_max), Some(QueueOffset(2)));
+        assert_eq!(figures.uncommitted(now, absence_max, None), Some(QueueOffset(2)));
         // Another member may be further by now.
         let later = now + absence_max + Duration::from_millis(1);
-        assert_eq!(figures.uncommitted(later, absence_max), None);
+        assert_eq!(figures.uncommitted(later, absence_max, None), None);
+        // So it may where the lock is lost.
+        let interval = Some(Duration::from_secs(20));
+        assert_eq!(figures.uncommitted(now, absence_max, interval), None);
+        figures.locked_at = Some(now);
+        assert_eq!(figures.uncommitted(now, absence_max, interval), Some(QueueOffset(2)));
     }
 
     #[test]

@@ -46,8 +46,8 @@ enum End {
 impl QueueConsumer {
     /// Ends with what may be committed in `progress`, and with nothing of it left running.
     pub(super) async fn run(mut self) -> MessageQueue {
-        // What the group had committed when the lock lapsed, and how far it was.
-        let mut lapsed: Option<(QueueOffset, Option<QueueOffset>)> = None;
+        // What the group had committed when the queue was left alone, and how far it was.
+        let mut lapsed = None;
         while !*self.stop.borrow() {
             if self.member.keeps_order() && !self.lock().await {
                 self.pause().await;
@@ -62,21 +62,15 @@ impl QueueConsumer {
                     continue;
                 }
             };
-            // If nobody has committed since, nobody else was there.
-            let same = lapsed.take().filter(|(committed, _)| *committed == start);
-            let begin = same.and_then(|(_, committable)| committable).unwrap_or(start);
+            let begin = go_on_at(start, lapsed.take());
             match Run::new(&self, begin).go(&mut self.stop.clone()).await {
                 End::Stopped => break,
                 // Whoever has the queue meanwhile may be further than we are.
-                End::LockLost => {
-                    let Figures { committed, committable, .. } = self.progress.get();
-                    lapsed = Some((committed.unwrap_or(start), committable));
-                    self.progress.update(|figures| *figures = Figures::default());
-                }
+                End::LockLost => lapsed = Some(self.left_alone(start)),
                 End::Away => {
                     let MessageQueue { topic, queue_id, .. } = &self.queue;
                     warn!(topic, queue = queue_id.0, "stood still; goes on where the group is");
-                    self.progress.update(|figures| *figures = Figures::default());
+                    lapsed = Some(self.left_alone(start));
                     // Whoever has the queue meanwhile hears of it, and commits.
                     self.member.beat.notify_one();
                     self.pause().await;
@@ -84,6 +78,13 @@ impl QueueConsumer {
             }
         }
         self.queue
+    }
+
+    /// Nothing of the figures counts any more; what the group had committed, and how far it was.
+    fn left_alone(&self, start: QueueOffset) -> LeftAlone {
+        let Figures { taken, committable, .. } = self.progress.get();
+        self.progress.update(|figures| *figures = Figures::default());
+        (taken.unwrap_or(start), committable)
     }
 
     async fn pause(&mut self) {
@@ -108,6 +109,17 @@ impl QueueConsumer {
                 false
             }
         }
+    }
+}
+
+/// What the group had committed in a queue that was left alone, and how far it was done.
+type LeftAlone = (QueueOffset, Option<QueueOffset>);
+
+/// What was done before need not come again, unless the group was moved back since.
+fn go_on_at(start: QueueOffset, left: Option<LeftAlone>) -> QueueOffset {
+    match left {
+        Some((committed, Some(done))) if committed <= start => done.max(start),
+        _ => start,
     }
 }
 
@@ -166,13 +178,15 @@ impl Run {
         let deliveries = self.member.deliveries.clone();
         loop {
             let now = Instant::now();
-            if self.was_away(now) {
-                return End::Away;
-            }
-            self.report(now);
-            if self.lock_is_lost(now) {
+            let end = if self.was_away(now) {
+                Some(End::Away)
+            } else {
+                self.report(now);
+                self.lock_is_lost(now).then_some(End::LockLost)
+            };
+            if let Some(end) = end {
                 if self.finish_in_hand(stop).await {
-                    return End::LockLost;
+                    return end;
                 }
                 break;
             }
@@ -206,11 +220,15 @@ impl Run {
         End::Stopped
     }
 
-    /// In order, what is in the application's hands must not be beside what comes after it, or come
-    /// again: waits for it. Tells whether it came to that, and was not asked to stop before.
+    /// Takes what was said of the messages in the application's hands. In order they must not be
+    /// beside what comes after them, or come again: waits for them. Tells whether it came to that,
+    /// and was not asked to stop before.
     async fn finish_in_hand(&mut self, stop: &mut watch::Receiver<bool>) -> bool {
         self.pulls.shutdown().await;
-        while self.handed_out > 0 || !self.returns.is_empty() {
+        while let Ok(verdict) = self.verdicts.try_recv() {
+            self.ended(verdict);
+        }
+        while self.member.keeps_order() && (self.handed_out > 0 || !self.returns.is_empty()) {
             select! {
                 () = asked_to_stop(stop) => return false,
                 () = self.next_end() => {}
@@ -220,15 +238,18 @@ impl Run {
         true
     }
 
+    /// A message is done with, or left where it is.
+    fn ended(&mut self, verdict: Verdict) {
+        self.handed_out -= 1;
+        if let Verdict::Done(message) = verdict {
+            self.window.done(message.offset);
+        }
+    }
+
     /// The next message is done with, or left where it is.
     async fn next_end(&mut self) {
         select! {
-            Some(verdict) = self.verdicts.recv() => {
-                self.handed_out -= 1;
-                if let Verdict::Done(message) = verdict {
-                    self.window.done(message.offset);
-                }
-            }
+            Some(verdict) = self.verdicts.recv() => self.ended(verdict),
             Some(returned) = self.returns.join_next() => {
                 let (message, taken) = joined(returned);
                 if taken {
@@ -241,7 +262,8 @@ impl Run {
     /// Whether it stood still for so long that another member may be further: while it waits it
     /// looks up every few seconds.
     fn was_away(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.seen_at) > self.member.options.absence_max
+        self.member.is_clustering()
+            && now.saturating_duration_since(self.seen_at) > self.member.options.absence_max
     }
 
     /// Tells others how far it is.
@@ -457,4 +479,23 @@ pub(super) async fn asked_to_stop(stop: &mut watch::Receiver<bool>) {
 /// What a task came to; nobody aborts those that are waited for.
 pub(super) fn joined<T>(ended: Result<T, tokio::task::JoinError>) -> T {
     ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_done_does_not_come_again_unless_the_group_was_moved_back() {
+        let go_on = |start, committed, done: Option<u64>| {
+            go_on_at(QueueOffset(start), Some((QueueOffset(committed), done.map(QueueOffset)))).0
+        };
+        assert_eq!(go_on(500, 500, Some(505)), 505);
+        // Another member was there, and came less or more far.
+        assert_eq!(go_on(502, 500, Some(505)), 505);
+        assert_eq!(go_on(900, 500, Some(505)), 900);
+        assert_eq!(go_on(100, 500, Some(505)), 100);
+        assert_eq!(go_on(500, 500, None), 500);
+        assert_eq!(go_on_at(QueueOffset(7), None), QueueOffset(7));
+    }
 }

@@ -12,7 +12,7 @@ use tracing::{debug, info};
 
 use super::Ordering;
 use super::member::Member;
-use super::progress::Progress;
+use super::progress::{Figures, Progress};
 use super::queue::{QueueConsumer, asked_to_stop, joined};
 use crate::peers::Called;
 
@@ -165,18 +165,18 @@ impl Steward {
             if consuming.moved_to.is_some() {
                 continue;
             }
-            let absence_max = self.member.options.absence_max;
-            let figures = consuming.progress.get();
-            if let Some(offset) = figures.uncommitted(Instant::now(), absence_max) {
+            if let Some(offset) = uncommitted(&self.member, &consuming.progress.get()) {
                 let (member, queue) = (Arc::clone(&self.member), queue.clone());
                 let progress = Arc::clone(&consuming.progress);
                 // Now and not afterwards: the queue may be moved meanwhile, and then this does not
                 // count any more.
                 progress.update(|figures| figures.committed = Some(offset));
                 commits.spawn(async move {
-                    if !member.commit(&queue, offset).await {
-                        progress.update(|figures| figures.committed = None);
-                    }
+                    let taken = member.commit(&queue, offset).await;
+                    progress.update(|figures| match taken {
+                        true => figures.taken = Some(offset),
+                        false => figures.committed = None,
+                    });
                 });
             }
         }
@@ -236,13 +236,20 @@ impl Steward {
 /// Commits what a queue came to that is not consumed any more, and lets others have it.
 async fn hand_over(member: Arc<Member>, queue: MessageQueue, consuming: Consuming) {
     let figures = consuming.progress.get();
-    let uncommitted = figures.uncommitted(Instant::now(), member.options.absence_max);
-    if let Some(offset) = consuming.moved_to.or(uncommitted) {
+    if let Some(offset) = consuming.moved_to.or_else(|| uncommitted(&member, &figures)) {
         member.commit(&queue, offset).await;
     }
     if figures.locked_at.is_some() {
         member.unlock(&queue).await;
     }
+}
+
+/// What is to be committed of a queue now.
+fn uncommitted(member: &Member, figures: &Figures) -> Option<QueueOffset> {
+    let options = &member.options;
+    let needs_lock = member.keeps_order() && member.is_clustering();
+    let lock_interval = needs_lock.then_some(options.lock_interval);
+    figures.uncommitted(Instant::now(), options.absence_max, lock_interval)
 }
 
 /// Ticks at once and then at an interval; late ticks are not made up for.

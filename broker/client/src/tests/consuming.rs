@@ -542,6 +542,58 @@ async fn a_member_that_stood_still_goes_on_where_the_group_is() {
 }
 
 #[tokio::test]
+async fn a_member_in_order_that_stood_still_brings_nothing_again_that_is_in_hand() {
+    let beats = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&beats);
+    let rig = Rig::start(Box::new(move |request| match request {
+        Request::Heartbeat(_) => {
+            counted.fetch_add(1, Relaxed);
+            None
+        }
+        Request::Lock(lock) => answer(LockedQueues(lock.queues.clone())),
+        _ => None,
+    }))
+    .await;
+    let options = PushOptions {
+        ordering: Ordering::InOrder,
+        absence_max: Duration::from_millis(500),
+        heartbeat_interval: Duration::from_millis(100),
+        ..PushOptions::default()
+    };
+    let mut consumer = rig.join(options).await;
+    let delivery = consumer.next().await;
+    let pulls = |offset: u64| {
+        let queue = "topic: \"orders\", queue_id: QueueId(0)";
+        let place = format!("{queue}, offset: Some(QueueOffset({offset}))");
+        let of_queue = |text: &&String| text.starts_with("Pull(") && text.contains(&place);
+        rig.seen.lock().unwrap().iter().filter(of_queue).count()
+    };
+    let before = [pulls(0), pulls(1)];
+    // The queue is looked at once a second if nothing happens.
+    waited_for(&beats, beats.load(Relaxed) + 25).await;
+    delivery.done();
+    let waiting = async {
+        while pulls(1) <= before[1] + 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), waiting).await.unwrap();
+    assert_eq!(pulls(0), before[0]);
+    consumer.stop().await;
+}
+
+#[tokio::test]
+async fn a_consumer_without_a_queue_waits_as_long_as_it_is_told() {
+    let rig = Rig::start(Box::new(|_| None)).await;
+    let cluster = cluster(&rig.fake.address).await;
+    let mut consumer = PullConsumer::new(cluster, group("g"), Filter::All);
+    let begun = std::time::Instant::now();
+    let wait = Duration::from_millis(50);
+    assert!(consumer.poll(wait).await.unwrap().is_empty());
+    assert!(begun.elapsed() >= wait);
+}
+
+#[tokio::test]
 async fn a_broker_that_starts_anew_gets_a_heartbeat_at_once() {
     let beats = AtomicU32::new(0);
     let rig = Rig::start(Box::new(move |request| match request {
