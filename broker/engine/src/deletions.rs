@@ -76,11 +76,16 @@ impl Engine {
         }
         let below = self.store.staged_end();
         let begins = self.ends_of(&name);
-        if !begins.is_empty() {
+        let deleted = StateRecord::Deleted { topic: topic.to_owned(), below: below.0 };
+        if begins.is_empty() {
+            self.stage_state(now, &deleted)?;
+        } else {
+            // As one group: a topic that is there begins where it always did.
             let (topic, queues) = (topic.to_owned(), begins.clone());
-            self.stage_state(now, &StateRecord::Begins { topic, queues })?;
+            let bodies = [StateRecord::Begins { topic, queues }.encode(), deleted.encode()];
+            let drafts = [0, 1].map(|n| self.state_draft(now, &bodies[n]));
+            self.stage(now, &drafts, &mut Vec::with_capacity(2))?;
         }
-        self.stage_state(now, &StateRecord::Deleted { topic: topic.to_owned(), below: below.0 })?;
         if !begins.is_empty() {
             self.deletions.put_begins(name.clone(), begins);
         }

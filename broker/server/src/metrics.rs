@@ -38,6 +38,8 @@ pub(crate) const CONNECTIONS_MAX: usize = 64;
 const TRACE_TOPIC: &str = "RMQ_SYS_TRACE_TOPIC";
 /// More than any scraper sends.
 pub(crate) const REQUEST_BYTES_MAX: usize = 8 << 10;
+/// How long to wait after the system could not take a connection in.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 impl Metrics {
     /// Listens; port 0 takes any free one.
@@ -60,6 +62,10 @@ impl Metrics {
         let give = move || {
             let gather = || {
                 let _one = gathering.lock();
+                // A stop does not wait for all of those that wait here.
+                if told.load(Ordering::Acquire) {
+                    return String::new();
+                }
                 exposition(&shared, &control, &filters)
             };
             let complain = |error: &io::Error| {
@@ -74,6 +80,15 @@ impl Metrics {
                     if told.load(Ordering::Acquire) {
                         return;
                     }
+                    let stream = match stream {
+                        Ok(stream) => stream,
+                        // Such as that there is no file for another one; it would come at once again.
+                        Err(error) => {
+                            complain(&error);
+                            thread::sleep(ACCEPT_AGAIN);
+                            continue;
+                        }
+                    };
                     let answer = |stream: io::Result<TcpStream>| {
                         let served = stream.and_then(|stream| serve(stream, &gather));
                         served.unwrap_or_else(|error| complain(&error));
@@ -84,7 +99,7 @@ impl Metrics {
                         continue;
                     }
                     let builder = thread::Builder::new().name("millrace-scrape".into());
-                    if let Err(error) = builder.spawn_scoped(scope, move || answer(stream)) {
+                    if let Err(error) = builder.spawn_scoped(scope, move || answer(Ok(stream))) {
                         answer(Err(error));
                     }
                 }
