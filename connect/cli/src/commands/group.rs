@@ -344,12 +344,22 @@ async fn update(admin: &Admin, group: &str, changes: &Changes) -> Result<Answer,
 
 /// Refuses a group of which no broker has settings, members or offsets.
 async fn known(admin: &Admin, group: &str, hint: &str) -> Result<(), Failure> {
-    let is_known = admin.group(group).await?.whole()?.is_some()
-        || !admin.progress(group, None).await?.whole()?.is_empty()
-        || admin.members(group).await?.whole()?.is_some();
-    if is_known {
+    let set = admin.group(group).await?;
+    if set.known.is_some() {
         return Ok(());
     }
+    let progress = admin.progress(group, None).await?;
+    if !progress.known.is_empty() {
+        return Ok(());
+    }
+    let members = admin.members(group).await?;
+    if members.known.is_some() {
+        return Ok(());
+    }
+    // A broker that does not answer may know it.
+    set.whole()?;
+    progress.whole()?;
+    members.whole()?;
     let message = format!("no broker knows a group `{group}`");
     Err(Failure::new(Exit::Failed, codes::GROUP_MISSING, message).hint(hint))
 }
