@@ -110,6 +110,8 @@ free_port() { # an Apache broker listens on port-2 and port+1, too
 start_millrace() { # name, arguments of `millrace server`...
   local server=$1
   shift
+  # What an earlier one said there must not be taken for this one's word.
+  : > "$work/$server.out"
   "$program" server --json --data-dir "$work/$server" "$@" > "$work/$server.out" 2>> "$work/$server.err" &
   pids[$server]=$!
   await "the start of $server" grep -q '"listening"' "$work/$server.out"
