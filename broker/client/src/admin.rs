@@ -9,8 +9,8 @@ use millrace_protocol::{
     ConsumerConnections, CreateTopic, DeleteGroup, Done, FieldWriter, FilterPlace, FilterRequest,
     GroupConfig, GroupNames, GroupProgress, GroupRules, GroupSettings, MessageQueue, MovedTo,
     OfConsumers, OfGroup, OfTopic, OffsetMessageId, QueryAnswer, QueryMessage, QueueProgress,
-    QueueStats, RequestCode, ResetOffset, ResponseCode, TopicAttributes, TopicConfig, TopicNames,
-    TopicStats, ViewMessage,
+    QueueStats, RequestCode, ResetOffset, ResponseCode, TopicConfig, TopicNames, TopicStats,
+    ViewMessage,
 };
 use millrace_types::QueueOffset;
 use tokio::time::Instant;
@@ -66,8 +66,6 @@ pub struct TopicOn {
     pub broker: Master,
     /// Its queues and what may be done with it.
     pub config: TopicConfig,
-    /// What else it is set to, such as `message.type`; nothing if the broker does not say.
-    pub attributes: BTreeMap<String, String>,
 }
 
 /// Where a group is to begin.
@@ -121,10 +119,9 @@ impl Admin {
     /// What a topic looks like on each broker that has it.
     pub async fn topic_configs(&self, topic: &str) -> Result<Seen<Vec<TopicOn>>, ClientError> {
         let ask = Ask::TopicConfig(OfTopic { topic: topic.into() });
-        let read =
-            |bytes: &[u8]| Ok((TopicConfig::decode(bytes)?, TopicAttributes::decode(bytes)?.0));
-        let on = |(broker, (config, attributes))| TopicOn { broker, config, attributes };
-        let seen = self.look(self.masters_of(topic).await?, &ask, |a| body(a, read)).await?;
+        let on = |(broker, config)| TopicOn { broker, config };
+        let masters = self.masters_of(topic).await?;
+        let seen = self.look(masters, &ask, |answered| body(answered, TopicConfig::decode)).await?;
         Ok(seen.map(|all| all.into_iter().map(on).collect()))
     }
 

@@ -14,8 +14,8 @@ mod send;
 
 pub use admin::{
     ConnectedClient, ConsumerConnections, GroupConfigs, GroupNames, GroupProgress, GroupSettings,
-    KvTable, KvValue, MovedTo, QueueProgress, QueueStats, StoredGroupConfig, TopicAttributes,
-    TopicConfig, TopicConfigs, TopicNames, TopicStats,
+    KvTable, KvValue, MovedTo, QueueProgress, QueueStats, StoredGroupConfig, TopicConfig,
+    TopicConfigs, TopicNames, TopicStats,
 };
 pub use client::{ConsumerList, HeartbeatAnswer};
 pub use filter::{AttachedFilter, AttachedFilters};

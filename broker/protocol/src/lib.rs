@@ -26,8 +26,8 @@ pub use answer::{
     GroupProgress, GroupSettings, GroupSubscription, HeartbeatAnswer, HelloAnswer, KnownProducer,
     KvTable, KvValue, MessageIds, MovedTo, OffsetAnswer, ProducerConnections, PullAnswer,
     PullStatus, QueryAnswer, QueueProgress, QueueStats, Refused, SendAnswer, SendStatus,
-    StoredAnswer, StoredGroupConfig, TimestampAnswer, TopicAnswer, TopicAttributes, TopicConfig,
-    TopicConfigs, TopicNames, TopicStats, write_pull_head, write_stored_head,
+    StoredAnswer, StoredGroupConfig, TimestampAnswer, TopicAnswer, TopicConfig, TopicConfigs,
+    TopicNames, TopicStats, write_pull_head, write_stored_head,
 };
 pub use batch::{BatchItem, batch_items, push_batch_item};
 pub use code::{RequestCode, ResponseCode};

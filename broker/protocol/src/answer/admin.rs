@@ -11,7 +11,7 @@ use crate::{FieldWriter, Language, MessageQueue, Subscription};
 
 mod read; // the same from a body
 
-pub use read::{GroupSettings, TopicAttributes};
+pub use read::GroupSettings;
 
 fields! {
     /// The value of a name server's key.

@@ -4,6 +4,7 @@ mod admin; // requests of tools
 mod alike; // the broker of pipelines, here and over the wire
 mod broker; // what producers, consumers and tools ask for
 mod compat; // COMPAT.md against the code
+mod damage; // messages that cannot be read
 mod delivery; // delayed messages, and those whose consumption fails
 mod filters; // filters in WebAssembly, attached to groups and topics
 mod gate; // a disk whose work waits

@@ -222,7 +222,7 @@ async fn describe(admin: &Admin, topic: &str) -> Result<Answer, Failure> {
     };
     let rows: Vec<_> = configs
         .iter()
-        .map(|TopicOn { broker, config, .. }| {
+        .map(|TopicOn { broker, config }| {
             [
                 broker.name.clone(),
                 config.read_queues.to_string(),
@@ -236,15 +236,15 @@ async fn describe(admin: &Admin, topic: &str) -> Result<Answer, Failure> {
         table(["broker", "read queues", "write queues", "permission", "messages"], &rows);
     let consumers = if groups.is_empty() { "none".to_owned() } else { groups.join(", ") };
     text.push_str(&format!("groups: {consumers}\n"));
-    for TopicOn { broker, attributes, .. } in &configs {
-        for (name, value) in attributes {
+    for TopicOn { broker, config } in &configs {
+        for (name, value) in &config.attributes {
             let line = format!("{name} = {value} on {}", broker.name);
             text.push_str(&format!("{}\n", plain::line(&line)));
         }
     }
     let brokers: Vec<Value> = configs
         .iter()
-        .map(|TopicOn { broker, config, attributes }| {
+        .map(|TopicOn { broker, config }| {
             json!({
                 "broker": broker.name,
                 "address": broker.address,
@@ -253,7 +253,7 @@ async fn describe(admin: &Admin, topic: &str) -> Result<Answer, Failure> {
                 "write_queues": config.write_queues,
                 "permission": show_permission(config.permission),
                 "messages": held(&broker.name),
-                "attributes": attributes,
+                "attributes": config.attributes,
             })
         })
         .collect();
@@ -406,7 +406,7 @@ async fn update(
     let before = admin.topic_configs(topic).await?.whole()?;
     let after: Vec<_> = before
         .into_iter()
-        .map(|TopicOn { broker, config, .. }| {
+        .map(|TopicOn { broker, config }| {
             let config = TopicConfig {
                 topic: topic.to_owned(),
                 read_queues: queues.read().unwrap_or(config.read_queues),

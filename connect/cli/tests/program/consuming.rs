@@ -1,63 +1,9 @@
-use std::io::{PipeReader, Read, pipe};
-use std::process::Stdio;
+use std::io::Read;
 use std::thread;
 
 use serde_json::Value;
 
-use crate::rig::{Home, Ran, Started, serve, wait_for};
-
-/// A server, and commands that are told where it is.
-struct Rig {
-    home: Home,
-    server: Started,
-    namesrv: String,
-    broker: String,
-}
-
-impl Rig {
-    fn start() -> Self {
-        let home = Home::new();
-        let (server, listening) = serve(&home, &[]);
-        let at = |name: &str| listening[name].as_str().unwrap().to_owned();
-        let (namesrv, broker) = (at("namesrv"), at("broker"));
-        Self { home, server, namesrv, broker }
-    }
-
-    fn run(&self, args: &[&str]) -> Ran {
-        self.home.run(&[args, &["--namesrv", &self.namesrv]].concat())
-    }
-
-    fn begin(&self, args: &[&str]) -> Started {
-        self.home.start(&[args, &["--namesrv", &self.namesrv]].concat())
-    }
-
-    /// The same with an output that nobody reads yet.
-    fn begin_unread(&self, args: &[&str]) -> (Started, PipeReader) {
-        let (mut reader, writer) = pipe().unwrap();
-        let args = [args, &["--namesrv", &self.namesrv]].concat();
-        let started = self.home.start_into(&args, Some(Stdio::from(writer)));
-        reader.read_exact(&mut [0]).unwrap();
-        (started, reader)
-    }
-
-    /// Sends long lines to `t`, more than a pipe holds.
-    fn produce_long(&self, count: usize) {
-        self.home.write("lines", &format!("{}\n", "x".repeat(10_000)).repeat(count));
-        self.run(&["produce", "t", "--file", "lines"]).expect(0);
-    }
-
-    /// Starts the server again where it was.
-    fn restart(self) -> Self {
-        let Self { home, server, namesrv, broker } = self;
-        server.signal("TERM");
-        server.ended().expect(0);
-        let args = ["server", "--json", "--data-dir", "data"];
-        let at = ["--listen", &broker, "--namesrv-listen", &namesrv];
-        let mut server = home.start(&[&args[..], &at[..]].concat());
-        server.first_line();
-        Self { home, server, namesrv, broker }
-    }
-}
+use crate::rig::{Rig, wait_for};
 
 #[test]
 fn a_new_group_begins_where_it_is_told_to() {

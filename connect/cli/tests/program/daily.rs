@@ -1,34 +1,6 @@
 use serde_json::Value;
 
-use crate::rig::{Home, Ran, Started, serve, wait_for};
-
-/// A server, and commands that are told where it is.
-struct Rig {
-    home: Home,
-    _server: Started,
-    namesrv: String,
-}
-
-impl Rig {
-    fn start() -> Self {
-        let home = Home::new();
-        let (server, listening) = serve(&home, &[]);
-        let namesrv = listening["namesrv"].as_str().unwrap().to_owned();
-        Self { home, _server: server, namesrv }
-    }
-
-    fn run(&self, args: &[&str]) -> Ran {
-        self.home.run(&[args, &["--namesrv", &self.namesrv]].concat())
-    }
-
-    /// The result of a command that does its work.
-    #[track_caller]
-    fn result(&self, args: &[&str]) -> Value {
-        let json = self.run(&[args, &["--json"]].concat()).expect(0).json();
-        assert_eq!(json["ok"], true, "{json}");
-        json["result"].clone()
-    }
-}
+use crate::rig::{Home, Ran, Rig, wait_for};
 
 #[test]
 fn a_topic_is_made_used_and_looked_at() {

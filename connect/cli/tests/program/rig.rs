@@ -1,4 +1,5 @@
 use std::fs::{self, File};
+use std::io::{PipeReader, Read, pipe};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -202,6 +203,67 @@ pub(crate) fn serve_in(home: &Home, dir: &str, more: &[&str]) -> (Started, Value
     let mut server = home.start(&args);
     let listening = serde_json::from_str(&server.first_line()).unwrap();
     (server, listening)
+}
+
+/// A server, and commands that are told where it is.
+pub(crate) struct Rig {
+    pub(crate) home: Home,
+    pub(crate) server: Started,
+    pub(crate) namesrv: String,
+    broker: String,
+}
+
+impl Rig {
+    pub(crate) fn start() -> Self {
+        let home = Home::new();
+        let (server, listening) = serve(&home, &[]);
+        let at = |name: &str| listening[name].as_str().unwrap().to_owned();
+        let (namesrv, broker) = (at("namesrv"), at("broker"));
+        Self { home, server, namesrv, broker }
+    }
+
+    pub(crate) fn run(&self, args: &[&str]) -> Ran {
+        self.home.run(&[args, &["--namesrv", &self.namesrv]].concat())
+    }
+
+    /// The result of a command that does its work.
+    #[track_caller]
+    pub(crate) fn result(&self, args: &[&str]) -> Value {
+        let json = self.run(&[args, &["--json"]].concat()).expect(0).json();
+        assert_eq!(json["ok"], true, "{json}");
+        json["result"].clone()
+    }
+
+    pub(crate) fn begin(&self, args: &[&str]) -> Started {
+        self.home.start(&[args, &["--namesrv", &self.namesrv]].concat())
+    }
+
+    /// The same with an output that nobody reads yet.
+    pub(crate) fn begin_unread(&self, args: &[&str]) -> (Started, PipeReader) {
+        let (mut reader, writer) = pipe().unwrap();
+        let args = [args, &["--namesrv", &self.namesrv]].concat();
+        let started = self.home.start_into(&args, Some(Stdio::from(writer)));
+        reader.read_exact(&mut [0]).unwrap();
+        (started, reader)
+    }
+
+    /// Sends long lines to `t`, more than a pipe holds.
+    pub(crate) fn produce_long(&self, count: usize) {
+        self.home.write("lines", &format!("{}\n", "x".repeat(10_000)).repeat(count));
+        self.run(&["produce", "t", "--file", "lines"]).expect(0);
+    }
+
+    /// Starts the server again where it was.
+    pub(crate) fn restart(self) -> Self {
+        let Self { home, server, namesrv, broker } = self;
+        server.signal("TERM");
+        server.ended().expect(0);
+        let args = ["server", "--json", "--data-dir", "data"];
+        let at = ["--listen", &broker, "--namesrv-listen", &namesrv];
+        let mut server = home.start(&[&args[..], &at[..]].concat());
+        server.first_line();
+        Self { home, server, namesrv, broker }
+    }
 }
 
 /// Waits for something to come true.

@@ -130,18 +130,6 @@ impl TopicConfig {
     }
 }
 
-/// What a broker says of a topic beside its [`TopicConfig`], by name; nothing where it says nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TopicAttributes(pub BTreeMap<String, String>);
-
-impl TopicAttributes {
-    /// Reads the body of the answer to code 351.
-    pub fn decode(body: &[u8]) -> Result<Self, BodyError> {
-        let json = Json::parse_answer(body)?;
-        Ok(Self(json.root().get("attributes").map(scalars).unwrap_or_default()))
-    }
-}
-
 impl TopicConfigs {
     /// Reads the answer's body; how many there are altogether is in the header.
     pub fn decode(body: &[u8]) -> Result<Self, BodyError> {
