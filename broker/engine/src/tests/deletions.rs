@@ -94,6 +94,21 @@ fn where_a_topic_begins_that_was_deleted_and_created_again_is_known() {
 }
 
 #[test]
+fn a_topic_whose_deletion_was_torn_begins_where_it_always_did() {
+    let mut rig = Rig::new(ASYNC);
+    rig.send("orders", 1, b"a", "x");
+    delete(&mut rig, "orders");
+    let segment = "/data/commitlog/00000000000000000000";
+    let bytes = rig.disk.file_bytes(segment).unwrap();
+    let records = record::iter(&bytes).map_while(Result::ok);
+    let end: usize = records.map(|record| record.as_bytes().len()).sum();
+    rig.disk.flip_bit(segment, end as u64 - 1, 1);
+    rig = rig.restart();
+    assert_eq!(bounds(&mut rig, 1), (0, 1), "it is there");
+    assert_eq!(rig.engine.beginning("orders", QueueId(1)), QueueOffset(0));
+}
+
+#[test]
 fn who_waits_for_a_deleted_topic_is_told() {
     let mut rig = Rig::new(ASYNC);
     rig.send("orders", 0, b"a", "x");

@@ -143,6 +143,24 @@ fn whoever_holds_most_goes_when_too_much_is_held() {
 }
 
 #[test]
+fn emptied_buffers_are_given_back_before_anybody_goes() {
+    let limits = Limits { held_bytes_max: 1 << 20, ..Limits::default() };
+    let server = start(ServerConfig { segment_bytes: 16 << 20, ..limited(limits) });
+    let mut good = server.connect(HeaderKind::Json);
+    good.send("t", &vec![b'a'; 50 << 10]);
+    let mut readers: Vec<_> = (0..20).map(|_| server.connect(HeaderKind::Json)).collect();
+    for reader in &mut readers {
+        assert_eq!(reader.call(&pull("t", QueueOffset(0))).bodies().len(), 1);
+    }
+    // Those have taken everything, and their buffers are kept for the next answer.
+    let bytes = good.encode(&message("t", &vec![b'b'; 300 << 10]), CallMode::Answered);
+    let (first, second) = bytes.split_at(200 << 10);
+    good.write(first);
+    good.write(second);
+    assert_eq!(good.receive().code(), ResponseCode::SUCCESS);
+}
+
+#[test]
 fn pulls_beyond_those_that_may_wait_are_told_to_come_again() {
     let limits = Limits { held_pulls_max: 2, ..Limits::default() };
     let server = start(limited(limits));
