@@ -20,45 +20,69 @@ use crate::peers::Called;
 
 /// How long a tool waits for a message that it wants consumed.
 const DIRECTLY_MAX: Duration = Duration::from_secs(10);
+/// How long an answer waits for room on its connection.
+const REPLY_MAX: Duration = Duration::from_secs(3);
+
+/// What a broker is answered.
+enum Reply {
+    Nothing,
+    Now(Box<dyn Answer + Send + Sync>),
+    /// What came of the message in its request, which is of the broker of that name.
+    OnceConsumed(String),
+}
 
 impl Steward {
-    /// Does what a broker asks and answers it.
-    pub(super) async fn called(&mut self, called: Called) {
+    /// Does what a broker asks, and answers it in its own time: it may have stopped reading.
+    pub(super) fn called(&mut self, called: Called) {
+        match self.reply_to(&called) {
+            Reply::Nothing => {}
+            Reply::Now(answer) => {
+                self.answering.spawn(async move { reply(&called, &*answer).await });
+            }
+            Reply::OnceConsumed(broker) => {
+                let member = Arc::clone(&self.member);
+                self.answering.spawn(consume_directly(member, called, broker));
+            }
+        }
+    }
+
+    fn reply_to(&mut self, called: &Called) -> Reply {
         let header = called.callback.header();
-        let group = self.member.group.as_str();
         let asked = match FromBroker::decode(&header, called.callback.body()) {
             Ok(asked) => asked,
             Err(error) => {
                 debug!(%error, "a broker asked what cannot be understood");
-                return reply(&called, &error.answer()).await;
+                return Reply::Now(Box::new(error.answer()));
             }
         };
+        let group = self.member.group.as_str();
         match asked {
             FromBroker::GroupChanged(of) if of.group == group => self.rebalance_soon(),
             FromBroker::StartFrom(of, places) if of.group == group => self.move_to(places.0),
-            FromBroker::HowFar(of) if of.group == group => reply(&called, &self.how_far(&of)).await,
-            FromBroker::HowAreYou(of) if of.group == group => reply(&called, &self.state()).await,
+            FromBroker::HowFar(of) if of.group == group => {
+                return Reply::Now(Box::new(self.how_far(&of)));
+            }
+            FromBroker::HowAreYou(of) if of.group == group => {
+                return Reply::Now(Box::new(self.state()));
+            }
             FromBroker::ConsumeThis(of) if of.group == group => {
-                let broker = of.broker_name.unwrap_or_default().into_owned();
-                let member = Arc::clone(&self.member);
-                self.answering.spawn(consume_directly(member, called, broker));
+                return Reply::OnceConsumed(of.broker_name.unwrap_or_default().into_owned());
             }
             FromBroker::GroupChanged(_) | FromBroker::StartFrom(..) => {}
             FromBroker::HowFar(_) | FromBroker::HowAreYou(_) | FromBroker::ConsumeThis(_) => {
-                let refused = Refused::new(
+                return Reply::Now(Box::new(Refused::new(
                     ResponseCode::SYSTEM_ERROR,
                     format!("this client is a member of the group {group} only"),
-                );
-                reply(&called, &refused).await;
+                )));
             }
             FromBroker::Unknown(code) => {
-                let refused = Refused::new(
+                return Reply::Now(Box::new(Refused::new(
                     ResponseCode::REQUEST_CODE_NOT_SUPPORTED,
                     format!("this client does not know the request {code}"),
-                );
-                reply(&called, &refused).await;
+                )));
             }
         }
+        Reply::Nothing
     }
 
     fn how_far(&self, of: &OfSubscription<'_>) -> ConsumedUpTo {
@@ -124,7 +148,9 @@ async fn consume_directly(member: Arc<Member>, called: Called, broker: String) {
 
 async fn reply(called: &Called, answer: &(dyn Answer + Sync)) {
     let answered = called.reached.connection.answer(&called.callback, answer);
-    if let Err(error) = answered.await {
-        debug!(%error, "a broker was not answered");
+    match timeout(REPLY_MAX, answered).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => debug!(%error, "a broker was not answered"),
+        Err(_) => debug!("a broker that does not read was not answered"),
     }
 }

@@ -6,16 +6,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use millrace_protocol::{
     CheckClient, ConsumeFrom, ConsumeType, ConsumerData, ConsumerList, ConsumerListByGroup, Done,
     Heartbeat, LockQueues, LockedQueues, MessageModel, MessageQueue, ResponseCode, Subscription,
-    UnregisterClient,
+    TopicRoute, UnregisterClient,
 };
 use millrace_types::{GroupName, QueueOffset};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tracing::warn;
 
 use super::{Delivery, Ordering, PushOptions, Sharing, Young, allocation};
 use crate::cluster::{garbled, refused};
 use crate::{ClientError, Cluster, Filter, Place, Producer, routes};
+
+/// How many brokers are asked for the members before the queues stay as they are.
+const MEMBERS_ATTEMPTS: usize = 2;
 
 /// What all parts of a consumer share.
 #[derive(Debug)]
@@ -85,22 +89,19 @@ impl Member {
     }
 
     /// Every broker that the topics are on, replicas too.
-    pub(super) async fn addresses(&self) -> Vec<String> {
-        let mut addresses = Vec::new();
+    pub(super) async fn addresses(&self) -> BTreeSet<String> {
+        // All at once: name servers that are silent cost their time for each.
+        let mut found = JoinSet::new();
         for topic in self.topics.keys() {
-            match self.cluster.find_route(topic).await {
-                Ok(route) => addresses.extend(
-                    route
-                        .iter()
-                        .flat_map(|route| &route.brokers)
-                        .flat_map(|broker| broker.addresses.values().cloned()),
-                ),
-                Err(error) => warn!(topic, %error, "a topic's brokers are not known"),
-            }
+            let (cluster, topic) = (Arc::clone(&self.cluster), topic.clone());
+            found.spawn(async move {
+                let route = cluster.find_route(&topic).await;
+                route.inspect_err(|error| warn!(topic, %error, "a topic's brokers are not known"))
+            });
         }
-        addresses.sort();
-        addresses.dedup();
-        addresses
+        let routes = found.join_all().await;
+        let brokers = routes.iter().flatten().flatten().flat_map(|route| &route.brokers);
+        brokers.flat_map(|broker| broker.addresses.values().cloned()).collect()
     }
 
     /// Tells all brokers that it is there, all at once, and waits for their answers.
@@ -157,17 +158,7 @@ impl Member {
             if !self.is_clustering() {
                 return Ok(queues);
             }
-            let brokers = route.brokers.iter().flat_map(|broker| broker.addresses.values());
-            let brokers: Vec<&String> = brokers.collect();
-            let turn = self.asked.load(Relaxed);
-            let address = turn.checked_rem(brokers.len()).map(|at| brokers[at]);
-            let address = address.ok_or_else(|| ClientError::NoRoute(topic.to_owned()))?;
-            let members = self.members(address).await;
-            if members.is_err() {
-                // All brokers know the members. One that is silent is not asked again and again.
-                self.asked.store(turn.wrapping_add(1), Relaxed);
-            }
-            let members = members?;
+            let members = self.members(topic, &route).await?;
             Ok(allocation::averagely(&queues, &members, self.cluster.client_id()))
         };
         match share.await {
@@ -180,7 +171,24 @@ impl Member {
         }
     }
 
-    async fn members(&self, address: &str) -> Result<Vec<String>, ClientError> {
+    /// All members, which every broker knows. One that is silent is not asked again and again.
+    async fn members(&self, topic: &str, route: &TopicRoute) -> Result<Vec<String>, ClientError> {
+        let brokers = route.brokers.iter().flat_map(|broker| broker.addresses.values());
+        let brokers: Vec<&String> = brokers.collect();
+        let mut failure = ClientError::NoRoute(topic.to_owned());
+        for _ in 0..brokers.len().min(MEMBERS_ATTEMPTS) {
+            let turn = self.asked.load(Relaxed);
+            match self.members_at(brokers[turn % brokers.len()]).await {
+                Ok(members) => return Ok(members),
+                Err(error) => failure = error,
+            }
+            // Others may have asked the same one at the same time.
+            let _ = self.asked.compare_exchange(turn, turn.wrapping_add(1), Relaxed, Relaxed);
+        }
+        Err(failure)
+    }
+
+    async fn members_at(&self, address: &str) -> Result<Vec<String>, ClientError> {
         let call = ConsumerListByGroup { group: self.group.as_str().into() };
         let answered = self.cluster.ask(address, &call).await?;
         if answered.response.header().response_code() != ResponseCode::SUCCESS {
@@ -259,7 +267,16 @@ impl Member {
         let unlocking = async {
             let address = self.cluster.master(queue).await?;
             let request = self.lock_request(vec![queue.clone()]);
-            self.cluster.send_oneway(&address, &request.unlock()).await
+            let request = request.unlock();
+            // It waits for nobody's answer, but for room.
+            let sending = self.cluster.send_oneway(&address, &request);
+            let sent = timeout(self.cluster.options().request_timeout, sending).await;
+            sent.unwrap_or_else(|_| {
+                Err(ClientError::Unreachable {
+                    address: address.clone(),
+                    reason: "timed out".into(),
+                })
+            })
         };
         if let Err(error) = unlocking.await {
             let MessageQueue { topic, queue_id, .. } = queue;
@@ -275,18 +292,23 @@ impl Member {
         }
     }
 
-    /// Tells all brokers that it goes.
-    pub(super) async fn say_goodbye(&self) {
-        let call = UnregisterClient {
-            client_id: self.cluster.client_id().into(),
-            producer_group: None,
-            consumer_group: Some(self.group.as_str().into()),
-        };
+    /// Tells all brokers that it goes, all at once.
+    pub(super) async fn say_goodbye(self: &Arc<Self>) {
+        let mut goodbyes = JoinSet::new();
         for address in self.addresses().await {
-            if let Err(error) = self.cluster.ask(&address, &call).await {
-                warn!(%error, "a broker was not told that a member leaves; it will notice");
-            }
+            let member = Arc::clone(self);
+            goodbyes.spawn(async move {
+                let call = UnregisterClient {
+                    client_id: member.cluster.client_id().into(),
+                    producer_group: None,
+                    consumer_group: Some(member.group.as_str().into()),
+                };
+                if let Err(error) = member.cluster.ask(&address, &call).await {
+                    warn!(%error, "a broker was not told that a member leaves; it will notice");
+                }
+            });
         }
+        goodbyes.join_all().await;
     }
 }
 

@@ -22,7 +22,15 @@ const BETWEEN_REBALANCES: Duration = Duration::from_millis(200);
 /// Heartbeats that queues ask for are no closer.
 const BETWEEN_HEARTBEATS: Duration = Duration::from_millis(500);
 
+/// Answers to brokers on their way; whoever asks more waits.
+const ANSWERS_MAX: usize = 64;
+
 /// Keeps a member in its group: tells brokers that it is there, shares the queues, commits.
+///
+/// It never waits for a broker itself, so that one that hangs delays nothing at the others: what is
+/// to be asked or told is an [`Errand`], and errands run beside each other, each for as long as the
+/// timeouts of the cluster allow. Where an order counts, the next one begins once the one before is
+/// back: commits of a queue, renewals of the locks at a broker, and last of all the hand-over.
 pub(super) struct Steward {
     pub(super) member: Arc<Member>,
     called: mpsc::Receiver<Called>,
@@ -30,10 +38,22 @@ pub(super) struct Steward {
     /// The queues that are this member's, and those that it is giving up.
     pub(super) consuming: BTreeMap<MessageQueue, Consuming>,
     ended: JoinSet<MessageQueue>,
-    /// Answers to brokers that take their time.
+    errands: JoinSet<Errand>,
+    /// Topics and what of them is this member's. Nobody waits for these in the end.
+    shares: JoinSet<(String, Option<Vec<MessageQueue>>)>,
+    /// Topics of which the share is being asked for, and whether it has to be once more.
+    sharing: BTreeMap<String, bool>,
+    /// Brokers at which locks are being renewed.
+    renewing: BTreeSet<String>,
+    beating: Repeated,
+    saving: Repeated,
+    /// Answers to brokers.
     pub(super) answering: JoinSet<()>,
     rebalance_at: Instant,
     rebalanced_at: Option<Instant>,
+    /// Once the heartbeats are through.
+    rebalances_then: bool,
+    is_leaving: bool,
 }
 
 /// One queue that is being consumed.
@@ -42,6 +62,55 @@ pub(super) struct Consuming {
     stop: watch::Sender<bool>,
     /// Where it shall go on, by order of a broker, once it has stopped.
     moved_to: Option<QueueOffset>,
+    /// A commit is on its way.
+    is_committing: bool,
+    stage: Stage,
+}
+
+/// How far a queue is on its way to others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Consumed,
+    /// Nothing of it is consumed any more.
+    Ended,
+    HandedOver,
+}
+
+/// What has to do with brokers, and was done or has failed.
+enum Errand {
+    /// All brokers were told that the member is there.
+    Beat,
+    Commit(MessageQueue),
+    /// The locks at the broker of this name were renewed.
+    Renew(String),
+    /// Others may have the queue, which goes on there if a broker has moved it.
+    HandOver(MessageQueue, Option<QueueOffset>),
+    /// The offsets of a broadcasting member are durable.
+    Save,
+}
+
+/// An errand that runs once at a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Repeated {
+    #[default]
+    Idle,
+    Running,
+    /// It was asked for while it ran.
+    RunningAndDue,
+}
+
+impl Repeated {
+    /// It is wanted; whether it begins.
+    fn wanted(&mut self) -> bool {
+        let begins = *self == Self::Idle;
+        *self = if begins { Self::Running } else { Self::RunningAndDue };
+        begins
+    }
+
+    /// It has run; whether it is wanted again.
+    fn ran(&mut self) -> bool {
+        std::mem::take(self) == Self::RunningAndDue
+    }
 }
 
 impl Steward {
@@ -56,9 +125,17 @@ impl Steward {
             stop,
             consuming: BTreeMap::new(),
             ended: JoinSet::new(),
+            errands: JoinSet::new(),
+            shares: JoinSet::new(),
+            sharing: BTreeMap::new(),
+            renewing: BTreeSet::new(),
+            beating: Repeated::default(),
+            saving: Repeated::default(),
             answering: JoinSet::new(),
             rebalance_at: Instant::now(),
             rebalanced_at: None,
+            rebalances_then: false,
+            is_leaving: false,
         }
     }
 
@@ -69,30 +146,90 @@ impl Steward {
         let mut locks = every(options.lock_interval);
         let mut stop = self.stop.clone();
         let mut beaten_at = Instant::now();
-        loop {
+        while !(self.is_leaving && self.consuming.is_empty()) {
             select! {
                 // Brokers give the members of a group in the answer to a question that comes
-                // after the first heartbeat.
+                // after a heartbeat: those come first, also if everything is late. Nothing here
+                // waits, and only what brokers ask, which comes last, can be without end.
                 biased;
-                () = asked_to_stop(&mut stop) => break,
-                _ = heartbeats.tick() => self.member.send_heartbeats().await,
+                () = asked_to_stop(&mut stop), if !self.is_leaving => self.give_all_up(),
+                _ = heartbeats.tick() => self.beat(),
                 () = self.member.beat.notified() => {
                     // Several queues notice the same, and a second attempt is theirs.
                     if beaten_at.elapsed() >= BETWEEN_HEARTBEATS {
-                        self.member.send_heartbeats().await;
                         beaten_at = Instant::now();
                         heartbeats.reset();
+                        self.beat();
                     }
                 }
-                () = sleep_until(self.rebalance_at) => self.rebalance().await,
-                Some(called) = self.called.recv() => self.called(called).await,
-                Some(queue) = self.ended.join_next() => self.left(joined(queue)).await,
+                _ = locks.tick() => self.renew_locks(),
+                _ = commits.tick() => self.commit(),
+                () = sleep_until(self.rebalance_at), if !self.is_leaving => self.rebalance(),
+                Some(shared) = self.shares.join_next() => {
+                    let (topic, share) = joined(shared);
+                    self.shared(topic, share);
+                }
+                Some(queue) = self.ended.join_next() => self.ended(&joined(queue)),
+                Some(errand) = self.errands.join_next() => self.ran(joined(errand)),
                 Some(answered) = self.answering.join_next() => joined(answered),
-                _ = commits.tick() => self.commit().await,
-                _ = locks.tick() => self.renew_locks().await,
+                Some(called) = self.called.recv(), if self.answering.len() < ANSWERS_MAX => {
+                    self.called(called);
+                }
             }
         }
         self.leave().await;
+    }
+
+    /// An errand was done, or has failed.
+    fn ran(&mut self, errand: Errand) {
+        match errand {
+            Errand::Beat => {
+                let is_due = self.beating.ran();
+                if std::mem::take(&mut self.rebalances_then) && !self.is_leaving {
+                    self.rebalance();
+                }
+                if is_due {
+                    self.beat();
+                }
+            }
+            Errand::Commit(queue) => {
+                if let Some(consuming) = self.consuming.get_mut(&queue) {
+                    consuming.is_committing = false;
+                }
+                self.hand_over();
+                self.save();
+            }
+            Errand::Renew(broker) => {
+                self.renewing.remove(&broker);
+                self.hand_over();
+            }
+            Errand::HandOver(queue, moved_to) => {
+                let Some(consuming) = self.consuming.get_mut(&queue) else { return };
+                if consuming.moved_to == moved_to {
+                    self.consuming.remove(&queue);
+                    self.rebalance_soon();
+                } else {
+                    // The order of a broker came meanwhile.
+                    consuming.stage = Stage::Ended;
+                    self.hand_over();
+                }
+            }
+            Errand::Save => {
+                if self.saving.ran() {
+                    self.save();
+                }
+            }
+        }
+    }
+
+    fn beat(&mut self) {
+        if self.beating.wanted() {
+            let member = Arc::clone(&self.member);
+            self.errands.spawn(async move {
+                member.send_heartbeats().await;
+                Errand::Beat
+            });
+        }
     }
 
     /// Shares the queues anew as soon as may be.
@@ -102,16 +239,44 @@ impl Steward {
         self.rebalance_at = self.rebalance_at.min(soon);
     }
 
-    /// Gives up queues that are not this member's any more, and takes those that are.
-    async fn rebalance(&mut self) {
+    /// Asks for this member's share of all topics, behind the heartbeats that are on their way.
+    fn rebalance(&mut self) {
         let now = Instant::now();
-        self.rebalanced_at = Some(now);
         self.rebalance_at = now + self.member.options.rebalance_interval;
+        if self.beating != Repeated::Idle {
+            self.rebalances_then = true;
+            return;
+        }
+        self.rebalanced_at = Some(now);
         let member = Arc::clone(&self.member);
         for topic in member.topics.keys() {
-            let Some(share) = member.share_of(topic).await else { continue };
+            self.share(topic);
+        }
+    }
+
+    fn share(&mut self, topic: &str) {
+        if let Some(once_more) = self.sharing.get_mut(topic) {
+            // The answer that comes may be older than the news.
+            *once_more = true;
+            return;
+        }
+        let (member, topic) = (Arc::clone(&self.member), topic.to_owned());
+        self.sharing.insert(topic.clone(), false);
+        self.shares.spawn(async move {
+            let share = member.share_of(&topic).await;
+            (topic, share)
+        });
+    }
+
+    /// Gives up queues that are not this member's any more, and takes those that are.
+    fn shared(&mut self, topic: String, share: Option<Vec<MessageQueue>>) {
+        let once_more = self.sharing.remove(&topic) == Some(true);
+        if self.is_leaving {
+            return;
+        }
+        if let Some(share) = share {
             let share: BTreeSet<_> = share.into_iter().collect();
-            let of_topic = self.consuming.iter().filter(|(queue, _)| queue.topic == *topic);
+            let of_topic = self.consuming.iter().filter(|(queue, _)| queue.topic == topic);
             for (queue, consuming) in of_topic {
                 if !share.contains(queue) && !consuming.stop.send_replace(true) {
                     info!(topic, broker = queue.broker_name, queue = queue.queue_id.0, "gave up");
@@ -125,6 +290,9 @@ impl Steward {
                 }
             }
         }
+        if once_more {
+            self.share(&topic);
+        }
     }
 
     fn take(&mut self, queue: MessageQueue) {
@@ -137,7 +305,9 @@ impl Steward {
             stop: stopped,
         };
         self.ended.spawn(consumer.run());
-        self.consuming.insert(queue, Consuming { progress, stop, moved_to: None });
+        let stage = Stage::Consumed;
+        let consuming = Consuming { progress, stop, moved_to: None, is_committing: false, stage };
+        self.consuming.insert(queue, consuming);
     }
 
     /// Has queues go on elsewhere, by order of a broker.
@@ -150,19 +320,36 @@ impl Steward {
         }
     }
 
-    /// A queue is not consumed any more: commits, and lets others have it.
-    async fn left(&mut self, queue: MessageQueue) {
-        if let Some(consuming) = self.consuming.remove(&queue) {
-            hand_over(Arc::clone(&self.member), queue, consuming).await;
-            self.rebalance_soon();
+    /// A queue is not consumed any more.
+    fn ended(&mut self, queue: &MessageQueue) {
+        if let Some(consuming) = self.consuming.get_mut(queue) {
+            consuming.stage = Stage::Ended;
+            self.hand_over();
         }
     }
 
-    /// Commits what has changed, all at once. What was not taken is tried again the next time.
-    async fn commit(&mut self) {
-        let mut commits = JoinSet::new();
-        for (queue, consuming) in &self.consuming {
-            if consuming.moved_to.is_some() {
+    /// Commits queues that are not consumed any more, and lets others have them: once no other
+    /// errand of theirs is on its way, which a broker might do after these.
+    fn hand_over(&mut self) {
+        for (queue, consuming) in &mut self.consuming {
+            let is_free = !consuming.is_committing && !self.renewing.contains(&queue.broker_name);
+            if consuming.stage == Stage::Ended && is_free {
+                consuming.stage = Stage::HandedOver;
+                let (member, queue) = (Arc::clone(&self.member), queue.clone());
+                let (figures, moved_to) = (consuming.progress.get(), consuming.moved_to);
+                self.errands.spawn(async move {
+                    hand_over(&member, &queue, &figures, moved_to).await;
+                    Errand::HandOver(queue, moved_to)
+                });
+            }
+        }
+    }
+
+    /// Commits what has changed. What was not taken is tried again the next time.
+    fn commit(&mut self) {
+        for (queue, consuming) in &mut self.consuming {
+            let is_its_turn = consuming.stage == Stage::Consumed && !consuming.is_committing;
+            if consuming.moved_to.is_some() || !is_its_turn {
                 continue;
             }
             if let Some(offset) = uncommitted(&self.member, &consuming.progress.get()) {
@@ -171,62 +358,73 @@ impl Steward {
                 // Now and not afterwards: the queue may be moved meanwhile, and then this does not
                 // count any more.
                 progress.update(|figures| figures.committed = Some(offset));
-                commits.spawn(async move {
+                consuming.is_committing = true;
+                self.errands.spawn(async move {
                     let taken = member.commit(&queue, offset).await;
                     progress.update(|figures| match taken {
                         true => figures.taken = Some(offset),
                         false => figures.committed = None,
                     });
+                    Errand::Commit(queue)
                 });
             }
         }
-        commits.join_all().await;
-        self.member.save_offsets().await;
+        self.save();
     }
 
-    /// Renews the locks of all queues, broker by broker.
-    async fn renew_locks(&mut self) {
+    /// Makes the offsets of a broadcasting member durable, once all are committed that were to be.
+    fn save(&mut self) {
+        let is_committing = self.consuming.values().any(|consuming| consuming.is_committing);
+        if self.member.is_clustering() || is_committing || !self.saving.wanted() {
+            return;
+        }
+        let member = Arc::clone(&self.member);
+        self.errands.spawn(async move {
+            member.save_offsets().await;
+            Errand::Save
+        });
+    }
+
+    /// Renews the locks of all queues, of each broker by one errand.
+    fn renew_locks(&mut self) {
         if self.member.options.ordering != Ordering::InOrder || !self.member.is_clustering() {
             return;
         }
-        let mut by_broker: BTreeMap<&str, Vec<MessageQueue>> = BTreeMap::new();
+        let mut by_broker: BTreeMap<&str, Vec<(MessageQueue, Arc<Progress>)>> = BTreeMap::new();
         for (queue, consuming) in &self.consuming {
+            let broker = queue.broker_name.as_str();
+            let is_its_turn = consuming.stage == Stage::Consumed && !self.renewing.contains(broker);
             // The consumer of a queue gets its first lock by itself.
-            if consuming.progress.get().locked_at.is_some() {
-                by_broker.entry(&queue.broker_name).or_default().push(queue.clone());
+            if is_its_turn && consuming.progress.get().locked_at.is_some() {
+                let locked = (queue.clone(), Arc::clone(&consuming.progress));
+                by_broker.entry(broker).or_default().push(locked);
             }
         }
-        let requests: Vec<_> = by_broker.into_values().collect();
-        for queues in requests {
-            match self.member.lock(queues.clone()).await {
-                Ok(locked) => {
-                    let now = Instant::now();
-                    for queue in queues {
-                        // One that was refused is another member's already.
-                        let locked_at = locked.contains(&queue).then_some(now);
-                        if let Some(consuming) = self.consuming.get(&queue) {
-                            consuming.progress.update(|figures| figures.locked_at = locked_at);
-                        }
-                    }
-                }
-                Err(error) => debug!(%error, "locks were not renewed"),
-            }
+        for (broker, queues) in by_broker {
+            let (member, broker) = (Arc::clone(&self.member), broker.to_owned());
+            self.renewing.insert(broker.clone());
+            self.errands.spawn(async move {
+                renew_locks(&member, queues).await;
+                Errand::Renew(broker)
+            });
         }
     }
 
-    /// Leaves the group: gives up all queues, commits, and says goodbye.
-    async fn leave(mut self) {
+    /// Leaves the group, but not before all queues are handed over. Until then the member is one,
+    /// and its locks are renewed.
+    fn give_all_up(&mut self) {
+        self.is_leaving = true;
         for consuming in self.consuming.values() {
             consuming.stop.send_replace(true);
         }
-        let mut last = JoinSet::new();
-        while let Some(queue) = self.ended.join_next().await {
-            let queue = joined(queue);
-            if let Some(consuming) = self.consuming.remove(&queue) {
-                last.spawn(hand_over(Arc::clone(&self.member), queue, consuming));
-            }
+    }
+
+    /// All queues are handed over: says goodbye, as the last thing that brokers hear.
+    async fn leave(mut self) {
+        self.shares.shutdown().await;
+        while let Some(errand) = self.errands.join_next().await {
+            joined(errand);
         }
-        last.join_all().await;
         self.member.save_offsets().await;
         self.answering.shutdown().await;
         self.member.say_goodbye().await;
@@ -234,13 +432,33 @@ impl Steward {
 }
 
 /// Commits what a queue came to that is not consumed any more, and lets others have it.
-async fn hand_over(member: Arc<Member>, queue: MessageQueue, consuming: Consuming) {
-    let figures = consuming.progress.get();
-    if let Some(offset) = consuming.moved_to.or_else(|| uncommitted(&member, &figures)) {
-        member.commit(&queue, offset).await;
+async fn hand_over(
+    member: &Member,
+    queue: &MessageQueue,
+    figures: &Figures,
+    moved_to: Option<QueueOffset>,
+) {
+    if let Some(offset) = moved_to.or_else(|| uncommitted(member, figures)) {
+        member.commit(queue, offset).await;
     }
     if figures.locked_at.is_some() {
-        member.unlock(&queue).await;
+        member.unlock(queue).await;
+    }
+}
+
+/// Renews the locks of queues of one broker.
+async fn renew_locks(member: &Member, queues: Vec<(MessageQueue, Arc<Progress>)>) {
+    let asked = queues.iter().map(|(queue, _)| queue.clone()).collect();
+    match member.lock(asked).await {
+        Ok(locked) => {
+            let now = Instant::now();
+            for (queue, progress) in queues {
+                // One that was refused is another member's already.
+                let locked_at = locked.contains(&queue).then_some(now);
+                progress.update(|figures| figures.locked_at = locked_at);
+            }
+        }
+        Err(error) => debug!(%error, "locks were not renewed"),
     }
 }
 

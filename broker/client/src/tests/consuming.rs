@@ -264,6 +264,54 @@ async fn a_broker_that_is_gone_does_not_keep_the_queues_of_others_from_being_sha
 }
 
 #[tokio::test]
+async fn a_broker_that_hangs_delays_nothing_at_the_others() {
+    let lock = |request: &Request<'_>| match request {
+        Request::Lock(lock) => answer(LockedQueues(lock.queues.clone())),
+        _ => None,
+    };
+    for kind in ["Heartbeat(", "ConsumerList(", "Lock(", "UpdateConsumerOffset("] {
+        let (hangs, hung) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
+        let (does_hang, count) = (Arc::clone(&hangs), Arc::clone(&hung));
+        let one = Rig::start(Box::new(move |request| {
+            if does_hang.load(Relaxed) && format!("{request:?}").starts_with(kind) {
+                count.fetch_add(1, Relaxed);
+                return Some(Reply::Silence);
+            }
+            lock(request)
+        }))
+        .await;
+        let other = Rig::start(Box::new(lock)).await;
+        other.routes.put(&[("a", &one.fake.address), ("b", &other.fake.address)]);
+        let (often, for_ever) = (Duration::from_millis(50), Duration::from_secs(3600));
+        let options = PushOptions {
+            ordering: Ordering::InOrder,
+            heartbeat_interval: often,
+            rebalance_interval: often,
+            commit_interval: often,
+            lock_interval: Duration::from_millis(500),
+            cluster: ClusterOptions { request_timeout: for_ever, ..ClusterOptions::default() },
+            ..PushOptions::default()
+        };
+        let mut consumer = other.join(options).await;
+        let mut deliveries = [consumer.next().await, consumer.next().await];
+        deliveries.sort_by_key(|delivery| delivery.message().queue.broker_name.clone());
+        let [of_one, of_other] = deliveries;
+        hangs.store(true, Relaxed);
+        of_one.done();
+        waited_for(&hung, 1).await;
+        other.seen.lock().unwrap().clear();
+        of_other.done();
+        if kind != "Heartbeat(" {
+            // These wait for each other, but not for longer than an answer may take.
+            other.asked(&["Heartbeat("]).await;
+        }
+        other.asked(&["UpdateConsumerOffset(", "offset: QueueOffset(1)"]).await;
+        // All of its queues, so that it is the renewal.
+        other.asked(&["Lock(", "QueueId(0)", "QueueId(1)"]).await;
+    }
+}
+
+#[tokio::test]
 async fn a_message_in_order_that_can_never_be_consumed_is_a_dead_letter() {
     let rig = Rig::start(Box::new(|request| match request {
         Request::Lock(lock) => answer(LockedQueues(lock.queues.clone())),
