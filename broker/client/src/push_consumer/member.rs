@@ -217,6 +217,19 @@ impl Member {
         }
     }
 
+    /// Whether the group has come less far in a queue than to this offset. What a broker does not
+    /// tell is not so.
+    pub(super) async fn is_behind(&self, queue: &MessageQueue, offset: QueueOffset) -> bool {
+        match self.cluster.committed(&self.group, queue, true).await {
+            Ok(committed) => committed.is_none_or(|committed| committed < offset),
+            Err(error) => {
+                let MessageQueue { topic, queue_id, .. } = queue;
+                warn!(topic, queue = queue_id.0, %error, "an offset was not committed");
+                false
+            }
+        }
+    }
+
     /// Commits an offset, and tells whether the broker has it. Java's consumers do not wait for an
     /// answer, but they commit everything each time, changed or not.
     pub(super) async fn commit(&self, queue: &MessageQueue, offset: QueueOffset) -> bool {

@@ -62,8 +62,9 @@ pub(super) struct Consuming {
     stop: watch::Sender<bool>,
     /// Where it shall go on, by order of a broker, once it has stopped.
     moved_to: Option<QueueOffset>,
-    /// A commit is on its way.
-    is_committing: bool,
+    committing: Repeated,
+    /// It is another member's, which may begin at any moment unless there is a lock to wait for.
+    is_given_up: bool,
     stage: Stage,
 }
 
@@ -193,8 +194,9 @@ impl Steward {
                 }
             }
             Errand::Commit(queue) => {
-                if let Some(consuming) = self.consuming.get_mut(&queue) {
-                    consuming.is_committing = false;
+                let consuming = self.consuming.get_mut(&queue);
+                if consuming.is_some_and(|consuming| consuming.committing.ran()) {
+                    self.commit_of(&queue);
                 }
                 self.hand_over();
                 self.save();
@@ -276,11 +278,11 @@ impl Steward {
         }
         if let Some(share) = share {
             let share: BTreeSet<_> = share.into_iter().collect();
-            let of_topic = self.consuming.iter().filter(|(queue, _)| queue.topic == topic);
-            for (queue, consuming) in of_topic {
-                if !share.contains(queue) && !consuming.stop.send_replace(true) {
-                    info!(topic, broker = queue.broker_name, queue = queue.queue_id.0, "gave up");
-                }
+            let of_topic = self.consuming.keys().filter(|queue| queue.topic == topic);
+            let others: Vec<_> =
+                of_topic.filter(|queue| !share.contains(*queue)).cloned().collect();
+            for queue in others {
+                self.give_up(&queue);
             }
             for queue in share {
                 // One that is being given up is taken again once it is gone.
@@ -295,6 +297,21 @@ impl Steward {
         }
     }
 
+    /// A queue is another member's now: commits what is done of it, and ends with what is in the
+    /// application's hands.
+    fn give_up(&mut self, queue: &MessageQueue) {
+        if let Some(consuming) = self.consuming.get_mut(queue)
+            && !consuming.stop.send_replace(true)
+        {
+            let MessageQueue { topic, broker_name, queue_id } = queue;
+            info!(topic, broker = broker_name, queue = queue_id.0, "gave up");
+            consuming.is_given_up = true;
+            // The other member may ask where to begin in this very moment. (In RocketMQ,
+            // `removeUnnecessaryMessageQueue` begins with `persist`.)
+            self.commit_of(queue);
+        }
+    }
+
     fn take(&mut self, queue: MessageQueue) {
         let (stop, stopped) = watch::channel(false);
         let progress = Arc::new(Progress::default());
@@ -305,8 +322,14 @@ impl Steward {
             stop: stopped,
         };
         self.ended.spawn(consumer.run());
-        let stage = Stage::Consumed;
-        let consuming = Consuming { progress, stop, moved_to: None, is_committing: false, stage };
+        let consuming = Consuming {
+            progress,
+            stop,
+            moved_to: None,
+            committing: Repeated::default(),
+            is_given_up: false,
+            stage: Stage::Consumed,
+        };
         self.consuming.insert(queue, consuming);
     }
 
@@ -332,13 +355,23 @@ impl Steward {
     /// errand of theirs is on its way, which a broker might do after these.
     fn hand_over(&mut self) {
         for (queue, consuming) in &mut self.consuming {
-            let is_free = !consuming.is_committing && !self.renewing.contains(&queue.broker_name);
+            let is_renewing = self.renewing.contains(&queue.broker_name);
+            let is_free = consuming.committing == Repeated::Idle && !is_renewing;
             if consuming.stage == Stage::Ended && is_free {
                 consuming.stage = Stage::HandedOver;
                 let (member, queue) = (Arc::clone(&self.member), queue.clone());
                 let (figures, moved_to) = (consuming.progress.get(), consuming.moved_to);
+                let is_given_up = consuming.is_given_up;
                 self.errands.spawn(async move {
-                    hand_over(&member, &queue, &figures, moved_to).await;
+                    match moved_to {
+                        Some(to) => {
+                            member.commit(&queue, to).await;
+                        }
+                        None => commit_the_rest(&member, &queue, &figures, is_given_up).await,
+                    }
+                    if figures.locked_at.is_some() {
+                        member.unlock(&queue).await;
+                    }
                     Errand::HandOver(queue, moved_to)
                 });
             }
@@ -347,35 +380,44 @@ impl Steward {
 
     /// Commits what has changed. What was not taken is tried again the next time.
     fn commit(&mut self) {
-        for (queue, consuming) in &mut self.consuming {
-            let is_its_turn = consuming.stage == Stage::Consumed && !consuming.is_committing;
-            if consuming.moved_to.is_some() || !is_its_turn {
-                continue;
-            }
-            if let Some(offset) = uncommitted(&self.member, &consuming.progress.get()) {
-                let (member, queue) = (Arc::clone(&self.member), queue.clone());
-                let progress = Arc::clone(&consuming.progress);
-                // Now and not afterwards: the queue may be moved meanwhile, and then this does not
-                // count any more.
-                progress.update(|figures| figures.committed = Some(offset));
-                consuming.is_committing = true;
-                self.errands.spawn(async move {
-                    let taken = member.commit(&queue, offset).await;
-                    progress.update(|figures| match taken {
-                        true => figures.taken = Some(offset),
-                        false => figures.committed = None,
-                    });
-                    Errand::Commit(queue)
-                });
-            }
+        let ours = self.consuming.iter().filter(|(_, consuming)| !consuming.is_given_up);
+        let ours: Vec<_> = ours.map(|(queue, _)| queue.clone()).collect();
+        for queue in ours {
+            self.commit_of(&queue);
         }
         self.save();
     }
 
+    fn commit_of(&mut self, queue: &MessageQueue) {
+        let Some(consuming) = self.consuming.get_mut(queue) else { return };
+        if consuming.moved_to.is_some() || consuming.stage != Stage::Consumed {
+            return;
+        }
+        let Some(offset) = uncommitted(&self.member, &consuming.progress.get()) else { return };
+        // A broker might do the second of two before the first.
+        if !consuming.committing.wanted() {
+            return;
+        }
+        let (member, queue) = (Arc::clone(&self.member), queue.clone());
+        let progress = Arc::clone(&consuming.progress);
+        // Now and not afterwards: the queue may be moved meanwhile, and then this does not count
+        // any more.
+        progress.update(|figures| figures.committed = Some(offset));
+        self.errands.spawn(async move {
+            let taken = member.commit(&queue, offset).await;
+            progress.update(|figures| match taken {
+                true => figures.taken = Some(offset),
+                false => figures.committed = None,
+            });
+            Errand::Commit(queue)
+        });
+    }
+
     /// Makes the offsets of a broadcasting member durable, once all are committed that were to be.
     fn save(&mut self) {
-        let is_committing = self.consuming.values().any(|consuming| consuming.is_committing);
-        if self.member.is_clustering() || is_committing || !self.saving.wanted() {
+        let is_committed =
+            self.consuming.values().all(|consuming| consuming.committing == Repeated::Idle);
+        if self.member.is_clustering() || !is_committed || !self.saving.wanted() {
             return;
         }
         let member = Arc::clone(&self.member);
@@ -431,18 +473,19 @@ impl Steward {
     }
 }
 
-/// Commits what a queue came to that is not consumed any more, and lets others have it.
-async fn hand_over(
+/// Commits what a queue came to that is not consumed any more.
+async fn commit_the_rest(
     member: &Member,
     queue: &MessageQueue,
     figures: &Figures,
-    moved_to: Option<QueueOffset>,
+    is_given_up: bool,
 ) {
-    if let Some(offset) = moved_to.or_else(|| uncommitted(member, figures)) {
+    let Some(offset) = uncommitted(member, figures) else { return };
+    // Whoever has the queue has not waited for what was in the application's hands, unless there is
+    // a lock, and may be further.
+    let has_waited = !is_given_up || !member.is_clustering() || member.keeps_order();
+    if has_waited || member.is_behind(queue, offset).await {
         member.commit(queue, offset).await;
-    }
-    if figures.locked_at.is_some() {
-        member.unlock(queue).await;
     }
 }
 

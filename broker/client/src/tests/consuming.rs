@@ -95,6 +95,10 @@ fn beaten() -> Option<Reply> {
 
 /// The record of the message, as a broker stores it.
 fn record() -> Vec<u8> {
+    record_at(0)
+}
+
+fn record_at(offset: u64) -> Vec<u8> {
     let draft = Draft {
         topic: "orders",
         queue_id: QueueId(0),
@@ -108,8 +112,8 @@ fn record() -> Vec<u8> {
         properties: b"UNIQ_KEY\x01ID\x02TAGS\x01a\x02",
     };
     let stamp = Stamp {
-        queue_offset: QueueOffset(0),
-        physical_offset: PhysicalOffset(700),
+        queue_offset: QueueOffset(offset),
+        physical_offset: PhysicalOffset(700 + offset),
         store_at_ms: 18,
         store_host: ([10, 0, 0, 1], 10911).into(),
         more: false,
@@ -309,6 +313,96 @@ async fn a_broker_that_hangs_delays_nothing_at_the_others() {
         // All of its queues, so that it is the renewal.
         other.asked(&["Lock(", "QueueId(0)", "QueueId(1)"]).await;
     }
+}
+
+/// Another member, which comes when it is told to and then has the first queue.
+fn joined_by(another: &Arc<AtomicBool>) -> impl Fn(&Request<'_>) -> Option<Reply> + use<> {
+    let (is_there, me) = (Arc::clone(another), Mutex::new(String::new()));
+    move |request| match request {
+        Request::Heartbeat(heartbeat) => {
+            *me.lock().unwrap() = heartbeat.client_id.clone();
+            None
+        }
+        Request::ConsumerList(_) if is_there.load(Relaxed) => {
+            answer(ConsumerList(vec!["0".into(), me.lock().unwrap().clone()]))
+        }
+        Request::Lock(lock) => answer(LockedQueues(lock.queues.clone())),
+        _ => None,
+    }
+}
+
+fn commit_text(offset: u64) -> String {
+    format!("topic: \"orders\", queue_id: QueueId(0), offset: QueueOffset({offset})")
+}
+
+#[tokio::test]
+async fn a_queue_that_is_given_up_is_committed_at_once_and_not_behind_whoever_has_it() {
+    for (others, is_committed) in [(1, true), (40, false)] {
+        let another = Arc::new(AtomicBool::new(false));
+        let (script, is_there) = (joined_by(&another), Arc::clone(&another));
+        let rig = Rig::start(Box::new(move |request| match request {
+            Request::Pull(pull) => {
+                let two = [record_at(0), record_at(1)].concat();
+                let place = (&*pull.topic, pull.queue_id, pull.offset);
+                let is_first = place == ("orders", QueueId(0), Some(QueueOffset(0)));
+                Some(if is_first { pulled(PullStatus::Found, 2, two) } else { Reply::Silence })
+            }
+            Request::QueryConsumerOffset(_) if is_there.load(Relaxed) => {
+                answer(OffsetAnswer { offset: QueueOffset(others) })
+            }
+            other => script(other),
+        }))
+        .await;
+        let for_ever = Duration::from_secs(3600);
+        let options = PushOptions {
+            rebalance_interval: Duration::from_millis(50),
+            commit_interval: for_ever,
+            grace: for_ever,
+            ..PushOptions::default()
+        };
+        let mut consumer = rig.join(options).await;
+        let [first, second] = [consumer.next().await, consumer.next().await];
+        first.done();
+        // The queue's consumer hears of it before it is asked to stop.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        another.store(true, Relaxed);
+        rig.asked(&["UpdateConsumerOffset(", &commit_text(1)]).await;
+        second.done();
+        consumer.stop().await;
+        let seen = rig.seen.lock().unwrap();
+        let commits = seen.iter().filter(|text| text.starts_with("UpdateConsumerOffset("));
+        let rest = commits.filter(|text| text.contains(&commit_text(2))).count();
+        assert_eq!(rest, usize::from(is_committed), "the group is at {others}");
+    }
+}
+
+#[tokio::test]
+async fn a_queue_in_order_is_done_with_and_committed_before_its_lock_is_given_back() {
+    let another = Arc::new(AtomicBool::new(false));
+    let rig = Rig::start(Box::new(joined_by(&another))).await;
+    let options = PushOptions {
+        ordering: Ordering::InOrder,
+        rebalance_interval: Duration::from_millis(50),
+        commit_interval: Duration::from_secs(3600),
+        ..PushOptions::default()
+    };
+    let mut consumer = rig.join(options).await;
+    let delivery = consumer.next().await;
+    another.store(true, Relaxed);
+    rig.asked(&["UpdateConsumerOffset(", &commit_text(0)]).await;
+    let place = |parts: &[&str]| {
+        let seen = rig.seen.lock().unwrap();
+        seen.iter().position(|text| parts.iter().all(|part| text.contains(part)))
+    };
+    let unlock = ["Unlock(", "topic: \"orders\"", "queue_id: QueueId(0)"];
+    assert_eq!(place(&unlock), None, "a message is in hand");
+    delivery.done();
+    rig.asked(&unlock).await;
+    let committed = place(&["UpdateConsumerOffset(", &commit_text(1)]);
+    assert!(committed.is_some() && committed < place(&unlock));
+    consumer.stop().await;
 }
 
 #[tokio::test]
