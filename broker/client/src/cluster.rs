@@ -11,7 +11,7 @@ use millrace_transport::Config;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use crate::peers::{Answered, Called, NameServers, Peers};
 use crate::unique_ids::UniqueIds;
@@ -70,13 +70,15 @@ struct Looked {
 struct Known {
     route: Arc<TopicRoute>,
     asked_at: Instant,
-    /// A broker in it did not answer.
+    /// A broker in it did not answer, or does not have the topic.
     in_doubt: bool,
+    /// A broker in it does not have the topic.
+    is_denied: bool,
 }
 
 impl Known {
     fn now(route: Arc<TopicRoute>) -> Self {
-        Self { route, asked_at: Instant::now(), in_doubt: false }
+        Self { route, asked_at: Instant::now(), in_doubt: false, is_denied: false }
     }
 
     /// The same route, which is not asked for before every call anew.
@@ -186,6 +188,12 @@ impl Cluster {
                 warn!(topic, %error, "no name server answers; the route of before is used");
                 known.again()
             }
+            // Neither a broker nor a name server has it: somebody deleted it.
+            (Ok(None), Some(known)) if known.is_denied => {
+                info!(topic, "the topic is gone");
+                looked.known = None;
+                return Ok(None);
+            }
             // A name server that has just started knows no broker yet, and one whose broker starts
             // anew has forgotten it. Whoever gave all queues up for that would have to take them
             // again. (In RocketMQ, `updateTopicRouteInfoFromNameServer` keeps the route, too.)
@@ -214,18 +222,27 @@ impl Cluster {
         self.routes.lock().unwrap_or_else(PoisonError::into_inner).remove(topic);
     }
 
-    /// Forgets the route if a broker in it does not answer: it may be somewhere else by now. If no
-    /// name server answers either, what is known stays.
+    /// Asks for the route again if a broker in it does not answer, which may be somewhere else by
+    /// now, or does not have the topic. If no name server answers either, what is known stays; if
+    /// one says that there is no such topic, it stays unless a broker said so, too.
     pub(crate) fn doubt_route(&self, topic: &str, error: &ClientError) {
-        if matches!(error, ClientError::Unreachable { .. } | ClientError::Unanswered { .. }) {
-            let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
-            // Whoever is looking it up right now will know it better.
-            if let Some(place) = routes.get_mut(topic)
-                && let Ok(mut looked) = place.try_lock()
-                && let Some(known) = looked.known.as_mut()
+        let is_denied = match error {
+            ClientError::Unreachable { .. } | ClientError::Unanswered { .. } => false,
+            ClientError::Refused { refused, .. }
+                if refused.code == ResponseCode::TOPIC_NOT_EXIST =>
             {
-                known.in_doubt = true;
+                true
             }
+            _ => return,
+        };
+        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever is looking it up right now will know it better.
+        if let Some(place) = routes.get_mut(topic)
+            && let Ok(mut looked) = place.try_lock()
+            && let Some(known) = looked.known.as_mut()
+        {
+            known.in_doubt = true;
+            known.is_denied |= is_denied;
         }
     }
 

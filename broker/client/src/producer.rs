@@ -305,7 +305,7 @@ impl Producer {
             Ok(_) => self.failures().succeeded(&queue.broker_name),
             Err(error) if is_worth_a_retry(error) => {
                 self.failures().failed(&queue.broker_name, Instant::now());
-                // The broker may be somewhere else by now.
+                // The broker may be somewhere else by now, and the topic gone.
                 self.cluster.doubt_route(parcel.topic.as_str(), error);
             }
             Err(_) => {}

@@ -81,10 +81,12 @@ impl Cluster {
             .ok_or_else(|| ClientError::NoBroker(queue.broker_name.clone()))?;
         let answered =
             self.call(address, &request(&pull, broker_id), pull.wait + BEYOND_WAIT).await;
-        let answered = answered.inspect_err(|error| self.doubt_route(&queue.topic, error))?;
+        let doubt = |error: &ClientError| self.doubt_route(&queue.topic, error);
+        let answered = answered.inspect_err(doubt)?;
         let header = answered.response.header();
         let answer = PullAnswer::decode(&header);
-        let answer = answer.map_err(|error| ClientError::of_answer(error, &answered))?;
+        let answer = answer.map_err(|error| ClientError::of_answer(error, &answered));
+        let answer = answer.inspect_err(doubt)?;
         let (mut messages, mut next) = (Vec::new(), answer.next);
         if answer.status == PullStatus::Found {
             let (read, malformed) =

@@ -2,6 +2,8 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use millrace_types::QueueOffset;
+
 use super::*;
 use crate::Admin;
 
@@ -60,6 +62,52 @@ async fn what_was_known_holds_while_a_name_server_knows_nothing_yet() {
     // Whoever deletes a topic forgets it.
     cluster.forget_route("orders");
     assert_eq!(cluster.find_route("orders").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_topic_is_forgotten_that_neither_its_broker_nor_a_name_server_has() {
+    for by_pull in [true, false] {
+        let [silent, gone] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
+        let asked_in_silence = Arc::new(AtomicBool::new(false));
+        let (is_silent, is_gone) = (Arc::clone(&silent), Arc::clone(&gone));
+        let asked_then = Arc::clone(&asked_in_silence);
+        let routes = Routes::default();
+        let known = routes.clone();
+        let name_server_and_broker = Fake::start(move |request| match request {
+            Request::Route(_) if is_silent.load(Relaxed) => {
+                asked_then.store(true, Relaxed);
+                Some(Reply::HangUp)
+            }
+            Request::Route(_) if !is_gone.load(Relaxed) => known.reply(request),
+            _ => answer(Refused::new(ResponseCode::TOPIC_NOT_EXIST, "no such topic")),
+        })
+        .await;
+        routes.put(&[("a", &name_server_and_broker.address)]);
+        let cluster = cluster(&name_server_and_broker.address).await;
+        let queue = cluster.queues("orders").await.unwrap().remove(0);
+        let producer = Producer::new(Arc::clone(&cluster), group("g"), ProducerOptions::default());
+        let message = Message::new(topic(), "hello");
+        let asked = async || match by_pull {
+            true => cluster.read(&queue, QueueOffset(0), 1).await.map(drop),
+            false => producer.send(&message).await.map(drop),
+        };
+        let is_refused = async || matches!(asked().await, Err(ClientError::Refused { .. }));
+        // The name server is asked once a second.
+        let meanwhile = async {
+            // The broker may have lost it, and another one may have it.
+            silent.store(true, Relaxed);
+            while !asked_in_silence.load(Relaxed) {
+                assert!(is_refused().await);
+            }
+            assert!(is_refused().await);
+            silent.store(false, Relaxed);
+            gone.store(true, Relaxed);
+            while is_refused().await {}
+        };
+        tokio::time::timeout(Duration::from_secs(60), meanwhile).await.unwrap();
+        assert!(matches!(asked().await, Err(ClientError::NoRoute(_))));
+        assert_eq!(cluster.find_route("orders").await.unwrap(), None);
+    }
 }
 
 #[tokio::test]
