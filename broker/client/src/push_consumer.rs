@@ -11,6 +11,7 @@ use crate::cluster::now_ms;
 use crate::{ClientError, Cluster, ClusterOptions, Filter, Place, Producer, ProducerOptions};
 
 mod allocation; // which queues are ours
+mod beats; // which brokers know that a member is there
 mod callbacks; // what brokers ask of a member
 mod delivery; // a message in the application's hands
 mod local_offsets; // the offsets of a member that gets every message
@@ -25,6 +26,7 @@ pub use delivery::Delivery;
 pub use local_offsets::LocalOffsets;
 pub use window::WindowLimits;
 
+use beats::Beats;
 use member::Member;
 use steward::Steward;
 
@@ -90,7 +92,8 @@ pub struct PushOptions {
     /// counts for half as long again.
     pub lock_interval: Duration,
     /// After how long without a sign of life brokers take a member for gone, so that others have
-    /// its queues. One that stood still for longer begins anew where the group is.
+    /// its queues. One that stood still or was cut off for longer commits nothing of a queue before
+    /// it knows that it is its own, and begins anew where the group is if another one is further.
     pub absence_max: Duration,
     /// How the cluster is found.
     pub cluster: ClusterOptions,
@@ -174,6 +177,7 @@ impl PushConsumer {
             group,
             topics,
             version: now_ms(),
+            beats: Mutex::new(Beats::new(options.absence_max)),
             options,
             deliveries: sender,
             beat: Notify::new(),

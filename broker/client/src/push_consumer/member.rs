@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use millrace_protocol::{
     CheckClient, ConsumeFrom, ConsumeType, ConsumerData, ConsumerList, ConsumerListByGroup, Done,
@@ -11,9 +11,10 @@ use millrace_protocol::{
 use millrace_types::{GroupName, QueueOffset};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::warn;
 
+use super::beats::Beats;
 use super::{Delivery, Ordering, PushOptions, Sharing, Young, allocation};
 use crate::cluster::{garbled, refused};
 use crate::{ClientError, Cluster, Filter, Place, Producer, routes};
@@ -34,8 +35,10 @@ pub(super) struct Member {
     /// For messages that go back by themselves.
     pub(super) producer: Producer,
     pub(super) deliveries: mpsc::Sender<Delivery>,
-    /// Asks for a heartbeat before its time.
+    /// Asks for a heartbeat before its time, and for the queues to be shared behind it.
     pub(super) beat: Notify,
+    /// Which brokers know that it is there.
+    pub(super) beats: Mutex<Beats>,
     /// Which broker of a route is asked for the members.
     pub(super) asked: AtomicUsize,
     /// What it waits for and has told.
@@ -88,8 +91,24 @@ impl Member {
         Ok(())
     }
 
-    /// Every broker that the topics are on, replicas too.
-    pub(super) async fn addresses(&self) -> BTreeSet<String> {
+    fn beats(&self) -> MutexGuard<'_, Beats> {
+        // Nothing under the lock can panic halfway through a change.
+        self.beats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the broker of a queue has not heard of the member for so long that others may have
+    /// the queue.
+    pub(super) fn is_absent(&self, queue: &MessageQueue) -> bool {
+        self.is_clustering() && self.beats().is_absent(&queue.broker_name, Instant::now())
+    }
+
+    /// Whether that is so, or was at any time since then.
+    pub(super) fn was_absent(&self, queue: &MessageQueue, since: Instant) -> bool {
+        self.is_clustering() && self.beats().was_absent(&queue.broker_name, since, Instant::now())
+    }
+
+    /// Every broker that the topics are on, replicas too: its name and its address.
+    async fn brokers(&self) -> BTreeSet<(String, String)> {
         // All at once: name servers that are silent cost their time for each.
         let mut found = JoinSet::new();
         for topic in self.topics.keys() {
@@ -101,7 +120,11 @@ impl Member {
         }
         let routes = found.join_all().await;
         let brokers = routes.iter().flatten().flatten().flat_map(|route| &route.brokers);
-        brokers.flat_map(|broker| broker.addresses.values().cloned()).collect()
+        let places = brokers.flat_map(|broker| {
+            let named = |at: &String| (broker.broker_name.clone(), at.clone());
+            broker.addresses.values().map(named)
+        });
+        places.collect()
     }
 
     /// Tells all brokers that it is there, all at once, and waits for their answers.
@@ -127,16 +150,19 @@ impl Member {
             ..Heartbeat::default()
         });
         let mut beats = JoinSet::new();
-        for address in self.addresses().await {
+        for (broker, address) in self.brokers().await {
             let (member, heartbeat) = (Arc::clone(self), Arc::clone(&heartbeat));
             beats.spawn(async move {
+                let sent_at = Instant::now();
                 let answered = member.cluster.ask(&address, &*heartbeat).await;
                 let done = answered.and_then(|answered| {
                     Done::decode(&answered.response.header())
                         .map_err(|error| ClientError::of_answer(error, &answered))
                 });
-                if let Err(error) = done {
-                    warn!(%error, "a broker did not take the heartbeat");
+                match done {
+                    // A replica counts, too: queues are read there while nobody takes writes.
+                    Ok(_) => member.beats().taken(&broker, sent_at),
+                    Err(error) => warn!(%error, "a broker did not take the heartbeat"),
                 }
             });
         }
@@ -308,7 +334,7 @@ impl Member {
     /// Tells all brokers that it goes, all at once.
     pub(super) async fn say_goodbye(self: &Arc<Self>) {
         let mut goodbyes = JoinSet::new();
-        for address in self.addresses().await {
+        for (_, address) in self.brokers().await {
             let member = Arc::clone(self);
             goodbyes.spawn(async move {
                 let call = UnregisterClient {

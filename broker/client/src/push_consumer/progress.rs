@@ -22,6 +22,10 @@ pub(super) struct Figures {
     pub(super) locked_at: Option<Instant>,
     /// When the consumer of the queue was last at work.
     pub(super) seen_at: Option<Instant>,
+    /// Since when it has been this member's without an absence, as far as its consumer knows.
+    pub(super) since: Option<Instant>,
+    /// When the members were asked for that made it this member's last.
+    pub(super) shared_at: Option<Instant>,
 }
 
 impl Figures {

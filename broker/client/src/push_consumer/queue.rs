@@ -39,7 +39,7 @@ enum End {
     Stopped,
     /// Another member may have the queue by now.
     LockLost,
-    /// The same: it stood still for longer than brokers wait for a member.
+    /// The same: brokers may have missed the member for longer than they wait for one.
     Away,
 }
 
@@ -48,7 +48,10 @@ impl QueueConsumer {
     pub(super) async fn run(mut self) -> MessageQueue {
         // What the group had committed when the queue was left alone, and how far it was.
         let mut lapsed = None;
+        // What was left alone, and goes on if nobody else has come further.
+        let mut left: Option<Run> = None;
         while !*self.stop.borrow() {
+            let since = Instant::now();
             if self.member.keeps_order() && !self.lock().await {
                 self.pause().await;
                 continue;
@@ -62,22 +65,50 @@ impl QueueConsumer {
                     continue;
                 }
             };
-            let begin = go_on_at(start, lapsed.take());
-            match Run::new(&self, begin).go(&mut self.stop.clone()).await {
-                End::Stopped => break,
+            let before = lapsed.take();
+            let mut run = match left.take() {
+                Some(run) if is_between(start, before) => run.again(since),
+                _ => Run::new(&self, go_on_at(start, before), since),
+            };
+            match run.go(&mut self.stop.clone()).await {
+                End::Stopped => {
+                    run.end().await;
+                    break;
+                }
                 // Whoever has the queue meanwhile may be further than we are.
                 End::LockLost => lapsed = Some(self.left_alone(start)),
                 End::Away => {
                     let MessageQueue { topic, queue_id, .. } = &self.queue;
-                    warn!(topic, queue = queue_id.0, "stood still; goes on where the group is");
+                    warn!(topic, queue = queue_id.0, "was away; goes on where the group is");
                     lapsed = Some(self.left_alone(start));
-                    // Whoever has the queue meanwhile hears of it, and commits.
-                    self.member.beat.notify_one();
-                    self.pause().await;
+                    // In order nothing of it is in the application's hands any more.
+                    left = (!self.member.keeps_order()).then_some(run);
+                    self.come_back().await;
                 }
             }
         }
         self.queue
+    }
+
+    /// Waits until brokers know the member again, and until the queue is known to be its still.
+    async fn come_back(&mut self) {
+        let away_at = Instant::now();
+        loop {
+            let is_absent = self.member.is_absent(&self.queue);
+            let shared_at = self.progress.get().shared_at;
+            if !is_absent && shared_at.is_some_and(|at| at > away_at) {
+                return;
+            }
+            // A broker that does not answer is not told all the time.
+            if !is_absent || self.member.start_of(&self.queue).await.is_ok() {
+                // Whoever has the queue meanwhile hears of it, and commits.
+                self.member.beat.notify_one();
+            }
+            self.pause().await;
+            if *self.stop.borrow() {
+                return;
+            }
+        }
     }
 
     /// Nothing of the figures counts any more; what the group had committed, and how far it was.
@@ -123,6 +154,11 @@ fn go_on_at(start: QueueOffset, left: Option<LeftAlone>) -> QueueOffset {
     }
 }
 
+/// Whether the group is between what was committed before and what was done.
+fn is_between(start: QueueOffset, left: Option<LeftAlone>) -> bool {
+    matches!(left, Some((committed, Some(done))) if committed <= start && start <= done)
+}
+
 /// One stretch of consumption, from one start on.
 struct Run {
     member: Arc<Member>,
@@ -148,10 +184,12 @@ struct Run {
     moved: Option<QueueOffset>,
     /// When it was last at work. (In RocketMQ, `ProcessQueue.isPullExpired` looks at the last pull.)
     seen_at: Instant,
+    /// Since when an absence matters.
+    since: Instant,
 }
 
 impl Run {
-    fn new(of: &QueueConsumer, start: QueueOffset) -> Self {
+    fn new(of: &QueueConsumer, start: QueueOffset, since: Instant) -> Self {
         let (verdict_sender, verdicts) = mpsc::unbounded_channel();
         let now = Instant::now();
         Self {
@@ -171,10 +209,16 @@ impl Run {
             broker_id: 0,
             moved: None,
             seen_at: now,
+            since,
         }
     }
 
-    async fn go(mut self, stop: &mut watch::Receiver<bool>) -> End {
+    /// Goes on after an absence.
+    fn again(self, since: Instant) -> Self {
+        Self { seen_at: Instant::now(), since, ..self }
+    }
+
+    async fn go(&mut self, stop: &mut watch::Receiver<bool>) -> End {
         let deliveries = self.member.deliveries.clone();
         loop {
             let now = Instant::now();
@@ -185,17 +229,14 @@ impl Run {
                 self.lock_is_lost(now).then_some(End::LockLost)
             };
             if let Some(end) = end {
-                if self.finish_in_hand(stop).await {
-                    return end;
-                }
-                break;
+                return if self.finish_in_hand(stop).await { end } else { End::Stopped };
             }
             self.follow_move(now);
             self.wake(now);
             self.start_pull(now);
             let alarm = self.alarm(now);
             select! {
-                () = asked_to_stop(stop) => break,
+                () = asked_to_stop(stop) => return End::Stopped,
                 Some(verdict) = self.verdicts.recv() => self.settle(verdict),
                 room = deliveries.reserve(), if self.may_hand_out(now) => {
                     let now = Instant::now();
@@ -216,25 +257,21 @@ impl Run {
                 () = sleep_until(alarm) => {}
             }
         }
-        self.end().await;
-        End::Stopped
     }
 
-    /// Takes what was said of the messages in the application's hands. In order they must not be
-    /// beside what comes after them, or come again: waits for them. Tells whether it came to that,
-    /// and was not asked to stop before.
+    /// In order, messages in the application's hands must not be beside what comes after them, or
+    /// come again: waits for them. Tells whether it came to that, and was not asked to stop before.
     async fn finish_in_hand(&mut self, stop: &mut watch::Receiver<bool>) -> bool {
         self.pulls.shutdown().await;
-        while let Ok(verdict) = self.verdicts.try_recv() {
-            self.ended(verdict);
-        }
         while self.member.keeps_order() && (self.handed_out > 0 || !self.returns.is_empty()) {
             select! {
                 () = asked_to_stop(stop) => return false,
                 () = self.next_end() => {}
             }
         }
-        self.report(Instant::now());
+        // Not as a sign of life, by which it would be committed.
+        let committable = self.committable();
+        self.progress.update(|figures| figures.committable = Some(committable));
         true
     }
 
@@ -259,22 +296,27 @@ impl Run {
         }
     }
 
-    /// Whether it stood still for so long that another member may be further: while it waits it
-    /// looks up every few seconds.
+    /// Whether it stood still, or was cut off, for so long that another member may be further:
+    /// while it waits it looks up every few seconds.
     fn was_away(&self, now: Instant) -> bool {
-        self.member.is_clustering()
-            && now.saturating_duration_since(self.seen_at) > self.member.options.absence_max
+        let stood_still = self.member.is_clustering()
+            && now.saturating_duration_since(self.seen_at) > self.member.options.absence_max;
+        stood_still || self.member.was_absent(&self.queue, self.since)
+    }
+
+    /// What the group may commit. What lies behind the place where the queue goes on is not
+    /// skipped, whatever happens until then.
+    fn committable(&self) -> QueueOffset {
+        let committable = self.window.committable();
+        self.moved.map_or(committable, |to| to.min(committable))
     }
 
     /// Tells others how far it is.
     fn report(&mut self, now: Instant) {
         self.seen_at = now;
         self.progress.update(|figures| {
-            figures.seen_at = Some(now);
-            let committable = self.window.committable();
-            // What lies behind the place where the queue goes on is not skipped, whatever happens
-            // until then.
-            figures.committable = Some(self.moved.map_or(committable, |to| to.min(committable)));
+            (figures.seen_at, figures.since) = (Some(now), Some(self.since));
+            figures.committable = Some(self.committable());
             (figures.open, figures.open_bytes) = self.window.load();
         });
     }

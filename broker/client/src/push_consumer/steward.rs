@@ -40,7 +40,7 @@ pub(super) struct Steward {
     ended: JoinSet<MessageQueue>,
     errands: JoinSet<Errand>,
     /// Topics and what of them is this member's. Nobody waits for these in the end.
-    shares: JoinSet<(String, Option<Vec<MessageQueue>>)>,
+    shares: JoinSet<Share>,
     /// Topics of which the share is being asked for, and whether it has to be once more.
     sharing: BTreeMap<String, bool>,
     /// Brokers at which locks are being renewed.
@@ -88,6 +88,13 @@ enum Errand {
     HandOver(MessageQueue, Option<QueueOffset>),
     /// The offsets of a broadcasting member are durable.
     Save,
+}
+
+/// What of a topic is this member's, if that can be said, by members that were asked for then.
+struct Share {
+    topic: String,
+    asked_at: Instant,
+    queues: Option<Vec<MessageQueue>>,
 }
 
 /// An errand that runs once at a time.
@@ -161,15 +168,13 @@ impl Steward {
                         beaten_at = Instant::now();
                         heartbeats.reset();
                         self.beat();
+                        self.rebalances_then = true;
                     }
                 }
                 _ = locks.tick() => self.renew_locks(),
                 _ = commits.tick() => self.commit(),
                 () = sleep_until(self.rebalance_at), if !self.is_leaving => self.rebalance(),
-                Some(shared) = self.shares.join_next() => {
-                    let (topic, share) = joined(shared);
-                    self.shared(topic, share);
-                }
+                Some(share) = self.shares.join_next() => self.shared(joined(share)),
                 Some(queue) = self.ended.join_next() => self.ended(&joined(queue)),
                 Some(errand) = self.errands.join_next() => self.ran(joined(errand)),
                 Some(answered) = self.answering.join_next() => joined(answered),
@@ -191,6 +196,8 @@ impl Steward {
                 }
                 if is_due {
                     self.beat();
+                } else if std::mem::take(&mut self.rebalances_then) {
+                    self.rebalance_soon();
                 }
             }
             Errand::Commit(queue) => {
@@ -264,20 +271,22 @@ impl Steward {
         }
         let (member, topic) = (Arc::clone(&self.member), topic.to_owned());
         self.sharing.insert(topic.clone(), false);
+        let asked_at = Instant::now();
         self.shares.spawn(async move {
-            let share = member.share_of(&topic).await;
-            (topic, share)
+            let queues = member.share_of(&topic).await;
+            Share { topic, asked_at, queues }
         });
     }
 
     /// Gives up queues that are not this member's any more, and takes those that are.
-    fn shared(&mut self, topic: String, share: Option<Vec<MessageQueue>>) {
+    fn shared(&mut self, share: Share) {
+        let Share { topic, asked_at, queues } = share;
         let once_more = self.sharing.remove(&topic) == Some(true);
         if self.is_leaving {
             return;
         }
-        if let Some(share) = share {
-            let share: BTreeSet<_> = share.into_iter().collect();
+        if let Some(queues) = queues {
+            let share: BTreeSet<_> = queues.into_iter().collect();
             let of_topic = self.consuming.keys().filter(|queue| queue.topic == topic);
             let others: Vec<_> =
                 of_topic.filter(|queue| !share.contains(*queue)).cloned().collect();
@@ -286,7 +295,9 @@ impl Steward {
             }
             for queue in share {
                 // One that is being given up is taken again once it is gone.
-                if !self.consuming.contains_key(&queue) {
+                if let Some(consuming) = self.consuming.get(&queue) {
+                    consuming.progress.update(|figures| figures.shared_at = Some(asked_at));
+                } else {
                     info!(topic, broker = queue.broker_name, queue = queue.queue_id.0, "took");
                     self.take(queue);
                 }
@@ -393,7 +404,8 @@ impl Steward {
         if consuming.moved_to.is_some() || consuming.stage != Stage::Consumed {
             return;
         }
-        let Some(offset) = uncommitted(&self.member, &consuming.progress.get()) else { return };
+        let uncommitted = uncommitted(&self.member, queue, &consuming.progress.get());
+        let Some(offset) = uncommitted else { return };
         // A broker might do the second of two before the first.
         if !consuming.committing.wanted() {
             return;
@@ -480,7 +492,7 @@ async fn commit_the_rest(
     figures: &Figures,
     is_given_up: bool,
 ) {
-    let Some(offset) = uncommitted(member, figures) else { return };
+    let Some(offset) = uncommitted(member, queue, figures) else { return };
     // Whoever has the queue has not waited for what was in the application's hands, unless there is
     // a lock, and may be further.
     let has_waited = !is_given_up || !member.is_clustering() || member.keeps_order();
@@ -505,9 +517,13 @@ async fn renew_locks(member: &Member, queues: Vec<(MessageQueue, Arc<Progress>)>
     }
 }
 
-/// What is to be committed of a queue now.
-fn uncommitted(member: &Member, figures: &Figures) -> Option<QueueOffset> {
+/// What is to be committed of a queue now. Once brokers may have taken the member for gone, that is
+/// nothing until the consumer of the queue has come back.
+fn uncommitted(member: &Member, queue: &MessageQueue, figures: &Figures) -> Option<QueueOffset> {
     let options = &member.options;
+    if member.was_absent(queue, figures.since?) {
+        return None;
+    }
     let needs_lock = member.keeps_order() && member.is_clustering();
     let lock_interval = needs_lock.then_some(options.lock_interval);
     figures.uncommitted(Instant::now(), options.absence_max, lock_interval)

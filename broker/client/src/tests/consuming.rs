@@ -684,6 +684,76 @@ async fn a_member_that_stood_still_goes_on_where_the_group_is() {
 }
 
 #[tokio::test]
+async fn a_member_that_was_cut_off_commits_nothing_before_it_knows_where_the_group_is() {
+    use millrace_protocol::pull_flag::COMMIT_OFFSET;
+    // Another member has come further meanwhile, or has not been there.
+    for others in [Some(40), None] {
+        const WELL: u32 = 0;
+        const CUT_OFF: u32 = 1;
+        const BACK: u32 = 2;
+        let state = Arc::new(AtomicU32::new(WELL));
+        let [beats, commits, pulls_of_0] = [(); 3].map(|()| Arc::new(AtomicU32::new(0)));
+        let now = Arc::clone(&state);
+        let counts = [&beats, &commits, &pulls_of_0].map(Arc::clone);
+        let rig = Rig::start(Box::new(move |request| {
+            let [beats, commits, pulls_of_0] = &counts;
+            let now = now.load(Relaxed);
+            if matches!(request, Request::Heartbeat(_)) {
+                beats.fetch_add(1, Relaxed);
+            }
+            match request {
+                _ if now == CUT_OFF => return Some(Reply::HangUp),
+                Request::QueryConsumerOffset(_) if now == BACK => {
+                    return answer(OffsetAnswer { offset: QueueOffset(others.unwrap_or(0)) });
+                }
+                Request::Pull(pull) if &*pull.topic == "orders" && pull.queue_id == QueueId(0) => {
+                    let commits_1 = pull.commit_offset == Some(QueueOffset(1));
+                    if now == BACK && commits_1 && pull.sys_flag & COMMIT_OFFSET != 0 {
+                        commits.fetch_add(1, Relaxed);
+                    }
+                    if now == BACK && pull.offset == Some(QueueOffset(0)) {
+                        pulls_of_0.fetch_add(1, Relaxed);
+                    }
+                }
+                _ if now == BACK => {
+                    commits_of(request, 1, commits);
+                }
+                _ => {}
+            }
+            None
+        }))
+        .await;
+        let options = PushOptions {
+            absence_max: Duration::from_secs(1),
+            heartbeat_interval: Duration::from_millis(100),
+            commit_interval: Duration::from_millis(50),
+            ..PushOptions::default()
+        };
+        let mut consumer = rig.join(options).await;
+        let mut delivery = Some(consumer.next().await);
+        state.store(CUT_OFF, Relaxed);
+        if others.is_some() {
+            // Not to be committed any more.
+            delivery.take().unwrap().done();
+        }
+        waited_for(&beats, beats.load(Relaxed) + 40).await;
+        rig.seen.lock().unwrap().clear();
+        state.store(BACK, Relaxed);
+        let next = others.unwrap_or(1);
+        let offset = format!("offset: Some(QueueOffset({next}))");
+        rig.asked(&["Pull(", "topic: \"orders\"", "queue_id: QueueId(0)", &offset]).await;
+        if let Some(delivery) = delivery {
+            delivery.done();
+            waited_for(&commits, 1).await;
+        }
+        consumer.stop().await;
+        let committed = commits.load(Relaxed) > 0;
+        assert_eq!(committed, others.is_none(), "the group is at {others:?}");
+        assert_eq!(pulls_of_0.load(Relaxed), 0, "nothing comes again");
+    }
+}
+
+#[tokio::test]
 async fn a_member_in_order_that_stood_still_brings_nothing_again_that_is_in_hand() {
     let beats = Arc::new(AtomicU32::new(0));
     let counted = Arc::clone(&beats);
