@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use millrace_engine::{Conditions, ConnectionId, Filter};
 use millrace_protocol::{
@@ -14,11 +14,16 @@ pub(crate) struct Clients {
     groups: BTreeMap<String, Group>,
     /// What all of it takes of memory, about.
     bytes: usize,
+    /// Groups whose members are to be told of a change, and when the first of them may be, ms.
+    changed: BTreeSet<String>,
+    tell_at_ms: Option<u64>,
 }
 
 #[derive(Debug)]
 struct Group {
     model: MessageModel,
+    /// Its members are not told of a change before, ms.
+    quiet_until_ms: u64,
     /// What the latest heartbeat said of how the group consumes.
     described: Option<(ConsumeType, ConsumeFrom)>,
     members: BTreeMap<String, Member>,
@@ -52,6 +57,9 @@ pub(crate) struct Changed {
     pub(crate) members: Vec<ConnectionId>,
 }
 
+/// For so long after they were told the members of a group are not told again, for each of them: a
+/// large group whose members go one by one may take a tenth of the thread's time.
+const QUIET_US: u64 = 100;
 /// A client that is silent for so long is gone.
 const LIFETIME_MS: u64 = 120_000;
 /// What heartbeats may make us remember. Far above what one broker serves: a group of ten members
@@ -63,29 +71,21 @@ pub(crate) const SUBSCRIPTIONS_MAX: usize = 1_000;
 /// What a group, a member and a subscription take beside their texts.
 const ENTRY_BYTES: usize = 256;
 
-/// What became of a heartbeat.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Heard {
-    pub(crate) changed: Vec<Changed>,
-    /// Why something of it is not remembered.
-    pub(crate) refused: Option<&'static str>,
-}
-
 impl Clients {
-    /// A client says what it is; tells which groups have changed.
+    /// A client says what it is; tells why something of it is not remembered.
     pub(crate) fn heartbeat(
         &mut self,
         now_ms: u64,
         connection: ConnectionId,
         heartbeat: &Heartbeat,
         conditions: &dyn Conditions,
-    ) -> Heard {
-        let mut heard = Heard::default();
+    ) -> Option<&'static str> {
+        let mut refused = None;
         for consumer in &heartbeat.consumers {
             let group = self.groups.get(&consumer.group);
             let weights: Vec<usize> = consumer.subscriptions.iter().map(weight).collect();
             if let Some(reason) = self.no_room(group, &heartbeat.client_id, consumer, &weights) {
-                heard.refused = Some(reason);
+                refused = Some(reason);
                 continue;
             }
             let group = self.groups.entry(consumer.group.clone()).or_insert_with(|| {
@@ -102,10 +102,10 @@ impl Clients {
             group.described = Some((consumer.consume_type, consumer.consume_from));
             self.bytes = self.bytes + group.bytes - before;
             if news {
-                heard.changed.extend(group.changed(&consumer.group));
+                self.note(&consumer.group);
             }
         }
-        heard
+        refused
     }
 
     /// Why a client's word about a group cannot be remembered.
@@ -138,26 +138,64 @@ impl Clients {
     }
 
     /// A client leaves a group; if it was not in it, nothing has changed.
-    pub(crate) fn unregister(&mut self, group: &str, client_id: &str) -> Option<Changed> {
-        let known = self.groups.get_mut(group)?;
+    pub(crate) fn unregister(&mut self, group: &str, client_id: &str) {
+        let Some(known) = self.groups.get_mut(group) else {
+            return;
+        };
         let given_back = known.forget(|id, _| id == client_id);
-        if given_back == 0 {
-            return None;
+        if given_back > 0 {
+            self.bytes -= given_back;
+            self.note(group);
+            self.drop_empty();
         }
-        self.bytes -= given_back;
-        let changed = known.changed(group);
-        self.drop_empty();
-        changed
     }
 
-    /// A connection is gone, and its clients with it: not all of them say so before.
-    pub(crate) fn on_closed(&mut self, connection: ConnectionId) -> Vec<Changed> {
-        self.remove(|member| member.connection == connection)
+    /// Connections are gone, and their clients with them: not all of them say so before. The ids
+    /// are sorted. All members are looked at, however many have gone.
+    pub(crate) fn on_closed(&mut self, gone: &[ConnectionId]) {
+        self.remove(|member| gone.binary_search(&member.connection).is_ok());
     }
 
     /// Time passes.
-    pub(crate) fn on_tick(&mut self, now_ms: u64) -> Vec<Changed> {
-        self.remove(|member| member.heard_at_ms + LIFETIME_MS <= now_ms)
+    pub(crate) fn on_tick(&mut self, now_ms: u64) {
+        self.remove(|member| member.heard_at_ms + LIFETIME_MS <= now_ms);
+    }
+
+    /// When members are to be told of a change, ms.
+    pub(crate) fn tell_at_ms(&self) -> Option<u64> {
+        self.tell_at_ms
+    }
+
+    /// Takes out the groups whose members may be told now that they have changed.
+    pub(crate) fn take_changed(&mut self, now_ms: u64) -> Vec<Changed> {
+        let mut changed = Vec::new();
+        if self.tell_at_ms.is_none_or(|at| at > now_ms) {
+            return changed;
+        }
+        self.tell_at_ms = None;
+        let Self { groups, tell_at_ms, .. } = self;
+        self.changed.retain(|name| {
+            let Some(group) = groups.get_mut(name) else {
+                return false;
+            };
+            let is_quiet = group.quiet_until_ms > now_ms;
+            if is_quiet {
+                let at = tell_at_ms.map_or(group.quiet_until_ms, |at| at.min(group.quiet_until_ms));
+                *tell_at_ms = Some(at);
+            } else if let Some(news) = group.changed(name) {
+                group.quiet_until_ms = now_ms + news.members.len() as u64 * QUIET_US / 1_000;
+                changed.push(news);
+            }
+            is_quiet
+        });
+        changed
+    }
+
+    fn note(&mut self, group: &str) {
+        if !self.changed.contains(group) {
+            self.changed.insert(group.to_owned());
+        }
+        self.tell_at_ms = Some(0);
     }
 
     /// The client ids of a group, sorted.
@@ -230,17 +268,19 @@ impl Clients {
         self.groups.get(group)?.subscriptions.get(topic)
     }
 
-    fn remove(&mut self, gone: impl Fn(&Member) -> bool) -> Vec<Changed> {
-        let mut changed = Vec::new();
+    fn remove(&mut self, gone: impl Fn(&Member) -> bool) {
+        let before = self.bytes;
         for (name, group) in &mut self.groups {
-            let before = group.members.len();
-            self.bytes -= group.forget(|_, member| gone(member));
-            if group.members.len() < before {
-                changed.extend(group.changed(name));
+            let given_back = group.forget(|_, member| gone(member));
+            self.bytes -= given_back;
+            if given_back > 0 {
+                self.changed.insert(name.clone());
             }
         }
-        self.drop_empty();
-        changed
+        if self.bytes < before {
+            self.tell_at_ms = Some(0);
+            self.drop_empty();
+        }
     }
 
     fn drop_empty(&mut self) {
@@ -257,6 +297,7 @@ impl Group {
     fn new(consumer: &ConsumerData) -> Self {
         Self {
             model: consumer.message_model,
+            quiet_until_ms: 0,
             described: None,
             members: BTreeMap::new(),
             subscriptions: BTreeMap::new(),
@@ -407,13 +448,15 @@ mod tests {
 
     /// Sends a heartbeat; answers the connections that have to be told of a change.
     fn beat(clients: &mut Clients, at: u64, connection: u64, heartbeat: &Heartbeat) -> Vec<u64> {
-        let heard = clients.heartbeat(at, ConnectionId(connection), heartbeat, &SqlConditions);
-        assert_eq!(heard.refused, None);
-        told(heard.changed)
+        let refused = clients.heartbeat(at, ConnectionId(connection), heartbeat, &SqlConditions);
+        assert_eq!(refused, None);
+        told(clients, at)
     }
 
-    fn told(changed: Vec<Changed>) -> Vec<u64> {
-        changed.into_iter().flat_map(|changed| changed.members).map(|id| id.0).collect()
+    /// The connections that have to be told of a change.
+    fn told(clients: &mut Clients, at: u64) -> Vec<u64> {
+        let changed = clients.take_changed(at).into_iter();
+        changed.flat_map(|changed| changed.members).map(|id| id.0).collect()
     }
 
     #[test]
@@ -425,10 +468,13 @@ mod tests {
         assert_eq!(beat(&mut clients, 1, 2, &b), [0u64; 0]);
         assert_eq!(clients.members("g"), ["a", "b"]);
         // Who is not in the group cannot leave it.
-        assert_eq!(clients.unregister("g", "c"), None);
-        assert_eq!(told(clients.on_closed(ConnectionId(1))), [2]);
+        clients.unregister("g", "c");
+        assert_eq!(told(&mut clients, 1), [0u64; 0]);
+        clients.on_closed(&[ConnectionId(1)]);
+        assert_eq!(told(&mut clients, 1), [2]);
         assert_eq!(clients.members("g"), ["b"]);
-        assert_eq!(told(clients.unregister("g", "b").into_iter().collect()), [0u64; 0]);
+        clients.unregister("g", "b");
+        assert_eq!(told(&mut clients, 1), [0u64; 0]);
         assert!(!clients.is_online("g"));
     }
 
@@ -438,7 +484,7 @@ mod tests {
         let a = heartbeat("a", &[("t", "*", 1)]);
         beat(&mut clients, 0, 1, &a);
         assert_eq!(beat(&mut clients, 1, 2, &a), [0u64; 0]);
-        clients.on_closed(ConnectionId(1));
+        clients.on_closed(&[ConnectionId(1)]);
         assert_eq!(clients.members("g"), ["a"]);
     }
 
@@ -447,9 +493,31 @@ mod tests {
         let mut clients = Clients::default();
         beat(&mut clients, 0, 1, &heartbeat("a", &[]));
         beat(&mut clients, 50_000, 2, &heartbeat("b", &[]));
-        assert_eq!(told(clients.on_tick(119_999)), [0u64; 0]);
-        assert_eq!(told(clients.on_tick(120_000)), [2]);
+        clients.on_tick(119_999);
+        assert_eq!(told(&mut clients, 119_999), [0u64; 0]);
+        clients.on_tick(120_000);
+        assert_eq!(told(&mut clients, 120_000), [2]);
         assert_eq!(clients.members("g"), ["b"]);
+    }
+
+    #[test]
+    fn members_of_a_large_group_are_told_of_many_changes_at_once() {
+        let mut clients = Clients::default();
+        for n in 0..1_000 {
+            let beat = heartbeat(&n.to_string(), &[]);
+            clients.heartbeat(0, ConnectionId(n), &beat, &SqlConditions);
+        }
+        assert_eq!(told(&mut clients, 0).len(), 1_000);
+        for n in 0..100 {
+            clients.on_closed(&[ConnectionId(n)]);
+            assert_eq!(told(&mut clients, n), [0u64; 0]);
+            assert_eq!(clients.tell_at_ms(), Some(100));
+        }
+        assert_eq!(told(&mut clients, 100).len(), 900);
+        assert_eq!((clients.tell_at_ms(), told(&mut clients, 1_000)), (None, vec![]));
+        // The first change after a while is told at once.
+        clients.on_closed(&[ConnectionId(100)]);
+        assert_eq!(told(&mut clients, 1_000).len(), 899);
     }
 
     #[test]
@@ -489,17 +557,17 @@ mod tests {
         for n in 0..100u64 {
             let mut beat = heartbeat(&format!("c{n}"), &[("t", &long, 1)]);
             beat.consumers[0].group = format!("g{n}");
-            let heard = clients.heartbeat(0, ConnectionId(n), &beat, &SqlConditions);
-            kept += usize::from(heard.refused.is_none());
-            assert_eq!(heard.refused.is_none(), clients.is_online(&format!("g{n}")));
+            let refused = clients.heartbeat(0, ConnectionId(n), &beat, &SqlConditions);
+            kept += usize::from(refused.is_none());
+            assert_eq!(refused.is_none(), clients.is_online(&format!("g{n}")));
         }
         assert!((20..40).contains(&kept) && clients.bytes <= BYTES_MAX, "{kept}");
         // Who is known already may go on, and change its mind.
         let mut again = heartbeat("c0", &[("t", "b", 2)]);
         again.consumers[0].group = "g0".into();
-        assert_eq!(clients.heartbeat(1, ConnectionId(0), &again, &SqlConditions).refused, None);
+        assert_eq!(clients.heartbeat(1, ConnectionId(0), &again, &SqlConditions), None);
         clients.unregister("g0", "c0");
-        (1..100).for_each(|n| drop(clients.on_closed(ConnectionId(n))));
+        clients.on_closed(&(1..100).map(ConnectionId).collect::<Vec<_>>());
         assert_eq!((clients.len(), clients.bytes), (0, 0));
     }
 
@@ -511,8 +579,8 @@ mod tests {
             let mut beat = heartbeat("c", &[("t", "*", 1)]);
             beat.consumers[0].group = format!("g{n}");
             beat.consumers[0].subscriptions[0].expression_type = "k".repeat(1 << 20);
-            let heard = clients.heartbeat(0, ConnectionId(n), &beat, &SqlConditions);
-            kept += usize::from(heard.refused.is_none());
+            let refused = clients.heartbeat(0, ConnectionId(n), &beat, &SqlConditions);
+            kept += usize::from(refused.is_none());
         }
         assert!((20..40).contains(&kept) && clients.bytes <= BYTES_MAX, "{kept}");
     }
@@ -526,12 +594,12 @@ mod tests {
             for (expression, version) in [(long.as_str(), 2), ("a", 1)] {
                 let mut beat = heartbeat("c", &[("t", expression, version)]);
                 beat.consumers[0].group = format!("g{n}");
-                let heard = clients.heartbeat(0, ConnectionId(n), &beat, &SqlConditions);
-                kept += usize::from(heard.refused.is_none() && version == 2);
+                let refused = clients.heartbeat(0, ConnectionId(n), &beat, &SqlConditions);
+                kept += usize::from(refused.is_none() && version == 2);
             }
         }
         assert!((10..40).contains(&kept) && clients.bytes <= BYTES_MAX, "{kept}");
-        (0..100).for_each(|n| drop(clients.on_closed(ConnectionId(n))));
+        clients.on_closed(&(0..100).map(ConnectionId).collect::<Vec<_>>());
         assert_eq!((clients.len(), clients.bytes), (0, 0));
     }
 
@@ -547,8 +615,8 @@ mod tests {
         };
         let long = "a".repeat(BYTES_MAX);
         let refused = heartbeat("c", &[("t", &long, 2)]);
-        let heard = clients.heartbeat(0, ConnectionId(1), &refused, &SqlConditions);
-        assert!(heard.refused.is_some());
+        let reason = clients.heartbeat(0, ConnectionId(1), &refused, &SqlConditions);
+        assert!(reason.is_some());
         clients.describe(&refused, &client);
         assert_eq!(clients.subscription("g", "t").unwrap().said.version, 1);
         assert_eq!(clients.subscription("g", "t").unwrap().said.expression, "a");
@@ -558,7 +626,7 @@ mod tests {
     fn a_group_has_so_many_members_and_subscriptions() {
         let mut clients = Clients::default();
         let mut refused = |beat: &Heartbeat| {
-            clients.heartbeat(0, ConnectionId(1), beat, &SqlConditions).refused.is_some()
+            clients.heartbeat(0, ConnectionId(1), beat, &SqlConditions).is_some()
         };
         for n in 0..MEMBERS_MAX {
             assert!(!refused(&heartbeat(&n.to_string(), &[])));

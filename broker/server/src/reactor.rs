@@ -9,6 +9,7 @@ mod connection; // one peer
 mod input; // bytes not handled yet
 mod judging; // pulls that attached filters decide over
 mod listener; // where peers come in
+mod notices; // what members were told and have not taken
 mod output; // bytes not sent yet
 mod slots; // the peers by number
 
@@ -209,10 +210,11 @@ impl Reactor {
                 }
             }
         }
+        self.forget_gone();
         self.serve(now, &ready);
         self.write_answers(now);
         self.ask_producers();
-        self.tell_changed();
+        self.tell_changed(now);
         self.pass_on(now);
         self.take_done();
         self.take_judged();
@@ -224,7 +226,7 @@ impl Reactor {
         }
         self.send_dirty(now);
         // Connections that were lost in this turn may have been members, or asked for something.
-        self.tell_changed();
+        self.tell_changed(now);
         self.pass_on(now);
         ready.clear();
         if self.ready.is_empty() {
@@ -454,19 +456,34 @@ impl Reactor {
         }
     }
 
+    /// Whoever was lost is a member no more.
+    fn forget_gone(&mut self) {
+        let gone = &mut self.shell.gone;
+        if !gone.is_empty() {
+            gone.sort_unstable();
+            self.shell.clients.on_closed(gone);
+            gone.clear();
+        }
+    }
+
     /// Tells the members of changed groups to look at them again.
-    fn tell_changed(&mut self) {
-        for Changed { group, members } in std::mem::take(&mut self.shell.changed) {
+    fn tell_changed(&mut self, now: Now) {
+        self.forget_gone();
+        let mut notice = Vec::new();
+        for Changed { group, members } in self.shell.clients.take_changed(now.mono_ms) {
             if !self.shell.rules.get(&group).notifies {
                 continue;
             }
+            notice.clear();
+            let call = GroupChanged { group: (&*group).into() };
+            call.write(HeaderKind::Json, 0, CallMode::Oneway, &mut notice);
+            let group = group.into();
             for member in members {
-                if let Some((slot, connection)) = self.connections.find(member) {
-                    let call = GroupChanged { group: (&*group).into() };
-                    connection.output.write(|out| {
-                        call.write(HeaderKind::Json, 0, CallMode::Oneway, out);
-                    });
+                if let Some((slot, connection)) = self.connections.find(member)
+                    && connection.notices.add(&group, &notice, &mut connection.output)
+                {
                     self.mark_dirty(slot);
+                    self.count(slot);
                 }
             }
         }
@@ -615,8 +632,7 @@ impl Reactor {
         self.shell.history.sample_given(now, self.shared.traffic.given_to_all());
         self.control.producers.store(self.shell.producers.len(), Ordering::Relaxed);
         self.control.consumers.store(self.shell.clients.len(), Ordering::Relaxed);
-        let changed = self.shell.clients.on_tick(now.mono_ms);
-        self.shell.changed.extend(changed);
+        self.shell.clients.on_tick(now.mono_ms);
         self.shell.locks.on_tick(now.mono_ms);
         log_gone(&self.shell.routes.on_tick(now), "it was silent for too long");
         self.shell.complaints.on_tick(now.mono_ms);
@@ -640,7 +656,7 @@ impl Reactor {
             }
             self.count(slot);
         }
-        self.tell_changed();
+        self.tell_changed(now);
         self.pass_on(now);
     }
 
@@ -683,8 +699,7 @@ impl Reactor {
         log_gone(&gone, "its connection was lost");
         self.shell.producers.on_closed(id);
         self.shell.relays.on_closed(id);
-        let changed = self.shell.clients.on_closed(id);
-        self.shell.changed.extend(changed);
+        self.shell.gone.push(id);
     }
 
     fn release_held_pulls(&mut self) {
@@ -714,7 +729,8 @@ impl Reactor {
                 return Ok(());
             }
         }
-        let timeout = if self.ready.is_empty() && self.dirty.is_empty() {
+        let is_done = self.ready.is_empty() && self.dirty.is_empty() && self.shell.gone.is_empty();
+        let timeout = if is_done {
             Duration::from_millis(self.due_ms().saturating_sub(self.shared.now().mono_ms))
         } else {
             Duration::ZERO
@@ -728,7 +744,9 @@ impl Reactor {
         let question = shell.questions.front().map(|oldest| oldest.asked_ms + QUESTION_MS_MAX);
         let (request, relay) = (shell.waiting.earliest_ms(), shell.relays.earliest_ms());
         let untold = self.untold.first().map(|oldest| oldest.until_ms);
-        let others = [question, request, relay, untold, *accept_at_ms].into_iter().flatten();
+        let notices = shell.clients.tell_at_ms();
+        let others = [question, request, relay, untold, notices, *accept_at_ms];
+        let others = others.into_iter().flatten();
         others.fold(shared.due_ms().min(swept_ms + SWEEP_MS), u64::min)
     }
 

@@ -2,12 +2,12 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use millrace_engine::Space;
+use millrace_engine::{ConnectionId, Space};
 use millrace_namesrv::{Registration, RouteTable, Stay, TopicQueues, TopicsVersion};
 use millrace_protocol::permission;
 use millrace_types::{Now, TEMPLATE_TOPIC, TopicName};
 
-use crate::clients::{Changed, Clients};
+use crate::clients::Clients;
 use crate::complaints::Complaints;
 use crate::config::Limits;
 use crate::core::{Needs, Shared};
@@ -40,8 +40,8 @@ pub(crate) struct Shell {
     pub(crate) waiting: WaitingList,
     /// What name servers of other processes know, if there are any.
     pub(crate) known: Option<Arc<Known>>,
-    /// Groups whose members are to be told of a change after this burst.
-    pub(crate) changed: Vec<Changed>,
+    /// Connections that are gone and may have been members of groups.
+    pub(crate) gone: Vec<ConnectionId>,
     /// What waits for a reader, oldest first.
     pub(crate) questions: VecDeque<Question>,
     /// What changes the filters, oldest first.
@@ -124,7 +124,7 @@ impl Shell {
             routes,
             waiting: WaitingList::default(),
             known: None,
-            changed: Vec::new(),
+            gone: Vec::new(),
             questions: VecDeque::new(),
             chores: VecDeque::new(),
             filters,

@@ -22,7 +22,7 @@ pub(crate) fn heartbeat(exchange: &mut Exchange<'_, '_>, heartbeat: &Heartbeat) 
     }
     let legal: Cow<'_, Heartbeat> = legal_groups(heartbeat);
     let clients = &mut exchange.shell.clients;
-    let heard = clients.heartbeat(now_ms, connection, &legal, &*conditions);
+    let mut refused = clients.heartbeat(now_ms, connection, &legal, &*conditions);
     let client = ConnectedClient {
         client_id: legal.client_id.clone(),
         address: exchange.caller.peer.to_string(),
@@ -31,7 +31,6 @@ pub(crate) fn heartbeat(exchange: &mut Exchange<'_, '_>, heartbeat: &Heartbeat) 
     };
     clients.describe(&legal, &client);
     let groups = legal.producer_groups.iter().filter(|group| GroupName::parse(group).is_ok());
-    let mut refused = heard.refused;
     for group in groups {
         if !exchange.shell.producers.hear(exchange.step.now, group, connection, &client) {
             refused = Some("the broker remembers as many producers as it may");
@@ -42,7 +41,6 @@ pub(crate) fn heartbeat(exchange: &mut Exchange<'_, '_>, heartbeat: &Heartbeat) 
             make_retry_topic(exchange, &consumer.group);
         }
     }
-    exchange.shell.changed.extend(heard.changed);
     match refused {
         Some(reason) => exchange.refuse(ResponseCode::SYSTEM_BUSY, reason),
         None => {
@@ -82,8 +80,7 @@ pub(crate) fn make_retry_topic(exchange: &mut Exchange<'_, '_>, group: &str) {
 /// Code 35.
 pub(crate) fn unregister(exchange: &mut Exchange<'_, '_>, request: &UnregisterClient<'_>) {
     if let Some(group) = &request.consumer_group {
-        let changed = exchange.shell.clients.unregister(group, &request.client_id);
-        exchange.shell.changed.extend(changed);
+        exchange.shell.clients.unregister(group, &request.client_id);
     }
     if let Some(group) = &request.producer_group {
         exchange.shell.producers.unregister(group, &request.client_id);

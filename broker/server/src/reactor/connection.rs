@@ -10,6 +10,7 @@ use crate::config::Limits;
 use crate::core::Step;
 use crate::dispatch::{Destination, Role, dispatch};
 use crate::reactor::input::{Buffers, Filled, Input};
+use crate::reactor::notices::Notices;
 use crate::reactor::output::Output;
 use crate::shell::Shell;
 use crate::waiting::Waiting;
@@ -28,6 +29,8 @@ pub(super) struct Connection {
     role: Role,
     input: Input,
     pub(super) output: Output,
+    /// What it was told of its groups and has not taken yet.
+    pub(super) notices: Notices,
     /// Pulls whose records wait until the peer has taken what it was given, or for a reader.
     pub(super) deferred: Deferred,
     /// Pulls whose records an attached filter has to see.
@@ -79,6 +82,7 @@ impl Connection {
             role,
             input: Input::default(),
             output: Output::default(),
+            notices: Notices::default(),
             deferred: Deferred::default(),
             to_judge: Deferred::default(),
             in_flight: 0,
@@ -213,7 +217,8 @@ impl Connection {
 
     /// Bytes held for this peer.
     pub(super) fn held(&self) -> usize {
-        self.input.held() + self.output.held() + self.deferred.bytes + self.to_judge.bytes
+        let waiting = self.deferred.bytes + self.to_judge.bytes;
+        self.input.held() + self.output.held() + self.notices.held() + waiting
     }
 }
 

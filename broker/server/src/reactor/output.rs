@@ -19,6 +19,8 @@ pub(crate) struct Output {
     sent: usize,
     /// Bytes not sent.
     bytes: usize,
+    /// Bytes that were ever sent.
+    sent_ever: u64,
     /// What the chunks take of memory, sent bytes and room for more included.
     held: usize,
     /// An emptied buffer for the next chunk.
@@ -51,6 +53,16 @@ impl Output {
     /// Bytes not sent.
     pub(crate) fn len(&self) -> usize {
         self.bytes
+    }
+
+    /// Where what is written next begins, in bytes since there is a connection.
+    pub(crate) fn end(&self) -> u64 {
+        self.sent_ever + self.bytes as u64
+    }
+
+    /// Whether everything before there is sent.
+    pub(crate) fn has_sent(&self, end: u64) -> bool {
+        end <= self.sent_ever
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -142,12 +154,13 @@ impl Output {
     /// Gives memory back that was kept for the next burst.
     pub(crate) fn rest(&mut self) {
         if self.is_empty() {
-            *self = Self::default();
+            *self = Self { sent_ever: self.sent_ever, ..Self::default() };
         }
     }
 
     fn advance(&mut self, sent: usize) {
         self.bytes -= sent;
+        self.sent_ever += sent as u64;
         self.sent += sent;
         while let Some(first) = self.chunks.front() {
             let len = first.as_slice().len();

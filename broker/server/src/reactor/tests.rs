@@ -3,9 +3,13 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 
 use millrace_disk::SimDisk;
-use millrace_protocol::{Call, Frame, Limits as FrameLimits, ResponseCode, SendMessage, Split};
+use millrace_protocol::{
+    Call, ConsumeFrom, ConsumeType, ConsumerData, Frame, Heartbeat, Limits as FrameLimits,
+    MessageModel, RequestCode, ResponseCode, SendMessage, Split,
+};
 use millrace_store::StoreConfig;
 
 use super::*;
@@ -17,10 +21,11 @@ use crate::flushing::Flushing;
 use crate::shell::{Names, Serves};
 use crate::waiting::ReplyTo;
 
-/// A reactor at a time that never changes, with what wakes it and where it listens.
+/// A reactor at a time that the test changes, with what wakes it and where it listens.
 struct Still {
     reactor: Reactor,
     waker: Arc<Waker>,
+    now_ms: Arc<AtomicU64>,
     at: SocketAddr,
     events: Events,
     _core: Core,
@@ -30,7 +35,12 @@ const NOW_MS: u64 = 10_000;
 
 impl Still {
     fn new() -> Self {
-        let clock = Arc::new(|| Now { mono_ms: NOW_MS, wall_ms: 1_700_000_000_000 });
+        let now_ms = Arc::new(AtomicU64::new(NOW_MS));
+        let hands = Arc::clone(&now_ms);
+        let clock = Arc::new(move || Now {
+            mono_ms: hands.load(Ordering::SeqCst),
+            wall_ms: 1_700_000_000_000,
+        });
         let store = StoreConfig { segment_bytes: 1 << 20, ..StoreConfig::default() };
         let config =
             CoreConfig { store, flushing: Flushing::Manual, clock, ..CoreConfig::default() };
@@ -53,7 +63,8 @@ impl Still {
         let shell = Shell::new(names, Limits::default(), shared, Arc::new(filters));
         let (reactor, waker) =
             Reactor::new(core.shared(), shell, vec![listener], Arc::default()).unwrap();
-        let mut still = Self { reactor, waker, at, events: Events::with_capacity(16), _core: core };
+        let events = Events::with_capacity(16);
+        let mut still = Self { reactor, waker, now_ms, at, events, _core: core };
         still.reactor.turn();
         still
     }
@@ -71,6 +82,35 @@ impl Still {
         }
         panic!("it does not come about");
     }
+
+    fn connect(&mut self) -> TcpStream {
+        let known = self.reactor.connections.len();
+        let peer = TcpStream::connect(self.at).unwrap();
+        peer.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        self.wait_until(|reactor| reactor.connections.len() > known);
+        peer
+    }
+}
+
+/// The codes of a frame that comes and of those that have come with it.
+fn received(peer: &mut TcpStream) -> Vec<i32> {
+    let mut first = vec![0];
+    peer.read_exact(&mut first).unwrap();
+    received_already(peer, first)
+}
+
+/// The codes of all frames that have come, the first of which begins so.
+fn received_already(peer: &mut TcpStream, mut bytes: Vec<u8>) -> Vec<i32> {
+    peer.set_nonblocking(true).unwrap();
+    assert_eq!(peer.read_to_end(&mut bytes).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    peer.set_nonblocking(false).unwrap();
+    let (mut rest, mut codes) = (&bytes[..], Vec::new());
+    while let Split::Frame(frame, len) = Frame::split(rest, &FrameLimits::default()).unwrap() {
+        codes.push(frame.header().unwrap().code);
+        rest = &rest[len..];
+    }
+    assert_eq!(rest, b"");
+    codes
 }
 
 #[test]
@@ -107,4 +147,47 @@ fn a_question_has_to_be_looked_at_once_it_is_too_old() {
         still.reactor.shell.questions.push_back(question);
     }
     assert_eq!(still.reactor.due_ms(), 10_500);
+}
+
+#[test]
+fn members_are_told_once_of_many_that_go_at_once() {
+    let mut still = Still::new();
+    let mut stay: Vec<TcpStream> = (0..20).map(|_| still.connect()).collect();
+    let go: Vec<TcpStream> = (0..20).map(|_| still.connect()).collect();
+    let members: Vec<_> = still.reactor.connections.iter().map(|it| it.caller.connection).collect();
+    for (n, member) in members.into_iter().enumerate() {
+        let consumer = ConsumerData {
+            group: "g".into(),
+            consume_type: ConsumeType::Push,
+            message_model: MessageModel::Clustering,
+            consume_from: ConsumeFrom::LastOffset,
+            subscriptions: Vec::new(),
+            unit_mode: false,
+        };
+        let client_id = n.to_string();
+        let beat = Heartbeat { client_id, consumers: vec![consumer], ..Heartbeat::default() };
+        let shell = &mut still.reactor.shell;
+        shell.clients.heartbeat(NOW_MS, member, &beat, &crate::conditions::SqlConditions);
+    }
+    still.reactor.turn();
+    let told = [RequestCode::NOTIFY_CONSUMER_IDS_CHANGED.0];
+    assert!(stay.iter_mut().all(|peer| received(peer) == told));
+
+    still.now_ms.store(NOW_MS + 1_000, Ordering::SeqCst);
+    drop(go);
+    still.wait_until(|reactor| reactor.ready.len() == 20);
+    still.reactor.turn();
+    assert!(stay.iter_mut().all(|peer| received(peer) == told));
+
+    // Who goes right after that is told of a little later.
+    let last = stay.pop();
+    drop(last);
+    still.wait_until(|reactor| reactor.ready.len() == 1);
+    still.reactor.turn();
+    assert!(stay.iter_mut().all(|peer| received_already(peer, Vec::new()).is_empty()));
+    let at = still.reactor.due_ms();
+    assert_eq!(at, NOW_MS + 1_002);
+    still.now_ms.store(at, Ordering::SeqCst);
+    still.reactor.turn();
+    assert!(stay.iter_mut().all(|peer| received(peer) == told));
 }
