@@ -67,7 +67,7 @@ impl Engine {
     pub(crate) fn restore(&mut self) -> Result<(), OpenEngineError> {
         let snapshots = self.store.take_snapshots();
         let mut gaps = self.restore_meta(&snapshots);
-        self.add_unknown_topics();
+        self.add_unknown_topics(gaps.is_empty());
         gaps.extend(self.restore_epochs());
         self.deletions.prune(self.store.log_min());
         if !gaps.is_empty() && self.config.lost_state == LostState::Refuse {
@@ -202,22 +202,27 @@ impl Engine {
         }
     }
 
-    /// Queues with messages but without a topic record: written by something older than it.
-    fn add_unknown_topics(&mut self) {
+    /// Queues with messages but without a topic record: written by something older than it, or the
+    /// record is lost. A topic whose record is there may have had more queues once.
+    fn add_unknown_topics(&mut self, is_whole: bool) {
         let mut unknown: Vec<(TopicName, u32)> = Vec::new();
         for (topic, queue, no) in self.store.queues() {
-            let known = self.topics.get(topic.as_str()).is_some_and(|t| queue.0 < t.read_queues);
+            let known = self.topics.get(topic.as_str());
+            let is_own = is_system_topic(topic);
+            let known = known.is_some_and(|t| queue.0 < t.read_queues || (is_whole && !is_own));
             let bounds = self.store.bounds(no);
             match unknown.iter_mut().find(|(name, _)| name == topic) {
                 Some((_, queues)) => *queues = (*queues).max(queue.0 + 1),
-                None if !known && (is_system_topic(topic) || bounds.min < bounds.end) => {
+                None if !known && (is_own || bounds.min < bounds.end) => {
                     unknown.push((topic.clone(), queue.0 + 1));
                 }
                 None => {}
             }
         }
         for (name, queues) in unknown {
-            self.put_topic(name, queues, queues, Permission::ALL);
+            let known = self.topics.get(name.as_str());
+            let permission = known.map_or(Permission::ALL, |topic| topic.permission);
+            self.put_topic(name, queues, queues, permission);
         }
     }
 

@@ -1,4 +1,4 @@
-//! How far groups have got, while the disk is full.
+//! How far groups have got, also while the disk is full, or while a topic may not be read.
 
 use millrace_disk::Fault;
 
@@ -122,4 +122,27 @@ fn without_room_for_one_offset_it_is_logged_at_once_when_there_is() {
     rig.let_pass(31_000);
     let mut rig = rig.restart();
     check(&mut rig, "g", offset);
+}
+
+/// Makes the topic one with these queues, which may be read or not.
+fn set(rig: &mut Rig, queues: u32, read: bool) {
+    let (topic, permission) = (topic("orders"), Permission { read, write: true });
+    let (read_queues, write_queues) = (queues, queues);
+    let set = Request::SetTopic { topic: &topic, read_queues, write_queues, permission };
+    assert!(matches!(rig.call(set), Some(Answer::Topic(_))));
+}
+
+#[test]
+fn a_start_leaves_a_topic_with_fewer_queues_than_have_messages_as_it_is() {
+    let mut rig = Rig::new(ASYNC);
+    set(&mut rig, 8, true);
+    rig.send("orders", 6, b"x", "x");
+    set(&mut rig, 4, false);
+    let describe = |rig: &mut Rig| {
+        let answer = rig.call(Request::DescribeTopic { topic: "orders" });
+        let Some(Answer::Topic(topic)) = answer else { panic!("{answer:?}") };
+        topic
+    };
+    let before = describe(&mut rig);
+    assert_eq!(describe(&mut rig.restart()), before);
 }
