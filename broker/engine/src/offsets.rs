@@ -15,7 +15,8 @@ use crate::answer::{Answer, Refusal};
 use crate::deliveries::is_delivered_from;
 use crate::engine::Engine;
 use crate::request::{Ticket, Wait};
-use crate::state::StateRecord;
+use crate::state::{GroupOffsets, StateRecord};
+use crate::transactions::HALF_TOPIC;
 
 /// Whose offset in which queue.
 type Whose = (GroupName, TopicName, QueueId);
@@ -72,16 +73,20 @@ impl Engine {
         queue: QueueId,
         offset: QueueOffset,
     ) -> Result<Option<Answer>, Refusal> {
-        if is_delivered_from(topic) {
-            // These say which messages are delivered.
+        if is_delivered_from(topic) || topic == HALF_TOPIC {
+            // The first say which messages are delivered, and the last is read by nobody.
             return Err(Refusal::NotWritable(topic.to_owned()));
         }
-        // An offset of a queue that does not exist is a mistake.
-        self.queue_to_read(topic, queue)?;
         let known = self.topics.get(topic);
-        let topic = known.ok_or_else(|| Refusal::UnknownTopic(topic.to_owned()))?.name.clone();
+        let known = known.ok_or_else(|| Refusal::UnknownTopic(topic.to_owned()))?;
+        let (topic, queues) = (known.name.clone(), known.read_queues);
         let max = self.config.limits.group_offsets_max;
-        if self.groups.len() >= max && self.groups.get(group, &topic, queue).is_none() {
+        let is_known = |groups: &GroupOffsets| groups.get(group, &topic, queue).is_some();
+        if !self.was_ever_there(&topic, queue) && !is_known(&self.groups) {
+            // It is a mistake.
+            return Err(Refusal::NoSuchQueue { topic: topic.to_string(), queue, queues });
+        }
+        if self.groups.len() >= max && !is_known(&self.groups) {
             return Err(Refusal::NoRoom { what: "offsets of groups", max });
         }
         let is_news = self.groups.put(group, &topic, queue, offset);
@@ -113,6 +118,14 @@ impl Engine {
                 Err(refusal)
             }
         }
+    }
+
+    /// Whether a topic has such a queue, or had it. What a member has done with counts also where
+    /// the queue may be read no longer, as in RocketMQ: members commit later than they consume, and
+    /// most do not hear what they are answered.
+    fn was_ever_there(&self, topic: &TopicName, queue: QueueId) -> bool {
+        let topic = topic.as_str();
+        self.topics.queue(topic, queue).is_some() || self.store.find_queue(topic, queue).is_some()
     }
 
     /// Logs the offsets that the log does not have, as far as there is room.

@@ -133,6 +133,42 @@ fn set(rig: &mut Rig, queues: u32, read: bool) {
 }
 
 #[test]
+fn what_was_consumed_counts_also_where_it_may_be_read_no_longer() {
+    let mut rig = Rig::new(ASYNC);
+    let (group, topic) = (GroupName::parse("g").unwrap(), "orders");
+    let at = |rig: &mut Rig, queue| {
+        let answer = rig.call(Request::GroupOffset { group: &group, topic, queue: QueueId(queue) });
+        let Some(Answer::GroupOffset(offset)) = answer else { panic!("{answer:?}") };
+        offset
+    };
+    let commit = |rig: &mut Rig, queue, offset| {
+        let (queue, offset) = (QueueId(queue), QueueOffset(offset));
+        rig.call(Request::CommitOffset { group: &group, topic, queue, offset })
+    };
+    set(&mut rig, 8, true);
+    for queue in [0, 6] {
+        for _ in 0..10 {
+            rig.send("orders", queue, b"x", "x");
+        }
+    }
+    set(&mut rig, 8, false);
+    assert!(matches!(commit(&mut rig, 0, 10), Some(Answer::Done)));
+    set(&mut rig, 4, true);
+    assert!(matches!(commit(&mut rig, 6, 9), Some(Answer::Done)));
+    // Also after a start, which knows of the queue by its messages.
+    let mut rig = rig.restart();
+    assert!(matches!(commit(&mut rig, 6, 10), Some(Answer::Done)));
+    let never = refusal(commit(&mut rig, 8, 1));
+    assert!(matches!(never, Refusal::NoSuchQueue { queue: QueueId(8), .. }), "{never:?}");
+    set(&mut rig, 8, true);
+    let mut rig = rig.restart();
+    for queue in [0, 6] {
+        assert_eq!(at(&mut rig, queue), Some(QueueOffset(10)));
+    }
+    assert_eq!(at(&mut rig, 8), None);
+}
+
+#[test]
 fn a_start_leaves_a_topic_with_fewer_queues_than_have_messages_as_it_is() {
     let mut rig = Rig::new(ASYNC);
     set(&mut rig, 8, true);
