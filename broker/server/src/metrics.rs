@@ -58,8 +58,9 @@ impl Metrics {
         let stopping = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&stopping);
         let builder = thread::Builder::new().name("millrace-metrics".into());
-        let (complaints, gathering) = (Mutex::new(Complaints::default()), Mutex::new(()));
+        let complaints = Mutex::new(Complaints::default());
         let give = move || {
+            let gathering = Mutex::new(());
             let gather = || {
                 let _one = gathering.lock();
                 // A stop does not wait for all of those that wait here.
@@ -74,36 +75,8 @@ impl Metrics {
                     warn!(error = %error, "metrics not given");
                 }
             };
-            let open = AtomicUsize::new(0);
-            thread::scope(|scope| {
-                for stream in listener.incoming() {
-                    if told.load(Ordering::Acquire) {
-                        return;
-                    }
-                    let stream = match stream {
-                        Ok(stream) => stream,
-                        // Such as that there is no file for another one; it would come at once again.
-                        Err(error) => {
-                            complain(&error);
-                            thread::sleep(ACCEPT_AGAIN);
-                            continue;
-                        }
-                    };
-                    let answer = |stream: io::Result<TcpStream>| {
-                        let served = stream.and_then(|stream| serve(stream, &gather));
-                        served.unwrap_or_else(|error| complain(&error));
-                        open.fetch_sub(1, Ordering::AcqRel);
-                    };
-                    if open.fetch_add(1, Ordering::AcqRel) >= CONNECTIONS_MAX {
-                        answer(Err(io::Error::other("there are too many connections")));
-                        continue;
-                    }
-                    let builder = thread::Builder::new().name("millrace-scrape".into());
-                    if let Err(error) = builder.spawn_scoped(scope, move || answer(Ok(stream))) {
-                        answer(Err(error));
-                    }
-                }
-            });
+            let coming = listener.incoming().take_while(|_| !told.load(Ordering::Acquire));
+            serve_all(coming, &gather, &complain, &|| thread::sleep(ACCEPT_AGAIN));
         };
         let thread = builder.spawn(give)?;
         Ok(Self { address, stopping, thread: Some(thread) })
@@ -125,6 +98,44 @@ impl Drop for Metrics {
             warn!("the metrics thread has panicked");
         }
     }
+}
+
+/// Serves all who come, each on a thread of its own; where the system cannot take somebody in, it
+/// is left alone for a while.
+fn serve_all(
+    coming: impl Iterator<Item = io::Result<TcpStream>>,
+    gather: &(impl Fn() -> String + Sync),
+    complain: &(impl Fn(&io::Error) + Sync),
+    pause: &impl Fn(),
+) {
+    let open = AtomicUsize::new(0);
+    let open = &open;
+    thread::scope(|scope| {
+        for stream in coming {
+            let stream = match stream {
+                Ok(stream) => stream,
+                // Such as that there is no file for another one; it would come at once again.
+                Err(error) => {
+                    complain(&error);
+                    pause();
+                    continue;
+                }
+            };
+            let answer = move |stream: io::Result<TcpStream>| {
+                let served = stream.and_then(|stream| serve(stream, gather));
+                served.unwrap_or_else(|error| complain(&error));
+                open.fetch_sub(1, Ordering::AcqRel);
+            };
+            if open.fetch_add(1, Ordering::AcqRel) >= CONNECTIONS_MAX {
+                answer(Err(io::Error::other("there are too many connections")));
+                continue;
+            }
+            let builder = thread::Builder::new().name("millrace-scrape".into());
+            if let Err(error) = builder.spawn_scoped(scope, move || answer(Ok(stream))) {
+                answer(Err(error));
+            }
+        }
+    });
 }
 
 fn serve(mut stream: TcpStream, gather: &impl Fn() -> String) -> io::Result<()> {
@@ -426,4 +437,39 @@ fn head(text: &mut String, name: &str, kind: &str, help: &str) {
 /// Names of topics and groups have nothing in them that would need an escape.
 fn line(text: &mut String, name: &str, labels: &str, value: u64) {
     writeln!(text, "{name}{labels} {value}").expect("a string takes all");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_the_system_takes_nobody_in_it_is_left_alone_for_a_while() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut scraper = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        scraper.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").unwrap();
+        let steps = Mutex::new(Vec::new());
+        let note = |step: &str| steps.lock().unwrap().push(step.to_owned());
+        let full = || io::Error::from_raw_os_error(rustix::io::Errno::MFILE.raw_os_error());
+        let mut turn = 0;
+        let coming = std::iter::from_fn(|| {
+            turn += 1;
+            note("accept");
+            match turn {
+                1 | 2 => Some(Err(full())),
+                3 => Some(listener.accept().map(|(stream, _)| stream)),
+                _ => None,
+            }
+        });
+        let complain = |error: &io::Error| {
+            assert_eq!(error.raw_os_error(), full().raw_os_error());
+            note("complain");
+        };
+        serve_all(coming, &|| "figures".to_owned(), &complain, &|| note("pause"));
+        let once = ["accept", "complain", "pause"];
+        assert_eq!(*steps.lock().unwrap(), [&once[..], &once[..], &["accept", "accept"]].concat());
+        let mut answer = String::new();
+        scraper.read_to_string(&mut answer).unwrap();
+        assert!(answer.ends_with("\r\n\r\nfigures"), "{answer}");
+    }
 }
