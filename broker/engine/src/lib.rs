@@ -49,7 +49,7 @@ pub use holds::{Hold, Loss};
 pub use inspection::{NextRemoval, StateInspection};
 pub use letters::{DEAD_PREFIX, RETRY_PREFIX};
 pub use limits::EngineLimits;
-pub use reads::{Read, ReadId};
+pub use reads::{RECORD_BYTES_MAX, Read, ReadId};
 pub use request::{
     Append, Caller, ConnectionId, Decision, Delay, EndTransaction, Fence, Message, Origin,
     Principal, Pull, PullHold, Request, SendBack, Ticket, Wait,

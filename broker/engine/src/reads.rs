@@ -7,6 +7,10 @@ use millrace_types::{PhysicalOffset, QueueOffset};
 use crate::letters::Letter;
 use crate::transactions::Deciding;
 
+/// No record is longer: no frame is that brings its message. Clients name any place they like, and
+/// what only looks like a record there may say that it is as long as a segment.
+pub const RECORD_BYTES_MAX: u64 = 16 << 20;
+
 /// Names a read until its result is handed back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ReadId(u64);
@@ -80,7 +84,7 @@ impl Reads {
         at: PhysicalOffset,
         limit: PhysicalOffset,
     ) -> Read {
-        self.begin(reader, Wanted::Record(at, limit))
+        self.begin(reader, Wanted::Record(at, limit.min(at + RECORD_BYTES_MAX)))
     }
 
     fn begin(&mut self, reader: Reader, wanted: Wanted) -> Read {
@@ -92,5 +96,21 @@ impl Reads {
 
     pub(crate) fn end(&mut self, id: ReadId) -> Option<Reader> {
         self.under_way.remove(&id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_is_read_than_a_record_can_have() {
+        let mut reads = Reads::default();
+        for (limit, expected) in [(100, 100), (u64::MAX, 7 + RECORD_BYTES_MAX)] {
+            let (reader, limit) = (Reader::Check(QueueOffset(0)), PhysicalOffset(limit));
+            let read = reads.record(reader, PhysicalOffset(7), limit);
+            let Wanted::Record(_, until) = read.wanted else { panic!("{read:?}") };
+            assert_eq!(until, PhysicalOffset(expected));
+        }
     }
 }

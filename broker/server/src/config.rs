@@ -2,7 +2,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use millrace_engine::{DelayLevels, EngineLimits, LostState, RetentionConfig, TransactionConfig};
+use millrace_engine::{
+    DelayLevels, EngineLimits, LostState, RECORD_BYTES_MAX, RetentionConfig, TransactionConfig,
+};
 use millrace_protocol as protocol;
 use millrace_store::FlushMode;
 
@@ -55,6 +57,8 @@ pub struct ServerConfig {
 /// What a message's body can have at all: Java clients take no frame above 16 MiB, and a frame has a
 /// header, the record's other fields, and its properties beside it.
 pub const MESSAGE_BYTES_MAX: usize = 15 << 20;
+
+const _: () = assert!(MESSAGE_BYTES_MAX as u64 + (64 << 10) <= RECORD_BYTES_MAX);
 
 impl ServerConfig {
     /// The defaults: a directory, RocketMQ's ports on loopback, flushing every 500 ms.

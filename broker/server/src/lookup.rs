@@ -2,10 +2,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use millrace_engine::{Answer, Caller, ConnectionId, Principal, Refusal, Request};
+use millrace_engine::{
+    Answer, Caller, ConnectionId, Principal, RECORD_BYTES_MAX, Refusal, Request,
+};
 use millrace_store::{Entry, ReadError};
 use millrace_types::record::Record;
-use millrace_types::{GroupName, PhysicalOffset, QueueId, QueueOffset};
+use millrace_types::{GroupName, PhysicalOffset, QueueId, QueueOffset, is_system_topic_name};
 
 use crate::core::{Needs, Shared, Step};
 use crate::dispatch::{ask, one, visible};
@@ -131,42 +133,43 @@ impl Lookup {
         Ok(None)
     }
 
-    /// The record that starts at a position of the log, in any queue of those of these topics that
-    /// may be read.
-    pub(crate) fn stored_at(&self, topics: &[String], at: PhysicalOffset) -> Found<Option<Bytes>> {
-        for topic in topics {
-            let described = self.ask(Request::DescribeTopic { topic });
-            let Ok(Answer::Topic(described)) = described else {
-                continue;
-            };
-            for queue in (0..described.read_queues).map(QueueId) {
-                match self.entry_at(topic, queue, at) {
-                    Ok(Some(entry)) => return Ok(self.shared.reader.read(&[entry])?.pop()),
-                    // Half messages, and topics without the permission.
-                    Err(LookupError::Refused(Refusal::NotReadable(_))) => break,
-                    Ok(None) => {}
-                    Err(error) => return Err(error),
-                }
-            }
+    /// The message that starts at a position of the log, `None` if none does that readers may see.
+    /// Clients name any position they like. What lies there says which message it is, and the index
+    /// of that message's queue has to agree.
+    pub(crate) fn stored_at(&self, at: PhysicalOffset) -> Found<Option<Bytes>> {
+        let Shared { reader, marks, .. } = &*self.shared;
+        let end = marks.appended();
+        if at >= end {
+            return Ok(None);
         }
-        Ok(None)
-    }
-
-    /// The entry of a queue whose record starts exactly there.
-    fn entry_at(&self, topic: &str, queue: QueueId, at: PhysicalOffset) -> Found<Option<Entry>> {
-        let (mut low, mut high) = self.visible(topic, queue)?;
-        while low < high {
-            let middle = QueueOffset(low.0 + (high.0 - low.0) / 2);
-            match self.entry(topic, queue, middle)? {
-                Some(entry) if entry.size > 0 && entry.physical_offset == at => {
-                    return Ok(Some(entry));
-                }
-                // A lost message lies nowhere; the ones before it are left out of the search.
-                Some(entry) if entry.size == 0 || entry.physical_offset < at => low = middle + 1,
-                _ => high = middle,
+        let bytes = match reader.record_at(at, end.min(at + RECORD_BYTES_MAX)) {
+            Ok(bytes) => bytes,
+            Err(
+                ReadError::Damaged { .. }
+                | ReadError::BeyondLimit { .. }
+                | ReadError::Removed { .. },
+            ) => return Ok(None),
+            Err(error @ (ReadError::Absent { .. } | ReadError::Io { .. })) => {
+                return Err(error.into());
             }
+        };
+        let Ok(record) = Record::parse(&bytes) else {
+            return Ok(None);
+        };
+        let topic = record.topic();
+        if is_system_topic_name(topic) {
+            return Ok(None);
         }
-        Ok(None)
+        let entry = match self.entry(topic, record.queue_id(), record.queue_offset()) {
+            // A half message, one of a topic that is gone or not to be read, or none at all.
+            Err(LookupError::Refused(_)) => None,
+            entry => entry?,
+        };
+        if let Some(entry) = entry.filter(Entry::is_unreadable) {
+            reader.read(&[entry])?;
+        }
+        let is_there = entry.is_some_and(|entry| entry.size > 0 && entry.physical_offset == at);
+        Ok(is_there.then_some(bytes))
     }
 
     /// The queue's start, and the first message that is not `before`; store times never go back.

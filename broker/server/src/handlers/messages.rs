@@ -4,7 +4,7 @@ use millrace_protocol::{
     ViewMessage,
 };
 use millrace_store::{KeyQuery, KeysFound};
-use millrace_types::{is_system_topic, record};
+use millrace_types::record;
 
 use crate::dispatch::Exchange;
 use crate::handlers::offsets::write_lookup_error;
@@ -94,22 +94,14 @@ impl Answer for Records {
     }
 }
 
-/// Code 33. Only where the queue index says that a message starts is one looked for, so no offset
-/// a client makes up is read. The topic that newer clients name is looked into first; the message
-/// may be in another one, as the id of a delayed message, or of one that is tried again, points to
-/// where it waited.
+/// Code 33. The topic that newer clients name tells nothing: the id of a delayed message, or of one
+/// that is tried again, points to where it waited.
 pub(crate) fn view(exchange: &mut Exchange<'_, '_>, request: &ViewMessage<'_>) {
-    let topic = request.topic.as_deref().filter(|topic| !topic.is_empty());
-    // The broker's own topics are nobody's business.
-    let known = exchange.step.engine.topics().map(|topic| &topic.name);
-    let topics = known.filter(|name| !is_system_topic(name));
-    let mut topics: Vec<String> = topics.map(ToString::to_string).collect();
-    topics.sort_by_key(|name| Some(name.as_str()) != topic);
     let (at, to) = (request.physical_offset, exchange.to);
     let lookup = Lookup::new(&exchange.shell.shared);
     exchange.job(move || {
         let mut output = Output::default();
-        match lookup.stored_at(&topics, at) {
+        match lookup.stored_at(at) {
             Ok(Some(run)) => output.write(|out| {
                 let head = Head::answer(to.kind, ResponseCode::SUCCESS.0, to.opaque, "");
                 let mut frame = FrameWriter::begin(out, &head, |_| {});
@@ -119,7 +111,7 @@ pub(crate) fn view(exchange: &mut Exchange<'_, '_>, request: &ViewMessage<'_>) {
                 frame.finish();
             }),
             Ok(None) => {
-                let remark = format!("can not find message by the offset: {at}");
+                let remark = format!("can not find message by the offset, {at}");
                 let refused = Refused::new(ResponseCode::SYSTEM_ERROR, remark);
                 output.write(|out| refused.write(to.kind, to.opaque, out));
             }

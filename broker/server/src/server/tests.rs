@@ -10,6 +10,7 @@ mod filters; // filters in WebAssembly, attached to groups and topics
 mod gate; // a disk whose work waits
 mod golden; // our answers beside those of Apache RocketMQ
 mod limits; // what peers may take, and what they are told
+mod messages; // messages by where they lie
 mod metrics; // figures over HTTP
 mod names; // brokers and name servers of several processes
 mod peer; // a client that writes and reads frames

@@ -40,7 +40,8 @@ impl Entry {
         Self { physical_offset: from, size: UNREADABLE_BYTES, tags_code: TagsCode(0) }
     }
 
-    pub(crate) fn is_unreadable(&self) -> bool {
+    /// Whether it stands for one that could not be read, so that nobody knows where its message lies.
+    pub fn is_unreadable(&self) -> bool {
         self.size == UNREADABLE_BYTES
     }
 }

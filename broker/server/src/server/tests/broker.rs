@@ -10,7 +10,7 @@ use millrace_protocol::{
     SendMessage, SendStatus, StoredAnswer, Subscription, TimestampAnswer, TopicAnswer, TopicRoute,
     UnregisterClient, UpdateConsumerOffset, ViewMessage, pull_flag, push_batch_item,
 };
-use millrace_types::{PhysicalOffset, PropertiesBuf, QueueId, QueueOffset, keys, record};
+use millrace_types::{PropertiesBuf, QueueId, QueueOffset, keys, record};
 
 use super::peer::{Bare, Received, message, pull};
 use super::*;
@@ -486,22 +486,6 @@ fn a_message_is_found_by_its_keys() {
         check_refused(&peer.call(&elsewhere), ResponseCode::QUERY_NOT_FOUND, "can not find");
         let own = QueryMessage { topic: "MILLRACE_META".into(), ..elsewhere };
         check_refused(&peer.call(&own), ResponseCode::NO_PERMISSION, "");
-    }
-}
-
-#[test]
-fn only_a_place_where_a_message_starts_can_be_viewed() {
-    let server = start_default();
-    let mut peer = server.connect(HeaderKind::Json);
-    let answer = peer.call(&message("t", b"x"));
-    let sent = SendAnswer::decode(&answer.header()).unwrap();
-    let at = sent.message_ids.iter().next().unwrap().physical_offset;
-    // The record that created the topic lies at the start of the log; it is the broker's own.
-    for (topic, wrong) in
-        [(Some("t"), at + 1), (Some("t"), at + (1 << 40)), (None, PhysicalOffset(0))]
-    {
-        let view = ViewMessage { topic: topic.map(Cow::Borrowed), physical_offset: wrong };
-        check_refused(&peer.call(&view), ResponseCode::SYSTEM_ERROR, "can not find");
     }
 }
 
