@@ -17,6 +17,9 @@ pub struct ServerConfig {
     pub namesrv_listen: Option<SocketAddr>,
     /// Where clients send and pull; `None` for a name server alone. Port 0 takes any free one.
     pub broker_listen: Option<SocketAddr>,
+    /// Whether the broker also listens two ports below its own, where clients before 4.5 send. A
+    /// broker at port 0 never does. Change it where that port is another broker's.
+    pub vip_port: bool,
     /// Name servers of other processes with which the broker registers, as `host:port`.
     pub name_servers: Vec<String>,
     /// Where Prometheus asks for figures over HTTP; `None` for nowhere. Port 0 takes any free one.
@@ -68,6 +71,7 @@ impl ServerConfig {
             dir: dir.into(),
             namesrv_listen: Some(at(9876)),
             broker_listen: Some(at(10911)),
+            vip_port: true,
             name_servers: Vec::new(),
             metrics_listen: None,
             advertised: None,

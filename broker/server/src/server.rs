@@ -68,10 +68,12 @@ pub enum StartError {
     #[error("the data directory {} is in use by another process", .0.display())]
     InUse(PathBuf),
     /// Another process listens there.
-    #[error("{address} is taken by another process")]
+    #[error("{address} is taken by another process{}", perhaps_vip(.vip_of))]
     PortTaken {
         /// Where.
         address: SocketAddr,
+        /// Somebody listens there as well: a broker whose VIP port this would be.
+        vip_of: Option<SocketAddr>,
     },
     /// The broker and the name server cannot both listen at one address.
     #[error(
@@ -159,7 +161,7 @@ impl Server {
         let metrics = config.metrics_listen.map(bind_metrics).transpose()?;
         let addresses = addresses(&config, broker.as_ref(), namesrv.as_ref())?;
         // Last, so that it takes the place of nothing that was asked for.
-        let vip = config.broker_listen.and_then(bind_vip);
+        let vip = config.broker_listen.filter(|_| config.vip_port).and_then(bind_vip);
 
         let core_config = CoreConfig {
             store: StoreConfig {
@@ -312,7 +314,10 @@ impl fmt::Debug for Server {
     }
 }
 
-/// Listens; beyond loopback only with a warning (P12).
+fn perhaps_vip(of: &Option<SocketAddr>) -> String {
+    of.map_or_else(String::new, |of| format!(", perhaps as the VIP port of a broker at {of}"))
+}
+
 /// Whether nobody can listen at both.
 fn collide(one: SocketAddr, other: SocketAddr) -> bool {
     let either_is_all = one.ip().is_unspecified() || other.ip().is_unspecified();
@@ -321,14 +326,26 @@ fn collide(one: SocketAddr, other: SocketAddr) -> bool {
     one.port() != 0 && one.port() == other.port() && is_same_host
 }
 
+/// Listens; beyond loopback only with a warning (P12).
 fn bind(address: SocketAddr, role: Role) -> Result<Listener, StartError> {
     if !address.ip().is_loopback() {
         warn!(%address, "open to everybody who can reach it: there is no access control");
     }
-    Listener::bind(address, role).map_err(|source| match source.kind() {
-        ErrorKind::AddrInUse => StartError::PortTaken { address },
-        _ => StartError::Listen { address, source },
-    })
+    Listener::bind(address, role).map_err(|source| not_bound(address, source))
+}
+
+/// Why nobody listens at an address.
+fn not_bound(address: SocketAddr, source: io::Error) -> StartError {
+    if source.kind() != ErrorKind::AddrInUse {
+        return StartError::Listen { address, source };
+    }
+    let above = address.port().checked_add(VIP_PORT_BELOW);
+    let above = above.map(|port| SocketAddr::new(address.ip(), port));
+    // Whoever has that port tells nothing but that it has it.
+    let is_taken = |at: &SocketAddr| {
+        TcpListener::bind(at).is_err_and(|error| error.kind() == ErrorKind::AddrInUse)
+    };
+    StartError::PortTaken { address, vip_of: above.filter(is_taken) }
 }
 
 /// Listens at the broker's VIP port as well: clients before 4.5 send there, and newer ones that are
@@ -350,10 +367,7 @@ fn bind_metrics(address: SocketAddr) -> Result<TcpListener, StartError> {
     if !address.ip().is_loopback() {
         warn!(%address, "figures are open to everybody who can reach it");
     }
-    Metrics::bind(address).map_err(|source| match source.kind() {
-        ErrorKind::AddrInUse => StartError::PortTaken { address },
-        _ => StartError::Listen { address, source },
-    })
+    Metrics::bind(address).map_err(|source| not_bound(address, source))
 }
 
 fn addresses(

@@ -59,7 +59,14 @@ impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         let failure = match &error {
             StartError::InUse(_) => in_use(&error),
-            StartError::PortTaken { .. } => {
+            StartError::PortTaken { vip_of: Some(_), .. } => {
+                Failure::new(Exit::Environment, codes::LISTEN, error.to_string()).hint(
+                    "brokers listen two ports below their own as well, for RocketMQ's clients \
+                     before 4.5: start that one with --no-vip-port, or choose other ports with \
+                     --listen and --namesrv-listen",
+                )
+            }
+            StartError::PortTaken { vip_of: None, .. } => {
                 Failure::new(Exit::Environment, codes::LISTEN, error.to_string()).hint(
                     "stop what listens there, or choose other ports with --listen and \
                      --namesrv-listen; port 0 takes any free one",

@@ -88,17 +88,21 @@ fn becomes_true(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-#[test]
-fn old_clients_find_the_broker_two_ports_below_its_own() {
-    // Two ports that are free, the way others here have only one.
-    let (vip, port) = (0..100)
+/// Two ports that are free, the way others here have only one: one two below the other.
+fn two_ports() -> (SocketAddr, u16) {
+    (0..100)
         .find_map(|_| {
             let above = TcpListener::bind("127.0.0.1:0").unwrap();
             let port = above.local_addr().unwrap().port();
             let below = TcpListener::bind(("127.0.0.1", port - 2)).ok()?;
             Some((below.local_addr().unwrap(), port))
         })
-        .expect("two ports");
+        .expect("two ports")
+}
+
+#[test]
+fn old_clients_find_the_broker_two_ports_below_its_own() {
+    let (vip, port) = two_ports();
     let at = Some(([127, 0, 0, 1], port).into());
     let server = start(ServerConfig { broker_listen: at, ..config() });
     let mut peer = Peer::connect(vip, HeaderKind::Json);
@@ -109,6 +113,27 @@ fn old_clients_find_the_broker_two_ports_below_its_own() {
     // One that is taken is nobody's loss.
     let _taken = TcpListener::bind(vip).unwrap();
     start(ServerConfig { broker_listen: at, ..config() });
+}
+
+#[test]
+fn a_broker_two_ports_below_another_one_is_told_what_is_in_its_way_and_can_have_its_port() {
+    let (below, port) = two_ports();
+    let above = SocketAddr::new(below.ip(), port);
+    let at = |address| ServerConfig { broker_listen: Some(address), ..config() };
+    let first = start(at(above));
+    let taken = Server::start(Arc::new(SimDisk::new(1)), at(below));
+    let text = format!(
+        "{below} is taken by another process, perhaps as the VIP port of a broker at {above}"
+    );
+    assert_eq!(taken.unwrap_err().to_string(), text);
+    first.stop().unwrap();
+    let first = start(ServerConfig { vip_port: false, ..at(above) });
+    let second = start(at(below));
+    for (server, body) in [(&first, "first"), (&second, "second")] {
+        let mut peer = server.connect(HeaderKind::Json);
+        peer.send("t", body.as_bytes());
+        assert_eq!(peer.all("t"), [body]);
+    }
 }
 
 #[test]
@@ -129,7 +154,7 @@ fn a_port_is_listened_on_once() {
         Arc::new(SimDisk::new(1)),
         ServerConfig { broker_listen: Some(taken), ..config() },
     );
-    assert!(matches!(second, Err(StartError::PortTaken { address }) if address == taken));
+    assert!(matches!(second, Err(StartError::PortTaken { address, .. }) if address == taken));
 }
 
 #[test]

@@ -59,6 +59,10 @@ pub(crate) struct RunServer {
     /// Where clients send and pull; port 0 takes any free one [default: 127.0.0.1:10911]
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
+    /// Listen at the broker's own port alone, and not also two below it, where RocketMQ's clients
+    /// before 4.5 send: for a broker whose neighbour has that port.
+    #[arg(long)]
+    no_vip_port: bool,
     /// Where clients ask which broker has a topic; port 0 takes any free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9876")]
     namesrv_listen: SocketAddr,
@@ -230,6 +234,7 @@ impl RunServer {
         if let (Some(given), Some(listen)) = (self.listen, &mut config.broker_listen) {
             *listen = given;
         }
+        config.vip_port &= !self.no_vip_port;
         config.advertised = self.advertise.or(config.advertised);
         match (self.flush, config.flush) {
             (Some(Flush::Sync), _) => config.flush = FlushMode::Sync,
