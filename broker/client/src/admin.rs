@@ -176,7 +176,7 @@ impl Admin {
             permission: number(topic.permission),
             filter_type: Some("SINGLE_TAG".into()),
             topic_sys_flag: Some(0),
-            order: false,
+            order: topic.order,
             attributes: attributes.map(Into::into),
         };
         self.tell(&call, brokers).await

@@ -4,6 +4,8 @@ use millrace_types::{
     Now, PhysicalOffset, Properties, QueueId, TopicName, is_system_topic, is_system_topic_name,
 };
 
+use tracing::debug;
+
 use crate::answer::{Answer, Places, Refusal};
 use crate::deliveries::is_delivered_from;
 use crate::engine::Engine;
@@ -134,18 +136,26 @@ impl Engine {
     }
 
     pub(crate) fn store_topic(&mut self, now: Now, topic: &Topic) -> Result<(), Refusal> {
-        let Topic { name, read_queues, write_queues, permission } = topic;
-        self.stage_state(
-            now,
-            &StateRecord::Topic {
-                name: name.to_string(),
-                read_queues: *read_queues,
-                write_queues: *write_queues,
-                perm: permission.to_bits(),
-            },
-        )?;
-        self.put_topic(name.clone(), *read_queues, *write_queues, *permission);
+        self.stage_state(now, &StateRecord::of_topic(topic))?;
+        self.put_topic(topic.clone());
         Ok(())
+    }
+
+    /// Notes that name servers know an order of these topics, which makes them ordered ones. (In
+    /// RocketMQ, `TopicConfigManager.updateOrderTopicConfig`.)
+    pub fn note_order<'a>(&mut self, now: Now, topics: impl Iterator<Item = &'a str>) {
+        for topic in topics {
+            if let Some(known) = self.topics.get(topic)
+                && !known.order
+                && !is_system_topic(&known.name)
+            {
+                let topic = Topic { order: true, ..known.clone() };
+                if let Err(refusal) = self.store_topic(now, &topic) {
+                    // On a full disk, for example. Name servers tell again.
+                    debug!(topic = %topic.name, error = %refusal, "its order is not noted yet");
+                }
+            }
+        }
     }
 
     pub(crate) fn ensure_topic(
@@ -244,7 +254,9 @@ impl Engine {
         let known = self.topics.get(name.as_str());
         let permission = known.map_or(Permission::ALL, |topic| topic.permission);
         let read_queues = known.map_or(queues, |topic| topic.read_queues.max(queues));
-        let topic = Topic { name: name.clone(), read_queues, write_queues: queues, permission };
+        let order = known.is_some_and(|topic| topic.order);
+        let topic =
+            Topic { name: name.clone(), read_queues, write_queues: queues, permission, order };
         self.store_topic(now, &topic)?;
         Ok(topic)
     }

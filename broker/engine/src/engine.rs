@@ -194,9 +194,10 @@ impl Engine {
                 .map(|no| Some(Answer::Bounds(self.store.bounds(no)))),
             Request::EnsureTopic { topic, queues } => self.ensure_topic(now, ticket, topic, queues),
             Request::DeleteTopic { topic } => self.delete_topic(now, ticket, topic, out),
-            Request::SetTopic { topic, read_queues, write_queues, permission } => {
+            Request::SetTopic { topic, read_queues, write_queues, permission, order } => {
                 let name = topic.clone();
-                self.set_topic(now, ticket, Topic { name, read_queues, write_queues, permission })
+                let topic = Topic { name, read_queues, write_queues, permission, order };
+                self.set_topic(now, ticket, topic)
             }
             Request::DescribeTopic { topic } => match self.topics.get(topic) {
                 Some(topic) => Ok(Some(Answer::Topic(topic.clone()))),

@@ -77,6 +77,8 @@ pub enum Request<'a> {
         write_queues: u32,
         /// What is allowed.
         permission: Permission,
+        /// Whether it is an ordered topic.
+        order: bool,
     },
     /// What a topic looks like, for a route.
     DescribeTopic {

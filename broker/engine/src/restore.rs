@@ -222,7 +222,10 @@ impl Engine {
         for (name, queues) in unknown {
             let known = self.topics.get(name.as_str());
             let permission = known.map_or(Permission::ALL, |topic| topic.permission);
-            self.put_topic(name, queues, queues, permission);
+            let order = known.is_some_and(|topic| topic.order);
+            let topic =
+                Topic { name, read_queues: queues, write_queues: queues, permission, order };
+            self.put_topic(topic);
         }
     }
 
@@ -262,9 +265,10 @@ impl Engine {
                 records.into_iter().for_each(|record| self.apply(record));
             }
             StateRecord::Batch(records) => records.into_iter().for_each(|r| self.apply(r)),
-            StateRecord::Topic { name, read_queues, write_queues, perm } => {
+            StateRecord::Topic { name, read_queues, write_queues, perm, order } => {
                 if let Ok(name) = TopicName::parse(&name) {
-                    self.put_topic(name, read_queues, write_queues, Permission::from_bits(perm));
+                    let permission = Permission::from_bits(perm);
+                    self.put_topic(Topic { name, read_queues, write_queues, permission, order });
                 }
             }
             StateRecord::Setting { space, key, value } => self.settings.put(space, key, value),
@@ -311,16 +315,10 @@ impl Engine {
         }
     }
 
-    pub(crate) fn put_topic(
-        &mut self,
-        name: TopicName,
-        read_queues: u32,
-        write_queues: u32,
-        permission: Permission,
-    ) {
-        let queues = read_queues.max(write_queues);
-        let numbers: Vec<_> = (0..queues).map(|id| self.store.queue(&name, QueueId(id))).collect();
-        self.delays.set_queues(name.as_str(), &numbers);
-        self.topics.put(Topic { name, read_queues, write_queues, permission }, numbers);
+    pub(crate) fn put_topic(&mut self, topic: Topic) {
+        let queues = (0..topic.read_queues.max(topic.write_queues)).map(QueueId);
+        let numbers: Vec<_> = queues.map(|queue| self.store.queue(&topic.name, queue)).collect();
+        self.delays.set_queues(topic.name.as_str(), &numbers);
+        self.topics.put(topic, numbers);
     }
 }

@@ -89,12 +89,7 @@ impl Engine {
         let mut state: Vec<StateRecord> = self.deletions.records(self.store.log_min()).collect();
         state.extend(self.deletions.begins());
         let topics = self.topics.iter().filter(|topic| topic.name.as_str() != META_TOPIC);
-        state.extend(topics.map(|topic| StateRecord::Topic {
-            name: topic.name.to_string(),
-            read_queues: topic.read_queues,
-            write_queues: topic.write_queues,
-            perm: topic.permission.to_bits(),
-        }));
+        state.extend(topics.map(StateRecord::of_topic));
         state.extend(self.settings.all().map(|(space, key, value)| StateRecord::Setting {
             space,
             key: key.to_owned(),

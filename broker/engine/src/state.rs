@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::holds::{Loss, Place};
 use crate::settings::Space;
+use crate::topics::Topic;
 
 /// The topic whose messages are the broker's own state (P6): topics and group offsets. One queue.
 pub(crate) const META_TOPIC: &str = "MILLRACE_META";
@@ -27,6 +28,9 @@ pub(crate) enum StateRecord {
         write_queues: u32,
         /// The wire's permission bits.
         perm: u32,
+        /// Whether it is an ordered topic. Left out if not, for programs that know nothing of it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        order: bool,
     },
     /// Something that an administrator set; without a value it is gone.
     Setting {
@@ -133,6 +137,18 @@ pub(crate) enum StateRecord {
 }
 
 impl StateRecord {
+    /// What a topic looks like.
+    pub(crate) fn of_topic(topic: &Topic) -> Self {
+        let Topic { name, read_queues, write_queues, permission, order } = topic;
+        Self::Topic {
+            name: name.to_string(),
+            read_queues: *read_queues,
+            write_queues: *write_queues,
+            perm: permission.to_bits(),
+            order: *order,
+        }
+    }
+
     /// The body of the message that keeps it.
     pub(crate) fn encode(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("a record of texts and numbers")

@@ -14,6 +14,8 @@ pub struct Topic {
     pub write_queues: u32,
     /// What is allowed.
     pub permission: Permission,
+    /// Whether it is an ordered topic. That is for tools; nothing here goes by it.
+    pub order: bool,
 }
 
 /// What a topic allows. The wire's bits: 4 reads, 2 writes.

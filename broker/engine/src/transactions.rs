@@ -507,7 +507,7 @@ impl Engine {
         if self.topics.get(topic).is_none() {
             let name = TopicName::parse(topic).expect("a legal name");
             let permission = Permission { read: topic == PARKED_TOPIC, write: false };
-            let topic = Topic { name, read_queues: 1, write_queues: 1, permission };
+            let topic = Topic { name, read_queues: 1, write_queues: 1, permission, order: false };
             self.store_topic(now, &topic)?;
         }
         let queue = self.topics.queue(topic, QueueId(0));

@@ -3,9 +3,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use bytes::Bytes;
 use millrace_protocol::{
-    BrokerIdentity, Call, Compression, DataVersion, Refused, RegisterBroker, RegisteredTopics,
-    ResponseCode, TopicConfig, UnregisterBroker,
+    BrokerIdentity, Call, Compression, DataVersion, KvTable, Refused, RegisterBroker,
+    RegisteredTopics, ResponseCode, TopicConfig, UnregisterBroker,
 };
 use millrace_transport::{Callbacks, Config, Connection};
 use millrace_types::{TEMPLATE_TOPIC, is_system_topic};
@@ -264,15 +265,36 @@ impl Link<'_> {
             _ => Compression::Zlib,
         };
         let (identity, ha_address) = (self.broker.identity(), &*self.broker.ha_address);
-        self.call(&RegisterBroker::new(identity, ha_address, topics, compression)).await
+        let call = RegisterBroker::new(identity, ha_address, topics, compression);
+        self.note_order(&self.call(&call).await?);
+        Ok(())
     }
 
-    async fn call(&self, call: &(dyn Call + Sync)) -> Result<(), String> {
+    /// A registration is answered with the orders of topics, if there are any.
+    fn note_order(&self, answer: &[u8]) {
+        if answer.is_empty() {
+            return;
+        }
+        match KvTable::decode(answer) {
+            Ok(KvTable(orders)) => {
+                let topics = orders.keys().map(String::as_str);
+                self.broker.shared.step(Needs::Policy, |step| {
+                    step.engine.note_order(step.now, topics);
+                });
+            }
+            Err(error) => {
+                warn!(namesrv = self.address, error = %error, "orders of topics passed over");
+            }
+        }
+    }
+
+    /// Gives the body of an answer that is no refusal.
+    async fn call(&self, call: &(dyn Call + Sync)) -> Result<Bytes, String> {
         let answered = self.connection.call(call, ANSWER_TIMEOUT).await;
         let answered = answered.map_err(|error| error.to_string())?;
         let header = answered.header();
         match header.response_code() {
-            ResponseCode::SUCCESS => Ok(()),
+            ResponseCode::SUCCESS => Ok(answered.body().clone()),
             _ => Err(format!("it refuses: {}", Refused::of(&header))),
         }
     }
@@ -281,7 +303,7 @@ impl Link<'_> {
         let BrokerIdentity { broker_name, address, cluster, broker_id } = self.broker.identity();
         let leave = UnregisterBroker { broker_name, address, cluster, broker_id };
         match timeout(FAREWELL_TIMEOUT, self.call(&leave)).await {
-            Ok(Ok(())) => info!(namesrv = self.address, "left a name server"),
+            Ok(Ok(_)) => info!(namesrv = self.address, "left a name server"),
             Ok(Err(error)) => warn!(namesrv = self.address, error, "not left in order"),
             Err(_) => warn!(namesrv = self.address, "a name server does not take a farewell"),
         }

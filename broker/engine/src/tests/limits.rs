@@ -37,7 +37,8 @@ fn queues_beyond_the_limit_are_refused_and_room_is_given_back() {
     let (b, a) = (name("b"), name("a"));
     let permission = Permission::ALL;
     for (topic, queues) in [(&b, 3), (&a, 7)] {
-        let set = Request::SetTopic { topic, read_queues: 1, write_queues: queues, permission };
+        let (read_queues, write_queues, order) = (1, queues, false);
+        let set = Request::SetTopic { topic, read_queues, write_queues, permission, order };
         no_room(rig.call(set), "queues");
     }
     let more = Request::EnsureTopic { topic: &a, queues: 7 };
@@ -80,7 +81,8 @@ fn names_of_deleted_queues_are_remembered_within_bounds() {
     // Neither fewer queues for what there is make room.
     ensure(&mut rig, "t0", 3);
     let (topic, permission) = (&name("t0"), Permission::ALL);
-    rig.call(Request::SetTopic { topic, read_queues: 1, write_queues: 1, permission });
+    let (read_queues, write_queues, order) = (1, 1, false);
+    rig.call(Request::SetTopic { topic, read_queues, write_queues, permission, order });
     rig.flush();
     no_room(ensure(&mut rig, "t7", 3), "queues, with those of deleted topics");
     assert!(matches!(ensure(&mut rig, "MILLRACE_LEDGER", 4), Some(Answer::Topic(_))));

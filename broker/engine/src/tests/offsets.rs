@@ -128,7 +128,8 @@ fn without_room_for_one_offset_it_is_logged_at_once_when_there_is() {
 fn set(rig: &mut Rig, queues: u32, read: bool) {
     let (topic, permission) = (topic("orders"), Permission { read, write: true });
     let (read_queues, write_queues) = (queues, queues);
-    let set = Request::SetTopic { topic: &topic, read_queues, write_queues, permission };
+    let order = false;
+    let set = Request::SetTopic { topic: &topic, read_queues, write_queues, permission, order };
     assert!(matches!(rig.call(set), Some(Answer::Topic(_))));
 }
 

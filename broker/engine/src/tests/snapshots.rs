@@ -1,4 +1,5 @@
 use super::*;
+use crate::state::{META_TOPIC, StateRecord};
 
 /// All state that somebody could miss.
 #[derive(Debug, PartialEq)]
@@ -265,6 +266,37 @@ fn what_was_lost_of_a_ledger_and_accepted_once_stops_no_later_start() {
         damage_ledger(&rig, &disk, queue, newest);
         assert!(Rig::try_open(disk, ASYNC, EngineConfig::default()).is_err());
     }
+}
+
+#[test]
+fn an_ordered_topic_is_one_after_a_start_whatever_the_start_reads() {
+    let mut rig = Rig::new(ASYNC);
+    let (ordered, usual, permission) = (topic("ordered"), topic("usual"), Permission::ALL);
+    for (topic, order) in [(&ordered, true), (&usual, false)] {
+        let (read_queues, write_queues) = (1, 1);
+        rig.call(Request::SetTopic { topic, read_queues, write_queues, permission, order });
+    }
+    let shown = |rig: &Rig| {
+        let topics = rig.engine.topics().filter(|topic| topic.name.as_str() != META_TOPIC);
+        topics.map(|topic| (topic.name.to_string(), topic.order)).collect::<Vec<_>>()
+    };
+    let expected = [("ordered".to_owned(), true), ("usual".to_owned(), false)];
+    rig.flush();
+    let mut rig = rig.restart();
+    assert_eq!(shown(&rig), expected, "from the records of the topics");
+    rig.engine.stage_snapshot(rig.now, PhysicalOffset(0)).unwrap();
+    rig.engine.commit(rig.now, &mut Out::default());
+    rig.flush();
+    let rig = rig.restart();
+    assert_eq!(shown(&rig), expected, "from a snapshot");
+}
+
+#[test]
+fn what_is_said_of_a_topic_that_is_not_ordered_is_what_it_always_was() {
+    let known = br#"{"topic":{"name":"t","read_queues":2,"write_queues":1,"perm":6}}"#;
+    let record: StateRecord = serde_json::from_slice(known).unwrap();
+    assert!(matches!(record, StateRecord::Topic { order: false, .. }));
+    assert_eq!(String::from_utf8(record.encode()).unwrap().as_bytes(), known);
 }
 
 #[test]

@@ -213,13 +213,15 @@ fn clients_do_not_get_at_half_messages() {
         read_queues: 4,
         write_queues: 4,
         permission: Permission::ALL,
+        order: false,
     };
-    let Topic { name, read_queues, write_queues, permission } = &open;
+    let Topic { name, read_queues, write_queues, permission, order } = &open;
     let set = Request::SetTopic {
         topic: name,
         read_queues: *read_queues,
         write_queues: *write_queues,
         permission: *permission,
+        order: *order,
     };
     assert_eq!(refusal(rig.call(set)), Refusal::NotWritable(closed()));
 }

@@ -265,6 +265,8 @@ pub struct TopicConfig {
     pub write_queues: u32,
     /// See [`crate::permission`].
     pub permission: u32,
+    /// Whether it is an ordered topic.
+    pub order: bool,
     /// Its attributes, by name.
     pub attributes: BTreeMap<String, String>,
 }
@@ -276,7 +278,7 @@ impl TopicConfig {
                 all.text(name, value);
             }
         });
-        object.flag("order", false);
+        object.flag("order", self.order);
         object.int("perm", i64::from(self.permission));
         object.int("readQueueNums", i64::from(self.read_queues));
         object.text("topicFilterType", "SINGLE_TAG").text("topicName", &self.topic);
@@ -435,6 +437,7 @@ mod tests {
             read_queues: 16_384,
             write_queues: 16_384,
             permission: 6,
+            order: false,
             attributes: BTreeMap::from([("reserve.time".into(), "\u{1}".repeat(20))]),
         };
         let page = TopicConfigs::page(105_000, (0..105_000).map(topic));

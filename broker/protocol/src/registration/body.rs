@@ -145,6 +145,8 @@ fn from_line(line: &[u8]) -> Option<TopicConfig> {
         read_queues: parts.next()?.parse().ok()?,
         write_queues: parts.next()?.parse().ok()?,
         permission: parts.next()?.parse().ok()?,
+        // Lines do not say.
+        order: false,
         attributes: BTreeMap::new(),
     })
 }

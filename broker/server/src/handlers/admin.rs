@@ -106,6 +106,7 @@ pub(crate) fn config(topic: &Topic) -> TopicConfig {
         read_queues: topic.read_queues,
         write_queues: topic.write_queues,
         permission: topic.permission.to_bits(),
+        order: topic.order,
         ..TopicConfig::default()
     }
 }

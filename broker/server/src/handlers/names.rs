@@ -5,6 +5,7 @@ use millrace_protocol::{Admin, KvEntry, KvTable, KvValue, ResponseCode, TopicNam
 use millrace_types::is_system_topic;
 
 use crate::dispatch::Exchange;
+use crate::handlers::registry::ORDERS;
 use crate::shell::Serves;
 use crate::waiting::Awaited;
 
@@ -72,6 +73,12 @@ fn put(exchange: &mut Exchange<'_, '_>, entry: &KvEntry<'_>, value: Option<&str>
     let key = name(entry);
     let put = Request::PutSetting { space: Space::NameServer, key: &key, value };
     exchange.later(Awaited::Done, None, put);
+    let engine = &mut exchange.step.engine;
+    // What was refused orders nothing.
+    let is_kept = value.is_some() && engine.setting(Space::NameServer, &key) == value;
+    if is_kept && entry.namespace == ORDERS {
+        engine.note_order(exchange.step.now, std::iter::once(&*entry.key));
+    }
 }
 
 fn get(exchange: &mut Exchange<'_, '_>, entry: &KvEntry<'_>) {

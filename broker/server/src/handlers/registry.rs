@@ -20,7 +20,7 @@ const LIFETIME_MS: u64 = 120_000;
 /// What a broker may ask for itself.
 const LIFETIME_MS_MAX: u64 = 3_600_000;
 /// Where the orders of topics are kept.
-const ORDERS: &str = "ORDER_TOPIC_CONFIG";
+pub(super) const ORDERS: &str = "ORDER_TOPIC_CONFIG";
 
 /// What brokers, and tools about brokers, ask of a name server.
 pub(crate) fn answer(exchange: &mut Exchange<'_, '_>, request: &Registry<'_>) {

@@ -5,6 +5,7 @@ use millrace_protocol::{CreateTopic, ResponseCode};
 use millrace_types::{TopicName, is_reserved_topic};
 
 use crate::dispatch::Exchange;
+use crate::handlers::registry::order_of;
 use crate::waiting::Awaited;
 
 /// Code 17.
@@ -31,7 +32,9 @@ pub(crate) fn create(exchange: &mut Exchange<'_, '_>, request: &CreateTopic<'_>)
         return exchange.refuse(invalid, remark);
     };
     let permission = Permission::from_bits(bits);
-    let set = Request::SetTopic { topic: &topic, read_queues, write_queues, permission };
+    // Of this process's own name server, which tells no broker what it knows.
+    let order = request.order || !order_of(exchange, topic.as_str()).is_empty();
+    let set = Request::SetTopic { topic: &topic, read_queues, write_queues, permission, order };
     let changes = request.attributes.as_deref().unwrap_or_default();
     let (space, key) = (Space::Topic, topic.as_str());
     let known = exchange.step.engine.setting(space, key).unwrap_or_default();

@@ -125,6 +125,7 @@ impl TopicConfig {
             read_queues: number("readQueueNums")?,
             write_queues: number("writeQueueNums")?,
             permission: number("perm")?,
+            order: node.flag_of("order"),
             attributes: node.get("attributes").map(scalars).unwrap_or_default(),
         })
     }
@@ -242,6 +243,7 @@ mod tests {
             read_queues: 4,
             write_queues: 3,
             permission: 6,
+            order: true,
             attributes: BTreeMap::from([("message.type".into(), "FIFO".into())]),
         };
         comes_back(&topic, TopicConfig::decode);

@@ -1,9 +1,9 @@
 use std::collections::BTreeMap;
 
 use millrace_protocol::{
-    BrokerIdentity, ClusterInfo, Compression, CreateTopic, DataVersion, RegisterBroker,
-    RegisteredTopics, RequestCode, ResponseCode, TopicConfig, TopicNames, TopicRoute,
-    UnregisterBroker,
+    BrokerIdentity, ClusterInfo, Compression, CreateTopic, DataVersion, EnsureTopic,
+    RegisterBroker, RegisteredTopics, RequestCode, ResponseCode, TopicConfig, TopicNames,
+    TopicRoute, UnregisterBroker,
 };
 
 use super::admin::{Tool, body};
@@ -264,6 +264,72 @@ fn an_order_of_queues_is_told_with_the_route() {
     assert_eq!(route_of(&mut peer, "orders").unwrap().order_conf, "millrace:4");
     let answer = peer.call(&registration("b-a", &["T1", "T2"]));
     assert_eq!(body(&answer), r#"{"table":{"orders":"millrace:4"}}"#);
+}
+
+/// Whether a broker says that a topic is an ordered one.
+fn is_ordered(broker: &mut Peer, topic: &str) -> bool {
+    let answer = broker.call(&Tool(RequestCode::GET_TOPIC_CONFIG, &[("topic", topic)], ""));
+    TopicConfig::decode(answer.body()).unwrap().order
+}
+
+#[test]
+fn that_a_topic_is_an_ordered_one_is_kept_and_shown() {
+    let disk = SimDisk::new(1);
+    let server = Server::start(Arc::new(disk.clone()), config()).unwrap();
+    let mut peer = server.connect(HeaderKind::Json);
+    let make = |peer: &mut Peer, order: &str, queues: &str| {
+        let fields = [
+            ("topic", "orders"),
+            ("readQueueNums", queues),
+            ("writeQueueNums", queues),
+            ("perm", "6"),
+            ("order", order),
+        ];
+        let made = peer.call(&Tool(RequestCode::UPDATE_AND_CREATE_TOPIC, &fields, ""));
+        has(&made, ResponseCode::SUCCESS, "");
+    };
+    make(&mut peer, "false", "2");
+    assert!(!is_ordered(&mut peer, "orders"));
+    make(&mut peer, "true", "2");
+    assert!(is_ordered(&mut peer, "orders"));
+    let all = body(&peer.call(&Tool(RequestCode::GET_ALL_TOPIC_CONFIG, &[], "")));
+    assert!(all.contains(r#""order":true"#), "{all}");
+    // As many queues as producers want, and still an ordered one.
+    peer.call(&EnsureTopic { topic: "orders".into(), queues: 4 });
+    server.stop().unwrap();
+    let server = Server::start(Arc::new(disk), config()).unwrap();
+    let mut peer = server.connect(HeaderKind::Json);
+    assert!(is_ordered(&mut peer, "orders"));
+    make(&mut peer, "false", "4");
+    assert!(!is_ordered(&mut peer, "orders"));
+}
+
+#[test]
+fn a_topic_of_which_a_name_server_has_an_order_is_an_ordered_one() {
+    let order =
+        |topic| [("namespace", "ORDER_TOPIC_CONFIG"), ("key", topic), ("value", "millrace:4")];
+    let namesrv = start(namesrv_alone());
+    let mut names = namesrv.connect_namesrv();
+    names.call(&Tool(RequestCode::PUT_KV_CONFIG, &order("orders"), ""));
+    let broker = start(broker_alone(&[&namesrv]));
+    let mut peer = broker.connect(HeaderKind::Json);
+    peer.send("orders", b"x");
+    peer.send("others", b"x");
+    // The registration that tells of the topic is answered with its order.
+    becomes_true("an ordered topic", || is_ordered(&mut peer, "orders"));
+    assert!(!is_ordered(&mut peer, "others"));
+
+    // The name server of the broker's own process has nobody to answer.
+    let both = start_default();
+    let mut peer = both.connect(HeaderKind::Json);
+    peer.send("orders", b"x");
+    both.connect_namesrv().call(&Tool(RequestCode::PUT_KV_CONFIG, &order("orders"), ""));
+    assert!(is_ordered(&mut peer, "orders"));
+    both.connect_namesrv().call(&Tool(RequestCode::PUT_KV_CONFIG, &order("later"), ""));
+    let fields =
+        [("topic", "later"), ("readQueueNums", "1"), ("writeQueueNums", "1"), ("perm", "6")];
+    peer.call(&Tool(RequestCode::UPDATE_AND_CREATE_TOPIC, &fields, ""));
+    assert!(is_ordered(&mut peer, "later"));
 }
 
 #[test]
