@@ -6,6 +6,7 @@
 //! the flush thread, from callers in this process or from the readers, wake it.
 
 mod connection; // one peer
+mod heap; // memory that nobody needs any more
 mod input; // bytes not handled yet
 mod judging; // pulls that attached filters decide over
 mod listener; // where peers come in
@@ -37,6 +38,7 @@ use crate::relays::Passed;
 use crate::shell::Shell;
 use crate::waiting::{Awaited, Waiting};
 use connection::{Closing, Connection};
+use heap::Heap;
 use input::Buffers;
 use listener::Accepted;
 pub(crate) use listener::Listener;
@@ -64,6 +66,9 @@ pub(crate) struct Reactor {
     untold: Vec<Untold>,
     /// Bytes held for all peers.
     held: usize,
+    heap: Heap,
+    /// Gives the system back what is free; takes its time.
+    give_back_free: fn(),
     swept_ms: u64,
     /// What the engine needs from the disk and no reader had time for yet.
     engine_reads: Vec<Read>,
@@ -157,6 +162,8 @@ impl Reactor {
             answers: Vec::new(),
             untold: Vec::new(),
             held: 0,
+            heap: Heap::default(),
+            give_back_free: heap::give_back,
             swept_ms: 0,
             engine_reads: Vec::new(),
             checks: Vec::new(),
@@ -591,6 +598,7 @@ impl Reactor {
         let held = connection.held();
         self.held = self.held - connection.counted + held;
         self.control.held_bytes_peak.fetch_max(self.held, Ordering::Relaxed);
+        self.heap.note(self.held);
         let grew = held > connection.counted.max(input::BUFFER_BYTES);
         connection.counted = held;
         if grew && self.held > self.shell.limits.held_bytes_max {
@@ -656,6 +664,14 @@ impl Reactor {
             }
             self.count(slot);
         }
+        let Self { heap, readers, give_back_free, .. } = self;
+        let give_back = *give_back_free;
+        let work = move || {
+            give_back();
+            Output::default()
+        };
+        let job = || Job { connection: NOBODY, work: Box::new(work) };
+        heap.on_tick(self.held, || readers.submit(job()).is_ok());
         self.tell_changed(now);
         self.pass_on(now);
     }

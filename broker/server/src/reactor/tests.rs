@@ -3,7 +3,9 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
+use std::sync::mpsc::{Sender, channel};
 
 use millrace_disk::SimDisk;
 use millrace_protocol::{
@@ -190,4 +192,33 @@ fn members_are_told_once_of_many_that_go_at_once() {
     still.now_ms.store(at, Ordering::SeqCst);
     still.reactor.turn();
     assert!(stay.iter_mut().all(|peer| received(peer) == told));
+}
+
+#[test]
+fn what_a_burst_of_slow_readers_took_is_given_back_by_a_thread_that_may_wait() {
+    static TOLD: OnceLock<Sender<String>> = OnceLock::new();
+    let (sender, given_back_by) = channel();
+    TOLD.set(sender).unwrap();
+    let mut still = Still::new();
+    still.reactor.give_back_free = || {
+        let name = std::thread::current().name().unwrap_or_default().to_owned();
+        TOLD.get().unwrap().send(name).unwrap();
+    };
+    let peer = TcpStream::connect(still.at).unwrap();
+    still.wait_until(|reactor| reactor.connections.len() == 1);
+    still.reactor.connections.get_mut(0).unwrap().output.push(vec![0; 100 << 20].into());
+    still.reactor.count(0);
+    let now = still.reactor.shared.now();
+    still.reactor.sweep(now);
+    assert_eq!(still.reactor.held, 100 << 20);
+    still.reactor.remove(0);
+    drop(peer);
+    // In the first of these periods it was still held, in the others nothing was.
+    for _ in 0..4 {
+        still.reactor.sweep(now);
+    }
+    let by = given_back_by.recv_timeout(Duration::from_secs(10)).unwrap();
+    assert!(by.starts_with("millrace-read-"), "{by}");
+    drop(still);
+    assert!(given_back_by.try_recv().is_err(), "once is enough");
 }
