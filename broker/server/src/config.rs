@@ -102,6 +102,9 @@ pub struct Limits {
     /// Bytes of answers that a peer has not taken, above which nothing more is taken from it. One
     /// answer may go beyond.
     pub output_bytes_max: usize,
+    /// Bytes of answers to the requests of one burst, above which the other connections are served
+    /// in the next one: what these did not take is counted by then, and what they took is sent.
+    pub burst_bytes_max: usize,
     /// Requests of one connection that wait for an answer, above which nothing more is taken from
     /// it.
     pub requests_in_flight_max: usize,
@@ -131,6 +134,7 @@ impl Default for Limits {
             connections_max: 20_000,
             frame_bytes_max: 16 << 20,
             output_bytes_max: 4 << 20,
+            burst_bytes_max: 64 << 20,
             requests_in_flight_max: 16_384,
             held_bytes_max: 1 << 30,
             idle: Duration::from_secs(120),

@@ -231,7 +231,12 @@ impl Exchange<'_, '_> {
             self.shell.waiting.note_topics(ticket, topics);
         }
         match out.answers.get(answered) {
-            Some((_, Answered::Found(found))) => self.shell.planned += found.plan.entries.len(),
+            Some((_, Answered::Found(found))) => {
+                let entries = &found.plan.entries;
+                self.shell.planned += entries.len();
+                self.shell.planned_bytes +=
+                    entries.iter().map(|entry| entry.size as usize).sum::<usize>();
+            }
             None if matches!(awaited, Awaited::Records(_) | Awaited::Stored(_)) => {
                 *self.held_pulls += 1;
                 self.shell.waiting.note_held(ticket);

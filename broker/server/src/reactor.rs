@@ -218,7 +218,11 @@ impl Reactor {
             }
         }
         self.forget_gone();
-        self.serve(now, &ready);
+        // Who is not served now comes first in the next turn.
+        let later = ready.split_off(self.serve(now, &ready));
+        for slot in later {
+            self.put_off(slot);
+        }
         self.write_answers(now);
         self.ask_producers();
         self.tell_changed(now);
@@ -249,12 +253,14 @@ impl Reactor {
         }
     }
 
-    /// Hands everything that was read to the engine, in one step.
-    fn serve(&mut self, now: Now, ready: &[usize]) {
+    /// Hands everything that was read to the engine, in one step, until the answers take too much
+    /// memory. Tells how many connections were served.
+    fn serve(&mut self, now: Now, ready: &[usize]) -> usize {
         let Self { shared, shell, connections, answers, buffers, engine_reads, checks, .. } = self;
         let ticks = shell.waiting.earliest_ms().is_some_and(|at| at <= now.mono_ms)
             || shared.due_ms() <= now.mono_ms;
         let mut lost: Vec<(usize, Closing)> = Vec::new();
+        let (mut count, mut bytes) = (0, 0);
         let served = shared.burst(
             |needs| *needs,
             answers,
@@ -263,14 +269,21 @@ impl Reactor {
             |step| {
                 shell.needs = Needs::Policy;
                 shell.planned = 0;
+                shell.planned_bytes = 0;
                 if ticks {
                     step.engine.on_tick(step.now, step.out);
                 }
                 for &slot in ready {
-                    if let Some(connection) = connections.get_mut(slot)
-                        && let Err(closing) = connection.serve(step, shell, buffers)
-                    {
-                        lost.push((slot, closing));
+                    if bytes + shell.planned_bytes > shell.limits.burst_bytes_max {
+                        break;
+                    }
+                    count += 1;
+                    if let Some(connection) = connections.get_mut(slot) {
+                        let before = connection.output.held();
+                        if let Err(closing) = connection.serve(step, shell, buffers) {
+                            lost.push((slot, closing));
+                        }
+                        bytes += connection.output.held().saturating_sub(before);
                     }
                 }
                 shell.needs
@@ -285,6 +298,16 @@ impl Reactor {
         }
         for (slot, closing) in lost {
             self.close(slot, &closing);
+        }
+        count
+    }
+
+    /// Leaves a connection with requests to the next turn.
+    fn put_off(&mut self, slot: usize) {
+        if let Some(connection) = self.connections.get_mut(slot) {
+            connection.is_ready = true;
+            self.ready.push(slot);
+            self.count(slot);
         }
     }
 
@@ -543,7 +566,8 @@ impl Reactor {
             }
             match sent {
                 Err(error) => self.close(slot, &error.into()),
-                Ok(()) if connection.ended => self.remove(slot),
+                // Who is served in the next turn may still have requests.
+                Ok(()) if connection.ended && !connection.is_ready => self.remove(slot),
                 Ok(()) => {
                     if left <= self.shell.limits.output_bytes_max && connection.deferred.len() > 0 {
                         self.pump(slot);

@@ -55,8 +55,9 @@ pub(crate) struct Shell {
     pub(crate) late_ms: u64,
     /// What this burst needs of the flush thread.
     pub(crate) needs: Needs,
-    /// Records that the pulls of this burst have found so far.
+    /// Records that the pulls of this burst have found so far, and their bytes.
     pub(crate) planned: usize,
+    pub(crate) planned_bytes: usize,
     /// Encoded properties that got something added.
     pub(crate) properties: Vec<u8>,
 }
@@ -133,6 +134,7 @@ impl Shell {
             late_ms: 0,
             needs: Needs::Policy,
             planned: 0,
+            planned_bytes: 0,
             properties: Vec::new(),
         }
     }

@@ -8,15 +8,18 @@ use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{Sender, channel};
 
 use millrace_disk::SimDisk;
+use millrace_engine::Space;
 use millrace_protocol::{
-    Call, ConsumeFrom, ConsumeType, ConsumerData, Frame, Heartbeat, Limits as FrameLimits,
-    MessageModel, RequestCode, ResponseCode, SendMessage, Split,
+    Call, ConsumeFrom, ConsumeType, ConsumerData, FieldWriter, Frame, Heartbeat,
+    Limits as FrameLimits, MessageModel, PullMessage, RequestCode, ResponseCode, SendMessage,
+    Split, pull_flag,
 };
 use millrace_store::StoreConfig;
+use millrace_types::{QueueId, QueueOffset};
 
 use super::*;
 use crate::config::Limits;
-use crate::core::{Core, CoreConfig};
+use crate::core::{Core, CoreConfig, Step};
 use crate::dispatch::Role;
 use crate::filters::Filters;
 use crate::flushing::Flushing;
@@ -37,6 +40,10 @@ const NOW_MS: u64 = 10_000;
 
 impl Still {
     fn new() -> Self {
+        Self::within(Limits::default())
+    }
+
+    fn within(limits: Limits) -> Self {
         let now_ms = Arc::new(AtomicU64::new(NOW_MS));
         let hands = Arc::clone(&now_ms);
         let clock = Arc::new(move || Now {
@@ -62,7 +69,7 @@ impl Still {
         let shared = Arc::clone(core.shared());
         let filters = Filters::open(Arc::new(SimDisk::new(2)), Path::new("/data"), shared, host);
         let shared = Arc::clone(core.shared());
-        let shell = Shell::new(names, Limits::default(), shared, Arc::new(filters));
+        let shell = Shell::new(names, limits, shared, Arc::new(filters));
         let (reactor, waker) =
             Reactor::new(core.shared(), shell, vec![listener], Arc::default()).unwrap();
         let events = Events::with_capacity(16);
@@ -83,6 +90,22 @@ impl Still {
             self.wait();
         }
         panic!("it does not come about");
+    }
+
+    fn turn_until(&mut self, holds: impl Fn(&Reactor) -> bool) {
+        for _ in 0..100 {
+            self.reactor.turn();
+            if holds(&self.reactor) {
+                return;
+            }
+            self.wait();
+        }
+        panic!("it does not come about");
+    }
+
+    /// Bytes that were ever written to those who are connected.
+    fn written(&self) -> usize {
+        self.reactor.connections.iter().map(|peer| peer.output.end() as usize).sum()
     }
 
     fn connect(&mut self) -> TcpStream {
@@ -221,4 +244,136 @@ fn what_a_burst_of_slow_readers_took_is_given_back_by_a_thread_that_may_wait() {
     assert!(by.starts_with("millrace-read-"), "{by}");
     drop(still);
     assert!(given_back_by.try_recv().is_err(), "once is enough");
+}
+
+/// Lists the keys of the namespace `n`, or sets one of them.
+struct Keys<'a>(RequestCode, &'a str, &'a str);
+
+impl Call for Keys<'_> {
+    fn code(&self) -> RequestCode {
+        self.0
+    }
+
+    fn fields(&self, to: &mut FieldWriter<'_>) {
+        [("namespace", "n"), ("key", self.1), ("value", self.2)]
+            .into_iter()
+            .for_each(|(name, value)| to.text(name, value));
+    }
+}
+
+fn ask(call: &impl Call, peer: &mut TcpStream, mode: CallMode) {
+    let mut bytes = Vec::new();
+    call.write(HeaderKind::Json, 1, mode, &mut bytes);
+    peer.write_all(&bytes).unwrap();
+}
+
+/// How many keys the name server has.
+fn settings(reactor: &Reactor) -> usize {
+    let settings = |step: &mut Step<'_>| step.engine.settings(Space::NameServer).count();
+    reactor.shared.step(Needs::Policy, settings).unwrap()
+}
+
+const ANSWER: usize = 256_000;
+const BURST: usize = 512 << 10;
+
+/// Whoever asks for so much at once as may not be held is answered all the same.
+fn check_bursts(still: &mut Still, mut ask: impl FnMut(&mut TcpStream)) {
+    const PEERS: usize = 40;
+    still.turn_until(|reactor| reactor.ready.is_empty());
+    let known = still.reactor.connections.len();
+    let mut peers: Vec<TcpStream> = (0..PEERS).map(|_| still.connect()).collect();
+    for peer in &mut peers {
+        ask(peer);
+        peer.set_nonblocking(true).unwrap();
+    }
+    still.wait_until(|reactor| reactor.ready.len() == PEERS);
+    let (mut bytes, mut turns, mut missing) = (vec![0; ANSWER], 0, vec![ANSWER; PEERS]);
+    loop {
+        let before = still.written();
+        still.reactor.turn();
+        turns += 1;
+        let made = still.written() - before;
+        assert!(made <= BURST + ANSWER + 10_000, "{made} bytes in one turn");
+        for (peer, missing) in peers.iter_mut().zip(&mut missing) {
+            while let Ok(read @ 1..) = peer.read(&mut bytes) {
+                *missing = missing.saturating_sub(read);
+            }
+        }
+        if missing.iter().all(|missing| *missing == 0) {
+            break;
+        }
+        still.wait();
+    }
+    assert!(turns >= PEERS / 4, "{turns} turns");
+    assert_eq!(still.reactor.connections.len(), known + PEERS, "nobody is closed who reads");
+}
+
+fn bursts() -> Still {
+    let limits = Limits { burst_bytes_max: BURST, held_bytes_max: 4 << 20, ..Limits::default() };
+    Still::within(limits)
+}
+
+#[test]
+fn large_answers_to_many_are_made_in_several_bursts() {
+    let mut still = bursts();
+    let mut teller = still.connect();
+    for key in 1..=8 {
+        let value = "v".repeat(ANSWER / 8);
+        let put = Keys(RequestCode::PUT_KV_CONFIG, &key.to_string(), &value);
+        ask(&put, &mut teller, CallMode::Oneway);
+        still.turn_until(|reactor| settings(reactor) == key);
+    }
+    let list = Keys(RequestCode::GET_KVLIST_BY_NAMESPACE, "", "");
+    check_bursts(&mut still, |peer| ask(&list, peer, CallMode::Answered));
+}
+
+#[test]
+fn large_pulls_of_many_are_answered_in_several_bursts() {
+    let mut still = bursts();
+    let mut teller = still.connect();
+    let body = vec![b'x'; ANSWER];
+    let message = SendMessage { default_topic: "TBW102".into(), ..SendMessage::new("t", &body) };
+    let message = SendMessage { queue_id: Some(QueueId(0)), ..message };
+    ask(&message, &mut teller, CallMode::Answered);
+    still.turn_until(|reactor| reactor.connections.iter().any(|peer| peer.output.end() > 0));
+    let pull = PullMessage {
+        group: "g".into(),
+        topic: "t".into(),
+        queue_id: QueueId(0),
+        offset: Some(QueueOffset(0)),
+        messages_max: 32,
+        sys_flag: pull_flag::SUBSCRIPTION,
+        commit_offset: None,
+        suspend_ms: 0,
+        subscription: Some("*".into()),
+        subscription_version: 0,
+        expression_type: None,
+        bytes_max: None,
+    };
+    check_bursts(&mut still, |peer| ask(&pull, peer, CallMode::Answered));
+}
+
+#[test]
+fn who_says_something_and_leaves_is_heard_also_in_a_later_burst() {
+    let limits = Limits { burst_bytes_max: 0, ..Limits::default() };
+    let mut still = Still::within(limits);
+    let [mut first, mut second, mut third] = [0, 1, 2].map(|_| still.connect());
+    let list = Keys(RequestCode::GET_KVLIST_BY_NAMESPACE, "", "");
+    ask(&list, &mut first, CallMode::Answered);
+    still.wait_until(|reactor| reactor.ready.len() == 1);
+    ask(&list, &mut second, CallMode::Answered);
+    still.wait_until(|reactor| reactor.ready.len() == 2);
+    ask(&Keys(RequestCode::PUT_KV_CONFIG, "last words", "x"), &mut third, CallMode::Oneway);
+    third.shutdown(std::net::Shutdown::Write).unwrap();
+    still.wait_until(|reactor| reactor.ready.len() == 3);
+    still.reactor.turn();
+    // Something is to be sent to it, and its end is seen.
+    let last = still.reactor.connections.get_mut(2).unwrap();
+    last.output.write(|out| out.push(0));
+    still.reactor.mark_dirty(2);
+    still.reactor.turn();
+    assert!(still.reactor.connections.get_mut(2).unwrap().ended);
+    assert_eq!(settings(&still.reactor), 0);
+    still.turn_until(|reactor| reactor.connections.len() == 2);
+    assert_eq!(settings(&still.reactor), 1);
 }
