@@ -6,7 +6,7 @@ use millrace_types::{
 
 use tracing::debug;
 
-use crate::answer::{Answer, Places, Refusal};
+use crate::answer::{Answer, Out, Places, Refusal};
 use crate::deliveries::is_delivered_from;
 use crate::engine::Engine;
 use crate::pending::Pending;
@@ -117,7 +117,13 @@ impl Engine {
     }
 
     /// Makes a topic exactly this.
-    pub(crate) fn set_topic(&mut self, now: Now, ticket: Ticket, topic: Topic) -> Handled {
+    pub(crate) fn set_topic(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        topic: Topic,
+        out: &mut Out,
+    ) -> Handled {
         let topic = Topic {
             read_queues: topic.read_queues.clamp(1, QUEUES_MAX),
             write_queues: topic.write_queues.clamp(1, QUEUES_MAX),
@@ -131,6 +137,7 @@ impl Engine {
         }
         self.check_queues(&topic.name, topic.read_queues.max(topic.write_queues))?;
         self.store_topic(now, &topic)?;
+        self.refuse_unreadable(topic.name.as_str(), out);
         self.answer_when_stored(now, ticket, Wait::Policy, Answer::Topic(topic));
         Ok(None)
     }

@@ -197,7 +197,7 @@ impl Engine {
             Request::SetTopic { topic, read_queues, write_queues, permission, order } => {
                 let name = topic.clone();
                 let topic = Topic { name, read_queues, write_queues, permission, order };
-                self.set_topic(now, ticket, topic)
+                self.set_topic(now, ticket, topic, out)
             }
             Request::DescribeTopic { topic } => match self.topics.get(topic) {
                 Some(topic) => Ok(Some(Answer::Topic(topic.clone()))),

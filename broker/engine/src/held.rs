@@ -4,7 +4,7 @@ use millrace_store::QueueNo;
 use millrace_types::QueueOffset;
 
 use crate::filter::Filter;
-use crate::request::{ConnectionId, Ticket};
+use crate::request::{Asker, ConnectionId, Ticket};
 
 /// Pulls that wait for a message that does not exist yet. (In RocketMQ, `PullRequestHoldService`.)
 #[derive(Debug, Default)]
@@ -13,6 +13,8 @@ pub(crate) struct HeldPulls {
     /// No pull expires before this, so a tick before it has nothing to do.
     earliest_ms: Option<u64>,
     count: usize,
+    /// How often somebody had to ask again.
+    changes: u64,
 }
 
 /// One waiting pull.
@@ -20,6 +22,9 @@ pub(crate) struct HeldPulls {
 pub(crate) struct HeldPull {
     pub(crate) ticket: Ticket,
     pub(crate) connection: ConnectionId,
+    pub(crate) asker: Option<Asker>,
+    /// From where it was asked for, and from where it waits: it wants nothing that lies between.
+    pub(crate) asked: QueueOffset,
     pub(crate) from: QueueOffset,
     pub(crate) count_max: usize,
     pub(crate) bytes_max: u64,
@@ -32,6 +37,8 @@ pub(crate) struct HeldPull {
 pub struct Held {
     pub(crate) queue: QueueNo,
     pub(crate) pull: HeldPull,
+    /// Of [`HeldPulls::changes`], when it was taken out.
+    pub(crate) changes: u64,
 }
 
 impl Held {
@@ -83,6 +90,27 @@ impl HeldPulls {
         expired
     }
 
+    /// Takes out the pulls of some askers, because they would want something else by now.
+    pub(crate) fn on_change(
+        &mut self,
+        is_meant: impl Fn(Asker) -> bool,
+    ) -> Vec<(QueueNo, HeldPull)> {
+        self.changes += 1;
+        let is_meant = |pull: &mut HeldPull| pull.asker.is_some_and(&is_meant);
+        let mut meant = Vec::new();
+        for (&queue, held) in &mut self.by_queue {
+            meant.extend(held.extract_if(.., |pull| is_meant(pull)).map(|pull| (queue, pull)));
+        }
+        self.count -= meant.len();
+        self.by_queue.retain(|_, held| !held.is_empty());
+        meant
+    }
+
+    /// How often there was such a change.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
+    }
+
     /// Drops the pulls of a connection that is gone.
     pub(crate) fn forget(&mut self, connection: ConnectionId) {
         self.by_queue.retain(|_, held| {
@@ -110,6 +138,8 @@ mod tests {
         HeldPull {
             ticket: Ticket(ticket),
             connection: ConnectionId(ticket),
+            asker: Some(Asker(ticket as u32)),
+            asked: QueueOffset(from),
             from: QueueOffset(from),
             count_max: 32,
             bytes_max: 1 << 20,
@@ -146,6 +176,21 @@ mod tests {
         assert_eq!(held.on_tick(100).len(), 1);
         assert!(held.on_arrival(queue, QueueOffset(50)).is_empty());
         assert_eq!((held.is_empty(), held.len()), (true, 0));
+    }
+
+    #[test]
+    fn who_wants_something_else_waits_no_more() {
+        let (queue, other) = held_queues();
+        let mut held = HeldPulls::default();
+        held.hold(queue, pull(1, 40, 100));
+        held.hold(queue, pull(2, 40, 100));
+        held.hold(other, HeldPull { asker: None, ..pull(3, 40, 100) });
+        let meant = held.on_change(|asker| asker == Asker(1));
+        assert_eq!(tickets(meant.into_iter().map(|(_, pull)| pull).collect()), [1]);
+        assert_eq!((held.len(), held.changes()), (2, 1));
+        assert_eq!(held.on_change(|_| true).len(), 1);
+        assert_eq!(tickets(held.on_arrival(other, QueueOffset(41))), [3]);
+        assert!(held.is_empty());
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub use letters::{DEAD_PREFIX, RETRY_PREFIX};
 pub use limits::EngineLimits;
 pub use reads::{RECORD_BYTES_MAX, Read, ReadId};
 pub use request::{
-    Append, Caller, ConnectionId, Decision, Delay, EndTransaction, Fence, Message, Origin,
+    Append, Asker, Caller, ConnectionId, Decision, Delay, EndTransaction, Fence, Message, Origin,
     Principal, Pull, PullHold, Request, SendBack, Ticket, Wait,
 };
 pub use restore::{LostState, StateGap};

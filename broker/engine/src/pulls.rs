@@ -4,7 +4,7 @@ use millrace_types::{Now, PhysicalOffset, QueueId, QueueOffset, TagsCode};
 use crate::answer::{Answer, Found, Out, PullStatus, Refusal};
 use crate::engine::Engine;
 use crate::held::{Held, HeldPull};
-use crate::request::{Caller, Pull, PullHold, Ticket};
+use crate::request::{Asker, Caller, Pull, PullHold, Ticket};
 
 impl Engine {
     pub(crate) fn pull(
@@ -23,6 +23,8 @@ impl Engine {
         let pull = HeldPull {
             ticket,
             connection: caller.connection,
+            asker: pull.asker,
+            asked: pull.from,
             from: pull.from,
             count_max: pull.count_max.max(1),
             bytes_max: pull.bytes_max,
@@ -89,11 +91,45 @@ impl Engine {
         next: QueueOffset,
         out: &mut Out,
     ) {
-        let Held { queue, pull } = held;
+        let Held { queue, pull, changes } = held;
         let pull = HeldPull { ticket, from: next, ..pull };
+        if changes < self.held.changes() {
+            // It may be one of those who want something else by now.
+            return out.push(ticket, self.asks_again(queue, &pull));
+        }
         if let Some(answer) = self.answer_or_hold(now, queue, pull, Look::Again) {
             out.push(ticket, answer);
         }
+    }
+
+    /// What some askers want has changed, or what they may have. Those of their pulls that wait go
+    /// by what held before, so they are answered: their clients ask again, from where they asked
+    /// first, because of what came since then they may want other messages now.
+    ///
+    /// (RocketMQ asks all of that anew when a message arrives, so it keeps every request; here
+    /// nothing is asked twice as long as nothing changes.)
+    pub fn ask_again(&mut self, is_meant: impl Fn(Asker) -> bool, out: &mut Out) {
+        for (queue, pull) in self.held.on_change(is_meant) {
+            out.push(pull.ticket, self.asks_again(queue, &pull));
+        }
+    }
+
+    /// Answers the pulls that wait for messages which nobody may read any more.
+    pub(crate) fn refuse_unreadable(&mut self, topic: &str, out: &mut Out) {
+        let queues = self.topics.find(topic).map_or(&[][..], |(_, queues)| queues);
+        for (n, queue) in (0..).zip(queues.to_vec()) {
+            if let Err(refusal) = self.queue_to_read(topic, QueueId(n)) {
+                for pull in self.held.take(queue) {
+                    out.push(pull.ticket, Answer::Refused(refusal.clone()));
+                }
+            }
+        }
+    }
+
+    fn asks_again(&self, queue: QueueNo, pull: &HeldPull) -> Answer {
+        let min = self.store.bounds(queue).min;
+        let max = self.store.end_within(queue, self.visible()).max(min);
+        Answer::NotFound { status: PullStatus::NoneMatched, next: pull.asked, min, max }
     }
 
     fn answer_or_hold(
@@ -127,7 +163,8 @@ impl Engine {
             let found = self.search(queue, &pull, visible);
             if !found.plan.entries.is_empty() {
                 let waits = look == Look::Again && may_hold && found.takes_long();
-                let held = waits.then(|| Held { queue, pull });
+                let changes = self.held.changes();
+                let held = waits.then(|| Held { queue, pull, changes });
                 return Some(Answer::Found(Found { min, max, held, ..found }));
             }
             // Nothing of it is wanted: the client is told at once that its offset moves on, as by

@@ -296,7 +296,13 @@ pub struct Pull<'a> {
     pub filter: crate::Filter,
     /// What to do if there is nothing.
     pub hold: PullHold,
+    /// Who is told when what it wants has changed meanwhile, and has to ask again.
+    pub asker: Option<Asker>,
 }
+
+/// Stands for those who pull by the same rules; the number is the caller's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asker(pub u32);
 
 /// What becomes of a pull for which there is nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

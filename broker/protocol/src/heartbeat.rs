@@ -53,6 +53,15 @@ pub struct Subscription {
     pub version: i64,
 }
 
+impl Subscription {
+    /// Whether both are the same but for their versions.
+    pub fn wants_the_same(&self, other: &Self) -> bool {
+        let Self { topic, expression, expression_type, tags, codes, version: _ } = self;
+        (topic, expression, expression_type, tags, codes)
+            == (&other.topic, &other.expression, &other.expression_type, &other.tags, &other.codes)
+    }
+}
+
 macro_rules! wire_enum {
     (
         $(#[$meta:meta])*

@@ -12,6 +12,8 @@ use millrace_protocol::{
 #[derive(Debug, Default)]
 pub(crate) struct Clients {
     groups: BTreeMap<String, Group>,
+    /// Groups that want something else than before.
+    resubscribed: Vec<String>,
     /// What all of it takes of memory, about.
     bytes: usize,
     /// Groups whose members are to be told of a change, and when the first of them may be, ms.
@@ -97,7 +99,11 @@ impl Clients {
             group.model = consumer.message_model;
             let mut news = group.hear(now_ms, connection, &heartbeat.client_id);
             if !heartbeat.without_subscriptions {
-                news |= group.subscribe(consumer, &weights, conditions);
+                let subscribed = group.subscribe(consumer, &weights, conditions);
+                news |= subscribed >= Subscribed::Newer;
+                if subscribed == Subscribed::Otherwise {
+                    self.resubscribed.push(consumer.group.clone());
+                }
             }
             group.described = Some((consumer.consume_type, consumer.consume_from));
             self.bytes = self.bytes + group.bytes - before;
@@ -106,6 +112,11 @@ impl Clients {
             }
         }
         refused
+    }
+
+    /// Groups that want something else of a topic than before, since this was last asked.
+    pub(crate) fn take_resubscribed(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.resubscribed)
     }
 
     /// Why a client's word about a group cannot be remembered.
@@ -293,6 +304,16 @@ impl Clients {
     }
 }
 
+/// What a heartbeat's subscriptions are to a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Subscribed {
+    AsBefore,
+    /// Of another topic too, or the same with a newer version.
+    Newer,
+    /// It wants something else of a topic, or nothing any more.
+    Otherwise,
+}
+
 impl Group {
     fn new(consumer: &ConsumerData) -> Self {
         Self {
@@ -336,11 +357,14 @@ impl Group {
         consumer: &ConsumerData,
         weights: &[usize],
         conditions: &dyn Conditions,
-    ) -> bool {
+    ) -> Subscribed {
         let wanted = &consumer.subscriptions;
         let (before, bytes) = (self.subscriptions.len(), self.wanted_bytes());
         self.subscriptions.retain(|topic, _| wanted.iter().any(|each| each.topic == *topic));
-        let mut news = self.subscriptions.len() < before;
+        let mut news = Subscribed::AsBefore;
+        if self.subscriptions.len() < before {
+            news = Subscribed::Otherwise;
+        }
         for (subscription, weight) in wanted.iter().zip(weights) {
             let known = self.subscriptions.get(&subscription.topic);
             if known.is_none_or(|known| known.gives_way_to(subscription)) {
@@ -349,8 +373,9 @@ impl Group {
                     filter: filter(subscription, conditions),
                     bytes: *weight,
                 };
+                let otherwise = known.is_some_and(|known| !known.said.wants_the_same(subscription));
+                news = news.max(if otherwise { Subscribed::Otherwise } else { Subscribed::Newer });
                 self.subscriptions.insert(subscription.topic.clone(), made);
-                news = true;
             }
         }
         self.bytes = self.bytes - bytes + self.wanted_bytes();

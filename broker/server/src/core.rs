@@ -335,7 +335,23 @@ fn start_thread(
     Ok(thread)
 }
 
+impl Step<'_> {
+    /// What some groups want of some topics has changed, or what they may have: pulls of theirs
+    /// that wait are answered, so that they are asked again.
+    pub(crate) fn ask_again(&mut self, traffic: &Traffic, is_meant: impl Fn(&str, &str) -> bool) {
+        if self.engine.held_pulls() > 0 {
+            let askers = traffic.askers(is_meant);
+            self.engine.ask_again(|asker| askers.contains(&asker.0), self.out);
+        }
+    }
+}
+
 impl Shared {
+    /// The same for threads that are not in a step.
+    pub(crate) fn ask_again(&self, is_meant: impl Fn(&str, &str) -> bool) {
+        self.step(Needs::Policy, |step| step.ask_again(&self.traffic, is_meant));
+    }
+
     pub(crate) fn now(&self) -> Now {
         (self.clock)()
     }

@@ -256,6 +256,11 @@ impl Exchange<'_, '_> {
         self.later(awaited, until_ms, engine::Request::Pull(Pull { hold, ..pull }));
     }
 
+    /// Has the pulls of some groups and topics that wait asked again.
+    pub(crate) fn ask_again(&mut self, is_meant: impl Fn(&str, &str) -> bool) {
+        self.step.ask_again(&self.shell.shared.traffic, is_meant);
+    }
+
     /// Hands a request to the engine whose answer nobody needs.
     pub(crate) fn tell(&mut self, request: engine::Request<'_>) {
         let Step { engine, now, out, .. } = &mut *self.step;
@@ -344,5 +349,6 @@ pub(crate) fn one(topic: &str, queue: QueueId, from: QueueOffset) -> engine::Req
         bytes_max: u64::MAX,
         filter: Filter::All,
         hold: PullHold::No,
+        asker: None,
     })
 }

@@ -168,6 +168,7 @@ impl Filters {
             all.insert(place.clone(), Arc::clone(&attached))
         };
         self.retire(before);
+        self.shared.ask_again(|group, topic| place.covers(group, topic));
         // Asked only now: a topic that is deleted from here on takes it away from here, too.
         let key = place.to_key();
         let is_kept = self.shared.step(Needs::Policy, |step| {
@@ -197,6 +198,7 @@ impl Filters {
         let before = self.all.write().unwrap_or_else(PoisonError::into_inner).remove(&place);
         info!(place = %place, "filter detached");
         self.retire(before);
+        self.shared.ask_again(|group, topic| place.covers(group, topic));
         Ok(())
     }
 

@@ -162,6 +162,7 @@ impl<'a> HeldPull<'a> {
                 bytes_max: u64::from(request.bytes_max),
                 filter: Filter::All,
                 hold: PullHold::For(hold_ms),
+                asker: None,
             };
             handle(step, ticket, connection, Request::Pull(pull));
         });

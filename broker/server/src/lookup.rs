@@ -97,6 +97,11 @@ impl Lookup {
         Ok(to)
     }
 
+    /// Has the pulls of a group that wait for messages of a topic asked again.
+    pub(crate) fn ask_again(&self, group: &GroupName, topic: &str) {
+        self.shared.ask_again(|asks, wanted| asks == group.as_str() && wanted == topic);
+    }
+
     /// When the oldest message of these topics was stored; each comes with its number of queues.
     /// Takes the engine once for each topic, and passes those over that may not be read.
     pub(crate) fn oldest_store_time<'a>(

@@ -1,7 +1,8 @@
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
+use millrace_engine::Asker;
 use millrace_types::Now;
 
 /// What consumers were given, counted by whoever gives it.
@@ -31,6 +32,13 @@ struct Given {
 /// The number of a group and a topic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct GivenTo(u32);
+
+impl GivenTo {
+    /// The same for the engine.
+    pub(crate) fn asker(self) -> Asker {
+        Asker(self.0)
+    }
+}
 
 /// What a group was given of a topic since the start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +85,16 @@ impl Traffic {
         let topics = numbers.by_group.entry(group.to_owned()).or_default();
         topics.insert(topic.to_owned(), number);
         number
+    }
+
+    /// The numbers of some pairs of group and topic, with that of all pairs that have none.
+    pub(crate) fn askers(&self, is_meant: impl Fn(&str, &str) -> bool) -> BTreeSet<u32> {
+        let numbers = self.numbers();
+        let pairs = numbers.by_group.iter().flat_map(|(group, topics)| {
+            topics.iter().map(move |(topic, number)| (group, topic, number.0))
+        });
+        let meant = pairs.filter(|(group, topic, _)| is_meant(group, topic));
+        meant.map(|(.., number)| number).chain([0]).collect()
     }
 
     /// A pull was answered with messages.

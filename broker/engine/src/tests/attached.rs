@@ -147,3 +147,24 @@ fn a_message_that_comes_while_others_are_decided_over_is_not_missed() {
         "{status:?}"
     );
 }
+
+#[test]
+fn a_pull_that_is_decided_over_while_something_changes_is_asked_again() {
+    let mut rig = Rig::new(ASYNC);
+    rig.send("orders", 0, b"b", "x");
+    let filter = narrowed(Filter::All, &[&begins(b'a')]);
+    let waits = Pull { asker: Some(Asker(5)), ..pull(0, 1, filter, 10_000) };
+    assert!(rig.call(Request::Pull(waits)).is_none());
+    let (_, out) = rig.ask(Request::Append(append(&[message("orders", 0, b"b", b"")])));
+    let woken = rig.finish_burst(out).into_iter().map(|(_, answer)| answer);
+    let pulled = found(woken.filter(|answer| matches!(answer, Answer::Found(_))).last());
+    let mut out = Out::default();
+    rig.engine.ask_again(|asker| asker == Asker(5), &mut out);
+    assert!(out.answers.is_empty(), "none waits here");
+    rig.engine.wait_on(rig.now, Ticket(77), pulled.held.unwrap(), pulled.next, &mut out);
+    let status = out.answers.pop().map(|(_, answer)| answer);
+    assert!(
+        matches!(status, Some(Answer::NotFound { status: PullStatus::NoneMatched, next, .. }) if next.0 == 1),
+        "{status:?}"
+    );
+}

@@ -197,6 +197,7 @@ fn pull(queue: u32, from: u64, filter: Filter, hold_ms: u64) -> Pull<'static> {
         bytes_max: 1 << 20,
         filter,
         hold: PullHold::For(hold_ms),
+        asker: None,
     }
 }
 

@@ -28,6 +28,7 @@ pub(crate) fn answer(exchange: &mut Exchange<'_, '_>, request: &Admin<'_>) {
             exchange.later(Awaited::Done, None, Request::PutSetting { space, key, value: None });
             if exchange.step.engine.setting(space, key).is_none() {
                 exchange.shell.rules.remove(key);
+                exchange.ask_again(|group, _| group == key);
             }
         }
         Admin::GetGroup(request) => get_group(exchange, &request.group),
@@ -130,6 +131,7 @@ fn put_group(exchange: &mut Exchange<'_, '_>, config: &GroupConfig<'_>) {
     // What the engine has refused is not obeyed either.
     if exchange.step.engine.setting(space, key) == value {
         exchange.shell.rules.put(key, config.rules);
+        exchange.ask_again(|group, _| group == key);
         // Tools find a group by the route of its retry topic.
         make_retry_topic(exchange, key);
     }
@@ -294,6 +296,7 @@ fn reset(exchange: &mut Exchange<'_, '_>, request: &ResetOffset<'_>) {
             }
             moved.push((queue_of(&broker, name, queue), to));
         }
+        lookup.ask_again(&group, name);
         Ok(MovedTo(moved))
     });
 }

@@ -89,6 +89,7 @@ pub(crate) fn pull_stored(exchange: &mut Exchange<'_, '_>, request: &PullStored<
         bytes_max: u64::from(request.bytes_max.min(BYTES_MAX)),
         filter: Filter::All,
         hold: PullHold::No,
+        asker: None,
     };
     exchange.pull_later(Awaited::Stored(end), hold_ms, pull);
 }

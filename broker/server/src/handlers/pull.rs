@@ -53,6 +53,8 @@ pub(crate) fn pull(exchange: &mut Exchange<'_, '_>, request: &PullMessage<'_>) {
         // Nobody waits for messages.
         return;
     }
+    let is_there = || exchange.step.engine.has_topic(topic);
+    let number = exchange.shell.shared.traffic.number(group.as_str(), topic, is_there);
     let asked = u64::try_from(request.suspend_ms).unwrap_or(0).min(HOLD_MS_MAX);
     let hold_ms = if request.has(pull_flag::SUSPEND) { asked } else { 0 };
     let bytes = request.bytes_max.and_then(|bytes| u64::try_from(bytes).ok());
@@ -65,9 +67,8 @@ pub(crate) fn pull(exchange: &mut Exchange<'_, '_>, request: &PullMessage<'_>) {
         bytes_max: bytes.filter(|bytes| *bytes > 0).unwrap_or(BYTES).min(BYTES_MAX),
         filter,
         hold: PullHold::No,
+        asker: Some(number.asker()),
     };
-    let is_there = || exchange.step.engine.has_topic(topic);
-    let number = exchange.shell.shared.traffic.number(group.as_str(), topic, is_there);
     exchange.pull_later(Awaited::Records(number), hold_ms, pull);
 }
 

@@ -17,6 +17,7 @@ mod peer; // a client that writes and reads frames
 mod reactor; // connections that behave, and some that do not
 mod replies; // answers to request messages
 mod transactions; // messages whose producer decides
+mod waiting; // pulls that wait while what decides over them changes
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -243,7 +243,7 @@ fn a_condition_passes_over_more_messages_than_a_pull_gives() {
     check("n >= 0", 0, 32, 32);
 }
 
-fn heartbeat(client: &str, expression: &str, version: i64) -> Heartbeat {
+pub(super) fn heartbeat(client: &str, expression: &str, version: i64) -> Heartbeat {
     let subscription = |topic: &str| Subscription {
         topic: topic.into(),
         expression: expression.into(),

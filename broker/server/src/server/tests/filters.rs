@@ -374,3 +374,27 @@ fn a_message_that_a_filter_fails_at_is_dropped_if_that_is_wanted() {
     assert_eq!(peer.given("g", "t"), (vec!["k".to_owned(), "k".to_owned()], 4));
     assert_eq!(peer.counts(), [2, 1, 1]);
 }
+
+#[test]
+fn a_waiting_pull_goes_by_what_is_attached_now() {
+    let server = start_default();
+    let (mut waits, mut peer) =
+        (server.connect(HeaderKind::Json), server.connect(HeaderKind::Json));
+    peer.send("t", b"b");
+    let wait = |waits: &mut Peer, from| {
+        let long = long_pull("t", QueueOffset(from));
+        waits.ask(&PullMessage { group: "g".into(), ..long });
+        waits.handled_so_far();
+    };
+    wait(&mut waits, 1);
+    peer.done(&attach(Some("h"), None, &begins('a')));
+    waits.handled_so_far();
+    peer.done(&attach(None, Some("t"), &begins('a')));
+    assert_eq!(next_of(&waits.receive()), (PullStatus::NothingMatched, 1));
+    wait(&mut waits, 1);
+    peer.send("t", b"b");
+    waits.handled_so_far();
+    peer.done(&FilterRequest::Detach(place(None, Some("t"))));
+    assert_eq!(next_of(&waits.receive()), (PullStatus::NothingMatched, 1));
+    assert_eq!(waits.call(&pull_of("g", "t", 1)).bodies(), ["b"]);
+}
