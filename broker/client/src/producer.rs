@@ -23,8 +23,7 @@ pub struct ProducerOptions {
     pub retries: u32,
     /// How long a message may take, all attempts together.
     pub timeout: Duration,
-    /// Bodies of so many bytes and more are compressed with zlib. Consumers decompress them;
-    /// pipelines, which read what is stored, do not.
+    /// Bodies of so many bytes and more are compressed with zlib. Consumers decompress them.
     pub compress_from: Option<usize>,
     /// The largest body.
     pub body_bytes_max: usize,
@@ -145,16 +144,21 @@ impl Producer {
         Ok(id)
     }
 
-    /// Sends a message of a consumer back, with its count and its limit.
+    /// Sends a message of a consumer back, with its count and its limit. `compression` are the bits
+    /// of the system flag that tell how its body is compressed already.
     pub(crate) async fn send_again(
         &self,
         message: &Message,
+        compression: u32,
         reconsume_times: i32,
         max_reconsume_times: i32,
     ) -> Result<Sent, ClientError> {
-        let (parcel, id) = self.pack(message)?;
-        let max_reconsume_times = Some(max_reconsume_times);
-        let parcel = Parcel { reconsume_times, max_reconsume_times, ..parcel };
+        let (packed, id) = self.pack(message)?;
+        let mut parcel =
+            Parcel { reconsume_times, max_reconsume_times: Some(max_reconsume_times), ..packed };
+        if compression != 0 {
+            (parcel.body, parcel.sys_flag) = (message.body.clone(), compression);
+        }
         self.deliver(&parcel, vec![id]).await.map(only)
     }
 

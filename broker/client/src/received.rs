@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
@@ -5,7 +6,7 @@ use millrace_protocol::{MessageQueue, OffsetMessageId};
 use millrace_types::record::{self, Record};
 use millrace_types::{PhysicalOffset, Properties, QueueId, QueueOffset, keys};
 
-use crate::compression::decompress;
+use crate::compression::{self, decompress};
 
 /// A message as a consumer gets it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub struct Received {
     pub body: Bytes,
     /// Why the body is still compressed, if it is.
     pub still_compressed: Option<&'static str>,
+    /// The bits of the system flag that tell how `body` is still compressed; none if it is not.
+    pub(crate) compression: u32,
     /// The producer's own flag.
     pub flag: i32,
     /// When it was made, ms, by the producer's clock.
@@ -43,10 +46,12 @@ impl Received {
     fn read(record: &Record<'_>, from: &Bytes, broker_name: &str) -> Self {
         let properties = from.slice_ref(record.properties().as_bytes());
         let stored = from.slice_ref(record.body());
-        let (body, still_compressed) = match decompress(&stored, record.sys_flag()) {
-            Ok(body) => (body, None),
-            Err(reason) => (stored, Some(reason)),
-        };
+        let (body, still_compressed, compression) =
+            match decompress(record.body(), record.sys_flag()) {
+                Ok(Cow::Borrowed(_)) => (stored, None, 0),
+                Ok(Cow::Owned(body)) => (Bytes::from(body), None, 0),
+                Err(reason) => (stored, Some(reason), record.sys_flag() & compression::FLAGS),
+            };
         let origin = Properties::new(&properties).get(keys::RETRY_TOPIC);
         let is_retried = record.topic().starts_with("%RETRY%");
         let topic = origin.filter(|_| is_retried).unwrap_or(record.topic());
@@ -61,6 +66,7 @@ impl Received {
             physical_offset: record.physical_offset(),
             body,
             still_compressed,
+            compression,
             flag: record.flag(),
             born_at_ms: record.born_at_ms(),
             born_host: record.born_host(),

@@ -62,6 +62,14 @@ pub mod sys_flag {
     pub const BORN_HOST_V6: u32 = 0x10;
     /// The store host is an IPv6 address.
     pub const STORE_HOST_V6: u32 = 0x20;
+    /// The bits that name how a compressed body is compressed; without any of them it is zlib.
+    pub const COMPRESSION_MASK: u32 = 0x700;
+    /// Frames of LZ4. (In RocketMQ, `CompressionType.LZ4`, as the next two.)
+    pub const COMPRESSION_LZ4: u32 = 0x100;
+    /// Frames of zstd.
+    pub const COMPRESSION_ZSTD: u32 = 0x200;
+    /// zlib.
+    pub const COMPRESSION_ZLIB: u32 = 0x300;
 }
 
 const CRC_MASK: u32 = 0x7FFF_FFFF;

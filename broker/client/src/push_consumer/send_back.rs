@@ -51,7 +51,8 @@ impl Member {
             Some(again) => again,
             None => return false,
         };
-        match self.producer.send_again(&again, times, self.reconsume_times_max()).await {
+        let (compression, times_max) = (message.compression, self.reconsume_times_max());
+        match self.producer.send_again(&again, compression, times, times_max).await {
             Ok(_) => true,
             Err(error) => {
                 warn!(id = message.id(), %error, "a failed message is consumed again here");

@@ -99,16 +99,24 @@ fn record() -> Vec<u8> {
 }
 
 fn record_at(offset: u64) -> Vec<u8> {
+    encoded(offset, 0, b"hello")
+}
+
+fn record_of(sys_flag: u32, body: &[u8]) -> Vec<u8> {
+    encoded(0, sys_flag, body)
+}
+
+fn encoded(offset: u64, sys_flag: u32, body: &[u8]) -> Vec<u8> {
     let draft = Draft {
         topic: "orders",
         queue_id: QueueId(0),
         flag: 0,
-        sys_flag: 0,
+        sys_flag,
         born_at_ms: 17,
         born_host: ([10, 0, 0, 9], 5000).into(),
         reconsume_times: 0,
         prepared_offset: PhysicalOffset(0),
-        body: b"hello",
+        body,
         properties: b"UNIQ_KEY\x01ID\x02TAGS\x01a\x02",
     };
     let stamp = Stamp {
@@ -146,12 +154,12 @@ fn pulled(status: PullStatus, next: u64, records: Vec<u8>) -> Reply {
 
 /// The message at offset 0 of queue 0, and nothing elsewhere, ever.
 fn one_message(pull: &PullMessage<'_>) -> Reply {
+    if is_of_message(pull) { pulled(PullStatus::Found, 1, record()) } else { Reply::Silence }
+}
+
+fn is_of_message(pull: &PullMessage<'_>) -> bool {
     let place = (&*pull.topic, pull.queue_id, pull.offset);
-    if place == ("orders", QueueId(0), Some(QueueOffset(0))) {
-        pulled(PullStatus::Found, 1, record())
-    } else {
-        Reply::Silence
-    }
+    place == ("orders", QueueId(0), Some(QueueOffset(0)))
 }
 
 /// A request of the broker.
@@ -227,6 +235,29 @@ async fn what_no_broker_takes_back_goes_to_the_retry_topic() {
     }
     consumer.stop().await;
     rig.asked(&["UpdateConsumerOffset(", "queue_id: QueueId(0), offset: QueueOffset(1)"]).await;
+}
+
+/// Whoever can read it gets it as its producer sent it.
+#[tokio::test]
+async fn what_cannot_be_decompressed_goes_to_the_retry_topic_as_it_is() {
+    const LZ4: i32 = 0x101;
+    let rig = Rig::start(Box::new(|request| match request {
+        Request::Pull(pull) if is_of_message(pull) => {
+            Some(pulled(PullStatus::Found, 1, record_of(LZ4 as u32, b"no LZ4")))
+        }
+        Request::SendBack(_) => answer(Refused::new(ResponseCode::SYSTEM_ERROR, "no")),
+        Request::Send(message) => stored(message),
+        _ => None,
+    }))
+    .await;
+    let mut consumer = rig.join(PushOptions::default()).await;
+    let delivery = consumer.next().await;
+    assert_eq!(delivery.message().still_compressed, Some("the body is not what LZ4 makes"));
+    delivery.later();
+    let sent = rig.asked(&["Send(", "topic: \"%RETRY%g\""]).await;
+    assert!(sent.contains(&format!("sys_flag: {LZ4},")), "{sent}");
+    assert!(sent.contains(&format!("{:?}", b"no LZ4")), "{sent}");
+    consumer.stop().await;
 }
 
 #[tokio::test]
