@@ -25,7 +25,7 @@ pub(crate) fn compress(body: &[u8]) -> Vec<u8> {
 }
 
 /// The body as the producer meant it, by the record's system flag; why not, if that cannot be said.
-pub(crate) fn decompress(body: &[u8], flag: u32) -> Result<Cow<'_, [u8]>, &'static str> {
+pub fn decompress(body: &[u8], flag: u32) -> Result<Cow<'_, [u8]>, &'static str> {
     decompress_within(body, flag, BODY_BYTES_MAX)
 }
 

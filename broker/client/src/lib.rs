@@ -36,6 +36,7 @@ pub use broker::{
     Append, Appended, Broker, BrokerError, Fence, Outgoing, PullRequest, Pulled, Wait,
 };
 pub use cluster::{Cluster, ClusterOptions};
+pub use compression::decompress;
 pub use error::ClientError;
 pub use message::Message;
 pub use millrace_protocol::{

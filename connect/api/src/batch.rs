@@ -3,7 +3,8 @@ use std::sync::Arc;
 
 use arrow_array::ArrayRef;
 use bytes::Bytes;
-use millrace_types::{Properties, QueueOffset, record::Record};
+use millrace_types::record::{Record, sys_flag};
+use millrace_types::{Properties, QueueOffset};
 
 use crate::{QueueRef, RowAt};
 
@@ -19,6 +20,10 @@ pub struct Messages {
     to: QueueOffset,
     runs: Vec<Bytes>,
     entries: Vec<Entry>,
+    /// The numbers of those whose body is compressed in the log.
+    compressed: Vec<u32>,
+    /// The numbers of those whose body nobody can read, and why.
+    unreadable: Vec<(u32, &'static str)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -112,7 +117,7 @@ impl Messages {
         to: QueueOffset,
         runs: Vec<Bytes>,
     ) -> Result<Self, DamagedRun> {
-        let mut entries = Vec::new();
+        let (mut entries, mut compressed) = (Vec::new(), Vec::new());
         let mut next = from;
         for (run, bytes) in runs.iter().enumerate() {
             let mut at = 0;
@@ -123,6 +128,9 @@ impl Messages {
                     return Err(DamagedRun { after: next });
                 }
                 next = queue_offset + 1;
+                if record.sys_flag() & sys_flag::COMPRESSED != 0 {
+                    compressed.push(entries.len() as u32);
+                }
                 let place = |range: Range<usize>| Place {
                     run: run as u32,
                     at: (at + range.start) as u32,
@@ -141,7 +149,7 @@ impl Messages {
                 at += record.as_bytes().len();
             }
         }
-        Ok(Self { queue, from, to, runs, entries })
+        Ok(Self { queue, from, to, runs, entries, compressed, unreadable: Vec::new() })
     }
 
     /// The queue all of them come from.
@@ -208,7 +216,50 @@ impl Messages {
             |(number, row): (usize, &usize)| Entry { pulled: number as u32, ..self.entries[*row] };
         let entries = rows.iter().enumerate().map(entry).collect();
         let (queue, runs) = (self.queue.clone(), self.runs.clone());
-        Self { queue, from: self.from, to: self.to, runs, entries }
+        let numbered = || (0_u32..).zip(rows);
+        let is_compressed = |row: &usize| self.compressed.binary_search(&(*row as u32)).is_ok();
+        let compressed = numbered().filter(|(_, row)| is_compressed(row)).map(|(number, _)| number);
+        let reason = |row: usize| {
+            let at = self.unreadable.binary_search_by_key(&(row as u32), |(row, _)| *row).ok()?;
+            Some(self.unreadable[at].1)
+        };
+        let unreadable = numbered().filter_map(|(number, row)| Some((number, reason(*row)?)));
+        let (compressed, unreadable) = (compressed.collect(), unreadable.collect());
+        Self { queue, from: self.from, to: self.to, runs, entries, compressed, unreadable }
+    }
+
+    /// The numbers of the messages whose body is compressed in the log, ascending. It is given as it
+    /// lies there, until [`Messages::changed`] puts another one in its place.
+    pub fn compressed(&self) -> &[u32] {
+        &self.compressed
+    }
+
+    /// The numbers of the messages whose body cannot be read, ascending, and why.
+    pub fn unreadable(&self) -> &[(u32, &'static str)] {
+        &self.unreadable
+    }
+
+    /// The same messages, of which some cannot be read.
+    ///
+    /// # Panics
+    /// If they are not named in their order.
+    #[must_use]
+    pub fn with_unreadable(mut self, unreadable: Vec<(u32, &'static str)>) -> Self {
+        assert!(unreadable.is_sorted_by_key(|(row, _)| *row), "in the order of the messages");
+        self.unreadable = unreadable;
+        self
+    }
+
+    /// Those before number `row` alone, as if no more had been pulled.
+    #[must_use]
+    pub fn before(mut self, row: usize) -> Self {
+        if let Some(entry) = self.entries.get(row) {
+            self.to = entry.queue_offset;
+            self.entries.truncate(row);
+            self.compressed.retain(|compressed| (*compressed as usize) < row);
+            self.unreadable.retain(|(unreadable, _)| (*unreadable as usize) < row);
+        }
+        self
     }
 
     /// The most bytes that [`Messages::changed`] and [`Messages::in_pieces`] take: where parts of messages lie is told in 32
@@ -236,7 +287,9 @@ impl Messages {
         }
         let mut runs = self.runs.clone();
         runs.push(bytes);
-        Self { queue: self.queue.clone(), from: self.from, to: self.to, runs, entries }
+        let (compressed, unreadable) = (self.compressed.clone(), self.unreadable.clone());
+        let (queue, from, to) = (self.queue.clone(), self.from, self.to);
+        Self { queue, from, to, runs, entries, compressed, unreadable }
     }
 
     /// What a step makes of the messages: those it does not name are gone, and others may be there
@@ -273,7 +326,10 @@ impl Messages {
         let entries = pieces.into_iter().map(entry).collect();
         let mut runs = self.runs.clone();
         runs.push(bytes);
-        Self { queue: self.queue.clone(), from: self.from, to: self.to, runs, entries }
+        let (queue, from, to) = (self.queue.clone(), self.from, self.to);
+        // Pieces are rows, and numbered as such.
+        let (compressed, unreadable) = (Vec::new(), Vec::new());
+        Self { queue, from, to, runs, entries, compressed, unreadable }
     }
 
     /// Message number `row` as the whole record, for what [`Message`] leaves out.

@@ -284,6 +284,12 @@ pub(crate) mod codes {
              of `schema`, or names it twice. Once `schema` is mended, the letter can be replayed.",
         ),
         (
+            "E-DECODE-11",
+            "A body that its producer compressed, and that is not what zlib, LZ4 or zstd makes, or \
+             takes more than 64 MiB once it is decompressed. `dlq_flags` has the system flag that \
+             tells how it is compressed.",
+        ),
+        (
             "E-DLQ-01",
             "A letter that cannot be replayed, because it does not say which message it was made \
              of, or another one is of the same message, or it is of one of the rows that steps made \

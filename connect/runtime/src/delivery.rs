@@ -34,6 +34,7 @@ pub(crate) use patient::Patient;
 pub(crate) use start::{ABORTS_MAX, Opening};
 pub use start::{OpenSink, SinkOpening};
 
+use crate::decompression::{BATCH_BYTES, decompressed};
 use crate::error::RunError;
 use crate::ledger::Ledger;
 use crate::link::Link;
@@ -170,7 +171,10 @@ impl Delivery {
         }
         let messages = Messages::parse(queue.clone(), from, pulled.next, pulled.runs)
             .map_err(|source| RunError::Damaged { queue: queue.clone(), source })?;
-        let damaged = gaps(from.max(pulled.min), pulled.next, &messages);
+        let messages = decompressed(messages, BATCH_BYTES);
+        let next = messages.to();
+        self.set_lag(at, pulled.max.since(next));
+        let damaged = gaps(from.max(pulled.min), next, &messages);
         self.stop_before(&queue, damaged.first()).await?;
         match self.write(Arc::new(messages)).await {
             // None of them is in the sink, so they are as good as not read.
@@ -180,7 +184,7 @@ impl Delivery {
             }
             written => written?,
         }
-        self.queues[at].next = pulled.next;
+        self.queues[at].next = next;
         removed.iter().chain(&damaged).for_each(|missing| self.note_missing(&queue, missing));
         Ok(true)
     }

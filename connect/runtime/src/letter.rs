@@ -29,7 +29,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
-use millrace_client::Outgoing;
+use millrace_client::{Outgoing, decompress};
 use millrace_connect_api::decode::parse_timestamp;
 use millrace_connect_api::{Message, Messages, Reject, RowAt};
 use millrace_sql_filter::time::format_timestamp;
@@ -232,6 +232,12 @@ impl Original {
     /// Bytes of what varies in length.
     pub(crate) fn bytes(&self) -> usize {
         self.body.len() + self.properties.len()
+    }
+
+    /// The same once its body is decompressed.
+    pub(crate) fn bytes_decompressed(&self) -> usize {
+        let body = decompress(&self.body, self.sys_flag).map_or(self.body.len(), |body| body.len());
+        body + self.properties.len()
     }
 
     /// Appends it as the broker has it in its log.

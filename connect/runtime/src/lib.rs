@@ -6,6 +6,7 @@
 
 mod bulks; // rows that are sent together
 mod clock; // what time it is
+mod decompression; // bodies that producers compressed
 mod delivery; // from the topic into one sink
 pub mod dlq; // dead letters after the fact
 mod error; // why a run ended

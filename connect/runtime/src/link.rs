@@ -8,6 +8,7 @@ use millrace_types::{Now, QueueId, QueueOffset, TopicName};
 use tracing::{info, warn};
 
 use crate::clock::Clock;
+use crate::decompression::{BATCH_BYTES, decompressed};
 use crate::error::RunError;
 use crate::rng::Rng;
 use crate::stop::Stop;
@@ -226,7 +227,8 @@ impl Link {
             let whose = self.queue(topic, queue);
             let messages = Messages::parse(whose, *next, pulled.next, pulled.runs)
                 .map_err(|source| RunError::Damaged { queue: self.queue(topic, queue), source })?;
-            *next = pulled.next;
+            let messages = decompressed(messages, BATCH_BYTES);
+            *next = messages.to();
             return Ok(Some(messages));
         }
         Ok(None)

@@ -6,7 +6,7 @@ mod crash; // futures that end early
 mod sink; // parts that become visible
 mod source; // files with lines
 
-pub(crate) use broker::{Chances, MemoryBroker};
+pub(crate) use broker::{Chances, MemoryBroker, SYS_FLAG};
 pub(crate) use clock::SimClock;
 pub(crate) use crash::{crash_after, seeds};
 pub(crate) use sink::{Destination, REFUSED_FROM};

@@ -16,6 +16,7 @@
 //! | `E-DECODE-08` | is a line of CSV with a quote where none can be             |
 //! | `E-DECODE-09` | is a line of CSV with more or fewer values than columns     |
 //! | `E-DECODE-10` | is of a CSV file whose header does not name a column once   |
+//! | `E-DECODE-11` | is compressed, and cannot be decompressed                   |
 
 mod columns; // column buffers whose last row can be taken back
 mod csv; // the body is a line of CSV
@@ -63,6 +64,8 @@ pub mod code {
     pub const COUNT: RejectCode = "E-DECODE-09";
     /// The header does not name a column, or names it twice.
     pub const HEADER: RejectCode = "E-DECODE-10";
+    /// The body cannot be decompressed.
+    pub const COMPRESSION: RejectCode = "E-DECODE-11";
 }
 
 /// Turns bodies into columns.

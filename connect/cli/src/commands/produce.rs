@@ -58,7 +58,7 @@ pub(crate) struct Produce {
     #[arg(long, value_name = "MESSAGES")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     rate: Option<u32>,
-    /// Compress bodies of 4 KiB and more. Consumers decompress them; pipelines do not.
+    /// Compress bodies of 4 KiB and more. Consumers and pipelines decompress them.
     #[arg(long)]
     compress: bool,
     /// How long a message may take, in seconds, all attempts together.

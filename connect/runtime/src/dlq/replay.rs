@@ -13,6 +13,7 @@ use millrace_types::{QueueId, QueueOffset, TopicName};
 use serde::Serialize;
 
 use super::{Condition, Fate, LETTERS_MAX, Letter, Whose, fate};
+use crate::decompression::decompressed;
 use crate::delivery::{ABORTS_MAX, OpenSink, Patient, SinkOpening};
 use crate::error::RunError;
 use crate::ledger::{
@@ -509,6 +510,8 @@ impl Parts {
         let queue = self.link.queue(topic, queue);
         let messages = Messages::parse(queue.clone(), from, to, vec![run.into()]);
         let messages = messages.map_err(|source| RunError::Damaged { queue, source })?;
+        // Not more were taken than there is memory for.
+        let messages = decompressed(messages, usize::MAX);
         Ok(Arc::new(if self.chain.chain().takes_apart() {
             messages.repeated(&rows)
         } else {
@@ -653,7 +656,7 @@ impl<'a> Reading<'a> {
                 let born_at_ms = messages.record(row).map_or(0, |record| record.born_at_ms());
                 match Original::of(&message, born_at_ms) {
                     Some(original) => {
-                        bytes += original.bytes();
+                        bytes += original.bytes_decompressed();
                         letters.push(Taken { at: letter.at, original });
                     }
                     None => {

@@ -6,13 +6,17 @@ use bytes::Bytes;
 use millrace_client::Append;
 use millrace_client::Outgoing;
 use millrace_config::Pipeline;
+use millrace_types::{PropertiesBuf, QueueId};
 
 use super::*;
 use crate::clock::Clock;
+use crate::decompression::tests::{LZ4, frame};
+use crate::progress::Summary;
 use crate::rng::Rng;
 use crate::run::{Connectors, Run, RunOptions, Until};
 use crate::testing::{
-    Chances, Destination, Files, Line, MemoryBroker, REFUSED_FROM, SimClock, crash_after, seeds,
+    Chances, Destination, Files, Line, MemoryBroker, REFUSED_FROM, SYS_FLAG, SimClock, crash_after,
+    seeds,
 };
 
 /// Three sinks, of which the last one divides by a field.
@@ -122,6 +126,33 @@ impl World {
         Run::new(pipeline(BROKEN), self.broker(), connectors, options)
     }
 
+    /// What another producer sends: system flags and bodies, into one queue.
+    async fn send(&self, messages: &[(u32, Vec<u8>)]) {
+        let (topic, queue) = (TopicName::parse("t").unwrap(), QueueId(0));
+        self.broker.ensure_topic(&topic, 3).await.unwrap();
+        let messages = messages.iter().map(|(sys_flag, body)| {
+            let mut properties = PropertiesBuf::new();
+            properties.push(SYS_FLAG, &sys_flag.to_string());
+            Outgoing {
+                topic: topic.clone(),
+                queue,
+                body: body.clone().into(),
+                properties: properties.into_bytes().into(),
+                born_at_ms: 1,
+            }
+        });
+        let append = Append { messages: messages.collect(), fence: None, wait: Wait::Durable };
+        self.broker.append(append).await.unwrap();
+    }
+
+    /// Runs the broken pipeline over what is in the topic.
+    async fn drain(&mut self) -> Summary {
+        let options = RunOptions { until: Until::Drained, ..self.options() };
+        let connectors = Connectors { source: None, sink: self.sinks() };
+        let run = Run::new(pipeline(BROKEN), self.broker(), connectors, options);
+        run.finish().await.unwrap()
+    }
+
     fn sinks(&self) -> crate::OpenSink {
         let mut plain = self.destination.sinks(None);
         let mut by_kind = self.destination.sinks(Some("kind"));
@@ -218,6 +249,43 @@ async fn a_replay_brings_the_letters_of_one_sink_to_it_alone() {
     let second = world.replay(Selected::default()).await.unwrap();
     assert_eq!((second.rows, second.tried, second.files), (0, failing as u64, 0));
     assert_eq!(world.rows("ratio", 1), ratio);
+}
+
+#[tokio::test(start_paused = true)]
+async fn compressed_bodies_are_read_and_those_that_cannot_be_are_letters() {
+    let mut world = World::new(1, 0);
+    let line = |n: i64, weight: i64| format!(r#"{{"n":{n},"kind":"a","weight":{weight}}}"#);
+    let sent = [
+        (LZ4, frame(&line(10, 1))),
+        (0, line(11, 1).into_bytes()),
+        // Together with the first it takes too much memory.
+        (LZ4, frame(&line(12, 0))),
+        (LZ4, b"no".to_vec()),
+        (LZ4, frame(&line(14, 2))),
+    ];
+    world.send(&sent).await;
+    let summary = world.drain().await;
+    assert!(summary.balanced, "{summary:?}");
+    let rows =
+        |offsets: &[u64]| offsets.iter().map(|at| (0, *at, *at as i64 + 10)).collect::<Rows>();
+    assert_eq!(world.rows("all", 1), rows(&[0, 1, 2, 4]));
+    assert_eq!(world.rows("some", 1), rows(&[0, 1, 2, 4]));
+    assert_eq!(world.rows("ratio", 1), rows(&[0, 1, 4]));
+    let open = |at, code: &str| (at, Fate::Open, code.to_owned());
+    assert_eq!(world.letters().await, [open(0, "E-EVAL-01"), open(1, "E-DECODE-11")]);
+    // A letter has the bytes of its message, and says how they are compressed.
+    let letters = world.broker.messages("%DLQ%p_ratio");
+    for ((_, _, said, body), at) in letters.iter().zip([2, 3]) {
+        assert_eq!((&body[..], &*said["dlq_flags"]), (&sent[at].1[..], &*LZ4.to_string()));
+    }
+    assert_eq!(letters[1].2["dlq_error"], "the body is not what LZ4 makes");
+
+    let replayed = world.replay(Selected::default()).await.unwrap();
+    assert_eq!(
+        (replayed.rows, &replayed.failed),
+        (1, &BTreeMap::from([("E-DECODE-11".into(), 1)]))
+    );
+    assert_eq!(world.rows("ratio", 1), rows(&[0, 1, 2, 4]));
 }
 
 /// One seed: replays that crash at random points, beside each other or not, then one to the end.

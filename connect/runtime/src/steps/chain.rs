@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use millrace_config::{OnUnknown, Pipeline, Resolved, SinkKind, SinkSpec, Slot, StepSpec};
-use millrace_connect_api::decode::Decoder;
+use millrace_connect_api::decode::{Decoder, code::COMPRESSION};
 use millrace_connect_api::{Batch, Column, Messages, Reject, RejectCode, RowAt, Selection, Step};
 
 use super::cast::Cast;
@@ -13,6 +13,7 @@ use super::sample::Sample;
 use super::set::Set;
 use super::split::Split;
 use super::wasm::Shared;
+use super::without;
 use crate::error::RunError;
 use crate::filters::{Filters, StepAt};
 
@@ -141,7 +142,7 @@ impl Chain {
         wanted: Option<&[Option<u32>]>,
         rejected: &mut Vec<Rejected>,
     ) -> Result<Batch, RunError> {
-        let mut batch = Batch::new(messages);
+        let mut batch = readable(messages, rejected);
         for step in &mut self.before {
             batch = step.apply(batch, rejected)?;
         }
@@ -308,6 +309,16 @@ impl Named {
         add_rejected(batch.messages(), &self.name, rejects, rejected);
         Ok(batch)
     }
+}
+
+/// The messages whose body can be read.
+fn readable(messages: Arc<Messages>, rejected: &mut Vec<Rejected>) -> Batch {
+    let reject = |reason: &str| Reject { code: COMPRESSION, error: reason.to_owned(), field: None };
+    let rejects = messages.unreadable().iter().map(|(row, reason)| (*row, reject(reason)));
+    let rejects: Vec<_> = rejects.collect();
+    let batch = without(Batch::new(messages), &rejects, 0);
+    add_rejected(batch.messages(), DECODE, rejects, rejected);
+    batch
 }
 
 /// The wanted pieces of each message.

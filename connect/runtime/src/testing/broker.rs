@@ -29,6 +29,9 @@ pub(crate) struct Chances {
     pub(crate) disk_full: u64,
 }
 
+/// The property by which a test gives a message a system flag.
+pub(crate) const SYS_FLAG: &str = "sys_flag";
+
 /// A broker whose log is a vector.
 ///
 /// Messages are visible at once and durable only when somebody waits for that, as in
@@ -252,7 +255,7 @@ impl Inner {
             topic: message.topic.as_str(),
             queue_id: message.queue,
             flag: 0,
-            sys_flag: 0,
+            sys_flag: sys_flag(message),
             born_at_ms: message.born_at_ms,
             born_host: host,
             reconsume_times: 0,
@@ -307,6 +310,14 @@ impl Inner {
         let runs = if run.is_empty() { Vec::new() } else { vec![Bytes::from(run)] };
         Ok(Pulled { runs, next: QueueOffset(next), min: QueueOffset(min), max: QueueOffset(max) })
     }
+}
+
+/// Producers of other kinds say it in a field of their requests; here in a property, which letters
+/// inherit and which means nothing there.
+fn sys_flag(message: &Outgoing) -> u32 {
+    let flag = Properties::new(&message.properties).get(SYS_FLAG);
+    let flag = flag.filter(|_| !message.topic.as_str().starts_with('%'));
+    flag.map_or(0, |flag| flag.parse().unwrap())
 }
 
 #[async_trait]

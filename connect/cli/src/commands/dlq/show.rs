@@ -1,7 +1,8 @@
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use millrace_client::Broker;
+use millrace_client::{Broker, decompress};
 use millrace_runtime::dlq::{self, Fate, Letter, Whose};
 use millrace_runtime::{FILE_LINE, FILE_PATH};
 use serde_json::{Map, Value, json};
@@ -75,7 +76,7 @@ fn line(whose: &Whose, letter: &Letter<'_>) -> Value {
     let properties: Map<String, Value> =
         of_message(letter).map(|(name, value)| (name.to_owned(), json!(value))).collect();
     line["properties"] = json!(properties);
-    put_body(&mut line, letter.body);
+    put_body(&mut line, &body(letter));
     line
 }
 
@@ -96,11 +97,18 @@ fn page(whose: &Whose, letter: &Letter<'_>) -> String {
         let (name, value) = (plain::line(name), plain::line(value));
         let _ = writeln!(page, "{:<12}{name} = {value}", "property");
     }
-    match readable(letter.body) {
+    let body = body(letter);
+    match readable(&body) {
         Some(text) => page += &format!("body        {text}\n\n"),
-        None => page += &format!("body (hex)  {}\n\n", hex(letter.body)),
+        None => page += &format!("body (hex)  {}\n\n", hex(&body)),
     }
     page
+}
+
+/// The body as the pipeline reads it; as it is stored if it cannot be decompressed.
+fn body<'a>(letter: &Letter<'a>) -> Cow<'a, [u8]> {
+    let flags = letter.properties.get("dlq_flags").and_then(|flags| flags.parse().ok());
+    decompress(letter.body, flags.unwrap_or(0)).unwrap_or(Cow::Borrowed(letter.body))
 }
 
 /// The file that a letter comes from, and the line, counted as editors do.
@@ -168,6 +176,15 @@ mod tests {
                      property    file.path = a.log\nproperty    file.line = 6\n";
         assert_eq!(page(&whose, &letter(b"{\"n\":")), format!("{begin}body        {{\"n\":\n\n"));
         assert_eq!(page(&whose, &letter(b"\x1b[2J")), format!("{begin}body (hex)  1b5b324a\n\n"));
+        // What says that it is compressed with LZ4, and is, or is not.
+        let frame = b"\x04\x22\x4d\x18\x60\x40\x82\x02\0\0\x80{}\0\0\0\0";
+        let mut properties = properties.clone();
+        properties.push("dlq_flags", "257");
+        for (bytes, shown) in [(&frame[..], "body        {}"), (b"\xff", "body (hex)  ff")] {
+            let properties = Properties::new(properties.as_bytes());
+            let page = page(&whose, &Letter { properties, ..letter(bytes) });
+            assert_eq!(page, format!("{begin}{shown}\n\n"));
+        }
         let line = line(&whose, &letter(b"\xff"));
         assert_eq!((&line["offset"], &line["field"]), (&json!(7), &Value::Null));
         assert_eq!(

@@ -2,6 +2,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use millrace_connect_api::{Message, Messages};
+use millrace_types::record::sys_flag;
 use millrace_types::{java_hash, keys};
 use millrace_wasm_host::{Batch, Decisions, Filter, Record, StartError};
 
@@ -92,7 +93,10 @@ impl Parts {
                 at..at + key.len() as u32
             }),
             tag_hash: tag.map_or(0, |tag| java_hash(tag) as u32),
-            sys_flags: messages.record(row as usize).map_or(0, |record| record.sys_flag()),
+            sys_flags: messages.record(row as usize).map_or(0, |record| {
+                // No body that comes here is compressed any more.
+                record.sys_flag() & !(sys_flag::COMPRESSED | sys_flag::COMPRESSION_MASK)
+            }),
         }
     }
 
