@@ -2,6 +2,7 @@
 
 use std::io::{self, ErrorKind, Write};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -12,6 +13,8 @@ use crate::pipeline_file;
 /// Why standard output could not be written, the first time that it could not. A reader that went
 /// away is no reason.
 static UNWRITTEN: OnceLock<io::Error> = OnceLock::new();
+/// Whether nobody reads standard output, as far as anybody will wait for that.
+static GIVEN_UP: AtomicBool = AtomicBool::new(false);
 
 /// What a command that did its work has to say.
 #[derive(Debug)]
@@ -144,8 +147,10 @@ pub(crate) fn print_bytes(bytes: &[u8]) {
 
 /// The same for who has more to say: an error means that nobody reads any more.
 pub(crate) fn try_print(bytes: &[u8]) -> io::Result<()> {
+    if GIVEN_UP.load(Ordering::Relaxed) {
+        return Err(ErrorKind::BrokenPipe.into());
+    }
     if bytes.is_empty() {
-        // A thread may hold it that is blocked.
         return Ok(());
     }
     let mut out = io::stdout().lock();
@@ -157,6 +162,12 @@ pub(crate) fn try_print(bytes: &[u8]) -> io::Result<()> {
         }
         kind.into()
     })
+}
+
+/// Nothing is printed from now on, as if its reader had gone away: a thread is blocked in it, and
+/// whoever printed more, the outcome for instance, would wait for that thread.
+pub(crate) fn give_up() {
+    GIVEN_UP.store(true, Ordering::Relaxed);
 }
 
 /// Writes what is not data.

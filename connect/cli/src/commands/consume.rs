@@ -15,13 +15,14 @@ use millrace_client::{
 use millrace_types::{GroupName, TopicName};
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep;
 
 use crate::cluster::{At, parse_name, run};
 use crate::exit::{Exit, Failure, codes};
 use crate::figures::counted;
 use crate::messages;
 use crate::moments::{Start, parse_start};
-use crate::output::{Answer, complain, try_print};
+use crate::output::{Answer, complain, give_up, try_print};
 use crate::plain;
 use crate::signals::Signals;
 
@@ -85,14 +86,15 @@ impl Consume {
         }
         run(async {
             let cluster = self.at.cluster().await?;
-            let mut printed = Printed::new(self);
-            let reading = self.read(&cluster, filter, &mut printed);
-            tokio::select! {
-                read = reading => read?,
-                () = signals.requested() => {}
-            }
+            let Printer { messages, count, ended } = Printer::start(self.lines())?;
+            let read = tokio::select! {
+                read = self.read(&cluster, filter, messages) => read,
+                () = signals.requested() => Ok(()),
+            };
+            all_printed(ended, &mut signals).await;
             cluster.close().await;
-            Ok(self.answer(printed.count))
+            read?;
+            Ok(self.answer(count.load(Ordering::Relaxed)))
         })
     }
 
@@ -125,7 +127,7 @@ impl Consume {
         let options = PushOptions { begin, young, grace: GRACE, ..PushOptions::default() };
         let topics = [(topic, filter)];
         let mut consumer = PushConsumer::start(&self.at.namesrv, group, topics, options).await?;
-        let Printer { deliveries, count, mut ended } = Printer::start(self.lines())?;
+        let Printer { messages: deliveries, count, ended } = Printer::start(self.lines())?;
         let mut wanted = self.count.unwrap_or(u64::MAX);
         while wanted > 0 {
             // Only what there is a place for is taken: a delivery that is dropped has failed.
@@ -143,11 +145,7 @@ impl Consume {
         }
         drop(deliveries);
         // Whoever reads may take its time, and the member stays one as long.
-        let unprinted = tokio::select! {
-            biased;
-            unprinted = &mut ended => unprinted.ok(),
-            () = signals.requested() => None,
-        };
+        let unprinted = all_printed(ended, &mut signals).await;
         consumer.stop().await;
         // What nobody read is kept until here, so that it comes to whoever has the queue next.
         drop(unprinted);
@@ -164,13 +162,14 @@ impl Consume {
         Answer { exit: Exit::Done, summary, text: String::new(), result }
     }
 
-    /// Prints until the end, or for ever. Dropping the future loses nothing that is not printed.
+    /// Gives messages to be printed until the end, or for ever.
     async fn read(
         &self,
         cluster: &Arc<Cluster>,
         filter: Filter,
-        printed: &mut Printed<'_>,
+        printed: mpsc::Sender<Received>,
     ) -> Result<(), Failure> {
+        let mut wanted = self.count.unwrap_or(u64::MAX);
         let group = GroupName::parse(READER).expect("it is a name");
         let mut consumer = PullConsumer::new(Arc::clone(cluster), group, filter);
         let mut ends = BTreeMap::new();
@@ -190,7 +189,7 @@ impl Consume {
         let mut away = BTreeSet::new();
         loop {
             let is_done = |(queue, at): (&MessageQueue, QueueOffset)| at >= ends[queue];
-            if printed.is_enough() || (!self.follow && consumer.positions().all(is_done)) {
+            if wanted == 0 || (!self.follow && consumer.positions().all(is_done)) {
                 return Ok(());
             }
             let polled = match consumer.poll(LOOK).await {
@@ -205,8 +204,11 @@ impl Consume {
             for message in polled {
                 // What came after the start is not part of the answer.
                 let is_part = self.follow || message.offset < ends[&message.queue];
-                if is_part && !printed.is_enough() && printed.print(&message).is_err() {
-                    return Ok(());
+                if is_part && wanted > 0 {
+                    if printed.send(message).await.is_err() {
+                        return Ok(());
+                    }
+                    wanted -= 1;
                 }
             }
         }
@@ -297,32 +299,59 @@ impl Lines {
     }
 }
 
-/// Prints on a thread of its own and says of each message when it is done with. Standard output
-/// may block for hours, and brokers take a member for gone that is not heard of meanwhile.
-struct Printer {
-    deliveries: mpsc::Sender<Delivery>,
+/// Prints on a thread of its own, and says of each message when it is done with. Standard output
+/// may block for hours; brokers take a member for gone that is not heard of meanwhile, and nobody
+/// would see a signal.
+struct Printer<T> {
+    messages: mpsc::Sender<T>,
     /// Messages that were printed.
     count: Arc<AtomicU64>,
     /// What was not printed, once nobody reads any more or no more comes.
-    ended: oneshot::Receiver<Vec<Delivery>>,
+    ended: oneshot::Receiver<Vec<T>>,
 }
 
-impl Printer {
+/// What is printed.
+trait Printable: Send + 'static {
+    fn message(&self) -> &Received;
+
+    /// It is printed.
+    fn done(self);
+}
+
+impl Printable for Delivery {
+    fn message(&self) -> &Received {
+        self.message()
+    }
+
+    fn done(self) {
+        self.done();
+    }
+}
+
+impl Printable for Received {
+    fn message(&self) -> &Received {
+        self
+    }
+
+    fn done(self) {}
+}
+
+impl<T: Printable> Printer<T> {
     fn start(lines: Lines) -> Result<Self, Failure> {
-        let (deliveries, mut given) = mpsc::channel::<Delivery>(PRINTED_AHEAD);
+        let (messages, mut given) = mpsc::channel::<T>(PRINTED_AHEAD);
         let (end, ended) = oneshot::channel();
         let count = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&count);
         let print = move || {
             let mut unprinted = Vec::new();
-            while let Some(delivery) = given.blocking_recv() {
-                if !unprinted.is_empty() || lines.print(delivery.message()).is_err() {
+            while let Some(message) = given.blocking_recv() {
+                if !unprinted.is_empty() || lines.print(message.message()).is_err() {
                     given.close();
-                    unprinted.push(delivery);
+                    unprinted.push(message);
                     continue;
                 }
                 counter.fetch_add(1, Ordering::Relaxed);
-                delivery.done();
+                message.done();
             }
             // Without a receiver the consumer is stopped already.
             let _ = end.send(unprinted);
@@ -333,31 +362,24 @@ impl Printer {
             let message = format!("cannot start a thread: {error}");
             Failure::new(Exit::Environment, codes::SYSTEM, message)
         })?;
-        Ok(Self { deliveries, count, ended })
+        Ok(Self { messages, count, ended })
     }
 }
 
-/// What was printed so far.
-struct Printed<'a> {
-    command: &'a Consume,
-    lines: Lines,
-    count: u64,
-}
-
-impl<'a> Printed<'a> {
-    fn new(command: &'a Consume) -> Self {
-        Self { command, lines: command.lines(), count: 0 }
-    }
-
-    fn is_enough(&self) -> bool {
-        self.command.count.is_some_and(|wanted| self.count >= wanted)
-    }
-
-    /// Prints a message; an error means that nobody reads any more.
-    fn print(&mut self, message: &Received) -> io::Result<()> {
-        self.lines.print(message)?;
-        self.count += 1;
-        Ok(())
+/// Waits until everything is printed, but after a signal only as long as that takes if somebody
+/// reads. Gives what was not printed, as far as it is not with a thread that is blocked.
+async fn all_printed<T>(ended: oneshot::Receiver<Vec<T>>, signals: &mut Signals) -> Vec<T> {
+    let patience = async {
+        signals.requested().await;
+        sleep(GRACE).await;
+    };
+    tokio::select! {
+        biased;
+        unprinted = ended => unprinted.unwrap_or_default(),
+        () = patience => {
+            give_up();
+            Vec::new()
+        }
     }
 }
 

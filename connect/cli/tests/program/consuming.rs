@@ -26,15 +26,31 @@ fn a_member_of_which_nobody_reads_stays_one_and_leaves_when_asked_to() {
     let rig = Rig::start();
     rig.run(&["topic", "create", "t", "--queues", "1"]).expect(0);
     rig.produce_long(100);
-    let (member, reader) = rig.begin_unread(&["consume", "t", "--group", "g"]);
-    wait_for("the member", || rig.run(&["group", "members", "g"]).code == Some(0));
-    member.signal("INT");
-    member.ended().expect(0);
-    rig.run(&["group", "members", "g"]).expect(4);
-    // Nothing is committed that did not go out.
-    let lag = rig.run(&["group", "lag", "g", "--topic", "t", "--json"]).expect(0).json();
-    assert!(lag["result"]["lag"].as_u64().unwrap() > 80, "{lag}");
-    drop(reader);
+    for more in [&[][..], &["--json"]] {
+        let (member, reader) =
+            rig.begin_unread(&[&["consume", "t", "--group", "g"], more].concat());
+        wait_for("the member", || rig.run(&["group", "members", "g"]).code == Some(0));
+        member.signal("INT");
+        member.ended().expect(0);
+        rig.run(&["group", "members", "g"]).expect(4);
+        // Nothing is committed that did not go out.
+        let lag = rig.run(&["group", "lag", "g", "--topic", "t", "--json"]).expect(0).json();
+        assert!(lag["result"]["lag"].as_u64().unwrap() > 80, "{lag}");
+        drop(reader);
+    }
+}
+
+#[test]
+fn whoever_prints_what_nobody_reads_ends_when_asked_to() {
+    let rig = Rig::start();
+    rig.run(&["topic", "create", "t", "--queues", "1"]).expect(0);
+    rig.produce_long(100);
+    for more in [&[][..], &["--json"], &["--follow"]] {
+        let (consumer, reader) = rig.begin_unread(&[&["consume", "t"], more].concat());
+        consumer.signal("INT");
+        consumer.ended().expect(0);
+        drop(reader);
+    }
 }
 
 #[test]
