@@ -9,8 +9,8 @@ use millrace_protocol::{
     ConsumerConnections, CreateTopic, DeleteGroup, Done, FieldWriter, FilterPlace, FilterRequest,
     GroupConfig, GroupNames, GroupProgress, GroupRules, GroupSettings, MessageQueue, MovedTo,
     OfConsumers, OfGroup, OfTopic, OffsetMessageId, QueryAnswer, QueryMessage, QueueProgress,
-    QueueStats, RequestCode, ResetOffset, ResponseCode, TopicConfig, TopicNames, TopicStats,
-    ViewMessage,
+    QueueStats, Refused, RequestCode, ResetOffset, ResponseCode, TopicConfig, TopicNames,
+    TopicStats, UpdateConsumerOffset, ViewMessage,
 };
 use millrace_types::QueueOffset;
 use tokio::time::Instant;
@@ -332,9 +332,56 @@ impl Admin {
             timestamp_ms,
             force: true,
         });
-        let moved = self.ask_masters_of(topic, &ask, MovedTo::decode).await?;
-        let mut moved: Vec<_> = moved.into_iter().flat_map(|(_, moved)| moved.0).collect();
+        let mut moved = Vec::new();
+        for master in self.masters_of(topic).await? {
+            let answered = self.cluster.ask(&master.address, &ask).await?;
+            let refused = Refused::of(&answered.response.header());
+            let is_offline = match refused.code {
+                ResponseCode::CONSUMER_NOT_ONLINE => true,
+                // A queue in which the group has no offset; members are not looked for any more.
+                ResponseCode::SYSTEM_ERROR if refused.remark.contains("not exist") => {
+                    self.is_offline(group, &master).await?
+                }
+                _ => false,
+            };
+            match is_offline {
+                true => moved.extend(self.reset_by_commits(group, topic, to, &master).await?),
+                false => moved.extend(body(&answered, MovedTo::decode)?.0),
+            }
+        }
         moved.sort();
+        Ok(moved)
+    }
+
+    async fn is_offline(&self, group: &str, master: &Master) -> Result<bool, ClientError> {
+        let ask = Ask::ConsumerConnections(OfConsumers { group: group.into(), topic: None });
+        let answered = self.cluster.ask(&master.address, &ask).await?;
+        Ok(answered.response.header().response_code() == ResponseCode::CONSUMER_NOT_ONLINE)
+    }
+
+    /// Moves a group of which nobody is online, queue by queue. Apache RocketMQ before 5.2, and
+    /// with `useServerSideResetOffset=false`, only has members move themselves. (In RocketMQ,
+    /// `resetOffsetByTimestampOld`.)
+    async fn reset_by_commits(
+        &self,
+        group: &str,
+        topic: &str,
+        to: Place,
+        master: &Master,
+    ) -> Result<Vec<(MessageQueue, QueueOffset)>, ClientError> {
+        let mut moved = Vec::new();
+        for queue in routes::of_broker(&*self.cluster.route(topic).await?, topic, &master.name) {
+            let offset = match to {
+                Place::Earliest => self.cluster.min_offset(&queue).await?,
+                Place::Latest => self.cluster.max_offset(&queue).await?,
+                Place::Time(at) => self.cluster.offset_at(&queue, at).await?,
+            };
+            let queue_id = queue.queue_id;
+            let (group, topic) = (group.into(), topic.into());
+            let commit = UpdateConsumerOffset { group, topic, queue_id, offset };
+            self.tell(&commit, std::slice::from_ref(master)).await?;
+            moved.push((queue, offset));
+        }
         Ok(moved)
     }
 
@@ -486,20 +533,6 @@ impl Admin {
         });
         let masters: Vec<_> = masters.collect();
         if masters.is_empty() { Err(ClientError::NoRoute(topic.to_owned())) } else { Ok(masters) }
-    }
-
-    async fn ask_masters_of<T>(
-        &self,
-        topic: &str,
-        ask: &Ask<'_>,
-        decode: impl Fn(&[u8]) -> Result<T, BodyError>,
-    ) -> Result<Vec<(Master, T)>, ClientError> {
-        let mut answers = Vec::new();
-        for master in self.masters_of(topic).await? {
-            let answered = self.cluster.ask(&master.address, ask).await?;
-            answers.push((master, body(&answered, &decode)?));
-        }
-        Ok(answers)
     }
 
     /// Asks brokers one after the other. One that does not answer, or says no, keeps nobody from

@@ -40,6 +40,12 @@ pub(crate) fn readable(route: &TopicRoute, topic: &str) -> Vec<MessageQueue> {
     numbered(topic, queues.map(|queues| (&*queues.broker_name, queues.read_queues)))
 }
 
+/// The queues of one broker that are there to be read, also while that is forbidden.
+pub(crate) fn of_broker(route: &TopicRoute, topic: &str, broker: &str) -> Vec<MessageQueue> {
+    let queues = route.queues.iter().filter(|queues| queues.broker_name == broker);
+    numbered(topic, queues.map(|queues| (&*queues.broker_name, queues.read_queues)))
+}
+
 fn numbered<'r>(topic: &str, brokers: impl Iterator<Item = (&'r str, i32)>) -> Vec<MessageQueue> {
     let queue = |name: &str, id| MessageQueue {
         topic: topic.to_owned(),

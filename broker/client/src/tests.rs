@@ -9,6 +9,7 @@ use millrace_types::{GroupName, TopicName};
 use crate::fake::{Fake, Reply, answer};
 use crate::{ClientError, Cluster, ClusterOptions, Message, Producer, ProducerOptions};
 
+mod administering; // tools, and brokers that are not Millrace
 mod consuming; // members of groups, and what brokers ask of them
 mod finding; // name servers that come and go
 mod producing; // brokers that take messages, or not
