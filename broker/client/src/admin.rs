@@ -8,9 +8,9 @@ use millrace_protocol::{
     Admin as Ask, AnswerError, AttachFilter, AttachedFilter, AttachedFilters, BodyError, Call,
     ConsumerConnections, CreateTopic, DeleteGroup, Done, FieldWriter, FilterPlace, FilterRequest,
     GroupConfig, GroupNames, GroupProgress, GroupRules, GroupSettings, MessageQueue, MovedTo,
-    OfConsumers, OfGroup, OfTopic, OffsetMessageId, QueryAnswer, QueryMessage, QueueProgress,
-    QueueStats, Refused, RequestCode, ResetOffset, ResponseCode, TopicConfig, TopicNames,
-    TopicStats, UpdateConsumerOffset, ViewMessage,
+    OfConsumers, OfGroup, OfPage, OfTopic, OffsetMessageId, QueryAnswer, QueryMessage,
+    QueueProgress, QueueStats, Refused, RequestCode, ResetOffset, ResponseCode, TopicConfig,
+    TopicConfigs, TopicNames, TopicStats, UpdateConsumerOffset, ViewMessage,
 };
 use millrace_types::QueueOffset;
 use tokio::time::Instant;
@@ -56,6 +56,16 @@ impl<T> Seen<T> {
 
     fn map<U>(self, of: impl FnOnce(T) -> U) -> Seen<U> {
         Seen { known: of(self.known), missing: self.missing }
+    }
+}
+
+impl<T> Seen<Vec<T>> {
+    /// An error if nobody answered.
+    fn by_anybody(self) -> Result<Self, ClientError> {
+        match self.missing.first() {
+            Some((_, error)) if self.known.is_empty() => Err(error.clone()),
+            _ => Ok(self),
+        }
     }
 }
 
@@ -118,11 +128,29 @@ impl Admin {
 
     /// What a topic looks like on each broker that has it.
     pub async fn topic_configs(&self, topic: &str) -> Result<Seen<Vec<TopicOn>>, ClientError> {
+        let mut seen = Seen { known: Vec::new(), missing: Vec::new() };
+        for broker in self.masters_of(topic).await? {
+            match self.topic_config(topic, &broker).await {
+                Ok(config) => seen.known.push(TopicOn { broker, config }),
+                Err(error) => seen.missing.push((broker, error)),
+            }
+        }
+        seen.by_anybody()
+    }
+
+    async fn topic_config(&self, topic: &str, broker: &Master) -> Result<TopicConfig, ClientError> {
         let ask = Ask::TopicConfig(OfTopic { topic: topic.into() });
-        let on = |(broker, config)| TopicOn { broker, config };
-        let masters = self.masters_of(topic).await?;
-        let seen = self.look(masters, &ask, |answered| body(answered, TopicConfig::decode)).await?;
-        Ok(seen.map(|all| all.into_iter().map(on).collect()))
+        let answered = self.cluster.ask(&broker.address, &ask).await?;
+        let code = answered.response.header().response_code();
+        if code != ResponseCode::REQUEST_CODE_NOT_SUPPORTED {
+            return body(&answered, TopicConfig::decode);
+        }
+        // Apache RocketMQ before 5.0 tells what all topics look like.
+        let ask = Ask::AllTopics(OfPage { first: 0, topics_max: None });
+        let answered = self.cluster.ask(&broker.address, &ask).await?;
+        let all = body(&answered, TopicConfigs::decode)?.topics;
+        let found = all.into_iter().find(|config| config.topic == topic);
+        found.ok_or_else(|| ClientError::NoRoute(topic.to_owned()))
     }
 
     /// Where the queues of a topic begin and end, by broker name and number.
@@ -174,8 +202,8 @@ impl Admin {
             read_queues: number(topic.read_queues),
             write_queues: number(topic.write_queues),
             permission: number(topic.permission),
-            filter_type: Some("SINGLE_TAG".into()),
-            topic_sys_flag: Some(0),
+            filter_type: Some(topic.kept.filter_type().into()),
+            topic_sys_flag: Some(topic.kept.sys_flag),
             order: topic.order,
             attributes: attributes.map(Into::into),
         };
@@ -551,10 +579,7 @@ impl Admin {
                 Err(error) => seen.missing.push((master, error)),
             }
         }
-        match seen.missing.first() {
-            Some((_, error)) if seen.known.is_empty() => Err(error.clone()),
-            _ => Ok(seen),
-        }
+        seen.by_anybody()
     }
 
     /// Has each broker do the same thing, one after the other; the first that refuses ends it.

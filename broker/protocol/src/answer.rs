@@ -15,7 +15,7 @@ mod send;
 pub use admin::{
     ConnectedClient, ConsumerConnections, GroupConfigs, GroupNames, GroupProgress, GroupSettings,
     KvTable, KvValue, MovedTo, QueueProgress, QueueStats, StoredGroupConfig, TopicConfig,
-    TopicConfigs, TopicNames, TopicStats,
+    TopicConfigs, TopicKept, TopicNames, TopicStats,
 };
 pub use client::{ConsumerList, HeartbeatAnswer};
 pub use filter::{AttachedFilter, AttachedFilters};

@@ -27,7 +27,7 @@ pub use answer::{
     KvTable, KvValue, MessageIds, MovedTo, OffsetAnswer, ProducerConnections, PullAnswer,
     PullStatus, QueryAnswer, QueueProgress, QueueStats, Refused, SendAnswer, SendStatus,
     StoredAnswer, StoredGroupConfig, TimestampAnswer, TopicAnswer, TopicConfig, TopicConfigs,
-    TopicNames, TopicStats, write_pull_head, write_stored_head,
+    TopicKept, TopicNames, TopicStats, write_pull_head, write_stored_head,
 };
 pub use batch::{BatchItem, batch_items, push_batch_item};
 pub use code::{RequestCode, ResponseCode};

@@ -1,8 +1,10 @@
-use millrace_protocol::{Admin as Ask, ConsumerConnections, Done, OffsetAnswer};
+use millrace_protocol::{
+    Admin as Ask, Answer, ConsumerConnections, Done, OffsetAnswer, TopicConfig,
+};
 use millrace_types::{QueueId, QueueOffset};
 
 use super::*;
-use crate::{Admin, Place};
+use crate::{Admin, Place, TopicOn};
 
 /// The broker `b` and its name server: what they are asked about `orders`, and what a test says.
 async fn broker_of_orders(
@@ -14,6 +16,55 @@ async fn broker_of_orders(
     routes.put(&[("b", &fake.address)]);
     let admin = Admin::new(cluster(&fake.address).await);
     (fake, admin)
+}
+
+/// As Apache RocketMQ answers: a body in JSON.
+struct Told(&'static str);
+
+impl Answer for Told {
+    fn body(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.0.as_bytes());
+    }
+}
+
+const ORDERS: &str = r#"{"attributes":{"message.type":"FIFO"},"order":true,"perm":6,
+    "readQueueNums":4,"topicFilterType":"MULTI_TAG","topicName":"orders","topicSysFlag":1,
+    "writeQueueNums":4}"#;
+const ALL_TOPICS: &str = r#"{"dataVersion":{"counter":3,"timestamp":1},"topicConfigTable":{
+    "letters":{"order":false,"perm":6,"readQueueNums":8,"topicFilterType":"SINGLE_TAG",
+        "topicName":"letters","topicSysFlag":0,"writeQueueNums":8},
+    "orders":{"order":true,"perm":6,"readQueueNums":4,"topicFilterType":"MULTI_TAG",
+        "topicName":"orders","topicSysFlag":1,"writeQueueNums":4}}}"#;
+
+#[tokio::test]
+async fn what_a_topic_is_besides_what_changes_is_given_back_to_brokers_of_any_version() {
+    for has_one in [true, false] {
+        let put = Arc::<Mutex<Vec<_>>>::default();
+        let keep = Arc::clone(&put);
+        let (_fake, admin) = broker_of_orders(move |request| match request {
+            Request::Admin(Ask::TopicConfig(_)) if has_one => answer(Told(ORDERS)),
+            Request::Admin(Ask::TopicConfig(_)) => {
+                let remark = " request type 351 not supported";
+                answer(Refused::new(ResponseCode::REQUEST_CODE_NOT_SUPPORTED, remark))
+            }
+            Request::Admin(Ask::AllTopics(_)) => answer(Told(ALL_TOPICS)),
+            Request::CreateTopic(create) => {
+                let kept = (create.order, create.filter_type.clone(), create.topic_sys_flag);
+                let queues = (create.read_queues, create.write_queues, create.permission);
+                keep.lock().unwrap().push(format!("{kept:?} {queues:?} {:?}", create.attributes));
+                answer(Done)
+            }
+            _ => None,
+        })
+        .await;
+        let TopicOn { broker, config } =
+            admin.topic_configs("orders").await.unwrap().whole().unwrap().remove(0);
+        assert_eq!(config.attributes.len(), usize::from(has_one));
+        let config = TopicConfig { read_queues: 6, write_queues: 6, ..config };
+        admin.put_topic(&config, &[broker]).await.unwrap();
+        // Without changes, attributes stay.
+        assert_eq!(*put.lock().unwrap(), [r#"(true, Some("MULTI_TAG"), Some(1)) (6, 6, 6) None"#]);
+    }
 }
 
 #[tokio::test]

@@ -269,7 +269,27 @@ pub struct TopicConfig {
     pub order: bool,
     /// Its attributes, by name.
     pub attributes: BTreeMap<String, String>,
+    /// What RocketMQ keeps of it as well.
+    pub kept: TopicKept,
 }
+
+/// What a tool has to give back as it was, because RocketMQ writes over all that a topic is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TopicKept {
+    /// Whether a message may have several tags: `MULTI_TAG`, and not `SINGLE_TAG`.
+    pub multi_tag: bool,
+    /// Unit flags.
+    pub sys_flag: i32,
+}
+
+impl TopicKept {
+    /// The filter type as RocketMQ calls it.
+    pub fn filter_type(self) -> &'static str {
+        if self.multi_tag { MULTI_TAG } else { "SINGLE_TAG" }
+    }
+}
+
+const MULTI_TAG: &str = "MULTI_TAG";
 
 impl TopicConfig {
     pub(crate) fn members(&self, object: &mut ObjectWriter<'_>) {
@@ -281,8 +301,9 @@ impl TopicConfig {
         object.flag("order", self.order);
         object.int("perm", i64::from(self.permission));
         object.int("readQueueNums", i64::from(self.read_queues));
-        object.text("topicFilterType", "SINGLE_TAG").text("topicName", &self.topic);
-        object.int("topicSysFlag", 0).int("writeQueueNums", i64::from(self.write_queues));
+        object.text("topicFilterType", self.kept.filter_type()).text("topicName", &self.topic);
+        object.int("topicSysFlag", i64::from(self.kept.sys_flag));
+        object.int("writeQueueNums", i64::from(self.write_queues));
     }
 }
 
@@ -439,6 +460,7 @@ mod tests {
             permission: 6,
             order: false,
             attributes: BTreeMap::from([("reserve.time".into(), "\u{1}".repeat(20))]),
+            ..TopicConfig::default()
         };
         let page = TopicConfigs::page(105_000, (0..105_000).map(topic));
         let mut body = Vec::new();

@@ -1,5 +1,3 @@
-use std::collections::BTreeMap;
-
 use miniz_oxide::deflate::compress_to_vec_zlib;
 use miniz_oxide::inflate::decompress_to_vec_zlib_with_limit;
 
@@ -147,6 +145,6 @@ fn from_line(line: &[u8]) -> Option<TopicConfig> {
         permission: parts.next()?.parse().ok()?,
         // Lines do not say.
         order: false,
-        attributes: BTreeMap::new(),
+        ..TopicConfig::default()
     })
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use millrace_types::QueueOffset;
 
 use super::{
-    ConnectedClient, ConsumerConnections, GroupNames, GroupProgress, KvTable, MovedTo,
-    QueueProgress, QueueStats, TopicConfig, TopicConfigs, TopicNames, TopicStats,
+    ConnectedClient, ConsumerConnections, GroupNames, GroupProgress, KvTable, MULTI_TAG, MovedTo,
+    QueueProgress, QueueStats, TopicConfig, TopicConfigs, TopicKept, TopicNames, TopicStats,
 };
 use crate::heartbeat::{ConsumeFrom, ConsumeType, MessageModel};
 use crate::json::{BodyError, Json, Node};
@@ -127,6 +127,10 @@ impl TopicConfig {
             permission: number("perm")?,
             order: node.flag_of("order"),
             attributes: node.get("attributes").map(scalars).unwrap_or_default(),
+            kept: TopicKept {
+                multi_tag: node.text_of("topicFilterType") == MULTI_TAG,
+                sys_flag: node.int_of("topicSysFlag").unwrap_or(0),
+            },
         })
     }
 }
@@ -245,6 +249,7 @@ mod tests {
             permission: 6,
             order: true,
             attributes: BTreeMap::from([("message.type".into(), "FIFO".into())]),
+            kept: TopicKept { multi_tag: true, sys_flag: 1 },
         };
         comes_back(&topic, TopicConfig::decode);
         comes_back(&TopicConfigs { total: 1, topics: vec![topic] }, TopicConfigs::decode);
