@@ -6,9 +6,15 @@ use crate::TopicConfig;
 use crate::json::{BodyError, Json, ObjectWriter};
 use crate::wire::{Reader, push_bytes32};
 
-/// What the body of a registration may take once it is inflated: a million topics, and far below
-/// what 16 MiB of zeroes inflate to.
+/// What the body of a registration may take once it is inflated: half a million topics, and far
+/// below what 16 MiB of zeroes inflate to.
 pub const INFLATED_BYTES_MAX: usize = 32 << 20;
+/// Above so many bytes it takes no more than so many times what came. Lines that differ in a few
+/// digits, each with 100 bytes of the same attributes, are 80 times as long as their stream.
+const INFLATED_FREELY_BYTES_MAX: usize = 1 << 20;
+const INFLATED_RATIO_MAX: usize = 200;
+/// Lines of a body, the shortest of which have 11 bytes. A name server has room for 500,000 topics.
+const LINES_MAX: u32 = 1 << 19;
 /// Values of a body in JSON, nine per topic. A frame of 16 MiB ends at 70,000 topics anyway.
 const VALUES_MAX: usize = 1 << 20;
 /// One byte less of a frame is not worth more than this.
@@ -39,7 +45,10 @@ pub enum RegistrationError {
     #[error("crc32 not match")]
     Checksum,
     /// It is not a zlib stream, or inflates to too much.
-    #[error("the body is no zlib stream, or one of more than {INFLATED_BYTES_MAX} bytes")]
+    #[error(
+        "the body is no zlib stream, or one of more than {INFLATED_BYTES_MAX} bytes or \
+         {INFLATED_RATIO_MAX} times its own"
+    )]
     Zlib,
     /// It does not say what it has to.
     #[error(transparent)]
@@ -58,7 +67,9 @@ impl RegisteredTopics {
             _ if body.is_empty() => Ok(Self::default()),
             Compression::None => Ok(Self::from_json(body)?),
             Compression::Zlib => {
-                let inflated = decompress_to_vec_zlib_with_limit(body, INFLATED_BYTES_MAX);
+                let most = body.len().saturating_mul(INFLATED_RATIO_MAX);
+                let most = most.clamp(INFLATED_FREELY_BYTES_MAX, INFLATED_BYTES_MAX);
+                let inflated = decompress_to_vec_zlib_with_limit(body, most);
                 let inflated = inflated.map_err(|_| RegistrationError::Zlib)?;
                 Ok(Self::from_lines(&inflated)?)
             }
@@ -107,11 +118,11 @@ impl RegisteredTopics {
     }
 
     /// What follows the topics, filter servers and static mappings, is passed over.
-    fn from_lines(bytes: &[u8]) -> Result<Self, BodyError> {
+    pub(super) fn from_lines(bytes: &[u8]) -> Result<Self, BodyError> {
         let mut reader = Reader::new(bytes);
         let version = reader.bytes32().ok_or(BodyError::Lengths)?;
         let version = DataVersion::read(Some(Json::parse(version)?.root()));
-        let count = reader.u32().ok_or(BodyError::Lengths)?;
+        let count = reader.u32().filter(|count| *count <= LINES_MAX).ok_or(BodyError::Lengths)?;
         let mut topics = Vec::new();
         for _ in 0..count {
             let line = reader.bytes32().ok_or(BodyError::Lengths)?;

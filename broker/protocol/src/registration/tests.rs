@@ -92,6 +92,39 @@ fn a_body_that_inflates_without_end_is_refused() {
 }
 
 #[test]
+fn a_body_that_inflates_to_much_more_than_topics_do_is_refused() {
+    let mut sent = RegisterBroker::new(identity(), "", &topics(), Compression::Zlib);
+    sent.terms.body_crc = 0;
+    let mut inflated = |count: usize, line: &dyn Fn(usize) -> String| {
+        let mut lines = Vec::new();
+        crate::wire::push_bytes32(&mut lines, b"{\"counter\":1,\"timestamp\":2}");
+        lines.extend_from_slice(&(count as u32).to_be_bytes());
+        for n in 0..count {
+            crate::wire::push_bytes32(&mut lines, line(n).as_bytes());
+        }
+        sent.body = Cow::Owned(miniz_oxide::deflate::compress_to_vec_zlib(&lines, 9));
+        sent.topics().map(|topics| topics.topics.len())
+    };
+    // As alike as topics may be, with attributes that are long and alike.
+    let (name, attributes) = ("t".repeat(120), "a".repeat(100));
+    let alike = |n| format!("{name}{n:05} 8 8 6 SINGLE_TAG {{{attributes}}}");
+    assert_eq!(inflated(57_000, &alike), Ok(57_000));
+    let same = |_| "t 8 8 6 SINGLE_TAG {}".to_owned();
+    assert_eq!(inflated(30_000, &same), Ok(30_000));
+    assert_eq!(inflated(100_000, &same), Err(RegistrationError::Zlib));
+}
+
+#[test]
+fn lines_without_end_are_refused_by_their_number() {
+    let mut lines = Vec::new();
+    crate::wire::push_bytes32(&mut lines, b"{\"counter\":1,\"timestamp\":2}");
+    lines.extend_from_slice(&600_000u32.to_be_bytes());
+    let line = [&[0, 0, 0, 7][..], b"t 1 1 6"].concat();
+    lines.extend(line.repeat(600_000));
+    assert!(RegisteredTopics::from_lines(&lines).is_err());
+}
+
+#[test]
 fn lines_of_old_brokers_have_five_parts() {
     let mut lines = Vec::new();
     crate::wire::push_bytes32(&mut lines, b"{\"counter\":1,\"timestamp\":2}");
