@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use millrace_store::{FlushMode, KeyLookup, LogReader, Placed, QueueNo, Store, Watermarks};
+use millrace_store::{Bounds, FlushMode, KeyLookup, LogReader, Placed, QueueNo, Store, Watermarks};
 use millrace_types::{Now, PhysicalOffset, QueueId, TopicName, is_system_topic};
 use tracing::error;
 
@@ -24,7 +24,7 @@ use crate::settings::Settings;
 use crate::snapshot::StateLog;
 use crate::state::{Epochs, Forgone, GroupOffsets, META_TOPIC};
 use crate::topics::{Topic, Topics};
-use crate::transactions::{TransactionConfig, Transactions};
+use crate::transactions::{HALF_TOPIC, TransactionConfig, Transactions};
 
 /// What an operator may choose about the engine.
 #[derive(Clone, Debug)]
@@ -189,6 +189,7 @@ impl Engine {
             Request::EndTransaction(end) => self.end_transaction(ticket, &end, out),
             Request::Pull(pull) => self.pull(now, caller, ticket, pull),
             Request::SendBack(request) => self.send_back(ticket, &request, out),
+            Request::Peek { topic, queue, at } => self.peek(now, caller, ticket, topic, queue, at),
             Request::Bounds { topic, queue } => self
                 .queue_to_read(topic, queue)
                 .map(|no| Some(Answer::Bounds(self.store.bounds(no)))),
@@ -291,6 +292,12 @@ impl Engine {
         self.topics.get(topic).is_some()
     }
 
+    /// The first offset of a queue and the next one it will give, for tools: also where it may not
+    /// be read.
+    pub fn bounds(&self, topic: &str, queue: QueueId) -> Result<Bounds, Refusal> {
+        Ok(self.store.bounds(self.queue_to_look_at(topic, queue)?))
+    }
+
     /// Bytes of the log that are kept.
     pub fn log_bytes(&self) -> u64 {
         self.store.watermarks().appended().since(self.store.log_min())
@@ -336,11 +343,11 @@ impl Engine {
         self.store.reader()
     }
 
-    /// The keys of everything that readers may see, if they may read this topic.
+    /// The keys of everything that readers may see, if this topic is not the broker's own business.
     pub fn keys_of(&self, topic: &str) -> Result<KeyLookup, Refusal> {
         let known = self.topics.get(topic);
         let known = known.ok_or_else(|| Refusal::UnknownTopic(topic.to_owned()))?;
-        if !known.permission.read || is_system_topic(&known.name) {
+        if topic == HALF_TOPIC || is_system_topic(&known.name) {
             return Err(Refusal::NotReadable(topic.to_owned()));
         }
         let begin = self.deletions.begin(topic);

@@ -3,8 +3,10 @@ use millrace_types::{Now, PhysicalOffset, QueueId, QueueOffset, TagsCode};
 
 use crate::answer::{Answer, Found, Out, PullStatus, Refusal};
 use crate::engine::Engine;
+use crate::filter::Filter;
 use crate::held::{Held, HeldPull};
 use crate::request::{Asker, Caller, Pull, PullHold, Ticket};
+use crate::transactions::HALF_TOPIC;
 
 impl Engine {
     pub(crate) fn pull(
@@ -44,6 +46,43 @@ impl Engine {
         let queues = known.read_queues;
         let no = (queue.0 < queues).then(|| self.topics.queue(topic, queue)).flatten();
         no.ok_or_else(|| Refusal::NoSuchQueue { topic: topic.to_owned(), queue, queues })
+    }
+
+    /// The queue of a topic that tools may look at: also where the topic, or this queue of it, may
+    /// be read no longer, as in RocketMQ. Half messages are shown to nobody.
+    pub(crate) fn queue_to_look_at(&self, topic: &str, queue: QueueId) -> Result<QueueNo, Refusal> {
+        let known = self.topics.get(topic);
+        let known = known.ok_or_else(|| Refusal::UnknownTopic(topic.to_owned()))?;
+        if topic == HALF_TOPIC {
+            return Err(Refusal::NotReadable(topic.to_owned()));
+        }
+        let queues = known.read_queues.max(known.write_queues);
+        let no = self.topics.queue(topic, queue).or_else(|| self.store.find_queue(topic, queue));
+        no.ok_or_else(|| Refusal::NoSuchQueue { topic: topic.to_owned(), queue, queues })
+    }
+
+    pub(crate) fn peek(
+        &mut self,
+        now: Now,
+        caller: &Caller,
+        ticket: Ticket,
+        topic: &str,
+        queue: QueueId,
+        at: QueueOffset,
+    ) -> Result<Option<Answer>, Refusal> {
+        let queue = self.queue_to_look_at(topic, queue)?;
+        let pull = HeldPull {
+            ticket,
+            connection: caller.connection,
+            asker: None,
+            asked: at,
+            from: at,
+            count_max: 1,
+            bytes_max: u64::MAX,
+            filter: Filter::All,
+            until_ms: now.mono_ms,
+        };
+        Ok(self.answer_or_hold(now, queue, pull, Look::First))
     }
 
     /// Tells held pulls of the messages that have become visible.

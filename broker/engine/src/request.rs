@@ -47,6 +47,16 @@ pub enum Request<'a> {
     Pull(Pull<'a>),
     /// Take back a message whose consumption failed.
     SendBack(SendBack<'a>),
+    /// Look at the message at an offset, for who does not consume it: a tool sees a topic also while
+    /// nobody may read it. Answered as a pull that does not wait.
+    Peek {
+        /// Topic.
+        topic: &'a str,
+        /// Queue.
+        queue: QueueId,
+        /// The offset.
+        at: QueueOffset,
+    },
     /// The first offset of a queue and the next one it will give.
     Bounds {
         /// Topic.

@@ -1,5 +1,5 @@
 use millrace_engine as engine;
-use millrace_engine::{Answer as Answered, Caller, Filter, Out, Pull, PullHold, Refusal};
+use millrace_engine::{Answer as Answered, Caller, Out, Pull, PullHold, Refusal};
 use millrace_protocol::{
     Admin, Answer, CallMode, Frame, HeaderError, Language, QuickSend, Refused, Request,
     RequestCode, ResponseCode,
@@ -331,24 +331,10 @@ pub(crate) fn visible(
     queue: QueueId,
 ) -> Result<(QueueOffset, QueueOffset), Refusal> {
     // No queue gets there, so the answer is that of a pull beyond the end.
-    let pull = one(topic, queue, QueueOffset(u64::MAX));
-    Ok(match ask(step, caller, pull)? {
+    let peek = engine::Request::Peek { topic, queue, at: QueueOffset(u64::MAX) };
+    Ok(match ask(step, caller, peek)? {
         Answered::NotFound { min, max, .. } => (min, max),
         Answered::Found(found) => (found.min, found.max),
         _ => (QueueOffset(0), QueueOffset(0)),
-    })
-}
-
-/// A pull of one message that does not wait.
-pub(crate) fn one(topic: &str, queue: QueueId, from: QueueOffset) -> engine::Request<'_> {
-    engine::Request::Pull(Pull {
-        topic,
-        queue,
-        from,
-        count_max: 1,
-        bytes_max: u64::MAX,
-        filter: Filter::All,
-        hold: PullHold::No,
-        asker: None,
     })
 }

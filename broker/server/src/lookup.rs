@@ -10,7 +10,7 @@ use millrace_types::record::Record;
 use millrace_types::{GroupName, PhysicalOffset, QueueId, QueueOffset, is_system_topic_name};
 
 use crate::core::{Needs, Shared, Step};
-use crate::dispatch::{ask, one, visible};
+use crate::dispatch::{ask, visible};
 
 /// Finds messages by something that the queue index does not know. May wait for the disk, so it
 /// runs on the readers' threads and takes the engine for one question at a time.
@@ -103,7 +103,7 @@ impl Lookup {
     }
 
     /// When the oldest message of these topics was stored; each comes with its number of queues.
-    /// Takes the engine once for each topic, and passes those over that may not be read.
+    /// Takes the engine once for each topic.
     pub(crate) fn oldest_store_time<'a>(
         &self,
         topics: impl Iterator<Item = (&'a str, u32)>,
@@ -166,7 +166,7 @@ impl Lookup {
             return Ok(None);
         }
         let entry = match self.entry(topic, record.queue_id(), record.queue_offset()) {
-            // A half message, one of a topic that is gone or not to be read, or none at all.
+            // A half message, one of a topic that is gone, or none at all.
             Err(LookupError::Refused(_)) => None,
             entry => entry?,
         };
@@ -242,7 +242,7 @@ fn entry(
     queue: QueueId,
     at: QueueOffset,
 ) -> Result<Option<Entry>, Refusal> {
-    Ok(match ask(step, caller, one(topic, queue, at))? {
+    Ok(match ask(step, caller, Request::Peek { topic, queue, at })? {
         Answer::Found(found) => found.plan.entries.first().copied(),
         _ => None,
     })

@@ -5,7 +5,7 @@ use millrace_protocol::{
 };
 use millrace_types::{GroupName, QueueId, QueueOffset};
 
-use crate::dispatch::{Exchange, one};
+use crate::dispatch::Exchange;
 use crate::lookup::{Lookup, LookupError};
 use crate::reactor::Output;
 use crate::refusal::{Dialect, unreadable, write_refusal};
@@ -39,7 +39,8 @@ fn is_recent(
     queue: QueueId,
     offset: QueueOffset,
 ) -> bool {
-    let Ok(Answered::Found(found)) = exchange.ask(one(topic, queue, offset)) else {
+    let Ok(Answered::Found(found)) = exchange.ask(Request::Peek { topic, queue, at: offset })
+    else {
         return false;
     };
     let reader = &exchange.shell.shared.reader;
@@ -68,26 +69,16 @@ pub(crate) fn max(exchange: &mut Exchange<'_, '_>, request: &GetMaxOffset<'_>) {
     let found = if request.committed {
         exchange.visible(topic, queue).map(|(_, max)| max)
     } else {
-        bounds(exchange, topic, queue).map(|(_, end)| end)
+        exchange.step.engine.bounds(topic, queue).map(|bounds| bounds.end)
     };
     offset(exchange, found);
 }
 
 /// Code 31.
 pub(crate) fn min(exchange: &mut Exchange<'_, '_>, request: &GetMinOffset<'_>) {
-    let found = bounds(exchange, &request.topic, request.queue_id).map(|(min, _)| min);
+    let found = exchange.step.engine.bounds(&request.topic, request.queue_id);
+    let found = found.map(|bounds| bounds.min);
     offset(exchange, found);
-}
-
-fn bounds(
-    exchange: &mut Exchange<'_, '_>,
-    topic: &str,
-    queue: QueueId,
-) -> Result<(QueueOffset, QueueOffset), Refusal> {
-    match exchange.ask(Request::Bounds { topic, queue })? {
-        Answered::Bounds(bounds) => Ok((bounds.min, bounds.end)),
-        _ => Ok((QueueOffset(0), QueueOffset(0))),
-    }
 }
 
 /// As in RocketMQ, a queue that does not exist begins and ends at 0.

@@ -2,9 +2,9 @@ use std::borrow::Cow;
 
 use millrace_protocol::{
     Call, FieldWriter, FrameWriter, Head, HeaderKind, PullAnswer, RequestCode, ResponseCode,
-    TopicConfigs, UpdateConsumerOffset,
+    SendAnswer, SendMessage, TopicConfigs, UpdateConsumerOffset, ViewMessage,
 };
-use millrace_types::{QueueId, QueueOffset};
+use millrace_types::{PhysicalOffset, QueueId, QueueOffset};
 
 use super::peer::{Bare, Received, message, pull};
 use super::*;
@@ -466,6 +466,63 @@ fn a_queue_that_does_not_exist_has_no_times() {
             assert_eq!(told.as_deref(), Some(expected), "{}", answer.remark());
         }
     }
+}
+
+#[test]
+fn tools_see_a_topic_that_may_not_be_read() {
+    let server = start_default();
+    let mut peer = server.connect(HeaderKind::Json);
+    let commit = |topic: &'static str| UpdateConsumerOffset {
+        group: "g".into(),
+        topic: topic.into(),
+        queue_id: QueueId(0),
+        offset: QueueOffset(1),
+    };
+    let mut at = PhysicalOffset(0);
+    for topic in ["open", "closed"] {
+        let keyed = SendMessage { properties: "KEYS\x01k\x02".into(), ..message(topic, b"x") };
+        peer.call(&keyed);
+        let sent = peer.call(&keyed);
+        let sent = SendAnswer::decode(&sent.header()).unwrap();
+        at = sent.message_ids.iter().next().unwrap().physical_offset;
+        assert_eq!(peer.call(&commit(topic)).code(), ResponseCode::SUCCESS);
+    }
+    // Of its two queues one is not read.
+    let queues = [("readQueueNums", "1"), ("writeQueueNums", "2"), ("perm", "2")];
+    let fields = [&[("topic", "closed")], &queues[..]].concat();
+    let closed = peer.call(&Tool(RequestCode::UPDATE_AND_CREATE_TOPIC, &fields, ""));
+    assert_eq!(closed.code(), ResponseCode::SUCCESS, "{}", closed.remark());
+    assert_eq!(peer.call(&pull("closed", QueueOffset(0))).code(), ResponseCode::NO_PERMISSION);
+
+    let mut ask = |code, fields: &[(&str, &str)]| {
+        let answer = peer.call(&Tool(code, fields, ""));
+        let told = answer.header().fields.get("offset").map(Cow::into_owned);
+        (told, body(&answer))
+    };
+    let of_group = ask(RequestCode::GET_CONSUME_STATS, &[("consumerGroup", "g")]).1;
+    for topic in ["closed", "open"] {
+        let shown = format!("\"topic\":\"{topic}\"}}:{{\"brokerOffset\":2,\"consumerOffset\":1,");
+        assert!(of_group.contains(&shown), "{of_group}");
+    }
+    let of_topic = ask(RequestCode::GET_TOPIC_STATS_INFO, &[("topic", "closed")]).1;
+    assert!(of_topic.contains("\"maxOffset\":2"), "{of_topic}");
+    let queue = [("topic", "closed"), ("queueId", "0"), ("timestamp", "0")];
+    for (code, expected) in [
+        (RequestCode::GET_MAX_OFFSET, "2"),
+        (RequestCode::GET_MIN_OFFSET, "0"),
+        (RequestCode::SEARCH_OFFSET_BY_TIMESTAMP, "0"),
+    ] {
+        assert_eq!(ask(code, &queue).0.as_deref(), Some(expected), "{code:?}");
+    }
+    let keyed = [("topic", "closed"), ("key", "k"), ("maxNum", "3")];
+    let times = [("beginTimestamp", "0"), ("endTimestamp", "9999999999999")];
+    let keyed = Tool(RequestCode::QUERY_MESSAGE, &[&keyed[..], &times].concat(), "");
+    let reset = [("group", "g"), ("topic", "closed"), ("timestamp", "-1"), ("isForce", "true")];
+    let moved = ask(RequestCode::INVOKE_BROKER_TO_RESET_OFFSET, &reset).1;
+    assert!(moved.contains("\"topic\":\"closed\"}:2"), "{moved}");
+    assert_eq!(peer.call(&keyed).records().len(), 2);
+    let view = ViewMessage { topic: None, physical_offset: at };
+    assert_eq!(peer.call(&view).records()[0].topic(), "closed");
 }
 
 #[test]

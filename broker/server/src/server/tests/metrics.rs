@@ -140,7 +140,7 @@ fn rates_are_those_of_the_last_minute() {
 }
 
 #[test]
-fn the_oldest_message_is_the_oldest_one_that_may_be_read() {
+fn the_oldest_message_is_told_whether_or_not_it_may_be_read() {
     let hands = Hands::default();
     let metrics_listen = Some(([127, 0, 0, 1], 0).into());
     let config = ServerConfig { metrics_listen, ..config() };
@@ -160,7 +160,7 @@ fn the_oldest_message_is_the_oldest_one_that_may_be_read() {
         [("topic", "zebras"), ("readQueueNums", "1"), ("writeQueueNums", "1"), ("perm", "2")];
     let closed = peer.call(&Tool(RequestCode::UPDATE_AND_CREATE_TOPIC, &closed, ""));
     assert_eq!(closed.code(), ResponseCode::SUCCESS, "{}", closed.remark());
-    told(1_000);
+    told(2_000);
     let status = peer.call(&Bare(RequestCode::GET_BROKER_RUNTIME_INFO.0));
     assert_eq!(status.code(), ResponseCode::SUCCESS, "{}", status.remark());
 }
