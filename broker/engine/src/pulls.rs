@@ -48,6 +48,11 @@ impl Engine {
         no.ok_or_else(|| Refusal::NoSuchQueue { topic: topic.to_owned(), queue, queues })
     }
 
+    /// Whether consumers may read a queue.
+    pub fn may_pull(&self, topic: &str, queue: QueueId) -> bool {
+        self.queue_to_read(topic, queue).is_ok()
+    }
+
     /// The queue of a topic that tools may look at: also where the topic, or this queue of it, may
     /// be read no longer, as in RocketMQ. Half messages are shown to nobody.
     pub(crate) fn queue_to_look_at(&self, topic: &str, queue: QueueId) -> Result<QueueNo, Refusal> {

@@ -27,7 +27,7 @@ mod readers; // threads for what is not in memory
 mod refusal; // from refusals to codes
 mod registrar; // the broker at the name servers of other processes
 mod relays; // requests that clients answer
-mod resets; // groups that were moved while online
+mod resets; // groups that were moved
 mod rules; // what groups are set to
 mod server; // a broker with its threads and ports
 mod shell; // what the reactor knows beside the engine

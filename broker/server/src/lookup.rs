@@ -11,6 +11,7 @@ use millrace_types::{GroupName, PhysicalOffset, QueueId, QueueOffset, is_system_
 
 use crate::core::{Needs, Shared, Step};
 use crate::dispatch::{ask, visible};
+use crate::resets::Resets;
 
 /// Finds messages by something that the queue index does not know. May wait for the disk, so it
 /// runs on the readers' threads and takes the engine for one question at a time.
@@ -76,25 +77,22 @@ impl Lookup {
         }
     }
 
-    /// Moves a group to an offset of a queue, but forward only if that is forced; tells where it
-    /// then is.
+    /// Moves a group to an offset of a queue; who consumes there is told with the next pull.
     pub(crate) fn move_group(
         &self,
+        resets: &Resets,
         group: &GroupName,
         topic: &str,
         queue: QueueId,
         to: QueueOffset,
-        force: bool,
-    ) -> Found<QueueOffset> {
-        if let Answer::GroupOffset(Some(known)) =
-            self.ask(Request::GroupOffset { group, topic, queue })?
-            && known < to
-            && !force
-        {
-            return Ok(known);
-        }
-        self.ask(Request::CommitOffset { group, topic, queue, offset: to })?;
-        Ok(to)
+    ) -> Found<()> {
+        let moved = self.shared.step(Needs::Policy, |step| {
+            ask(step, &self.caller, Request::CommitOffset { group, topic, queue, offset: to })?;
+            // In the same step, so that no member's commit comes in between.
+            resets.put(step.now.mono_ms, group.as_str(), topic, queue, to);
+            Ok::<_, Refusal>(())
+        });
+        Ok(moved.ok_or(LookupError::Closed)??)
     }
 
     /// Has the pulls of a group that wait for messages of a topic asked again.
@@ -225,11 +223,6 @@ impl Lookup {
     pub(crate) fn visible(&self, topic: &str, queue: QueueId) -> Found<(QueueOffset, QueueOffset)> {
         let step =
             self.shared.step(Needs::Policy, |step| visible(step, &self.caller, topic, queue));
-        Ok(step.ok_or(LookupError::Closed)??)
-    }
-
-    fn ask(&self, request: Request<'_>) -> Found<Answer> {
-        let step = self.shared.step(Needs::Policy, |step| ask(step, &self.caller, request));
         Ok(step.ok_or(LookupError::Closed)??)
     }
 }

@@ -665,6 +665,8 @@ impl Reactor {
         self.control.producers.store(self.shell.producers.len(), Ordering::Relaxed);
         self.control.consumers.store(self.shell.clients.len(), Ordering::Relaxed);
         self.shell.clients.on_tick(now.mono_ms);
+        let clients = &self.shell.clients;
+        self.shell.resets.on_tick(now.mono_ms, |group| clients.is_online(group));
         self.shell.locks.on_tick(now.mono_ms);
         log_gone(&self.shell.routes.on_tick(now), "it was silent for too long");
         self.shell.complaints.on_tick(now.mono_ms);

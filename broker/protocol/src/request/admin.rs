@@ -78,7 +78,7 @@ fields! {
         offset: Option<QueueOffset> = "offset",
         /// Which time, ms; -1 for the end.
         timestamp_ms: i64 = "timestamp" or -1,
-        /// Whether to move forward, too.
+        /// Whether to move forward, too. Means nothing to RocketMQ 5, nor to us.
         force: bool = "isForce" or false,
     }
 }

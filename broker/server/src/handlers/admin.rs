@@ -55,6 +55,7 @@ pub(crate) fn answer(exchange: &mut Exchange<'_, '_>, request: &Admin<'_>) {
             exchange.later(Awaited::Done, None, Request::DeleteTopic { topic });
             if was_there && !exchange.step.engine.has_topic(topic) {
                 exchange.shell.filters.forget_topic(topic);
+                exchange.shell.resets.forget_topic(topic);
             }
         }
         Admin::TopicConfig(request) => match described(exchange, &request.topic) {
@@ -246,8 +247,9 @@ fn consume_stats(exchange: &mut Exchange<'_, '_>, request: &OfConsumers<'_>) {
     });
 }
 
-/// Code 222. The offsets are moved at the broker; members that are online are told with their next
-/// pull of each queue, and what they commit before that is not taken.
+/// Code 222. The offsets are moved at the broker; members are told with their next pull of each
+/// queue, and what they commit before that is not taken. As in RocketMQ 5, it does not matter whether
+/// any are known to be there, nor whether it is forced.
 fn reset(exchange: &mut Exchange<'_, '_>, request: &ResetOffset<'_>) {
     let Some(topic) = described(exchange, &request.topic) else {
         return no_topic(exchange, &request.topic);
@@ -259,8 +261,7 @@ fn reset(exchange: &mut Exchange<'_, '_>, request: &ResetOffset<'_>) {
             return exchange.refuse(ResponseCode::INVALID_PARAMETER, remark);
         }
     };
-    let is_online = exchange.shell.clients.is_online(group.as_str());
-    let resets = is_online.then(|| Arc::clone(&exchange.shell.resets));
+    let resets = Arc::clone(&exchange.shell.resets);
     let queues: Vec<QueueId> = match u32::try_from(request.queue_id) {
         Ok(queue) if queue < topic.read_queues => vec![QueueId(queue)],
         Ok(queue) => {
@@ -279,7 +280,7 @@ fn reset(exchange: &mut Exchange<'_, '_>, request: &ResetOffset<'_>) {
         }
     }
     let broker = exchange.shell.names.broker.to_string();
-    let (time_ms, force) = (request.timestamp_ms, request.force);
+    let time_ms = request.timestamp_ms;
     answer_from_log(exchange, move |lookup| {
         let name = topic.name.as_str();
         let mut moved = Vec::new();
@@ -290,10 +291,7 @@ fn reset(exchange: &mut Exchange<'_, '_>, request: &ResetOffset<'_>) {
                 None if time_ms < 0 => end,
                 None => lookup.first_stored_from(name, queue, time_ms)?,
             };
-            let to = lookup.move_group(&group, name, queue, to, force || resets.is_some())?;
-            if let Some(resets) = &resets {
-                resets.put(group.as_str(), name, queue, to);
-            }
+            lookup.move_group(&resets, &group, name, queue, to)?;
             moved.push((queue_of(&broker, name, queue), to));
         }
         lookup.ask_again(&group, name);

@@ -1,9 +1,11 @@
-use millrace_engine::{Filter, Pull, PullHold, Request};
+use std::sync::Arc;
+
+use millrace_engine::{Answer as Answered, Filter, Pull, PullHold, Request};
 use millrace_protocol::{
     CallMode, GroupRules, MessageModel, PullAnswer, PullMessage, PullStatus, ResponseCode,
     Subscription, pull_flag,
 };
-use millrace_types::{GroupName, QueueOffset};
+use millrace_types::{GroupName, QueueId, QueueOffset};
 
 use crate::clients::filter;
 use crate::dispatch::Exchange;
@@ -34,12 +36,13 @@ pub(crate) fn pull(exchange: &mut Exchange<'_, '_>, request: &PullMessage<'_>) {
         Err((code, remark)) => return exchange.refuse(code, remark),
     };
     let (topic, queue) = (&*request.topic, request.queue_id);
-    if let Some(next) = exchange.shell.resets.take(group.as_str(), topic, queue) {
+    if let Some(next) = moved_to(exchange, &group, topic, queue) {
         let (min, max) = exchange.visible(topic, queue).unwrap_or_default();
         let status = PullStatus::OffsetMoved;
         return exchange.answer(&PullAnswer { status, next, min, max, suggested_broker: 0 });
     }
     if request.has(pull_flag::COMMIT_OFFSET)
+        && !exchange.shell.resets.is_pending(group.as_str(), topic, queue)
         && let Some(offset) = request.commit_offset
     {
         exchange.tell(Request::CommitOffset {
@@ -70,6 +73,25 @@ pub(crate) fn pull(exchange: &mut Exchange<'_, '_>, request: &PullMessage<'_>) {
         asker: Some(number.asker()),
     };
     exchange.pull_later(Awaited::Records(number), hold_ms, pull);
+}
+
+/// Where a member goes on whose group was moved; it is told once, and if it may read the queue.
+fn moved_to(
+    exchange: &mut Exchange<'_, '_>,
+    group: &GroupName,
+    topic: &str,
+    queue: QueueId,
+) -> Option<QueueOffset> {
+    let resets = Arc::clone(&exchange.shell.resets);
+    if !resets.is_pending(group.as_str(), topic, queue)
+        || !exchange.step.engine.may_pull(topic, queue)
+    {
+        return None;
+    }
+    let to = resets.take(group.as_str(), topic, queue)?;
+    // What was committed since is of somebody who is not told this way, and holds.
+    let known = exchange.ask(Request::GroupOffset { group, topic, queue });
+    matches!(known, Ok(Answered::GroupOffset(Some(known))) if known == to).then_some(to)
 }
 
 /// The filter of the request itself, or the one of the group's last heartbeat.

@@ -2,7 +2,7 @@ use std::borrow::Cow;
 
 use millrace_protocol::{
     Call, FieldWriter, FrameWriter, Head, HeaderKind, PullAnswer, RequestCode, ResponseCode,
-    SendAnswer, SendMessage, TopicConfigs, UpdateConsumerOffset, ViewMessage,
+    SendAnswer, SendMessage, TopicConfigs, UpdateConsumerOffset, ViewMessage, pull_flag,
 };
 use millrace_types::{PhysicalOffset, QueueId, QueueOffset};
 
@@ -64,15 +64,16 @@ fn a_stopped_group_is_moved_and_its_progress_shown() {
     let moved = peer.call(&Tool(RequestCode::INVOKE_BROKER_TO_RESET_OFFSET, &at, ""));
     let queue = r#"{"brokerName":"millrace","queueId":0,"topic":"orders"}"#;
     assert_eq!(body(&moved), format!("{{\"offsetTable\":{{{queue}:3}}}}"));
-    // Not forced, so it does not go forward again once it is back.
     let back = [at[0], at[1], at[2], ("timestamp", "0")];
     let moved = peer.call(&Tool(RequestCode::INVOKE_BROKER_TO_RESET_OFFSET, &back, ""));
     assert_eq!(body(&moved), format!("{{\"offsetTable\":{{{queue}:0}}}}"));
-    let moved = peer.call(&Tool(RequestCode::INVOKE_BROKER_TO_RESET_OFFSET, &at, ""));
-    assert_eq!(body(&moved), format!("{{\"offsetTable\":{{{queue}:0}}}}"));
+    // Also forward without force, as by RocketMQ 5.
+    let to_two = [at[0], at[1], at[2], ("offset", "2")];
+    let moved = peer.call(&Tool(RequestCode::INVOKE_BROKER_TO_RESET_OFFSET, &to_two, ""));
+    assert_eq!(body(&moved), format!("{{\"offsetTable\":{{{queue}:2}}}}"));
     let progress = [("consumerGroup", "g")];
     let progress = body(&peer.call(&Tool(RequestCode::GET_CONSUME_STATS, &progress, "")));
-    let expected = r#"{"brokerOffset":3,"consumerOffset":0,"lastTimestamp":0,"pullOffset":0}"#;
+    let expected = r#"{"brokerOffset":3,"consumerOffset":2,"#;
     assert!(progress.contains(&format!("{queue}:{expected}")), "{progress}");
     let who = Tool(RequestCode::QUERY_TOPIC_CONSUME_BY_WHO, &[("topic", "orders")], "");
     assert_eq!(body(&peer.call(&who)), r#"{"groupList":["g"]}"#);
@@ -191,6 +192,51 @@ fn a_group_that_is_online_is_shown_and_told_where_to_go_on() {
     becomes_true("the end of the group's last member", || {
         other.call(&connections).code() != ResponseCode::SUCCESS
     });
+}
+
+#[test]
+fn a_group_that_was_not_heard_of_yet_is_told_where_to_go_on() {
+    let server = start_default();
+    let mut peer = server.connect(HeaderKind::Json);
+    peer.call(&message("orders", b"x"));
+    let set = |peer: &mut Peer, permission| {
+        let queues = [("readQueueNums", "1"), ("writeQueueNums", "1"), ("perm", permission)];
+        let fields = [&[("topic", "orders")], &queues[..]].concat();
+        let set = peer.call(&Tool(RequestCode::UPDATE_AND_CREATE_TOPIC, &fields, ""));
+        assert_eq!(set.code(), ResponseCode::SUCCESS, "{}", set.remark());
+    };
+    let reset = |peer: &mut Peer| {
+        let back = [("group", "readers"), ("topic", "orders"), ("timestamp", "0")];
+        body(&peer.call(&Tool(RequestCode::INVOKE_BROKER_TO_RESET_OFFSET, &back, "")));
+    };
+    let commit = UpdateConsumerOffset {
+        group: "readers".into(),
+        topic: "orders".into(),
+        queue_id: QueueId(0),
+        offset: QueueOffset(1),
+    };
+    // The broker was started anew, and a member goes on before its next heartbeat.
+    set(&mut peer, "6");
+    assert_eq!(peer.call(&commit).code(), ResponseCode::SUCCESS);
+    reset(&mut peer);
+    assert_eq!(peer.call(&commit).code(), ResponseCode::SUCCESS);
+    // Whom the topic refuses is not told.
+    set(&mut peer, "2");
+    let mut on = pull("orders", QueueOffset(1));
+    on.commit_offset = Some(QueueOffset(1));
+    on.sys_flag |= pull_flag::COMMIT_OFFSET;
+    assert_eq!(peer.call(&on).code(), ResponseCode::NO_PERMISSION);
+    set(&mut peer, "6");
+    let told = peer.call(&on);
+    assert_eq!(told.code(), ResponseCode::PULL_OFFSET_MOVED);
+    assert_eq!(PullAnswer::decode(&told.header()).unwrap().next, QueueOffset(0));
+    // A topic of the same name is another one.
+    reset(&mut peer);
+    let delete = Tool(RequestCode::DELETE_TOPIC_IN_BROKER, &[("topic", "orders")], "");
+    body(&peer.call(&delete));
+    set(&mut peer, "6");
+    let told = peer.call(&pull("orders", QueueOffset(1)));
+    assert_ne!(told.code(), ResponseCode::PULL_OFFSET_MOVED);
 }
 
 const ONLINE: &str = r#"{"clientID":"c@1","producerDataSet":[{"groupName":"p"}],
