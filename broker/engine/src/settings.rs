@@ -100,11 +100,18 @@ impl Engine {
         all.map(|((_, key), value)| (key.as_str(), value.as_str()))
     }
 
-    /// All topics, with the next offset that each queue for consumers will give.
-    pub fn ends(&self) -> impl Iterator<Item = (&Topic, impl Iterator<Item = QueueOffset>)> {
-        self.topics.iter_queues().map(|(topic, queues)| {
+    /// All topics, with the next offset that each queue for consumers will give, and how many
+    /// messages all of its queues have ever got. These count also what is in queues that are not
+    /// read, or that the topic has no longer, so that the number never goes back.
+    pub fn ends(&self) -> impl Iterator<Item = (&Topic, impl Iterator<Item = QueueOffset>, u64)> {
+        let mut stored: BTreeMap<&str, u64> = BTreeMap::new();
+        for (topic, _, queue) in self.store.queues() {
+            *stored.entry(topic.as_str()).or_default() += self.store.bounds(queue).end.0;
+        }
+        self.topics.iter_queues().map(move |(topic, queues)| {
             let queues = queues.iter().take(topic.read_queues as usize);
-            (topic, queues.map(|queue| self.store.bounds(*queue).end))
+            let stored = stored.get(topic.name.as_str()).copied().unwrap_or(0);
+            (topic, queues.map(|queue| self.store.bounds(*queue).end), stored)
         })
     }
 

@@ -197,7 +197,7 @@ fn exposition(shared: &Arc<Shared>, control: &Control, filters: &Filters) -> Str
     let ends = ends(shared);
     let lookup = Lookup::new(shared);
     let now_ms = shared.now().wall_ms;
-    let queues = ends.iter().map(|(topic, queues)| (topic.as_str(), queues.len() as u32));
+    let queues = ends.iter().map(|(topic, end)| (topic.as_str(), end.queues.len() as u32));
     // Of an empty log, and of one that cannot be read, nothing is that old.
     let oldest = lookup.oldest_store_time(queues).ok().flatten().unwrap_or(now_ms);
     let figure = |text: &mut String, name, help, value| {
@@ -313,19 +313,14 @@ fn by_topic(text: &mut String, ends: &Ends) {
     let name = "rocketmq_messages_in_total";
     head(text, name, "counter", "Messages stored, by topic.");
     // One that waits for its time or its commit is stored in its own topic later, and counts then.
-    for (topic, queues) in ends.iter().filter(|(topic, _)| !is_reserved_topic(topic)) {
-        line(text, name, &format!("{{topic=\"{topic}\"}}"), queues.iter().map(|end| end.0).sum());
+    for (topic, end) in ends.iter().filter(|(topic, _)| !is_reserved_topic(topic)) {
+        line(text, name, &format!("{{topic=\"{topic}\"}}"), end.stored);
     }
     let name = "rocketmq_send_to_dlq_messages_total";
     head(text, name, "counter", "Dead letters of each group.");
-    for (topic, queues) in ends {
+    for (topic, end) in ends {
         if let Some(group) = topic.as_str().strip_prefix(DEAD_PREFIX) {
-            line(
-                text,
-                name,
-                &format!("{{consumer_group=\"{group}\"}}"),
-                queues.iter().map(|end| end.0).sum(),
-            );
+            line(text, name, &format!("{{consumer_group=\"{group}\"}}"), end.stored);
         }
     }
 }
@@ -382,7 +377,14 @@ fn by_filter(text: &mut String, filters: &Filters) {
 }
 
 /// Where the queues of each topic end.
-type Ends = BTreeMap<TopicName, Vec<QueueOffset>>;
+type Ends = BTreeMap<TopicName, End>;
+
+struct End {
+    /// Of those that are read.
+    queues: Vec<QueueOffset>,
+    /// How many messages the topic has ever got, in whatever queues.
+    stored: u64,
+}
 
 /// How far each group is behind in each topic.
 type Lags = BTreeMap<(String, String), Lag>;
@@ -400,8 +402,11 @@ const OLDEST_READS_MAX: usize = 1_000;
 /// All topics but the broker's own, and where their queues end.
 fn ends(shared: &Shared) -> Ends {
     let ends = shared.step(Needs::Policy, |step| {
-        let topics = step.engine.ends().filter(|(topic, _)| !is_system_topic(&topic.name));
-        topics.map(|(topic, queues)| (topic.name.clone(), queues.collect())).collect()
+        let topics = step.engine.ends().filter(|(topic, ..)| !is_system_topic(&topic.name));
+        let ends = topics.map(|(topic, queues, stored)| {
+            (topic.name.clone(), End { queues: queues.collect(), stored })
+        });
+        ends.collect()
     });
     // `None`: the broker is closed.
     ends.unwrap_or_default()
@@ -415,7 +420,7 @@ fn lags(shared: &Shared, ends: &Ends, lookup: &Lookup) -> Lags {
     let mut lags = Lags::new();
     let mut reads = 0;
     for (group, topic, queue, at) in offsets.unwrap_or_default() {
-        let end = ends.get(topic.as_str()).and_then(|queues| queues.get(queue.0 as usize));
+        let end = ends.get(topic.as_str()).and_then(|end| end.queues.get(queue.0 as usize));
         let Some(end) = end else {
             continue;
         };

@@ -54,6 +54,29 @@ fn figures_are_those_of_the_log() {
 }
 
 #[test]
+fn what_a_topic_has_got_is_counted_whatever_becomes_of_its_queues() {
+    let metrics_listen = Some(([127, 0, 0, 1], 0).into());
+    let server = start(ServerConfig { metrics_listen, ..config() });
+    let mut peer = server.connect(HeaderKind::Json);
+    let set = |peer: &mut Peer, read, write| {
+        let queues = [("readQueueNums", read), ("writeQueueNums", write), ("perm", "6")];
+        let fields = [&[("topic", "orders")], &queues[..]].concat();
+        let set = peer.call(&Tool(RequestCode::UPDATE_AND_CREATE_TOPIC, &fields, ""));
+        assert_eq!(set.code(), ResponseCode::SUCCESS, "{}", set.remark());
+    };
+    set(&mut peer, "4", "4");
+    for queue in [0, 3] {
+        peer.call(&SendMessage { queue_id: Some(QueueId(queue)), ..message("orders", b"x") });
+    }
+    for (read, write) in [("1", "4"), ("1", "1"), ("2", "2")] {
+        set(&mut peer, read, write);
+        let answer = ask(&server, "GET /metrics HTTP/1.1\r\n\r\n");
+        let line = "rocketmq_messages_in_total{topic=\"orders\"} 2";
+        assert!(answer.lines().any(|known| known == line), "no {line} in {answer}");
+    }
+}
+
+#[test]
 fn who_does_not_ask_delays_nobody() {
     let metrics_listen = Some(([127, 0, 0, 1], 0).into());
     let server = start(ServerConfig { metrics_listen, ..config() });
