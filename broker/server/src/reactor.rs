@@ -638,21 +638,21 @@ impl Reactor {
             self.held = self.held - connection.counted + held;
             connection.counted = held;
         }
-        if self.held > self.shell.limits.held_bytes_max {
-            self.close_largest();
-        }
+        // All are counted now, so that those who have grown as well will not be found to have.
+        while self.held > self.shell.limits.held_bytes_max && self.close_largest() {}
     }
 
     /// Closes the connection for which most is held, so that it is not the others that suffer.
-    fn close_largest(&mut self) {
+    fn close_largest(&mut self) -> bool {
         let Some((slot, connection)) = self.connections.largest() else {
-            return;
+            return false;
         };
         let (peer, bytes) = (connection.caller.peer, connection.counted);
         if self.shell.complaints.may_say(self.shared.now().mono_ms) {
             warn!(%peer, bytes, "connection closed: too much is held for all peers");
         }
         self.remove(slot);
+        true
     }
 
     fn sweep(&mut self, now: Now) {

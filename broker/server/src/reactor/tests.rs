@@ -377,3 +377,16 @@ fn who_says_something_and_leaves_is_heard_also_in_a_later_burst() {
     still.turn_until(|reactor| reactor.connections.len() == 2);
     assert_eq!(settings(&still.reactor), 1);
 }
+
+#[test]
+fn as_many_go_as_hold_too_much_however_many_grew_at_once() {
+    let mut still = Still::within(Limits { held_bytes_max: 1 << 20, ..Limits::default() });
+    let _peers = [0, 1, 2, 3].map(|_| still.connect());
+    for (peer, len) in still.reactor.connections.iter_mut().zip([400, 410, 420, 430]) {
+        peer.output.push(vec![0; len << 10].into());
+    }
+    (0..4).for_each(|slot| still.reactor.count(slot));
+    let held: Vec<_> = still.reactor.connections.iter().map(|peer| peer.counted >> 10).collect();
+    assert_eq!(held, [400, 410]);
+    assert_eq!(still.reactor.held, 810 << 10);
+}
