@@ -15,6 +15,7 @@ use millrace_client::{
 use millrace_types::{GroupName, TopicName};
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::cluster::{At, parse_name, run};
@@ -68,6 +69,9 @@ const READER: &str = "millrace-consume";
 const GRACE: Duration = Duration::from_millis(500);
 /// How long to wait before looking whether there is anything left to wait for.
 const LOOK: Duration = Duration::from_millis(200);
+/// How often to look for further queues. A name server is asked only when the client's route is old,
+/// after 30 s, or a broker in it does not answer.
+const SEARCH: Duration = Duration::from_secs(1);
 /// How long a broker may be away of which messages are missing. One that starts anew is back by
 /// then.
 const AWAY_MAX: Duration = Duration::from_secs(10);
@@ -187,7 +191,11 @@ impl Consume {
             }
         }
         let mut away = BTreeSet::new();
+        let mut newcomers = self.follow.then(|| Newcomers::search(self, cluster, ends.keys()));
         loop {
+            while let Some((queue, start)) = newcomers.as_mut().and_then(Newcomers::next) {
+                consumer.seek(&queue, start);
+            }
             let is_done = |(queue, at): (&MessageQueue, QueueOffset)| at >= ends[queue];
             if wanted == 0 || (!self.follow && consumer.positions().all(is_done)) {
                 return Ok(());
@@ -225,6 +233,64 @@ impl Consume {
             }
         }
         Ok(queues)
+    }
+}
+
+/// Queues that a topic gets while it is followed, or that a broker brings which joins. Those that
+/// go are kept: they may only be away.
+struct Newcomers {
+    found: mpsc::Receiver<(MessageQueue, QueueOffset)>,
+    /// The search, which ends with this.
+    _search: JoinSet<()>,
+}
+
+impl Newcomers {
+    fn search<'q>(
+        command: &Consume,
+        cluster: &Arc<Cluster>,
+        known: impl Iterator<Item = &'q MessageQueue>,
+    ) -> Self {
+        let (topic, number, from) = (command.topic.clone(), command.queue, command.from);
+        let (cluster, mut known) = (Arc::clone(cluster), known.cloned().collect::<BTreeSet<_>>());
+        // All are taken at every look.
+        let (newcomers, found) = mpsc::channel(16);
+        let mut search = JoinSet::new();
+        search.spawn(async move {
+            loop {
+                sleep(SEARCH).await;
+                let mut queues = cluster.queues(&topic).await.unwrap_or_default();
+                queues.retain(|queue| {
+                    number.is_none_or(|number| queue.queue_id == QueueId(number))
+                        && !known.contains(queue)
+                });
+                let mut silent = BTreeSet::new();
+                for queue in queues {
+                    if silent.contains(&queue.broker_name) {
+                        continue;
+                    }
+                    let start = match from {
+                        Start::Time(at) => cluster.offset_at(&queue, at).await,
+                        // All of it came after the start.
+                        Start::Earliest | Start::Latest | Start::Offset(_) => {
+                            cluster.min_offset(&queue).await
+                        }
+                    };
+                    let Ok(start) = start else {
+                        silent.insert(queue.broker_name);
+                        continue;
+                    };
+                    known.insert(queue.clone());
+                    if newcomers.send((queue, start)).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        });
+        Self { found, _search: search }
+    }
+
+    fn next(&mut self) -> Option<(MessageQueue, QueueOffset)> {
+        self.found.try_recv().ok()
     }
 }
 

@@ -92,6 +92,26 @@ fn whoever_follows_waits_for_a_broker_that_starts_anew() {
 }
 
 #[test]
+fn whoever_follows_gets_queues_that_come_later_from_their_beginning() {
+    let rig = Rig::start();
+    rig.run(&["topic", "create", "t", "--queues", "1"]).expect(0);
+    rig.home.write("lines", "a\n");
+    rig.run(&["produce", "t", "--file", "lines"]).expect(0);
+    let mut follower = rig.begin(&["consume", "t", "--follow", "-n", "5"]);
+    assert_eq!(follower.first_line(), "a");
+    rig.run(&["topic", "update", "t", "--queues", "4"]).expect(0);
+    rig.home.write("lines", "b\nc\nd\ne\n");
+    rig.run(&["produce", "t", "--file", "lines"]).expect(0);
+    // Its route is asked for again when a broker is away, and not only after 30 s.
+    let rig = rig.restart();
+    let ran = follower.ended().expect(0);
+    let mut lines: Vec<_> = ran.out.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["a", "b", "c", "d", "e"]);
+    drop(rig.server);
+}
+
+#[test]
 fn whoever_waits_without_end_says_for_what() {
     let rig = Rig::start();
     let waiting = rig.begin(&["consume", "nowhere", "--group", "g"]);
