@@ -155,8 +155,17 @@ impl Admin {
 
     /// Where the queues of a topic begin and end, by broker name and number.
     pub async fn topic_stats(&self, topic: &str) -> Result<Seen<Vec<QueueStats>>, ClientError> {
-        let ask = Ask::TopicStats(OfTopic { topic: topic.into() });
         let masters = self.masters_of(topic).await?;
+        self.topic_stats_on(topic, masters).await
+    }
+
+    /// The same on some brokers alone.
+    pub async fn topic_stats_on(
+        &self,
+        topic: &str,
+        masters: Vec<Master>,
+    ) -> Result<Seen<Vec<QueueStats>>, ClientError> {
+        let ask = Ask::TopicStats(OfTopic { topic: topic.into() });
         let seen = self.look(masters, &ask, |answered| body(answered, TopicStats::decode)).await?;
         Ok(seen.map(|all| {
             let mut stats: Vec<_> = all.into_iter().flat_map(|(_, stats)| stats.queues).collect();

@@ -62,7 +62,12 @@ pub(crate) fn only_looked(mut failure: Failure) -> Failure {
     failure
 }
 
-/// What brokers did not tell of what a command shows.
+/// What was found out before anything is changed.
+pub(crate) fn looked<T>(found: Result<T, ClientError>) -> Result<T, Failure> {
+    found.map_err(|error| only_looked(error.into()))
+}
+
+/// What brokers did not tell of what a command shows, or did not do.
 #[derive(Debug, Default)]
 pub(crate) struct Gaps(Vec<(Master, String)>);
 
@@ -85,6 +90,11 @@ impl Gaps {
             missing: all.iter().map(|master| (master.clone(), error.clone())).collect(),
         };
         self.take(seen.unwrap_or_else(nothing))
+    }
+
+    /// Remembers who did not do as it was told.
+    pub(crate) fn note(&mut self, master: Master, error: &ClientError) {
+        self.0.push((master, error.to_string()));
     }
 
     /// The answer with a warning for each such broker, if there are any: it is not whole, because

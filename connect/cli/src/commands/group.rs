@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use clap::{Args, Subcommand};
-use millrace_client::{Admin, ConsumerConnections, Place, QueueProgress};
+use millrace_client::{Admin, ConsumerConnections, Place, QueueProgress, Seen};
 use serde_json::{Map, Value, json};
 
-use crate::cluster::{At, Gaps, only_looked, run};
+use crate::cluster::{At, Gaps, looked, only_looked, run};
 use crate::exit::{Exit, Failure, codes};
 use crate::figures::counted;
 use crate::moments::{Start, moment, parse_start};
@@ -306,7 +306,7 @@ fn lag_by_topic(progress: &[QueueProgress]) -> BTreeMap<String, u64> {
 }
 
 async fn create(admin: &Admin, group: &str, changes: &Changes) -> Result<Answer, Failure> {
-    let configs = admin.group_configs(group).await?.whole()?;
+    let configs = looked(admin.group_configs(group).await.and_then(Seen::whole))?;
     let without: Vec<_> = configs.into_iter().filter(|(_, config)| config.is_none()).collect();
     if without.is_empty() {
         let message = format!("the group `{group}` is there already");
@@ -324,7 +324,7 @@ async fn update(admin: &Admin, group: &str, changes: &Changes) -> Result<Answer,
             .hint("say --retries, --enabled or --broadcast"));
     }
     known(admin, group, "`millrace group create` makes it").await?;
-    for (master, config) in admin.group_configs(group).await?.whole()? {
+    for (master, config) in looked(admin.group_configs(group).await.and_then(Seen::whole))? {
         let before = match config.as_deref().map(serde_json::from_str) {
             Some(Ok(before)) => before,
             None => Map::new(),
@@ -344,22 +344,22 @@ async fn update(admin: &Admin, group: &str, changes: &Changes) -> Result<Answer,
 
 /// Refuses a group of which no broker has settings, members or offsets.
 async fn known(admin: &Admin, group: &str, hint: &str) -> Result<(), Failure> {
-    let set = admin.group(group).await?;
+    let set = looked(admin.group(group).await)?;
     if set.known.is_some() {
         return Ok(());
     }
-    let progress = admin.progress(group, None).await?;
+    let progress = looked(admin.progress(group, None).await)?;
     if !progress.known.is_empty() {
         return Ok(());
     }
-    let members = admin.members(group).await?;
+    let members = looked(admin.members(group).await)?;
     if members.known.is_some() {
         return Ok(());
     }
     // A broker that does not answer may know it.
-    set.whole()?;
-    progress.whole()?;
-    members.whole()?;
+    looked(set.whole())?;
+    looked(progress.whole())?;
+    looked(members.whole())?;
     let message = format!("no broker knows a group `{group}`");
     Err(Failure::new(Exit::Failed, codes::GROUP_MISSING, message).hint(hint))
 }

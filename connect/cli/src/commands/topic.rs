@@ -1,12 +1,10 @@
 //! `millrace topic`: look at topics and change them.
 
 use clap::{Args, Subcommand};
-use millrace_client::{
-    Admin, ClientError, Master, QueueStats, ResponseCode, TopicConfig, TopicOn, permission,
-};
+use millrace_client::{Admin, Master, QueueStats, Seen, TopicConfig, TopicOn, permission};
 use serde_json::{Value, json};
 
-use crate::cluster::{At, Gaps, only_looked, run};
+use crate::cluster::{At, Gaps, looked, only_looked, run};
 use crate::exit::{Exit, Failure, codes};
 use crate::figures::{counted, parse_size};
 use crate::moments::moment;
@@ -269,16 +267,7 @@ fn messages(stats: &QueueStats) -> u64 {
 
 async fn status(admin: &Admin, topic: &str) -> Result<Answer, Failure> {
     let mut gaps = Gaps::default();
-    let stats = admin.topic_stats(topic).await.map_err(|error| {
-        let forbidden = matches!(&error, ClientError::Refused { refused, .. }
-            if refused.code == ResponseCode::NO_PERMISSION);
-        let failure = Failure::from(error);
-        match forbidden {
-            true => failure.hint("`millrace topic update --permission rw` lets it be read"),
-            false => failure,
-        }
-    })?;
-    let stats = gaps.take(stats);
+    let stats = gaps.take(admin.topic_stats(topic).await?);
     let rows: Vec<_> = stats
         .iter()
         .map(|stats| {
@@ -348,8 +337,8 @@ async fn create(
     attributes: &Attributes,
     on: &On,
 ) -> Result<Answer, Failure> {
-    let mut masters = on.choose(admin.masters().await?)?;
-    if let Some(route) = admin.cluster().find_route(topic).await? {
+    let mut masters = on.choose(looked(admin.masters().await)?)?;
+    if let Some(route) = looked(admin.cluster().find_route(topic).await)? {
         let has = |master: &Master| route.queues.iter().any(|on| on.broker_name == master.name);
         masters.retain(|master| !has(master));
     }
@@ -403,7 +392,11 @@ async fn update(
              or --attributes",
         ));
     }
-    let before = admin.topic_configs(topic).await?.whole()?;
+    // What one broker does not do hinders nothing at the others.
+    let mut gaps = Gaps::default();
+    let before = gaps.take(looked(admin.topic_configs(topic).await)?);
+    let reads_less = |on: &&TopicOn| queues.read().is_some_and(|read| read < on.config.read_queues);
+    let hiding: Vec<_> = before.iter().filter(reads_less).map(|on| on.broker.clone()).collect();
     let after: Vec<_> = before
         .into_iter()
         .map(|TopicOn { broker, config }| {
@@ -418,16 +411,27 @@ async fn update(
         })
         .collect();
     if counts.is_some() && !yes {
-        let stats = admin.topic_stats(topic).await?.whole()?;
+        let stats = match hiding.is_empty() {
+            true => Vec::new(),
+            false => looked(admin.topic_stats_on(topic, hiding).await.and_then(Seen::whole))?,
+        };
         refuse_unread(&after, &stats)?;
     }
-    let mut changed = Vec::new();
+    let (mut changed, mut failed) = (Vec::new(), None);
     for (master, config) in after {
         let on = std::slice::from_ref(&master);
-        admin.put_topic_with(&config, attributes.as_deref(), on).await?;
-        changed.push(master);
+        match admin.put_topic_with(&config, attributes.as_deref(), on).await {
+            Ok(()) => changed.push(master),
+            Err(error) => {
+                gaps.note(master, &error);
+                failed.get_or_insert(error);
+            }
+        }
     }
-    Ok(done(topic, "changed", &changed))
+    match failed {
+        Some(error) if changed.is_empty() => Err(error.into()),
+        _ => Ok(gaps.told(done(topic, "changed", &changed))),
+    }
 }
 
 /// Refuses what would leave messages, of now or later, in queues that nobody reads from.
@@ -465,7 +469,7 @@ fn refuse_unread(after: &[(Master, TopicConfig)], stats: &[QueueStats]) -> Resul
 }
 
 async fn delete(admin: &Admin, topic: &str, yes: bool) -> Result<Answer, Failure> {
-    let masters = admin.masters_of(topic).await?;
+    let masters = looked(admin.masters_of(topic).await)?;
     if !yes {
         let message = format!("`{topic}` would be gone with its messages");
         return Err(Failure::new(Exit::Input, codes::ARGUMENT, message)

@@ -355,7 +355,19 @@ fn what_is_known_is_shown_although_a_broker_hangs() {
         assert!(!result[kept].is_null() && result[kept] != serde_json::json!([]), "{result}");
     }
     // What only looks has changed nothing.
+    let one = serde_json::json!(["one"]);
     let alone = run(&["group", "update", "g", "--retries", "2"]).expect(3);
     alone.one_error("E-NET-01", "no answer from");
+    assert!(alone.err.contains("hint: nothing was changed"), "{}", alone.err);
+    // More queues are to be had where a broker answers, and fewer where nothing lies in the others.
+    for queues in ["3", "2"] {
+        let ran = run(&["topic", "update", "t", "--queues", queues]).expect(3);
+        assert!(ran.err.contains("warning: without two: no answer from"), "{}", ran.err);
+        let result = ran.json()["result"].clone();
+        assert_eq!((&result["brokers"], &result["missing"][0]["broker"]), (&one, &"two".into()));
+        let described = run(&["topic", "describe", "t"]).json();
+        let on = &described["result"]["brokers"][0];
+        assert_eq!((&on["broker"], on["read_queues"].to_string()), (&"one".into(), queues.into()));
+    }
     two.signal("CONT");
 }
