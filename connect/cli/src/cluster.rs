@@ -21,12 +21,15 @@ use crate::wire::parse_namesrv;
 pub(crate) struct At {
     /// The name servers: `host:port`, several with `;` in between.
     #[arg(long, global = true, value_name = "HOST:PORT", value_parser = parse_namesrv)]
-    #[arg(env = "MILLRACE_NAMESRV", default_value = "127.0.0.1:9876")]
+    #[arg(env = "MILLRACE_NAMESRV", default_value = "127.0.0.1:9876", display_order = LAST)]
     pub(crate) namesrv: String,
     /// Answer in JSON: one line, or one line per message and a last one for the outcome.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = LAST)]
     pub(crate) json: bool,
 }
+
+/// What a command itself takes comes first in its help.
+const LAST: usize = 100;
 
 impl At {
     /// The cluster; nothing is connected to yet.
@@ -47,8 +50,13 @@ pub(crate) fn run<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T
 }
 
 /// A name from the command line.
-pub(crate) fn parse_name<T>(parsed: Result<T, NameError>) -> Result<T, Failure> {
-    parsed.map_err(|error| Failure::new(Exit::Input, codes::ARGUMENT, error.to_string()))
+pub(crate) fn parse_name<T>(
+    text: &str,
+    parse: impl FnOnce(&str) -> Result<T, NameError>,
+) -> Result<T, Failure> {
+    parse(text).map_err(|error| {
+        Failure::new(Exit::Input, codes::ARGUMENT, format!("`{text}` cannot be a name: {error}"))
+    })
 }
 
 /// What is said of a request that nobody answered.
@@ -147,6 +155,9 @@ impl From<ClientError> for Failure {
                 ResponseCode::SERVICE_NOT_AVAILABLE | ResponseCode::SYSTEM_BUSY => {
                     (Exit::Environment, codes::BROKER_REFUSED, Some("look at the broker's log"))
                 }
+                ResponseCode::SUBSCRIPTION_PARSE_FAILED => {
+                    (Exit::Input, codes::BROKER_REFUSED, Some("it is what --sql or --tag says"))
+                }
                 _ => (Exit::Failed, codes::BROKER_REFUSED, None),
             },
             ClientError::Garbled { .. } => (Exit::Failed, codes::BROKER_REFUSED, None),
@@ -197,5 +208,6 @@ mod tests {
         check(ResponseCode::SYSTEM_ERROR, stopped, environment, "E-DISK-02");
         check(ResponseCode::SYSTEM_ERROR, "", Exit::Failed, "E-NET-03");
         check(ResponseCode::NO_PERMISSION, "", Exit::Failed, "E-NET-03");
+        check(ResponseCode::SUBSCRIPTION_PARSE_FAILED, "", Exit::Input, "E-NET-03");
     }
 }

@@ -1,5 +1,6 @@
 //! Moments and offsets as a person writes and reads them.
 
+use millrace_client::Place;
 use millrace_connect_api::decode::parse_timestamp;
 
 /// A place in the queues of a topic.
@@ -29,6 +30,19 @@ pub(crate) fn parse_start(text: &str) -> Result<Start, String> {
     Ok(Start::Time(moment.div_euclid(1000)))
 }
 
+/// The same where each queue has a place of its own.
+pub(crate) fn parse_place(text: &str) -> Result<Place, String> {
+    const WRITE: &str = "say `earliest`, `latest` or a time";
+    match parse_start(text) {
+        _ if text.starts_with("offset:") => Err(WRITE.to_owned()),
+        Ok(Start::Earliest) => Ok(Place::Earliest),
+        Ok(Start::Latest) => Ok(Place::Latest),
+        Ok(Start::Time(at)) => Ok(Place::Time(at)),
+        Ok(Start::Offset(_)) => Err(WRITE.to_owned()),
+        Err(error) => Err(error.replace(", `offset:17`", "")),
+    }
+}
+
 /// A time in ms as RFC 3339; `-` for none.
 pub(crate) fn moment(ms: i64) -> String {
     match ms.checked_mul(1000) {
@@ -49,6 +63,16 @@ mod tests {
         assert_eq!(parse_start("2023-11-14T22:13:20Z"), Ok(Start::Time(1_700_000_000_000)));
         for wrong in ["", "first", "offset:-1", "offset:", "2023-13-01T00:00:00Z"] {
             assert!(parse_start(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_place_is_no_offset() {
+        assert_eq!(parse_place("latest"), Ok(Place::Latest));
+        assert_eq!(parse_place("2023-11-14T22:13:20Z"), Ok(Place::Time(1_700_000_000_000)));
+        for wrong in ["offset:17", "offset:x", "yesterday"] {
+            let error = parse_place(wrong).unwrap_err();
+            assert!(error.contains("`latest`") && !error.contains("offset"), "{error}");
         }
     }
 

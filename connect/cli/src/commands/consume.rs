@@ -27,12 +27,17 @@ use crate::output::{Answer, complain, give_up, try_print};
 use crate::plain;
 use crate::signals::Signals;
 
+/// What its help ends with.
+const EXAMPLES: &str = "\
+For instance:
+  millrace consume orders --from 2026-01-02T03:04:05Z --sql \"region = 'eu'\" --json";
+
 /// Print the messages of a topic, one per line.
 ///
 /// Works with Millrace and with Apache RocketMQ. It ends at the end that the topic has now; with
-/// --follow or --group it goes on until ctrl-c. For instance:
-///   millrace consume orders --from 2026-01-02T03:04:05Z --sql "region = 'eu'" --json
+/// --follow or --group it goes on until ctrl-c.
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Consume {
     #[command(flatten)]
     pub(crate) at: At,
@@ -82,10 +87,10 @@ const PRINTED_AHEAD: usize = 16;
 impl Consume {
     pub(crate) fn execute(&self) -> Result<Answer, Failure> {
         let filter = self.filter()?;
+        let topic = parse_name(&self.topic, TopicName::parse)?;
         let mut signals = Signals::listen()?;
         if let Some(group) = &self.group {
-            let group = parse_name(GroupName::parse(group))?;
-            let topic = parse_name(TopicName::parse(&self.topic))?;
+            let group = parse_name(group, GroupName::parse)?;
             return run(self.consume(group, topic, filter, signals));
         }
         run(async {

@@ -4,22 +4,28 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use clap::{Args, Subcommand};
 use millrace_client::{Admin, ConsumerConnections, Place, QueueProgress, Seen};
+use millrace_types::GroupName;
 use serde_json::{Map, Value, json};
 
-use crate::cluster::{At, Gaps, looked, only_looked, run};
+use crate::cluster::{At, Gaps, looked, only_looked, parse_name, run};
 use crate::exit::{Exit, Failure, codes};
 use crate::figures::counted;
-use crate::moments::{Start, moment, parse_start};
+use crate::moments::{moment, parse_place};
 use crate::output::Answer;
 use crate::plain;
 use crate::table::table;
 
+/// What its help ends with.
+const EXAMPLES: &str = "\
+For instance:
+  millrace group lag billing
+  millrace group reset billing --topic orders --to 2026-01-02T03:04:05Z";
+
 /// Look at the consumer groups of a cluster and change them.
 ///
-/// Works with Millrace and with Apache RocketMQ. For instance:
-///   millrace group lag billing
-///   millrace group reset billing --topic orders --to 2026-01-02T03:04:05Z
+/// Works with Millrace and with Apache RocketMQ.
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Group {
     #[command(flatten)]
     pub(crate) at: At,
@@ -77,8 +83,8 @@ enum Action {
         #[arg(long)]
         topic: String,
         /// `earliest`, `latest`, or a time such as 2026-01-02T03:04:05Z.
-        #[arg(long, value_name = "PLACE", value_parser = parse_start)]
-        to: Start,
+        #[arg(long, value_name = "PLACE", value_parser = parse_place)]
+        to: Place,
         /// Even if no broker knows the group, so that it begins there once it consumes.
         #[arg(long)]
         new: bool,
@@ -128,11 +134,10 @@ impl Group {
                 Action::Update { group, settings } => update(&admin, group, settings).await,
                 Action::Delete { group } => delete(&admin, group).await,
                 Action::Reset { group, topic, to, new } => {
-                    let place = place(*to)?;
                     if !new {
                         known(&admin, group, "--new moves it all the same").await?;
                     }
-                    reset(&admin, group, topic, place).await
+                    reset(&admin, group, topic, *to).await
                 }
             }
         })
@@ -306,6 +311,7 @@ fn lag_by_topic(progress: &[QueueProgress]) -> BTreeMap<String, u64> {
 }
 
 async fn create(admin: &Admin, group: &str, changes: &Changes) -> Result<Answer, Failure> {
+    parse_name(group, GroupName::parse)?;
     let configs = looked(admin.group_configs(group).await.and_then(Seen::whole))?;
     let without: Vec<_> = configs.into_iter().filter(|(_, config)| config.is_none()).collect();
     if without.is_empty() {
@@ -421,18 +427,6 @@ impl Changes {
         }
         settings["groupName"] = json!(group);
         settings.to_string()
-    }
-}
-
-fn place(to: Start) -> Result<Place, Failure> {
-    match to {
-        Start::Earliest => Ok(Place::Earliest),
-        Start::Latest => Ok(Place::Latest),
-        Start::Time(at) => Ok(Place::Time(at)),
-        Start::Offset(_) => {
-            let message = "a group is moved to `earliest`, `latest` or a time";
-            Err(Failure::new(Exit::Input, codes::ARGUMENT, message))
-        }
     }
 }
 

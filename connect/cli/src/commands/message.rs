@@ -12,12 +12,17 @@ use crate::figures::counted;
 use crate::messages;
 use crate::output::Answer;
 
+/// What its help ends with.
+const EXAMPLES: &str = "\
+For instance:
+  millrace message get --topic orders --key order-17
+  millrace message get --topic orders --queue 0 --offset 42";
+
 /// Find messages that are stored.
 ///
-/// Works with Millrace and with Apache RocketMQ. For instance:
-///   millrace message get --topic orders --key order-17
-///   millrace message get --topic orders --queue 0 --offset 42
+/// Works with Millrace and with Apache RocketMQ.
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Message {
     #[command(flatten)]
     pub(crate) at: At,
@@ -117,7 +122,7 @@ impl Get {
             }
             (None, _) => {
                 let message = format!("there is no queue {} of {topic}", self.queue);
-                Err(Failure::new(Exit::Failed, codes::TOPIC_MISSING, message)
+                Err(Failure::new(Exit::Input, codes::ARGUMENT, message)
                     .hint("`millrace topic status` shows the queues"))
             }
         }

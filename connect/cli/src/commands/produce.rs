@@ -21,12 +21,17 @@ use crate::figures::counted;
 use crate::output::{Answer, try_print};
 use crate::signals::Signals;
 
+/// What its help ends with.
+const EXAMPLES: &str = "\
+For instance:
+  echo hello | millrace produce orders --key order-17 --tag new
+  millrace produce access --file access.log --batch 100";
+
 /// Send lines as messages to a topic.
 ///
-/// Works with Millrace and with Apache RocketMQ. For instance:
-///   echo hello | millrace produce orders --key order-17 --tag new
-///   millrace produce access --file access.log --batch 100
+/// Works with Millrace and with Apache RocketMQ.
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Produce {
     #[command(flatten)]
     pub(crate) at: At,
@@ -80,8 +85,8 @@ type Outcome = Result<Vec<Sent>, ClientError>;
 
 impl Produce {
     pub(crate) fn execute(&self) -> Result<Answer, Failure> {
-        let topic = parse_name(TopicName::parse(&self.topic))?;
-        let group = parse_name(GroupName::parse(&self.group))?;
+        let topic = parse_name(&self.topic, TopicName::parse)?;
+        let group = parse_name(&self.group, GroupName::parse)?;
         let pattern = self.pattern(topic)?;
         let lines = self.open()?;
         let mut signals = Signals::listen()?;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde_json::json;
 
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, codes};
 use crate::output::{Answer, try_print};
 
 /// Show what a broker does, from the figures it gives to Prometheus.
@@ -81,10 +81,10 @@ impl Top {
         let answer = answer.map_err(|error| {
             if error.kind() == io::ErrorKind::InvalidInput {
                 let message = format!("`{at}` is no HOST:PORT");
-                return Failure::new(Exit::Input, "metrics", message).caused_by(&error);
+                return Failure::new(Exit::Input, codes::ARGUMENT, message).caused_by(&error);
             }
             let message = format!("no figures from {at}");
-            Failure::new(Exit::Environment, "metrics", message)
+            Failure::new(Exit::Environment, codes::BROKER_AWAY, message)
                 .caused_by(&error)
                 .hint("is the broker started with --metrics-listen?")
         })?;
@@ -92,7 +92,8 @@ impl Top {
             Some((head, body)) if head.starts_with("HTTP/1.1 200 ") => Ok(parse(body)),
             _ => {
                 let message = format!("{at} does not give figures");
-                Err(Failure::new(Exit::Environment, "metrics", message))
+                Err(Failure::new(Exit::Environment, codes::BROKER_AWAY, message)
+                    .hint("is it the port of --metrics-listen?"))
             }
         }
     }

@@ -2,9 +2,10 @@
 
 use clap::{Args, Subcommand};
 use millrace_client::{Admin, Master, QueueStats, Seen, TopicConfig, TopicOn, permission};
+use millrace_types::TopicName;
 use serde_json::{Value, json};
 
-use crate::cluster::{At, Gaps, looked, only_looked, run};
+use crate::cluster::{At, Gaps, looked, only_looked, parse_name, run};
 use crate::exit::{Exit, Failure, codes};
 use crate::figures::{counted, parse_size};
 use crate::moments::moment;
@@ -12,12 +13,17 @@ use crate::output::Answer;
 use crate::plain;
 use crate::table::table;
 
+/// What its help ends with.
+const EXAMPLES: &str = "\
+For instance:
+  millrace topic create orders --queues 8
+  millrace topic describe orders";
+
 /// Look at the topics of a cluster and change them.
 ///
-/// Works with Millrace and with Apache RocketMQ. For instance:
-///   millrace topic create orders --queues 8
-///   millrace topic describe orders
+/// Works with Millrace and with Apache RocketMQ.
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Topic {
     #[command(flatten)]
     pub(crate) at: At,
@@ -337,6 +343,7 @@ async fn create(
     attributes: &Attributes,
     on: &On,
 ) -> Result<Answer, Failure> {
+    parse_name(topic, TopicName::parse)?;
     let mut masters = on.choose(looked(admin.masters().await)?)?;
     if let Some(route) = looked(admin.cluster().find_route(topic).await)? {
         let has = |master: &Master| route.queues.iter().any(|on| on.broker_name == master.name);

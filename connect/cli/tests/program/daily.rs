@@ -204,8 +204,15 @@ fn what_cannot_be_done_is_one_line() {
     let rig = Rig::start();
     rig.run(&["topic", "describe", "nowhere"]).expect(1).one_error("E-TOPIC-01", "`nowhere`");
     rig.run(&["consume", "nowhere"]).expect(1).one_error("E-TOPIC-01", "`nowhere`");
-    rig.run(&["topic", "create", "a b"]).expect(1).one_error("E-NET-03", "29");
+    rig.run(&["topic", "create", "a b"]).expect(2).one_error("E-ARG-01", "`a b`");
+    rig.run(&["group", "create", "a b"]).expect(2).one_error("E-ARG-01", "`a b`");
+    rig.run(&["consume", "a b"]).expect(2).one_error("E-ARG-01", "`a b`");
     rig.run(&["topic", "create", "t"]).expect(0);
+    rig.run(&["consume", "t", "--group", "g", "--sql", "a ="])
+        .expect(2)
+        .one_error("E-NET-03", "a value");
+    let beyond = ["message", "get", "--topic", "t", "--offset", "0", "--queue", "99"];
+    rig.run(&beyond).expect(2).one_error("E-ARG-01", "no queue 99");
     rig.run(&["topic", "delete", "t"]).expect(2).one_error("E-ARG-01", "messages");
     rig.run(&["topic", "update", "t"]).expect(2).one_error("E-ARG-01", "nothing to change");
     rig.run(&["message", "get"]).expect(2).one_error("E-ARG-01", "which message");
@@ -214,6 +221,16 @@ fn what_cannot_be_done_is_one_line() {
     rig.run(&reserved).expect(2).one_error("E-ARG-01", "UNIQ_KEY");
     let away = rig.home.run(&["topic", "list", "--namesrv", "127.0.0.1:1"]).expect(3);
     away.one_error("E-NET-01", "127.0.0.1:1");
+}
+
+#[test]
+fn examples_stand_on_lines_of_their_own() {
+    let home = Home::new();
+    for command in ["topic", "group", "message", "produce", "consume"] {
+        let help = home.run(&[command, "--help"]).expect(0).out;
+        let (_, examples) = help.split_once("\nFor instance:\n").unwrap();
+        assert!(examples.lines().all(|line| line.contains("millrace ")), "{examples}");
+    }
 }
 
 #[test]

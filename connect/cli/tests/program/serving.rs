@@ -305,7 +305,7 @@ fn top_writes_plain_text_to_a_pipe_and_ends_with_who_reads() {
     let by_name = format!("localhost:{port}");
     let once = home.run(&["top", "--metrics", &by_name, "--once"]).expect(0);
     assert!(once.out.contains("millrace_connections "), "{}", once.out);
-    home.run(&["top", "--metrics", "nowhere", "--once"]).expect(2).one_error("metrics", "nowhere");
+    home.run(&["top", "--metrics", "nowhere", "--once"]).expect(2).one_error("E-ARG-01", "nowhere");
 
     let (mut reader, writer) = std::io::pipe().unwrap();
     let args = ["top", "--metrics", &by_name];

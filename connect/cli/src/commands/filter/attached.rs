@@ -95,8 +95,8 @@ impl Namesrv {
 impl Place {
     /// The same as a broker understands it, if the names can be some.
     fn named(&self) -> Result<FilterPlace<'_>, Failure> {
-        self.group.as_deref().map(|group| parse_name(GroupName::parse(group))).transpose()?;
-        self.topic.as_deref().map(|topic| parse_name(TopicName::parse(topic))).transpose()?;
+        self.group.as_deref().map(|group| parse_name(group, GroupName::parse)).transpose()?;
+        self.topic.as_deref().map(|topic| parse_name(topic, TopicName::parse)).transpose()?;
         let (group, topic) = (self.group.as_deref(), self.topic.as_deref());
         Ok(FilterPlace { group: group.map(Into::into), topic: topic.map(Into::into) })
     }
