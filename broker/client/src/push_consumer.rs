@@ -79,6 +79,11 @@ pub struct PushOptions {
     /// How often a message comes again before it is a dead letter. `None`: 16 times, and without
     /// end where an order is kept.
     pub reconsume_times_max: Option<u32>,
+    /// How long the application may have a message. What is not settled by then comes to the group
+    /// again, and its queue goes on without it: whoever works on it may never come to an end. What
+    /// becomes of it there after that counts no more. `None`: for ever, as where an order is kept, or
+    /// every member gets the message.
+    pub consume_timeout: Option<Duration>,
     /// How long [`PushConsumer::stop`], and a queue that goes to another member, wait for messages
     /// in the application's hands.
     pub grace: Duration,
@@ -110,6 +115,7 @@ impl Default for PushOptions {
             window: WindowLimits::default(),
             pull_messages_max: 32,
             reconsume_times_max: None,
+            consume_timeout: Some(Duration::from_secs(15 * 60)),
             grace: Duration::from_secs(10),
             rebalance_interval: Duration::from_secs(20),
             heartbeat_interval: Duration::from_secs(30),
@@ -203,6 +209,7 @@ impl PushConsumer {
             let next = next.expect("the member itself holds a sender");
             // It may have waited here while its queue was given up.
             if !next.is_stale() {
+                next.take();
                 return next;
             }
         }

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tracing::debug;
 
-use super::delivery::{Delivery, Verdict};
+use super::delivery::{Delivery, Held, Verdict};
 use super::member::Member;
 use super::steward::Steward;
 use crate::Received;
@@ -132,14 +132,14 @@ async fn consume_directly(member: Arc<Member>, called: Called, broker: String) {
     let begun = Instant::now();
     let (sender, mut verdicts) = mpsc::unbounded_channel();
     let consuming = async {
-        if member.deliveries.send(Delivery::new(message, sender)).await.is_err() {
+        if member.deliveries.send(Delivery::new(Held::new(0, message), sender)).await.is_err() {
             return None;
         }
         verdicts.recv().await
     };
     let verdict = timeout(DIRECTLY_MAX, consuming).await.ok().flatten();
     let answer = ConsumedDirectly {
-        success: matches!(verdict, Some(Verdict::Done(_))),
+        success: matches!(verdict, Some((_, Verdict::Done))),
         in_order: member.keeps_order(),
         took_ms: i64::try_from(begun.elapsed().as_millis()).unwrap_or(i64::MAX),
     };

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tracing::{debug, warn};
 
-use super::delivery::{Delivery, Verdict};
+use super::delivery::{Delivery, Held, Verdict};
 use super::member::Member;
 use super::progress::{Figures, Progress};
 use super::window::Window;
@@ -24,6 +24,10 @@ const HOLD: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long a message waits here that could not be sent back.
 const LOCAL_PAUSE: Duration = Duration::from_secs(5);
+/// Nothing is looked at more often than this, if nothing happens.
+const LOOK_MIN: Duration = Duration::from_millis(1);
+/// The delay level of what was consumed for too long, as Java's: 10 s.
+const TAKEN_BACK_LEVEL: i32 = 3;
 
 /// Consumes one queue until it is asked to stop.
 pub(super) struct QueueConsumer {
@@ -169,10 +173,13 @@ struct Run {
     ready: VecDeque<Received>,
     /// Those that failed and could not be sent back, by when they come again.
     later: BTreeMap<(Instant, QueueOffset), Received>,
-    handed_out: usize,
-    verdicts: mpsc::UnboundedReceiver<Verdict>,
+    /// In the application's hands, or on the way there, by which time it was that a message was
+    /// handed out.
+    in_hand: BTreeMap<u64, Held>,
+    handed_out: u64,
+    verdicts: mpsc::UnboundedReceiver<(u64, Verdict)>,
     /// Kept, so that the channel stays open.
-    verdict_sender: mpsc::UnboundedSender<Verdict>,
+    verdict_sender: mpsc::UnboundedSender<(u64, Verdict)>,
     /// At most one.
     pulls: JoinSet<Result<PullOutcome, ClientError>>,
     /// Messages on their way back, and whether they were taken.
@@ -199,6 +206,7 @@ impl Run {
             window: Window::starting_at(start),
             ready: VecDeque::new(),
             later: BTreeMap::new(),
+            in_hand: BTreeMap::new(),
             handed_out: 0,
             verdicts,
             verdict_sender,
@@ -233,6 +241,7 @@ impl Run {
             }
             self.follow_move(now);
             self.wake(now);
+            self.take_back(now);
             self.start_pull(now);
             let alarm = self.alarm(now);
             select! {
@@ -243,8 +252,7 @@ impl Run {
                     match room {
                         Ok(room) if !self.was_away(now) && !self.lock_is_lost(now) => {
                             if let Some(message) = self.ready.pop_front() {
-                                self.handed_out += 1;
-                                room.send(Delivery::new(message, self.verdict_sender.clone()));
+                                room.send(self.hand_out(message));
                             }
                         }
                         Ok(_) => {}
@@ -263,7 +271,7 @@ impl Run {
     /// come again: waits for them. Tells whether it came to that, and was not asked to stop before.
     async fn finish_in_hand(&mut self, stop: &mut watch::Receiver<bool>) -> bool {
         self.pulls.shutdown().await;
-        while self.member.keeps_order() && (self.handed_out > 0 || !self.returns.is_empty()) {
+        while self.member.keeps_order() && (!self.in_hand.is_empty() || !self.returns.is_empty()) {
             select! {
                 () = asked_to_stop(stop) => return false,
                 () = self.next_end() => {}
@@ -275,11 +283,49 @@ impl Run {
         true
     }
 
+    fn hand_out(&mut self, message: Received) -> Delivery {
+        let held = Held::new(self.handed_out, message);
+        self.in_hand.insert(self.handed_out, held.clone());
+        self.handed_out += 1;
+        Delivery::new(held, self.verdict_sender.clone())
+    }
+
+    /// Sends messages back that the application has had for too long: whoever works on them may
+    /// never come to an end, and as long nothing of the queue would be committed. (In RocketMQ,
+    /// `ProcessQueue.cleanExpiredMsg`.)
+    fn take_back(&mut self, now: Instant) {
+        let member = &self.member;
+        let Some(timeout) = member.options.consume_timeout else { return };
+        if member.keeps_order() || !member.is_clustering() {
+            return;
+        }
+        // They are taken in the order in which they were handed out.
+        while let Some(first) = self.in_hand.first_entry()
+            && let Some(taken_at) = first.get().taken_at()
+            && now.saturating_duration_since(taken_at) >= timeout
+        {
+            let message = first.remove().into_message();
+            let MessageQueue { topic, queue_id, .. } = &self.queue;
+            let (offset, id) = (message.offset.0, message.id());
+            warn!(topic, queue = queue_id.0, queue_offset = offset, id, "consumed for too long");
+            self.send_back(message, TAKEN_BACK_LEVEL);
+        }
+    }
+
+    fn send_back(&mut self, message: Received, level: i32) {
+        let member = Arc::clone(&self.member);
+        self.returns.spawn(async move {
+            let taken = member.send_back(&message, level).await;
+            (message, taken)
+        });
+    }
+
     /// A message is done with, or left where it is.
-    fn ended(&mut self, verdict: Verdict) {
-        self.handed_out -= 1;
-        if let Verdict::Done(message) = verdict {
-            self.window.done(message.offset);
+    fn ended(&mut self, (number, verdict): (u64, Verdict)) {
+        if let Some(held) = self.in_hand.remove(&number)
+            && let Verdict::Done = verdict
+        {
+            self.window.done(held.message.offset);
         }
     }
 
@@ -331,7 +377,7 @@ impl Run {
     /// In order, the next message waits for the verdict on the one before.
     fn may_hand_out(&self, now: Instant) -> bool {
         let is_free = !self.member.keeps_order()
-            || (self.handed_out == 0 && self.returns.is_empty() && now >= self.hand_out_after);
+            || (self.in_hand.is_empty() && self.returns.is_empty() && now >= self.hand_out_after);
         is_free && !self.ready.is_empty()
     }
 
@@ -360,7 +406,10 @@ impl Run {
         let woken = self.later.keys().next().map(|(at, _)| *at);
         let next = pauses.into_iter().chain(woken).filter(|at| *at > now).min();
         // A lock is looked at now and then.
-        let look = now + if self.member.keeps_order() { PAUSE } else { LOCAL_PAUSE };
+        let look = if self.member.keeps_order() { PAUSE } else { LOCAL_PAUSE };
+        // And so is for how long messages are in the application's hands.
+        let timeout = self.member.options.consume_timeout.unwrap_or(look).max(LOOK_MIN);
+        let look = now + look.min(timeout);
         next.map_or(look, |next| next.min(look))
     }
 
@@ -451,33 +500,31 @@ impl Run {
         }
     }
 
-    fn settle(&mut self, verdict: Verdict) {
-        self.handed_out -= 1;
+    fn settle(&mut self, (number, verdict): (u64, Verdict)) {
+        // Whoever took too long over a message has no say in it any more.
+        let Some(held) = self.in_hand.remove(&number) else { return };
         match verdict {
-            Verdict::Done(message) => self.window.done(message.offset),
-            Verdict::Later(message, level) if !self.member.keeps_order() => {
-                let member = Arc::clone(&self.member);
-                self.returns.spawn(async move {
-                    let taken = member.send_back(&message, level).await;
-                    (*message, taken)
-                });
+            Verdict::Done => self.window.done(held.message.offset),
+            Verdict::Later(level) if !self.member.keeps_order() => {
+                self.send_back(held.into_message(), level);
             }
-            Verdict::Later(mut message, level) => {
+            Verdict::Later(level) => {
+                let mut message = held.into_message();
                 let max = self.member.reconsume_times_max();
                 if level >= 0 && message.reconsume_times < max {
                     message.reconsume_times += 1;
                     self.hand_out_after = Instant::now() + PAUSE;
-                    self.ready.push_front(*message);
+                    self.ready.push_front(message);
                     return;
+                }
+                if level < 0 {
+                    return self.send_back(message, level);
                 }
                 let member = Arc::clone(&self.member);
                 self.returns.spawn(async move {
-                    let taken = if level < 0 {
-                        member.send_back(&message, level).await
-                    } else {
-                        !member.is_clustering() || member.send_to_retry_topic(&message).await
-                    };
-                    (*message, taken)
+                    let taken =
+                        !member.is_clustering() || member.send_to_retry_topic(&message).await;
+                    (message, taken)
                 });
             }
         }
@@ -500,7 +547,7 @@ impl Run {
         let is_stale = self.was_away(Instant::now());
         self.pulls.shutdown().await;
         let deadline = Instant::now() + self.member.options.grace;
-        while self.handed_out > 0 || !self.returns.is_empty() {
+        while !self.in_hand.is_empty() || !self.returns.is_empty() {
             if timeout_at(deadline, self.next_end()).await.is_err() {
                 break;
             }

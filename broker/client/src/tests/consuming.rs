@@ -205,6 +205,27 @@ async fn what_failed_is_handed_back_and_counts_as_consumed() {
     rig.asked(&["Unregister", "consumer_group: Some(\"g\")"]).await;
 }
 
+/// Else nothing of its queue would ever be committed.
+#[tokio::test]
+async fn what_is_consumed_for_too_long_is_handed_back_and_its_queue_goes_on() {
+    let rig = Rig::start(Box::new(|request| match request {
+        Request::SendBack(_) => answer(Done),
+        _ => None,
+    }))
+    .await;
+    let consume_timeout = Some(Duration::from_millis(10));
+    let mut consumer = rig.join(PushOptions { consume_timeout, ..PushOptions::default() }).await;
+    let stuck = consumer.next().await;
+    rig.asked(&["SendBack(", "delay_level: 3"]).await;
+    // It is somebody else's message by now.
+    assert_eq!(stuck.message().offset, QueueOffset(0));
+    stuck.later_at(5);
+    consumer.stop().await;
+    rig.asked(&["UpdateConsumerOffset(", "queue_id: QueueId(0), offset: QueueOffset(1)"]).await;
+    let seen = rig.seen.lock().unwrap();
+    assert_eq!(seen.iter().filter(|request| request.contains("SendBack(")).count(), 1);
+}
+
 fn stored(message: &SendMessage<'_>) -> Option<Reply> {
     answer(SendAnswer {
         status: SendStatus::Ok,

@@ -133,7 +133,10 @@ impl Consume {
             }
         };
         let young = Young::Begin;
-        let options = PushOptions { begin, young, grace: GRACE, ..PushOptions::default() };
+        // Whoever reads may take its time, and gets nothing twice for that.
+        let consume_timeout = None;
+        let options =
+            PushOptions { begin, young, consume_timeout, grace: GRACE, ..PushOptions::default() };
         let topics = [(topic, filter)];
         let mut consumer = PushConsumer::start(&self.at.namesrv, group, topics, options).await?;
         let Printer { messages: deliveries, count, ended } = Printer::start(self.lines())?;
