@@ -136,8 +136,10 @@ impl Engine {
             return Err(Refusal::NotWritable(topic.name.to_string()));
         }
         self.check_queues(&topic.name, topic.read_queues.max(topic.write_queues))?;
+        let before = self.topics.find(topic.name.as_str());
+        let before = before.map_or_else(Vec::new, |(_, queues)| queues.to_vec());
         self.store_topic(now, &topic)?;
-        self.refuse_unreadable(topic.name.as_str(), out);
+        self.refuse_unreadable(topic.name.as_str(), &before, out);
         self.answer_when_stored(now, ticket, Wait::Policy, Answer::Topic(topic));
         Ok(None)
     }

@@ -158,10 +158,10 @@ impl Engine {
         }
     }
 
-    /// Answers the pulls that wait for messages which nobody may read any more.
-    pub(crate) fn refuse_unreadable(&mut self, topic: &str, out: &mut Out) {
-        let queues = self.topics.find(topic).map_or(&[][..], |(_, queues)| queues);
-        for (n, queue) in (0..).zip(queues.to_vec()) {
+    /// Answers the pulls that wait for messages which nobody may read any more, in the queues that a
+    /// topic had.
+    pub(crate) fn refuse_unreadable(&mut self, topic: &str, queues: &[QueueNo], out: &mut Out) {
+        for (n, &queue) in (0..).zip(queues) {
             if let Err(refusal) = self.queue_to_read(topic, QueueId(n)) {
                 for pull in self.held.take(queue) {
                     out.push(pull.ticket, Answer::Refused(refusal.clone()));
@@ -173,7 +173,9 @@ impl Engine {
     fn asks_again(&self, queue: QueueNo, pull: &HeldPull) -> Answer {
         let min = self.store.bounds(queue).min;
         let max = self.store.end_within(queue, self.visible()).max(min);
-        Answer::NotFound { status: PullStatus::NoneMatched, next: pull.asked, min, max }
+        // Retention may have taken what was asked for.
+        let next = pull.asked.max(min);
+        Answer::NotFound { status: PullStatus::NoneMatched, next, min, max }
     }
 
     fn answer_or_hold(

@@ -13,7 +13,7 @@ use millrace_protocol::{
 pub(crate) struct Clients {
     groups: BTreeMap<String, Group>,
     /// Groups that want something else than before.
-    resubscribed: Vec<String>,
+    resubscribed: BTreeSet<String>,
     /// What all of it takes of memory, about.
     bytes: usize,
     /// Groups whose members are to be told of a change, and when the first of them may be, ms.
@@ -102,7 +102,7 @@ impl Clients {
                 let subscribed = group.subscribe(consumer, &weights, conditions);
                 news |= subscribed >= Subscribed::Newer;
                 if subscribed == Subscribed::Otherwise {
-                    self.resubscribed.push(consumer.group.clone());
+                    self.resubscribed.insert(consumer.group.clone());
                 }
             }
             group.described = Some((consumer.consume_type, consumer.consume_from));
@@ -115,7 +115,7 @@ impl Clients {
     }
 
     /// Groups that want something else of a topic than before, since this was last asked.
-    pub(crate) fn take_resubscribed(&mut self) -> Vec<String> {
+    pub(crate) fn take_resubscribed(&mut self) -> BTreeSet<String> {
         std::mem::take(&mut self.resubscribed)
     }
 

@@ -339,10 +339,9 @@ impl Step<'_> {
     /// What some groups want of some topics has changed, or what they may have: pulls of theirs
     /// that wait are answered, so that they are asked again.
     pub(crate) fn ask_again(&mut self, traffic: &Traffic, is_meant: impl Fn(&str, &str) -> bool) {
-        if self.engine.held_pulls() > 0 {
-            let askers = traffic.askers(is_meant);
-            self.engine.ask_again(|asker| askers.contains(&asker.0), self.out);
-        }
+        // Also if none waits: some may be decided over by judges, and wait on after this.
+        let askers = traffic.askers(is_meant);
+        self.engine.ask_again(|asker| askers.contains(&asker.0), self.out);
     }
 }
 

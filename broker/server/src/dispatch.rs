@@ -316,9 +316,18 @@ pub(crate) fn ask(
 ) -> Result<Answered, Refusal> {
     let mut out = Out::default();
     step.engine.handle(step.now, caller, NOBODY, request, &mut out);
-    match out.answers.pop() {
-        Some((_, Answered::Refused(refusal))) => Err(refusal),
-        Some((_, answer)) => Ok(answer),
+    let mut own = None;
+    for (ticket, answer) in out.answers {
+        // It may answer others as well, such as pulls that wait for what may be read no longer.
+        if ticket == NOBODY {
+            own = Some(answer);
+        } else {
+            step.out.answers.push((ticket, answer));
+        }
+    }
+    match own {
+        Some(Answered::Refused(refusal)) => Err(refusal),
+        Some(answer) => Ok(answer),
         None => Ok(Answered::Done),
     }
 }

@@ -286,6 +286,10 @@ impl Reactor {
                         bytes += connection.output.held().saturating_sub(before);
                     }
                 }
+                let again = shell.clients.take_resubscribed();
+                if !again.is_empty() {
+                    step.ask_again(&shared.traffic, |group, _| again.contains(group));
+                }
                 shell.needs
             },
         );
@@ -305,6 +309,7 @@ impl Reactor {
     /// Leaves a connection with requests to the next turn.
     fn put_off(&mut self, slot: usize) {
         if let Some(connection) = self.connections.get_mut(slot) {
+            connection.rest_input(&mut self.buffers);
             connection.is_ready = true;
             self.ready.push(slot);
             self.count(slot);

@@ -41,9 +41,6 @@ pub(crate) fn heartbeat(exchange: &mut Exchange<'_, '_>, heartbeat: &Heartbeat) 
             make_retry_topic(exchange, &consumer.group);
         }
     }
-    for group in exchange.shell.clients.take_resubscribed() {
-        exchange.ask_again(|asks, _| asks == group);
-    }
     match refused {
         Some(reason) => exchange.refuse(ResponseCode::SYSTEM_BUSY, reason),
         None => {

@@ -55,13 +55,14 @@ impl Peer {
         assert_eq!(answer.code(), ResponseCode::SUCCESS, "{}", answer.remark());
     }
 
-    fn set_queues(&mut self, queues: &str, perm: &str) {
+    fn set_queues(&mut self, [read, written]: [&str; 2], perm: &str, attributes: &str) {
         let fields = [
             ("topic", "t"),
             ("defaultTopic", "TBW102"),
-            ("readQueueNums", queues),
-            ("writeQueueNums", "4"),
+            ("readQueueNums", read),
+            ("writeQueueNums", written),
             ("perm", perm),
+            ("attributes", attributes),
             ("topicFilterType", "SINGLE_TAG"),
         ];
         self.set(RequestCode::UPDATE_AND_CREATE_TOPIC, &fields, "");
@@ -123,23 +124,23 @@ fn a_waiting_pull_is_given_nothing_that_may_not_be_read_any_more() {
     assert_eq!(waits.call(&push(1, 1)).code(), ResponseCode::NO_PERMISSION);
     tools.set(RequestCode::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP, &[], &group(true));
 
-    waits.ask(&push(1, 1));
-    waits.handled_so_far();
-    tools.set_queues("4", "6");
-    waits.handled_so_far();
-    tools.set_queues("4", "2");
-    assert_eq!(waits.receive().code(), ResponseCode::NO_PERMISSION);
-    tools.set_queues("4", "6");
-
+    // Also where the attributes change with it.
+    for attributes in ["", "+message.type=FIFO"] {
+        tools.set_queues(["4", "4"], "6", "");
+        waits.ask(&push(1, 1));
+        waits.handled_so_far();
+        tools.set_queues(["4", "4"], "2", attributes);
+        assert_eq!(waits.receive().code(), ResponseCode::NO_PERMISSION);
+    }
     let last = PullMessage { queue_id: QueueId(3), ..push(0, 1) };
-    waits.ask(&last);
-    waits.handled_so_far();
-    tools.set_queues("3", "6");
-    let refused = waits.receive();
-    assert_eq!(
-        (refused.code(), refused.remark()),
-        (waits.call(&last).code(), waits.call(&last).remark())
-    );
+    for written in ["4", "3"] {
+        tools.set_queues(["4", "4"], "6", "");
+        waits.ask(&last);
+        waits.handled_so_far();
+        tools.set_queues(["3", written], "6", "");
+        let (refused, again) = (waits.receive(), waits.call(&last));
+        assert_eq!((refused.code(), refused.remark()), (again.code(), again.remark()));
+    }
 }
 
 #[test]
