@@ -73,7 +73,9 @@ fn zlib(body: &[u8], bytes_max: usize) -> Result<Vec<u8>, Fault> {
 
 /// Frames tell their length if they want to, so it is read as it comes.
 fn zstd(body: &[u8], bytes_max: usize) -> Result<Vec<u8>, Fault> {
-    let decoder = Decoder::with_buffer(body).map_err(|_| Fault::Malformed)?;
+    let mut decoder = Decoder::with_buffer(body).map_err(|_| Fault::Malformed)?;
+    // A window is memory, too; Java's levels take 8 MiB of it at most.
+    decoder.window_log_max(26).map_err(|_| Fault::Malformed)?;
     let mut decompressed = Vec::new();
     let one_too_many = bytes_max as u64 + 1;
     decoder.take(one_too_many).read_to_end(&mut decompressed).map_err(|_| Fault::Malformed)?;

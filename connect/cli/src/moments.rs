@@ -1,5 +1,7 @@
 //! Moments and offsets as a person writes and reads them.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use millrace_client::Place;
 use millrace_connect_api::decode::parse_timestamp;
 
@@ -12,6 +14,12 @@ pub(crate) enum Start {
     Time(i64),
     /// The same offset in every queue.
     Offset(u64),
+}
+
+/// What time it is, ms.
+pub(crate) fn now_ms() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Reads `earliest`, `latest`, a time such as `2026-01-02T03:04:05Z`, or `offset:N`.

@@ -294,10 +294,13 @@ impl Run {
     /// never come to an end, and as long nothing of the queue would be committed. (In RocketMQ,
     /// `ProcessQueue.cleanExpiredMsg`.)
     fn take_back(&mut self, now: Instant) {
-        let member = &self.member;
-        let Some(timeout) = member.options.consume_timeout else { return };
-        if member.keeps_order() || !member.is_clustering() {
+        let Some(timeout) = self.member.options.consume_timeout else { return };
+        if self.member.keeps_order() || !self.member.is_clustering() {
             return;
+        }
+        // What was said while nobody listened, as during an absence, was said in time.
+        while let Ok(verdict) = self.verdicts.try_recv() {
+            self.settle(verdict);
         }
         // They are taken in the order in which they were handed out.
         while let Some(first) = self.in_hand.first_entry()

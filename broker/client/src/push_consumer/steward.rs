@@ -51,8 +51,9 @@ pub(super) struct Steward {
     pub(super) answering: JoinSet<()>,
     rebalance_at: Instant,
     rebalanced_at: Option<Instant>,
-    /// Once the heartbeats are through.
+    /// Once the heartbeats are through, and once those behind them are.
     rebalances_then: bool,
+    rebalances_after_next: bool,
     is_leaving: bool,
 }
 
@@ -143,6 +144,7 @@ impl Steward {
             rebalance_at: Instant::now(),
             rebalanced_at: None,
             rebalances_then: false,
+            rebalances_after_next: false,
             is_leaving: false,
         }
     }
@@ -168,7 +170,11 @@ impl Steward {
                         beaten_at = Instant::now();
                         heartbeats.reset();
                         self.beat();
-                        self.rebalances_then = true;
+                        // Those on their way may have failed where the member is not known.
+                        match self.beating {
+                            Repeated::RunningAndDue => self.rebalances_after_next = true,
+                            _ => self.rebalances_then = true,
+                        }
                     }
                 }
                 _ = locks.tick() => self.renew_locks(),
@@ -191,18 +197,19 @@ impl Steward {
         match errand {
             Errand::Beat => {
                 let is_due = self.beating.ran();
-                if std::mem::take(&mut self.rebalances_then) && !self.is_leaving {
+                let after_next = std::mem::take(&mut self.rebalances_after_next);
+                let rebalances = std::mem::replace(&mut self.rebalances_then, after_next);
+                if rebalances && !self.is_leaving {
                     self.rebalance();
                 }
                 if is_due {
                     self.beat();
-                } else if std::mem::take(&mut self.rebalances_then) {
-                    self.rebalance_soon();
                 }
             }
             Errand::Commit(queue) => {
                 let consuming = self.consuming.get_mut(&queue);
-                if consuming.is_some_and(|consuming| consuming.committing.ran()) {
+                // The rest of a queue that is given up is committed when it is handed over.
+                if consuming.is_some_and(|it| it.committing.ran() && !it.is_given_up) {
                     self.commit_of(&queue);
                 }
                 self.hand_over();

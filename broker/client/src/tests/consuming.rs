@@ -220,6 +220,10 @@ async fn what_is_consumed_for_too_long_is_handed_back_and_its_queue_goes_on() {
     // It is somebody else's message by now.
     assert_eq!(stuck.message().offset, QueueOffset(0));
     stuck.later_at(5);
+    // The queue's consumer hears of it before it is asked to stop.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
     consumer.stop().await;
     rig.asked(&["UpdateConsumerOffset(", "queue_id: QueueId(0), offset: QueueOffset(1)"]).await;
     let seen = rig.seen.lock().unwrap();

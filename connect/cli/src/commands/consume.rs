@@ -22,7 +22,7 @@ use crate::cluster::{At, parse_name, run};
 use crate::exit::{Exit, Failure, codes};
 use crate::figures::counted;
 use crate::messages;
-use crate::moments::{Start, parse_start};
+use crate::moments::{Start, now_ms, parse_start};
 use crate::output::{Answer, complain, give_up, try_print};
 use crate::plain;
 use crate::signals::Signals;
@@ -258,7 +258,12 @@ impl Newcomers {
         cluster: &Arc<Cluster>,
         known: impl Iterator<Item = &'q MessageQueue>,
     ) -> Self {
-        let (topic, number, from) = (command.topic.clone(), command.queue, command.from);
+        let (topic, number) = (command.topic.clone(), command.queue);
+        let from = match command.from {
+            // A broker that was away has older messages, too.
+            Start::Latest => Start::Time(now_ms()),
+            from => from,
+        };
         let (cluster, mut known) = (Arc::clone(cluster), known.cloned().collect::<BTreeSet<_>>());
         // All are taken at every look.
         let (newcomers, found) = mpsc::channel(16);
@@ -307,10 +312,10 @@ fn may_pass(error: &ClientError) -> bool {
     match error {
         ClientError::Unreachable { .. }
         | ClientError::Unanswered { .. }
-        | ClientError::NoRoute(_)
         | ClientError::NoBroker(_) => true,
         ClientError::Refused { .. } => Failure::from(error.clone()).exit == Exit::Environment,
-        ClientError::Garbled { .. } | ClientError::Invalid(_) => false,
+        // A route that was known is forgotten only once a broker says that the topic is gone.
+        ClientError::NoRoute(_) | ClientError::Garbled { .. } | ClientError::Invalid(_) => false,
     }
 }
 

@@ -651,6 +651,11 @@ impl<'a> Reading<'a> {
                 if !self.takes(&letter) {
                     continue;
                 }
+                if bytes >= BATCH_BYTES {
+                    // Small letters may hold large bodies. The rest of the pull is read again.
+                    self.next = message.queue_offset;
+                    break;
+                }
                 self.taken += 1;
                 replayed.tried += 1;
                 let born_at_ms = messages.record(row).map_or(0, |record| record.born_at_ms());
