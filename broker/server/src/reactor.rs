@@ -10,9 +10,11 @@ mod heap; // memory that nobody needs any more
 mod input; // bytes not handled yet
 mod judging; // pulls that attached filters decide over
 mod listener; // where peers come in
+mod memory; // what is held for all peers
 mod notices; // what members were told and have not taken
 mod output; // bytes not sent yet
 mod slots; // the peers by number
+mod unasked; // what peers are sent without having asked
 
 use std::io;
 use std::sync::Arc;
@@ -21,20 +23,17 @@ use std::time::Duration;
 
 use millrace_engine::{Answer as Answered, Check, ConnectionId, Found, Read, Refusal, Ticket};
 use millrace_namesrv::{Departure, Link};
-use millrace_protocol::{Answer, Call, CallMode, GroupChanged, HeaderKind};
+use millrace_protocol::Answer;
 use millrace_types::Now;
 use mio::{Events, Poll, Token, Waker};
 use tracing::{debug, error, warn};
 
 use crate::answers::{judge, takes_long, write_answer, write_records};
-use crate::clients::Changed;
 use crate::core::{Needs, Shared};
 use crate::handlers::registry::log_gone;
-use crate::handlers::transactions;
 use crate::judges::{self, Duty, Judged, Judges, Outcome};
 use crate::readers::{Done, Job, Question, Readers};
 use crate::refusal::{Dialect, waited_too_long, write_refusal};
-use crate::relays::Passed;
 use crate::shell::Shell;
 use crate::waiting::{Awaited, Waiting};
 use connection::{Closing, Connection};
@@ -470,27 +469,6 @@ impl Reactor {
         }
     }
 
-    /// Asks producers what is to become of half messages. Those whose group has nobody here are
-    /// asked about again later.
-    fn ask_producers(&mut self) {
-        let mut asked = Vec::new();
-        for check in std::mem::take(&mut self.checks) {
-            let producer = self.shell.producers.one_of(&check.group, check.half.0);
-            let found = producer.and_then(|producer| self.connections.find(producer));
-            if let Some((slot, connection)) = found
-                && transactions::ask(&check, &self.shell.names.broker, &mut connection.output)
-            {
-                asked.push(check.half);
-                self.mark_dirty(slot);
-            }
-        }
-        if !asked.is_empty() {
-            self.shared.step(Needs::Policy, |step| {
-                asked.iter().for_each(|half| step.engine.on_checked(step.now, *half));
-            });
-        }
-    }
-
     /// Whoever was lost is a member no more.
     fn forget_gone(&mut self) {
         let gone = &mut self.shell.gone;
@@ -498,43 +476,6 @@ impl Reactor {
             gone.sort_unstable();
             self.shell.clients.on_closed(gone);
             gone.clear();
-        }
-    }
-
-    /// Tells the members of changed groups to look at them again.
-    fn tell_changed(&mut self, now: Now) {
-        self.forget_gone();
-        let mut notice = Vec::new();
-        for Changed { group, members } in self.shell.clients.take_changed(now.mono_ms) {
-            if !self.shell.rules.get(&group).notifies {
-                continue;
-            }
-            notice.clear();
-            let call = GroupChanged { group: (&*group).into() };
-            call.write(HeaderKind::Json, 0, CallMode::Oneway, &mut notice);
-            let group = group.into();
-            for member in members {
-                if let Some((slot, connection)) = self.connections.find(member)
-                    && connection.notices.add(&group, &notice, &mut connection.output)
-                {
-                    self.mark_dirty(slot);
-                    self.count(slot);
-                }
-            }
-        }
-    }
-
-    /// Sends what tools ask of clients, and what these answer.
-    fn pass_on(&mut self, now: Now) {
-        if self.shell.relays.earliest_ms().is_some_and(|at| at <= now.mono_ms) {
-            self.shell.relays.on_tick(now.mono_ms);
-        }
-        for Passed { to, bytes, answers } in std::mem::take(&mut self.shell.relays.frames) {
-            if let Some((slot, connection)) = self.connections.find(to) {
-                connection.output.push(bytes.into());
-                connection.in_flight -= usize::from(answers);
-                self.mark_dirty(slot);
-            }
         }
     }
 
@@ -617,47 +558,6 @@ impl Reactor {
             connection.is_ready = true;
             self.ready.push(slot);
         }
-    }
-
-    /// Counts the bytes held for a peer; above the limit for all, somebody has to go.
-    fn count(&mut self, slot: usize) {
-        let Some(connection) = self.connections.get_mut(slot) else {
-            return;
-        };
-        let held = connection.held();
-        self.held = self.held - connection.counted + held;
-        self.control.held_bytes_peak.fetch_max(self.held, Ordering::Relaxed);
-        self.heap.note(self.held);
-        let grew = held > connection.counted.max(input::BUFFER_BYTES);
-        connection.counted = held;
-        if grew && self.held > self.shell.limits.held_bytes_max {
-            self.give_back();
-        }
-    }
-
-    /// Too much is held: buffers that nothing waits in go first, and then whoever holds most.
-    fn give_back(&mut self) {
-        for connection in self.connections.iter_mut() {
-            connection.output.rest();
-            let held = connection.held();
-            self.held = self.held - connection.counted + held;
-            connection.counted = held;
-        }
-        // All are counted now, so that those who have grown as well will not be found to have.
-        while self.held > self.shell.limits.held_bytes_max && self.close_largest() {}
-    }
-
-    /// Closes the connection for which most is held, so that it is not the others that suffer.
-    fn close_largest(&mut self) -> bool {
-        let Some((slot, connection)) = self.connections.largest() else {
-            return false;
-        };
-        let (peer, bytes) = (connection.caller.peer, connection.counted);
-        if self.shell.complaints.may_say(self.shared.now().mono_ms) {
-            warn!(%peer, bytes, "connection closed: too much is held for all peers");
-        }
-        self.remove(slot);
-        true
     }
 
     fn sweep(&mut self, now: Now) {

@@ -10,9 +10,9 @@ use std::sync::mpsc::{Sender, channel};
 use millrace_disk::SimDisk;
 use millrace_engine::Space;
 use millrace_protocol::{
-    Call, ConsumeFrom, ConsumeType, ConsumerData, FieldWriter, Frame, Heartbeat,
-    Limits as FrameLimits, MessageModel, PullMessage, RequestCode, ResponseCode, SendMessage,
-    Split, pull_flag,
+    Call, CallMode, ConsumeFrom, ConsumeType, ConsumerData, FieldWriter, Frame, HeaderKind,
+    Heartbeat, Limits as FrameLimits, MessageModel, PullMessage, RequestCode, ResponseCode,
+    SendMessage, Split, pull_flag,
 };
 use millrace_store::StoreConfig;
 use millrace_types::{QueueId, QueueOffset};
