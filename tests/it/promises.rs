@@ -136,6 +136,28 @@ fn the_engine_has_no_socket_thread_or_clock_and_knows_no_filter_language() {
     assert!(dependencies("broker/server").contains(&"millrace-sql-filter".to_owned()));
 }
 
+/// What ARCHITECTURE.md says of it under "Threads".
+const UNSAFE: [&str; 3] = [
+    "broker/disk/src/mapped_file.rs",
+    "broker/server/src/reactor/heap.rs",
+    "wasm-filters/guest/src/",
+];
+
+#[test]
+fn unsafe_code_stands_in_three_places() {
+    let mut files = Vec::new();
+    for folder in ["broker", "connect", "sinks", "sql-filter", "wasm-filters"] {
+        collect(&root().join(folder), &mut files);
+    }
+    files.retain(|(_, code)| code.lines().any(|line| has_word(line, "unsafe")));
+    let files =
+        files.iter().map(|(path, _)| path.strip_prefix(root()).unwrap().display().to_string());
+    let (known, others): (Vec<_>, Vec<_>) =
+        files.partition(|file| UNSAFE.iter().any(|place| file.starts_with(place)));
+    assert_eq!(others, Vec::<String>::new());
+    assert!(UNSAFE.iter().all(|place| known.iter().any(|file| file.starts_with(place))));
+}
+
 #[test]
 fn words_are_found_and_parts_of_words_are_not() {
     let code = code(

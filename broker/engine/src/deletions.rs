@@ -89,11 +89,10 @@ impl Engine {
         if !begins.is_empty() {
             self.deletions.put_begins(name.clone(), begins);
         }
-        let queues = self.topics.find(topic).map_or(&[][..], |(_, queues)| queues);
-        for pull in queues.iter().flat_map(|queue| self.held.take(*queue)) {
-            out.push(pull.ticket, Answer::Refused(Refusal::UnknownTopic(topic.to_owned())));
-        }
+        let queues = self.topics.find(topic);
+        let queues = queues.map_or_else(Vec::new, |(_, queues)| queues.to_vec());
         self.forget_topic(&name, below);
+        self.refuse_unreadable(topic, &queues, out);
         self.answer_when_stored(now, ticket, Wait::Policy, Answer::Done);
         Ok(None)
     }

@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use millrace_store::{Bounds, FlushMode, KeyLookup, LogReader, Placed, QueueNo, Store, Watermarks};
+use millrace_store::{FlushMode, KeyLookup, LogReader, Placed, QueueNo, Store, Watermarks};
 use millrace_types::{Now, PhysicalOffset, QueueId, TopicName, is_system_topic};
 use tracing::error;
 
@@ -189,7 +189,6 @@ impl Engine {
             Request::EndTransaction(end) => self.end_transaction(ticket, &end, out),
             Request::Pull(pull) => self.pull(now, caller, ticket, pull),
             Request::SendBack(request) => self.send_back(ticket, &request, out),
-            Request::Peek { topic, queue, at } => self.peek(now, caller, ticket, topic, queue, at),
             Request::Bounds { topic, queue } => self
                 .queue_to_read(topic, queue)
                 .map(|no| Some(Answer::Bounds(self.store.bounds(no)))),
@@ -290,12 +289,6 @@ impl Engine {
     /// Whether there is such a topic.
     pub fn has_topic(&self, topic: &str) -> bool {
         self.topics.get(topic).is_some()
-    }
-
-    /// The first offset of a queue and the next one it will give, for tools: also where it may not
-    /// be read.
-    pub fn bounds(&self, topic: &str, queue: QueueId) -> Result<Bounds, Refusal> {
-        Ok(self.store.bounds(self.queue_to_look_at(topic, queue)?))
     }
 
     /// Bytes of the log that are kept.

@@ -13,7 +13,7 @@ pub(crate) struct HeldPulls {
     /// No pull expires before this, so a tick before it has nothing to do.
     earliest_ms: Option<u64>,
     count: usize,
-    /// How often somebody had to ask again.
+    /// How often some were taken out for good. What is decided over meanwhile may be one of them.
     changes: u64,
 }
 
@@ -68,8 +68,9 @@ impl HeldPulls {
         ready
     }
 
-    /// Takes out all pulls of a queue.
+    /// Takes out all pulls of a queue, for good.
     pub(crate) fn take(&mut self, queue: QueueNo) -> Vec<HeldPull> {
+        self.changes += 1;
         let taken = self.by_queue.remove(&queue).unwrap_or_default();
         self.count -= taken.len();
         taken

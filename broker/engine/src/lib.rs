@@ -49,6 +49,7 @@ pub use holds::{Hold, Loss};
 pub use inspection::{NextRemoval, StateInspection};
 pub use letters::{DEAD_PREFIX, RETRY_PREFIX};
 pub use limits::EngineLimits;
+pub use pulls::Extent;
 pub use reads::{RECORD_BYTES_MAX, Read, ReadId};
 pub use request::{
     Append, Asker, Caller, ConnectionId, Decision, Delay, EndTransaction, Fence, Message, Origin,

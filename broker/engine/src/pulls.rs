@@ -3,7 +3,6 @@ use millrace_types::{Now, PhysicalOffset, QueueId, QueueOffset, TagsCode};
 
 use crate::answer::{Answer, Found, Out, PullStatus, Refusal};
 use crate::engine::Engine;
-use crate::filter::Filter;
 use crate::held::{Held, HeldPull};
 use crate::request::{Asker, Caller, Pull, PullHold, Ticket};
 use crate::transactions::HALF_TOPIC;
@@ -66,28 +65,34 @@ impl Engine {
         no.ok_or_else(|| Refusal::NoSuchQueue { topic: topic.to_owned(), queue, queues })
     }
 
-    pub(crate) fn peek(
-        &mut self,
-        now: Now,
-        caller: &Caller,
-        ticket: Ticket,
+    /// What there is of a queue, for tools: also where it may not be read.
+    pub fn extent(&self, topic: &str, queue: QueueId) -> Result<Extent, Refusal> {
+        let no = self.queue_to_look_at(topic, queue)?;
+        let (min, visible) = self.shown(no);
+        Ok(Extent { min, visible, end: self.store.bounds(no).end })
+    }
+
+    /// Where the index says that a message of a queue lies, of those that readers may see; for
+    /// tools, as [`Engine::extent`].
+    pub fn entry_at(
+        &self,
         topic: &str,
         queue: QueueId,
         at: QueueOffset,
-    ) -> Result<Option<Answer>, Refusal> {
-        let queue = self.queue_to_look_at(topic, queue)?;
-        let pull = HeldPull {
-            ticket,
-            connection: caller.connection,
-            asker: None,
-            asked: at,
-            from: at,
-            count_max: 1,
-            bytes_max: u64::MAX,
-            filter: Filter::All,
-            until_ms: now.mono_ms,
-        };
-        Ok(self.answer_or_hold(now, queue, pull, Look::First))
+    ) -> Result<Option<Entry>, Refusal> {
+        let no = self.queue_to_look_at(topic, queue)?;
+        let (min, visible) = self.shown(no);
+        if at < min || at >= visible {
+            return Ok(None);
+        }
+        let plan = self.store.plan(no, at, 1, u64::MAX, self.visible());
+        Ok(plan.entries.first().copied())
+    }
+
+    /// The first offset of a queue, and the one past the last that readers may see.
+    fn shown(&self, queue: QueueNo) -> (QueueOffset, QueueOffset) {
+        let min = self.store.bounds(queue).min;
+        (min, self.store.end_within(queue, self.visible()).max(min))
     }
 
     /// Tells held pulls of the messages that have become visible.
@@ -171,8 +176,7 @@ impl Engine {
     }
 
     fn asks_again(&self, queue: QueueNo, pull: &HeldPull) -> Answer {
-        let min = self.store.bounds(queue).min;
-        let max = self.store.end_within(queue, self.visible()).max(min);
+        let (min, max) = self.shown(queue);
         // Retention may have taken what was asked for.
         let next = pull.asked.max(min);
         Answer::NotFound { status: PullStatus::NoneMatched, next, min, max }
@@ -186,8 +190,7 @@ impl Engine {
         look: Look,
     ) -> Option<Answer> {
         let visible = self.visible();
-        let min = self.store.bounds(queue).min;
-        let max = self.store.end_within(queue, visible).max(min);
+        let (min, max) = self.shown(queue);
         let nothing = |status, next| Answer::NotFound { status, next, min, max };
         let may_hold = now.mono_ms < pull.until_ms;
         if max == QueueOffset(0) {
@@ -287,6 +290,17 @@ const JUDGED_MAX: usize = 1_024;
 /// The same for conditions, which are decided over where the pull came in: so many that deciding
 /// over all of them is in nobody's way.
 const QUICK_MAX: usize = 256;
+
+/// The offsets of a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// The first one.
+    pub min: QueueOffset,
+    /// One past the last one that readers may see.
+    pub visible: QueueOffset,
+    /// One past the last one.
+    pub end: QueueOffset,
+}
 
 /// Whether a pull has just come, or waits already.
 #[derive(Clone, Copy, PartialEq, Eq)]

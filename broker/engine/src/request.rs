@@ -47,16 +47,6 @@ pub enum Request<'a> {
     Pull(Pull<'a>),
     /// Take back a message whose consumption failed.
     SendBack(SendBack<'a>),
-    /// Look at the message at an offset, for who does not consume it: a tool sees a topic also while
-    /// nobody may read it. Answered as a pull that does not wait.
-    Peek {
-        /// Topic.
-        topic: &'a str,
-        /// Queue.
-        queue: QueueId,
-        /// The offset.
-        at: QueueOffset,
-    },
     /// The first offset of a queue and the next one it will give.
     Bounds {
         /// Topic.
@@ -311,7 +301,7 @@ pub struct Pull<'a> {
 }
 
 /// Stands for those who pull by the same rules; the number is the caller's own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Asker(pub u32);
 
 /// What becomes of a pull for which there is nothing.

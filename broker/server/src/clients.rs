@@ -16,9 +16,8 @@ pub(crate) struct Clients {
     resubscribed: BTreeSet<String>,
     /// What all of it takes of memory, about.
     bytes: usize,
-    /// Groups whose members are to be told of a change, and when the first of them may be, ms.
-    changed: BTreeSet<String>,
-    tell_at_ms: Option<u64>,
+    /// Groups whose members are to be told of a change, and from when on they may be, ms.
+    changed: BTreeMap<String, u64>,
 }
 
 #[derive(Debug)]
@@ -174,39 +173,26 @@ impl Clients {
 
     /// When members are to be told of a change, ms.
     pub(crate) fn tell_at_ms(&self) -> Option<u64> {
-        self.tell_at_ms
+        self.changed.values().min().copied()
     }
 
     /// Takes out the groups whose members may be told now that they have changed.
     pub(crate) fn take_changed(&mut self, now_ms: u64) -> Vec<Changed> {
-        let mut changed = Vec::new();
-        if self.tell_at_ms.is_none_or(|at| at > now_ms) {
-            return changed;
-        }
-        self.tell_at_ms = None;
-        let Self { groups, tell_at_ms, .. } = self;
-        self.changed.retain(|name| {
-            let Some(group) = groups.get_mut(name) else {
-                return false;
-            };
-            let is_quiet = group.quiet_until_ms > now_ms;
-            if is_quiet {
-                let at = tell_at_ms.map_or(group.quiet_until_ms, |at| at.min(group.quiet_until_ms));
-                *tell_at_ms = Some(at);
-            } else if let Some(news) = group.changed(name) {
-                group.quiet_until_ms = now_ms + news.members.len() as u64 * QUIET_US / 1_000;
-                changed.push(news);
-            }
-            is_quiet
+        let due = self.changed.extract_if(.., |_, at_ms| *at_ms <= now_ms);
+        let tell = due.filter_map(|(name, _)| {
+            let group = self.groups.get_mut(&name)?;
+            let changed = group.changed(&name)?;
+            group.quiet_until_ms = now_ms + changed.members.len() as u64 * QUIET_US / 1_000;
+            Some(changed)
         });
-        changed
+        tell.collect()
     }
 
     fn note(&mut self, group: &str) {
-        if !self.changed.contains(group) {
-            self.changed.insert(group.to_owned());
+        if !self.changed.contains_key(group) {
+            let at_ms = self.groups.get(group).map_or(0, |known| known.quiet_until_ms);
+            self.changed.insert(group.to_owned(), at_ms);
         }
-        self.tell_at_ms = Some(0);
     }
 
     /// The client ids of a group, sorted.
@@ -285,11 +271,10 @@ impl Clients {
             let given_back = group.forget(|_, member| gone(member));
             self.bytes -= given_back;
             if given_back > 0 {
-                self.changed.insert(name.clone());
+                self.changed.insert(name.clone(), group.quiet_until_ms);
             }
         }
         if self.bytes < before {
-            self.tell_at_ms = Some(0);
             self.drop_empty();
         }
     }

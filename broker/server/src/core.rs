@@ -341,7 +341,7 @@ impl Step<'_> {
     pub(crate) fn ask_again(&mut self, traffic: &Traffic, is_meant: impl Fn(&str, &str) -> bool) {
         // Also if none waits: some may be decided over by judges, and wait on after this.
         let askers = traffic.askers(is_meant);
-        self.engine.ask_again(|asker| askers.contains(&asker.0), self.out);
+        self.engine.ask_again(|asker| askers.contains(&asker), self.out);
     }
 }
 

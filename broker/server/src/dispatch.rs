@@ -1,10 +1,9 @@
 use millrace_engine as engine;
-use millrace_engine::{Answer as Answered, Caller, Out, Pull, PullHold, Refusal};
+use millrace_engine::{Answer as Answered, Caller, Pull, PullHold, Refusal};
 use millrace_protocol::{
     Admin, Answer, CallMode, Frame, HeaderError, Language, QuickSend, Refused, Request,
     RequestCode, ResponseCode,
 };
-use millrace_types::{QueueId, QueueOffset};
 
 use crate::core::Step;
 use crate::handlers::{
@@ -272,15 +271,6 @@ impl Exchange<'_, '_> {
         ask(self.step, self.caller, request)
     }
 
-    /// The offsets of a queue that readers may see.
-    pub(crate) fn visible(
-        &mut self,
-        topic: &str,
-        queue: QueueId,
-    ) -> Result<(QueueOffset, QueueOffset), Refusal> {
-        visible(self.step, self.caller, topic, queue)
-    }
-
     /// Leaves a request to the readers, which may wait for the disk.
     pub(crate) fn job(&mut self, work: impl FnOnce() -> Output + Send + 'static) {
         if self.mode != CallMode::Answered {
@@ -314,36 +304,14 @@ pub(crate) fn ask(
     caller: &Caller,
     request: engine::Request<'_>,
 ) -> Result<Answered, Refusal> {
-    let mut out = Out::default();
-    step.engine.handle(step.now, caller, NOBODY, request, &mut out);
-    let mut own = None;
-    for (ticket, answer) in out.answers {
-        // It may answer others as well, such as pulls that wait for what may be read no longer.
-        if ticket == NOBODY {
-            own = Some(answer);
-        } else {
-            step.out.answers.push((ticket, answer));
-        }
-    }
-    match own {
+    let Step { engine, now, out, .. } = step;
+    let before = out.answers.len();
+    engine.handle(*now, caller, NOBODY, request, out);
+    // It may have answered others as well, such as pulls that wait for what may be read no longer.
+    let own = out.answers[before..].iter().position(|(ticket, _)| *ticket == NOBODY);
+    match own.map(|n| out.answers.remove(before + n).1) {
         Some(Answered::Refused(refusal)) => Err(refusal),
         Some(answer) => Ok(answer),
         None => Ok(Answered::Done),
     }
-}
-
-/// The offsets of a queue that readers may see.
-pub(crate) fn visible(
-    step: &mut Step<'_>,
-    caller: &Caller,
-    topic: &str,
-    queue: QueueId,
-) -> Result<(QueueOffset, QueueOffset), Refusal> {
-    // No queue gets there, so the answer is that of a pull beyond the end.
-    let peek = engine::Request::Peek { topic, queue, at: QueueOffset(u64::MAX) };
-    Ok(match ask(step, caller, peek)? {
-        Answered::NotFound { min, max, .. } => (min, max),
-        Answered::Found(found) => (found.min, found.max),
-        _ => (QueueOffset(0), QueueOffset(0)),
-    })
 }

@@ -2,15 +2,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use millrace_engine::{
-    Answer, Caller, ConnectionId, Principal, RECORD_BYTES_MAX, Refusal, Request,
-};
+use millrace_engine::{Caller, ConnectionId, Principal, RECORD_BYTES_MAX, Refusal, Request};
 use millrace_store::{Entry, ReadError};
 use millrace_types::record::Record;
 use millrace_types::{GroupName, PhysicalOffset, QueueId, QueueOffset, is_system_topic_name};
 
-use crate::core::{Needs, Shared, Step};
-use crate::dispatch::{ask, visible};
+use crate::core::{Needs, Shared};
+use crate::dispatch::ask;
 use crate::resets::Resets;
 
 /// Finds messages by something that the queue index does not know. May wait for the disk, so it
@@ -109,9 +107,9 @@ impl Lookup {
         let mut oldest: Option<Entry> = None;
         for (topic, queues) in topics {
             let first = self.shared.step(Needs::Policy, |step| {
-                let mut first = |queue| {
-                    let (min, _) = visible(step, &self.caller, topic, queue).ok()?;
-                    entry(step, &self.caller, topic, queue, min).ok()?
+                let first = |queue| {
+                    let min = step.engine.extent(topic, queue).ok()?.min;
+                    step.engine.entry_at(topic, queue, min).ok()?
                 };
                 let firsts = (0..queues).filter_map(|queue| first(QueueId(queue)));
                 let kept = firsts.filter(|first| first.size > 0);
@@ -214,29 +212,14 @@ impl Lookup {
     }
 
     fn entry(&self, topic: &str, queue: QueueId, at: QueueOffset) -> Found<Option<Entry>> {
-        let step =
-            self.shared.step(Needs::Policy, |step| entry(step, &self.caller, topic, queue, at));
+        let step = self.shared.step(Needs::Policy, |step| step.engine.entry_at(topic, queue, at));
         Ok(step.ok_or(LookupError::Closed)??)
     }
 
     /// The offsets of a queue that readers may see.
     pub(crate) fn visible(&self, topic: &str, queue: QueueId) -> Found<(QueueOffset, QueueOffset)> {
-        let step =
-            self.shared.step(Needs::Policy, |step| visible(step, &self.caller, topic, queue));
-        Ok(step.ok_or(LookupError::Closed)??)
+        let step = self.shared.step(Needs::Policy, |step| step.engine.extent(topic, queue));
+        let extent = step.ok_or(LookupError::Closed)??;
+        Ok((extent.min, extent.visible))
     }
-}
-
-/// Where the index says that a message of a queue lies.
-fn entry(
-    step: &mut Step<'_>,
-    caller: &Caller,
-    topic: &str,
-    queue: QueueId,
-    at: QueueOffset,
-) -> Result<Option<Entry>, Refusal> {
-    Ok(match ask(step, caller, Request::Peek { topic, queue, at })? {
-        Answer::Found(found) => found.plan.entries.first().copied(),
-        _ => None,
-    })
 }

@@ -66,13 +66,8 @@ impl Resets {
 
     /// Forgets what nobody comes for.
     pub(crate) fn on_tick(&self, now_ms: u64, is_online: impl Fn(&str) -> bool) {
-        // The groups come one after the other.
-        let mut last: Option<(String, bool)> = None;
         self.retain(|(group, ..), moved| {
-            if last.as_ref().is_none_or(|(known, _)| known != group) {
-                last = Some((group.clone(), is_online(group)));
-            }
-            if last.as_ref().is_some_and(|(_, is_online)| *is_online) {
+            if is_online(group) {
                 moved.seen_ms = now_ms;
             }
             now_ms < moved.seen_ms + LIFETIME_MS

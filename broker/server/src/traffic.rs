@@ -88,13 +88,13 @@ impl Traffic {
     }
 
     /// The numbers of some pairs of group and topic, with that of all pairs that have none.
-    pub(crate) fn askers(&self, is_meant: impl Fn(&str, &str) -> bool) -> BTreeSet<u32> {
+    pub(crate) fn askers(&self, is_meant: impl Fn(&str, &str) -> bool) -> BTreeSet<Asker> {
         let numbers = self.numbers();
         let pairs = numbers.by_group.iter().flat_map(|(group, topics)| {
             topics.iter().map(move |(topic, number)| (group, topic, number.0))
         });
         let meant = pairs.filter(|(group, topic, _)| is_meant(group, topic));
-        meant.map(|(.., number)| number).chain([0]).collect()
+        meant.map(|(.., number)| number).chain([0]).map(Asker).collect()
     }
 
     /// A pull was answered with messages.

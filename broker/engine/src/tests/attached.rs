@@ -148,8 +148,8 @@ fn a_message_that_comes_while_others_are_decided_over_is_not_missed() {
     );
 }
 
-#[test]
-fn a_pull_that_is_decided_over_while_something_changes_is_asked_again() {
+/// What a pull with a filter is told that is decided over while `change` happens.
+fn told_after(change: impl FnOnce(&mut Rig)) -> Option<Answer> {
     let mut rig = Rig::new(ASYNC);
     rig.send("orders", 0, b"b", "x");
     let filter = narrowed(Filter::All, &[&begins(b'a')]);
@@ -158,13 +158,42 @@ fn a_pull_that_is_decided_over_while_something_changes_is_asked_again() {
     let (_, out) = rig.ask(Request::Append(append(&[message("orders", 0, b"b", b"")])));
     let woken = rig.finish_burst(out).into_iter().map(|(_, answer)| answer);
     let pulled = found(woken.filter(|answer| matches!(answer, Answer::Found(_))).last());
+    change(&mut rig);
     let mut out = Out::default();
-    rig.engine.ask_again(|asker| asker == Asker(5), &mut out);
-    assert!(out.answers.is_empty(), "none waits here");
     rig.engine.wait_on(rig.now, Ticket(77), pulled.held.unwrap(), pulled.next, &mut out);
-    let status = out.answers.pop().map(|(_, answer)| answer);
-    assert!(
-        matches!(status, Some(Answer::NotFound { status: PullStatus::NoneMatched, next, .. }) if next.0 == 1),
-        "{status:?}"
-    );
+    out.answers.pop().map(|(_, answer)| answer)
+}
+
+#[test]
+fn a_pull_that_is_decided_over_while_something_changes_is_asked_again() {
+    let asks_again = |told: Option<Answer>, from| {
+        let again = PullStatus::NoneMatched;
+        assert!(
+            matches!(told, Some(Answer::NotFound { status, next, .. }) if status == again && next.0 == from),
+            "{told:?}"
+        );
+    };
+    assert!(told_after(|_| {}).is_none(), "it waits on");
+    let resubscribed = told_after(|rig| {
+        let mut out = Out::default();
+        rig.engine.ask_again(|asker| asker == Asker(5), &mut out);
+        assert!(out.answers.is_empty(), "none waits here");
+    });
+    asks_again(resubscribed, 1);
+    let closed = told_after(|rig| {
+        let permission = Permission { read: false, write: true };
+        let topic = topic("orders");
+        let [read_queues, write_queues] = [4; 2];
+        let set = Request::SetTopic {
+            topic: &topic,
+            read_queues,
+            write_queues,
+            permission,
+            order: false,
+        };
+        assert!(matches!(rig.call(set), Some(Answer::Topic(_))));
+    });
+    asks_again(closed, 1);
+    // There is nothing left to ask for.
+    asks_again(told_after(|rig| drop(rig.call(Request::DeleteTopic { topic: "orders" }))), 2);
 }

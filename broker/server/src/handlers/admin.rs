@@ -273,7 +273,8 @@ fn reset(exchange: &mut Exchange<'_, '_>, request: &ResetOffset<'_>) {
     // As in RocketMQ, an offset is one of a certain queue.
     let offset = request.offset.filter(|_| request.queue_id >= 0);
     if let (Some(to), Some(queue)) = (offset, queues.first()) {
-        let (min, max) = exchange.visible(topic.name.as_str(), *queue).unwrap_or_default();
+        let extent = exchange.step.engine.extent(topic.name.as_str(), *queue);
+        let (min, max) = extent.map_or_else(|_| Default::default(), |it| (it.min, it.visible));
         if to < min || to > max + 1 {
             let remark = format!("Target offset {to} not in consume queue range [{min}-{max}]");
             return exchange.refuse(ResponseCode::SYSTEM_ERROR, remark);

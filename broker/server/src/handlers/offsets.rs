@@ -39,12 +39,8 @@ fn is_recent(
     queue: QueueId,
     offset: QueueOffset,
 ) -> bool {
-    let Ok(Answered::Found(found)) = exchange.ask(Request::Peek { topic, queue, at: offset })
-    else {
-        return false;
-    };
     let reader = &exchange.shell.shared.reader;
-    let first = found.plan.entries.first();
+    let first = exchange.step.engine.entry_at(topic, queue, offset).ok().flatten();
     first.is_some_and(|first| first.size > 0 && reader.is_recent(first.physical_offset))
 }
 
@@ -66,19 +62,15 @@ pub(crate) fn update(exchange: &mut Exchange<'_, '_>, request: &UpdateConsumerOf
 /// Code 30.
 pub(crate) fn max(exchange: &mut Exchange<'_, '_>, request: &GetMaxOffset<'_>) {
     let (topic, queue) = (&*request.topic, request.queue_id);
-    let found = if request.committed {
-        exchange.visible(topic, queue).map(|(_, max)| max)
-    } else {
-        exchange.step.engine.bounds(topic, queue).map(|bounds| bounds.end)
-    };
-    offset(exchange, found);
+    let found = exchange.step.engine.extent(topic, queue);
+    let end = found.map(|extent| if request.committed { extent.visible } else { extent.end });
+    offset(exchange, end);
 }
 
 /// Code 31.
 pub(crate) fn min(exchange: &mut Exchange<'_, '_>, request: &GetMinOffset<'_>) {
-    let found = exchange.step.engine.bounds(&request.topic, request.queue_id);
-    let found = found.map(|bounds| bounds.min);
-    offset(exchange, found);
+    let found = exchange.step.engine.extent(&request.topic, request.queue_id);
+    offset(exchange, found.map(|extent| extent.min));
 }
 
 /// As in RocketMQ, a queue that does not exist begins and ends at 0.

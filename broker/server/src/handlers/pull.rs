@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use millrace_engine::{Answer as Answered, Filter, Pull, PullHold, Request};
 use millrace_protocol::{
     CallMode, GroupRules, MessageModel, PullAnswer, PullMessage, PullStatus, ResponseCode,
@@ -37,7 +35,8 @@ pub(crate) fn pull(exchange: &mut Exchange<'_, '_>, request: &PullMessage<'_>) {
     };
     let (topic, queue) = (&*request.topic, request.queue_id);
     if let Some(next) = moved_to(exchange, &group, topic, queue) {
-        let (min, max) = exchange.visible(topic, queue).unwrap_or_default();
+        let extent = exchange.step.engine.extent(topic, queue);
+        let (min, max) = extent.map_or_else(|_| Default::default(), |it| (it.min, it.visible));
         let status = PullStatus::OffsetMoved;
         return exchange.answer(&PullAnswer { status, next, min, max, suggested_broker: 0 });
     }
@@ -82,13 +81,12 @@ fn moved_to(
     topic: &str,
     queue: QueueId,
 ) -> Option<QueueOffset> {
-    let resets = Arc::clone(&exchange.shell.resets);
-    if !resets.is_pending(group.as_str(), topic, queue)
+    if !exchange.shell.resets.is_pending(group.as_str(), topic, queue)
         || !exchange.step.engine.may_pull(topic, queue)
     {
         return None;
     }
-    let to = resets.take(group.as_str(), topic, queue)?;
+    let to = exchange.shell.resets.take(group.as_str(), topic, queue)?;
     // What was committed since is of somebody who is not told this way, and holds.
     let known = exchange.ask(Request::GroupOffset { group, topic, queue });
     matches!(known, Ok(Answered::GroupOffset(Some(known))) if known == to).then_some(to)

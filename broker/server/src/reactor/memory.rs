@@ -15,12 +15,12 @@ impl Reactor {
         let grew = held > connection.counted.max(input::BUFFER_BYTES);
         connection.counted = held;
         if grew && self.held > self.shell.limits.held_bytes_max {
-            self.give_back();
+            self.make_room();
         }
     }
 
     /// Too much is held: buffers that nothing waits in go first, and then whoever holds most.
-    fn give_back(&mut self) {
+    fn make_room(&mut self) {
         for connection in self.connections.iter_mut() {
             connection.output.rest();
             let held = connection.held();

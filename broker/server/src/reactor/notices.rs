@@ -1,36 +1,33 @@
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::output::Output;
 
 /// Groups of which a peer was told that they have changed, until it has taken that: whatever
 /// changes meanwhile it finds when it looks.
+///
+/// By group, where in what is sent its last notice ends.
 #[derive(Debug, Default)]
-pub(super) struct Notices {
-    /// In order of their ends in what is sent.
-    unsent: VecDeque<(u64, Arc<str>)>,
-    groups: BTreeSet<Arc<str>>,
-}
+pub(super) struct Notices(BTreeMap<Arc<str>, u64>);
 
 impl Notices {
     /// Writes a notice, unless the last one about the group is still to be sent. Answers whether it
     /// was written.
     pub(super) fn add(&mut self, group: &Arc<str>, notice: &[u8], output: &mut Output) -> bool {
-        while let Some((_, sent)) = self.unsent.pop_front_if(|(end, _)| output.has_sent(*end)) {
-            self.groups.remove(&sent);
+        if output.is_empty() {
+            self.0.clear();
         }
-        if self.groups.contains(group) {
+        if self.0.get(group).is_some_and(|end| !output.has_sent(*end)) {
             return false;
         }
         output.write(|out| out.extend_from_slice(notice));
-        self.unsent.push_back((output.end(), Arc::clone(group)));
-        self.groups.insert(Arc::clone(group));
+        self.0.insert(Arc::clone(group), output.end());
         true
     }
 
     /// Bytes of memory that are taken, about. The groups' names are shared.
     pub(super) fn held(&self) -> usize {
-        self.unsent.len() * 2 * size_of::<(u64, Arc<str>)>()
+        self.0.len() * 2 * size_of::<(Arc<str>, u64)>()
     }
 }
 
@@ -64,7 +61,7 @@ mod tests {
         assert!(!notices.add(&g, b"look at g", &mut output));
         output.send(&mut Takes(17)).unwrap();
         assert!(!notices.add(&g, b"look at g", &mut output));
-        assert_eq!((output.len(), notices.unsent.len()), (10, 2));
+        assert_eq!((output.len(), notices.0.len()), (10, 2));
         // The first one is sent, although not everything is.
         output.send(&mut Takes(1)).unwrap();
         assert!(notices.add(&g, b"look at g", &mut output));
@@ -73,6 +70,6 @@ mod tests {
         output.rest();
         assert!(notices.add(&h, b"look at h", &mut output));
         assert!(notices.add(&g, b"look at g", &mut output));
-        assert_eq!((output.len(), notices.groups.len()), (18, 2));
+        assert_eq!((output.len(), notices.0.len()), (18, 2));
     }
 }
